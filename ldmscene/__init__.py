@@ -1,0 +1,61 @@
+"""ldmscene: capture a latent diffusion model's internals once, probe them for ever.
+
+>>> import ldmscene
+>>> store = ldmscene.extract("tiny-scenes", "manifests/demo.csv", store="stores/demo")  # doctest: +SKIP
+
+Importing the package loads neither torch nor diffusers nor matplotlib; the first use of a name does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ldmscene.grid import emergence
+    from ldmscene.manifest import Manifest, read_manifest
+    from ldmscene.pipeline import evaluate, extract, label, run, write_report
+    from ldmscene.pipeline import open_store as open
+    from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
+    from ldmscene.store import ActivationStore
+
+_HOMES = {
+    "ActivationStore": ("ldmscene.store", "ActivationStore"),
+    "AdamProbe": ("ldmscene.probes", "AdamProbe"),
+    "LogisticProbe": ("ldmscene.probes", "LogisticProbe"),
+    "Manifest": ("ldmscene.manifest", "Manifest"),
+    "RidgeProbe": ("ldmscene.probes", "RidgeProbe"),
+    "emergence": ("ldmscene.grid", "emergence"),
+    "evaluate": ("ldmscene.pipeline", "evaluate"),
+    "extract": ("ldmscene.pipeline", "extract"),
+    "label": ("ldmscene.pipeline", "label"),
+    "open": ("ldmscene.pipeline", "open_store"),
+    "read_manifest": ("ldmscene.manifest", "read_manifest"),
+    "run": ("ldmscene.pipeline", "run"),
+    "write_report": ("ldmscene.pipeline", "write_report"),
+}
+
+__all__ = [
+    "ActivationStore",
+    "AdamProbe",
+    "LogisticProbe",
+    "Manifest",
+    "RidgeProbe",
+    "emergence",
+    "evaluate",
+    "extract",
+    "label",
+    "open",
+    "read_manifest",
+    "run",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

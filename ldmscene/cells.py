@@ -1,0 +1,105 @@
+"""Label pixels, reduced to the activation grid that lies under them.
+
+With nearest upsampling all pixels of a cell see the same activation, so a sum over pixels is a sum over
+cells of a few numbers for each cell. They are computed once for a label and a grid, and serve every module
+and step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ldmscene.errors import ShapeError
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Labels (sample, H, W) as sums over the cells of a grid (y, x); NaN pixels count nowhere."""
+
+    weight: Array
+    """[sample, y, x] number of labelled pixels"""
+    total: Array
+    """[sample, y, x] sum of their labels"""
+    scatter: Array
+    """[sample, y, x] sum of squares about the cell's own mean, where a raw sum of squares would cancel"""
+    scale: tuple[int, int]
+    """pixels of a whole cell along y and x"""
+
+    @classmethod
+    def of(cls, labels: Array, grid: tuple[int, int]) -> Cells:
+        """Reduce labels to a grid.
+
+        Parameters
+        ----------
+        labels : array (sample, H, W)
+            Any real dtype or bool. NaN marks a pixel without label.
+        grid : (int, int)
+            y and x of the activations; H and W must be multiples of them.
+
+        Raises
+        ------
+        ShapeError
+            If H or W is no multiple of the grid, or `labels` has no three axes.
+        """
+        scale = cell_size(np.shape(labels), grid)
+        labels = np.asarray(labels)
+        known = ~np.isnan(labels) if labels.dtype.kind == "f" else np.ones(labels.shape, dtype=bool)
+        values = np.where(known, labels, 0).astype(np.float64)
+        weight, total = block_sum(known, grid), block_sum(values, grid)
+        if scale == (1, 1):
+            return cls(weight, total, np.zeros_like(total), scale)
+        deviation = np.where(known, values - spread(total / np.maximum(weight, 1), scale), 0)
+        return cls(weight, total, block_sum(deviation**2, grid), scale)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.weight.shape[1], self.weight.shape[2]
+
+    @property
+    def mean(self) -> Array:
+        """[sample, y, x] mean label of a cell; 0 where no pixel has a label."""
+        return self.total / np.maximum(self.weight, 1)
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def __getitem__(self, samples: slice | Sequence[int] | Array) -> Cells:
+        """The same for some of the samples: a slice, indices or a mask."""
+        return Cells(self.weight[samples], self.total[samples], self.scatter[samples], self.scale)
+
+    def coarsen(self, grid: tuple[int, int]) -> Cells:
+        """The cells of a coarser grid, without going back to the pixels."""
+        step = cell_size(self.weight.shape, grid)
+        weight, total = block_sum(self.weight, grid), block_sum(self.total, grid)
+        deviation = self.mean - spread(total / np.maximum(weight, 1), step)
+        scatter = block_sum(self.scatter + self.weight * deviation**2, grid)
+        return Cells(weight, total, scatter, (self.scale[0] * step[0], self.scale[1] * step[1]))
+
+
+def cell_size(shape: tuple[int, ...], grid: tuple[int, int]) -> tuple[int, int]:
+    """Pixels (y, x) of one cell, or a ShapeError if maps of this shape don't tile the grid."""
+    if len(shape) != 3:
+        raise ShapeError(f"labels: expected (sample, H, W), got an array of shape {tuple(shape)}")
+    if shape[1] % grid[0] or shape[2] % grid[1] or not shape[1] or not shape[2]:
+        raise ShapeError(
+            f"labels: H and W must be multiples of the activations' {grid[0]} × {grid[1]}, "
+            f"got {shape[1]} × {shape[2]}; resize the labels or leave this module out"
+        )
+    return shape[1] // grid[0], shape[2] // grid[1]
+
+
+def block_sum(maps: Array, grid: tuple[int, int]) -> Array:
+    """Sum maps (sample, H, W) over the cells of a grid: float64 (sample, y, x)."""
+    n, height, width = maps.shape
+    rows = maps.reshape(n, grid[0], height // grid[0], width).sum(2, dtype=np.float64)
+    return rows.reshape(n, grid[0], grid[1], width // grid[1]).sum(3)
+
+
+def spread(maps: Array, scale: tuple[int, int]) -> Array:
+    """Nearest upsampling of maps (..., y, x) by whole factors."""
+    return maps.repeat(scale[0], axis=-2).repeat(scale[1], axis=-1)

@@ -1,0 +1,304 @@
+"""The command line: words in, exit code out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from ldmscene.errors import LdmsceneError
+
+SUCCESS, REFUSED, INTERRUPTED = 0, 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="ldmscene")
+def cli() -> None:
+    """Capture a latent diffusion model's internals once; probe them for ever.
+
+    \b
+    The whole path on the embedded model:
+        ldmscene run manifests/demo.csv --store stores/demo --report report
+    The same in single steps:
+        ldmscene extract tiny-scenes manifests/demo.csv --store stores/demo --previews test
+        ldmscene label stores/demo depth tiny-depth
+        ldmscene evaluate stores/demo
+        ldmscene report stores/demo report
+    """
+
+
+def _extraction_options(command):
+    for option in reversed(
+        (
+            click.option(
+                "--modules",
+                multiple=True,
+                default=("self-attention",),
+                show_default=True,
+                help="A preset, a glob or a name; may be repeated.",
+            ),
+            click.option("--steps", default=15, show_default=True, help="Denoising steps."),
+            click.option("--guidance-scale", default=7.5, show_default=True),
+            click.option("--negative-prompt", default="", help="The unconditional branch's prompt."),
+            click.option("--scheduler", help="A diffusers class name; the pipeline's own where not given."),
+            click.option("--height", type=int, help="Pixels; the model's default where not given."),
+            click.option("--width", type=int, help="Pixels; the model's default where not given."),
+            click.option("--branch", type=click.Choice(["cond", "uncond", "both"]), default="cond", show_default=True),
+            click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True),
+            click.option("--device", help="For example cpu or cuda; the fastest there is where not given."),
+            click.option("--batch-size", default=1, show_default=True, help="Samples generated together."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("manifest")
+@click.option("--store", help="A folder; one under stores/ named by the fingerprint where not given.")
+@_extraction_options
+@click.option("--previews", help="Keep the decoded x_t and predicted x_0 of each step: 'all', or a split's name.")
+@click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+def extract(model: str, manifest: str, previews: str | None, modules: Sequence[str], as_json: bool, **options) -> None:
+    """Generate what a store lacks of a MANIFEST and keep MODEL's activations.
+
+    MODEL is tiny-scenes, a local folder or a hub id.
+
+    \b
+    Example:
+        ldmscene extract tiny-scenes manifests/demo.csv --store stores/demo --previews test --batch-size 8
+    """
+    from ldmscene import pipeline
+
+    kept = {None: False, "all": True}.get(previews, previews)
+    result = pipeline.extract(model, manifest, modules=list(modules), previews=kept or False, **options)
+    if isinstance(result, dict):
+        _print_estimate(result, as_json)
+    else:
+        _print_info(result, as_json)
+
+
+@cli.command()
+@click.argument("store")
+@click.argument("target")
+@click.argument("labeler")
+@click.option(
+    "--on",
+    type=click.Choice(["image", "noisy", "predicted"]),
+    default="image",
+    show_default=True,
+    help="Final images, or the decoded x_t or predicted x_0 of each step.",
+)
+@click.option("--split", help="Label one split only.")
+def label(store: str, target: str, labeler: str, on: str, split: str | None) -> None:
+    """Add LABELER's labels for a TARGET to a STORE.
+
+    \b
+    Example:
+        ldmscene label stores/demo depth tiny-depth
+    """
+    from ldmscene import pipeline
+
+    done = pipeline.label(store, target, labeler, on=on, split=split)
+    Console(stderr=True).print(
+        f"{store}: {len(done.samples)} samples, targets {', '.join(done.targets)}", highlight=False
+    )
+
+
+@cli.command()
+@click.argument("store")
+@click.option("--targets", multiple=True, help="All that have labels where not given; may be repeated.")
+@click.option("--modules", multiple=True, help="All that are stored where not given; may be repeated.")
+@click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty.")
+@click.option("--permuted", help="A store of the same samples from the model with permuted weights.")
+@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+def evaluate(store: str, targets: Sequence[str], modules: Sequence[str], as_json: bool, **options) -> None:
+    """Fit a probe at every target, module and step of a STORE, and print its scores.
+
+    \b
+    Example:
+        ldmscene evaluate stores/demo --permuted stores/demo-permuted
+    """
+    from ldmscene import pipeline
+
+    _print_grid(pipeline.evaluate(store, targets or None, modules or None, **options), as_json)
+
+
+@cli.command()
+@click.argument("store")
+@click.argument("folder")
+@click.option("--permuted", help="A store of the same samples from the model with permuted weights.")
+@click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty.")
+def report(store: str, folder: str, **options) -> None:
+    """Write the report on a STORE as a FOLDER of static pages.
+
+    \b
+    Example:
+        ldmscene report stores/demo report --permuted stores/demo-permuted
+    """
+    from ldmscene import pipeline
+
+    _print_page(pipeline.write_report(store, pipeline.evaluate(store, **options), folder))
+
+
+@cli.command()
+@click.argument("manifest")
+@click.option("--model", default="tiny-scenes", show_default=True, help="tiny-scenes, a local folder or a hub id.")
+@click.option("--store", required=True, help="A folder for the store; the control's goes beside it.")
+@click.option("--report", "folder", required=True, help="A folder for the report.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="TARGET=LABELER",
+    help="May be repeated; tiny-scenes has its own.",
+)
+@click.option(
+    "--control/--no-control",
+    default=True,
+    show_default=True,
+    help="The same probes on the model with permuted weights.",
+)
+@_extraction_options
+@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+def run(manifest: str, labels: Sequence[str], folder: str, modules: Sequence[str], as_json: bool, **options) -> None:
+    """The whole path from a MANIFEST to a report; what is done already isn't done again.
+
+    \b
+    Example:
+        ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
+    """
+    from ldmscene import pipeline
+
+    pairs = dict(_pair(text) for text in labels) or None
+    grid, page = pipeline.run(manifest, labelers=pairs, report=folder, modules=list(modules), **options)
+    _print_grid(grid, as_json)
+    _print_page(page)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    target, found, labeler = text.partition("=")
+    if not found:
+        raise click.BadParameter(f"expected TARGET=LABELER, got {text!r}", param_hint="--label")
+    return target, labeler
+
+
+@cli.command()
+@click.argument("model")
+@click.option(
+    "--modules",
+    multiple=True,
+    default=("self-attention",),
+    show_default=True,
+    help="A preset, a glob or a name; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
+    """List a MODEL's modules with the size of their outputs.
+
+    \b
+    Example:
+        ldmscene modules tiny-scenes --modules resnet
+    """
+    from ldmscene import pipeline, terminal
+
+    rows = pipeline.list_modules(model, list(modules))
+    print(json.dumps(rows)) if as_json else terminal.console().print(terminal.module_table(rows))
+
+
+@cli.command()
+@click.argument("store")
+@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+def info(store: str, as_json: bool) -> None:
+    """What a STORE holds: completeness, sizes, fingerprint."""
+    from ldmscene.store import ActivationStore
+
+    _print_info(ActivationStore(store), as_json)
+
+
+@cli.command()
+@click.argument("store")
+def verify(store: str) -> None:
+    """Check every byte that a STORE's ledger vouches for; exit code 2 if one is wrong."""
+    from ldmscene.store.check import find_faults
+
+    faults = find_faults(store)
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise LdmsceneError(
+            f"{len(faults)} faults in {store}; `ldmscene repair {store}` drops what is broken, then extract again"
+        )
+    Console(stderr=True).print(f"{store}: every byte is as it was written", highlight=False)
+
+
+@cli.command()
+@click.argument("store")
+def repair(store: str) -> None:
+    """Drop from a STORE's ledger what is broken, so that the next extract or label makes it again."""
+    from ldmscene.store.check import repair as mend
+
+    dropped = mend(store)
+    Console(stderr=True).print(f"{store}: {dropped} broken entries dropped", highlight=False)
+
+
+def _print_estimate(estimate: dict, as_json: bool) -> None:
+    from ldmscene import terminal
+
+    print(json.dumps(estimate)) if as_json else terminal.console().print(terminal.estimate_table(estimate))
+
+
+def _print_info(store, as_json: bool) -> None:
+    from ldmscene import terminal
+
+    print(json.dumps(terminal.info(store))) if as_json else terminal.console().print(terminal.info_table(store))
+
+
+def _print_grid(grid, as_json: bool) -> None:
+    from ldmscene import terminal
+    from ldmscene.grid import sentence
+
+    if as_json:
+        print(json.dumps(terminal.grid_rows(grid)))
+        return
+    console = terminal.console()
+    console.print(terminal.grid_table(grid))
+    for target in grid["target"].values:
+        console.print(sentence(grid, str(target)), highlight=False)
+
+
+def _print_page(page: Path) -> None:
+    Console(stderr=True).print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 when done, 2 when refused, 130 when interrupted."""
+    for library in ("TRANSFORMERS", "DIFFUSERS"):  # their advice on optional packages isn't for our users
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    try:
+        sys.exit(cli.main(arguments, standalone_mode=False) or SUCCESS)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(REFUSED)
+    except (LdmsceneError, OSError) as error:
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
+        sys.exit(REFUSED)
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted; finished samples are kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _printable(text: str) -> str:
+    """Text from a manifest or a store can't steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+if __name__ == "__main__":
+    main()

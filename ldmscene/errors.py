@@ -1,0 +1,67 @@
+"""What can go wrong, and whose turn it is.
+
+    LdmsceneError
+    ├── InputError (also ValueError)   what the caller passed; change the argument
+    │   ├── ManifestError              a table of samples that can't be used
+    │   ├── UnknownNameError           a module, target, preset or sample that doesn't exist
+    │   └── ShapeError                 arrays that don't fit each other
+    └── StoreError                     what lies on disk
+        ├── FingerprintError           a store that was made with another configuration
+        ├── IncompleteError            samples or labels that aren't there yet
+        ├── CorruptError               bytes that aren't what the ledger says
+        └── WriteError                 the disk is full, read-only or gone
+
+Every message says what was expected, what arrived and what to try.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LdmsceneError(Exception):
+    """Anything that ldmscene raises on purpose."""
+
+
+class InputError(LdmsceneError, ValueError):
+    """An argument that can't be used."""
+
+
+class ManifestError(InputError):
+    """A manifest that can't be used."""
+
+
+class UnknownNameError(InputError):
+    """A name that doesn't exist where it was looked up."""
+
+
+class ShapeError(InputError):
+    """Arrays that don't fit each other."""
+
+
+class StoreError(LdmsceneError):
+    """A store that can't be used as asked."""
+
+
+class FingerprintError(StoreError):
+    """A store that was made with another configuration."""
+
+
+class IncompleteError(StoreError):
+    """Samples or labels that aren't there yet."""
+
+
+class CorruptError(StoreError):
+    """Bytes that aren't what the ledger says."""
+
+
+class WriteError(StoreError):
+    """A store that can't be written to."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that doesn't exist, with the nearest ones that do."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
+    return UnknownNameError(f"no {kind} named {name!r}; nearest: {', '.join(near) or 'there are none'}")

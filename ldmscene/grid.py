@@ -1,0 +1,206 @@
+"""The grid: the same probe at every (target, module, step), scored image by image, and what follows from it.
+
+A grid is an `xarray.Dataset` of per-image scores on held-out samples:
+
+| variable | dims | meaning |
+|---|---|---|
+| `probe` | target, metric, module, step, sample | the probe of the model under study |
+| `permuted` | the same | the same probe on the model with permuted weights (where that control was run) |
+| `baseline` | reading, target, metric, step, sample | readings that need no probe of a module |
+| `alpha` | target, module, step | the penalty that cross-validation on training samples chose |
+| `cv_score` | target, module, step | the cross-validated score on training samples, higher is better |
+
+Coordinates: `timestep` (step), `primary` and `kind` (target), `height`, `width`, `channels` and `block` (module), and
+`prompt` (sample), a number for each prompt.
+A score is NaN where a metric doesn't fit a target or a baseline wasn't run.
+Modules are chosen by `cv_score`, so that held-out samples judge and never choose.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ldmscene.errors import unknown
+
+REPLICATES = 1000
+CONFIDENCE = 0.95
+READABLE = 0.9  # share of the final score from which on a target counts as readable
+LABELER_NOISY = "labeler on x_t"
+LABELER_PREDICTED = "labeler on predicted x_0"
+POSITION = "position only"
+RAW_LATENT = "raw latent"
+MEAN_LABEL = "mean label"
+PERMUTED = "permuted weights"
+
+
+def primary(grid: xr.Dataset, target: str) -> str:
+    """The metric that speaks for a target."""
+    _check(grid, target)
+    return str(grid["primary"].sel(target=target).item())
+
+
+def best_module(grid: xr.Dataset, target: str) -> str:
+    """The module with the best mean cross-validated score over steps, on training samples."""
+    _check(grid, target)
+    means = grid["cv_score"].sel(target=target).mean("step")
+    return str(means["module"][int(means.argmax("module"))].item())
+
+
+def scores(grid: xr.Dataset, target: str, *, variable: str = "probe", name: str | None = None) -> xr.DataArray:
+    """Primary scores (step, sample) of a target.
+
+    `name` is a module for `probe` and `permuted` (default: the best), a baseline's name for `baseline`.
+    """
+    picked = grid[variable].sel(target=target, metric=primary(grid, target))
+    if variable == "baseline":
+        return picked.sel(reading=name)
+    return picked.sel(module=name or best_module(grid, target))
+
+
+def interval(scores: xr.DataArray, *, confidence: float = CONFIDENCE, seed: int = 0) -> xr.Dataset:
+    """Mean over `sample` with a percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13).
+
+    Prompts are resampled where the scores have a `prompt` coordinate, since images of one prompt are not
+    independent; images otherwise.
+
+    Returns
+    -------
+    xarray.Dataset
+        `mean`, `low` and `high`, with the dims of `scores` less `sample`.
+    """
+    tail = (1 - confidence) / 2
+    bounds = _bootstrap_means(scores, seed).quantile([tail, 1 - tail], "replicate", skipna=False)
+    low, high = bounds.isel(quantile=0, drop=True), bounds.isel(quantile=1, drop=True)
+    return xr.Dataset({"mean": scores.mean("sample", skipna=False), "low": low, "high": high})
+
+
+def _bootstrap_means(scores: xr.DataArray, seed: int) -> xr.DataArray:
+    n = scores.sizes["sample"]
+    groups = scores["prompt"].values if "prompt" in scores.coords else np.arange(n)
+    names, member = np.unique(groups, return_inverse=True)
+    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=REPLICATES)
+    weights = draws[:, member] / draws[:, member].sum(1, keepdims=True)
+    return xr.dot(scores.astype(np.float64), xr.DataArray(weights, dims=("replicate", "sample")), dim="sample")
+
+
+def differences(grid: xr.Dataset, target: str, module: str | None = None) -> xr.Dataset:
+    """Paired differences between each step and the one before, with intervals over images (dim `step`, from 1)."""
+    return interval(scores(grid, target, name=module).diff("step"))
+
+
+def emergence(grid: xr.Dataset) -> pd.DataFrame:
+    """From which step on is each target readable, and from which step on in the unfinished picture?
+
+    A reading counts from the first step from which on it stays above 90 % of the probe's final score, with confidence:
+    the lower bound of the paired difference (score − 90 % of the probe's final score of the same image) stays at or
+    above zero. One row for each target: `module`, `metric`, `final` (mean score at the last step), that `step`, and
+    `low` and `high`, between which the mean itself comes to stay above the mark in 95 % of bootstrap replicates; then
+    the same `step` for each labeler baseline that was run, and `rival`, the best final score of what knows nothing of
+    the trained model or the picture (permuted weights, position only, mean label). Steps are <NA> where the mark is
+    never reached, and all of them where the probe ends no better than its rival.
+    """
+    return pd.DataFrame({t: _emergence(grid, t) for t in map(str, grid["target"].values)}).T.rename_axis("target")
+
+
+def _emergence(grid: xr.Dataset, target: str) -> dict[str, object]:
+    probe = scores(grid, target)
+    final, steps = probe.isel(step=-1, drop=True), grid["step"].values
+    bounds = interval(final)
+    replicates = _bootstrap_means(probe, seed=0).transpose("replicate", "step").values
+    first = _first_lasting(replicates >= READABLE * replicates[:, -1:])
+    rivals = controls(grid, target)
+    better = float(bounds["low"]) > max([0.0, *rivals.values()])
+
+    def reached(reading: xr.DataArray) -> object:
+        low = interval(reading - READABLE * final)["low"].values
+        return _step(low >= 0, steps) if better else pd.NA
+
+    row: dict[str, object] = {
+        "module": best_module(grid, target),
+        "metric": primary(grid, target),
+        "final": float(bounds["mean"]),
+        "rival": max(rivals.values(), default=np.nan),
+        "step": reached(probe),
+        "low": int(steps[int(np.quantile(first, 0.025))]) if better else pd.NA,
+        "high": int(steps[int(np.quantile(first, 0.975))]) if better else pd.NA,
+    }
+    for name in labelers(grid, target):
+        row[name] = reached(scores(grid, target, variable="baseline", name=name))
+    return row
+
+
+def controls(grid: xr.Dataset, target: str) -> dict[str, float]:
+    """Final mean scores of what knows nothing of the trained model or the picture, as far as they were run."""
+    names = [name for name in (POSITION, MEAN_LABEL) if name in baselines(grid, target)]
+    found = {name: scores(grid, target, variable="baseline", name=name) for name in names}
+    if "permuted" in grid:
+        found[PERMUTED] = scores(grid, target, variable="permuted")
+    return {name: float(reading.isel(step=-1).mean("sample")) for name, reading in found.items()}
+
+
+def _first_lasting(passed: np.ndarray) -> np.ndarray:
+    """Position of the first step from which on all have passed, [..., step] to [...]; the last one always has."""
+    lasting = np.logical_and.accumulate(passed[..., ::-1], axis=-1)
+    return passed.shape[-1] - lasting.sum(-1)
+
+
+def _step(passed: np.ndarray, steps: np.ndarray) -> object:
+    position = int(_first_lasting(passed))
+    return int(steps[position]) if position < len(steps) else pd.NA
+
+
+def labelers(grid: xr.Dataset, target: str) -> list[str]:
+    """The labeler baselines that were run for a target."""
+    return [name for name in (LABELER_NOISY, LABELER_PREDICTED) if name in baselines(grid, target)]
+
+
+def baselines(grid: xr.Dataset, target: str) -> list[str]:
+    """All baselines that were run for a target, in the grid's order."""
+    if "baseline" not in grid:
+        return []
+    ran = grid["baseline"].sel(target=target, metric=primary(grid, target)).notnull().any(("step", "sample"))
+    return [str(name) for name in ran["reading"].values[ran.values]]
+
+
+def sentence(grid: xr.Dataset, target: str) -> str:
+    """The finding for one target, in words and from the numbers alone."""
+    row, bounds = _emergence(grid, target), interval(scores(grid, target)).isel(step=-1)
+    metric = row["metric"]
+    quality = f"{metric} {bounds['mean']:.2f} (95 % interval {bounds['low']:.2f} to {bounds['high']:.2f})"
+    rivals = " and ".join(f"{value:.2f} from {name}" for name, value in controls(grid, target).items())
+    against = f", against {rivals}" if rivals else ""
+    where = f"{target}: {short_name(str(row['module']))}"
+    if row["step"] is pd.NA:
+        return f"{where} isn't shown to know more than its rivals: the probe ends at {quality}{against}."
+    last = int(grid["step"].values[-1])
+    span = f"step {row['low']}" if row["low"] == row["high"] else f"step {row['low']} to {row['high']}"
+    text = (
+        f"{where} holds it from step {row['step']} on, of 0 to {last} (in 95 % of resamplings the mean is there by "
+        f"{span}); the probe ends at {quality}{against}"
+    )
+    return "; ".join([text, *(_compare(row, name) for name in labelers(grid, target))]) + "."
+
+
+def _compare(row: dict[str, object], name: str) -> str:
+    probe, labeler = row["step"], row[name]
+    if labeler is pd.NA:
+        return f"the {name} never reads as much"
+    assert isinstance(probe, int)
+    assert isinstance(labeler, int)
+    lead = labeler - probe
+    steps = f"{abs(lead)} step{'s' * (abs(lead) != 1)}"
+    when = "at the same step" if lead == 0 else f"{steps} {'later' if lead > 0 else 'earlier'}"
+    return f"the {name} reads as much {when} ({labeler})"
+
+
+def short_name(module: str) -> str:
+    """A module's name without what all of its kind share, for example `up_blocks.3.attentions.0`."""
+    return module.split(".transformer_blocks")[0]
+
+
+def _check(grid: xr.Dataset, target: str) -> None:
+    known = [str(t) for t in grid["target"].values]
+    if target not in known:
+        raise unknown("target in this grid", target, known)

@@ -1,0 +1,211 @@
+"""The samples to generate: how a manifest is read, checked, split and written.
+
+A manifest is a table with the columns `prompt` and `seed`, and where given `sample_id`, `prompt_id` and
+`split`. What isn't given is derived from the prompt alone, so that it is the same in every manifest: `prompt_id`
+is a hash, and `split` is drawn by prompt, so that no prompt lies on both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ldmscene.errors import ManifestError
+
+COLUMNS = ("sample_id", "prompt_id", "prompt", "seed", "split")
+SPLITS = ("train", "val", "test")
+TEST_SHARE = 0.2
+MAX_SEED = 2**63 - 1
+
+_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("prompt_id", pa.int64()),
+        ("prompt", pa.string()),
+        ("seed", pa.int64()),
+        ("split", pa.string()),
+    ]
+)
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Samples in order; checked when built and never changed.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        Columns `sample_id`, `prompt_id`, `prompt`, `seed`, `split`.
+    """
+
+    table: pa.Table
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", _checked(self.table))
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The samples as a pandas DataFrame."""
+        return self.table.to_pandas()
+
+    @property
+    def pairs(self) -> list[tuple[str, int]]:
+        """Prompt and seed of each sample."""
+        return list(zip(self.table["prompt"].to_pylist(), self.table["seed"].to_pylist(), strict=True))
+
+    def to_csv(self, path: str | Path) -> None:
+        pyarrow.csv.write_csv(self.table, path)
+
+    def with_splits(self, splits: Sequence[str]) -> Manifest:
+        """The same samples in other splits."""
+        column = self.table.column_names.index("split")
+        return Manifest(self.table.set_column(column, "split", pa.array(splits, pa.string())))
+
+    def extended(self, other: Manifest) -> Manifest:
+        """These samples, then those of `other` that aren't among them (by prompt and seed).
+
+        Raises
+        ------
+        ManifestError
+            If a sample stands in another split here than there.
+        """
+        known = dict(zip(self.pairs, self.table["split"].to_pylist(), strict=True))
+        theirs = list(zip(other.pairs, other.table["split"].to_pylist(), strict=True))
+        for (prompt, seed), split in theirs:
+            if known.get((prompt, seed), split) != split:
+                raise ManifestError(
+                    f"prompt {prompt[:60]!r}, seed {seed} is a {known[prompt, seed]} sample already and can't become "
+                    f"a {split} sample; give it its old split, or use another store"
+                )
+        new = pa.array([pair not in known for pair, _ in theirs], pa.bool_())
+        return Manifest(pa.concat_tables([self.table, other.table.filter(new)]))
+
+
+def read_manifest(source: str | Path | Manifest | Sequence[tuple[str, int]]) -> Manifest:
+    """Read a CSV or Parquet file, or take (prompt, seed) pairs.
+
+    Raises
+    ------
+    ManifestError
+        If the file is missing or empty, lacks a column, or holds a bad seed, split or duplicate.
+    """
+    if isinstance(source, Manifest):
+        return source
+    table = _read(Path(source)) if isinstance(source, str | Path) else _from_pairs(source)
+    return Manifest(_with_defaults(table))
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise ManifestError(f"no manifest at {path}; expected a CSV or Parquet file with columns prompt and seed")
+    try:
+        if path.suffix == ".parquet":
+            return pyarrow.parquet.read_table(path)
+        text = pyarrow.csv.ConvertOptions(
+            column_types={"prompt": pa.string(), "sample_id": pa.string(), "split": pa.string()}
+        )
+        newlines = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        return pyarrow.csv.read_csv(path, convert_options=text, parse_options=newlines)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{path} can't be read as {path.suffix.lstrip('.') or 'CSV'}: {error}") from error
+
+
+def _from_pairs(pairs: Iterable[tuple[str, int]]) -> pa.Table:
+    rows = list(pairs) if isinstance(pairs, Iterable) else [pairs]
+    for row in rows:
+        if not (isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str)):
+            raise ManifestError(f"expected a path, a Manifest or a list of (prompt, seed) pairs; got {row!r}")
+        if not (isinstance(row[1], int | np.integer) and 0 <= row[1] <= MAX_SEED):
+            raise ManifestError(
+                f"prompt {row[0][:60]!r}: the seed must be a whole number from 0 to 2⁶³ − 1, got {row[1]!r}"
+            )
+    try:
+        prompts = pa.array([prompt for prompt, _ in rows], pa.string())
+    except UnicodeEncodeError as error:
+        raise ManifestError(f"a prompt isn't valid Unicode: {error}") from error
+    return pa.table({"prompt": prompts, "seed": pa.array([int(seed) for _, seed in rows], pa.int64())})
+
+
+def _with_defaults(table: pa.Table) -> pa.Table:
+    missing = {"prompt", "seed"} - set(table.column_names)
+    if missing:
+        raise ManifestError(
+            f"the manifest lacks the column{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}; "
+            f"it has {', '.join(table.column_names) or 'none'}"
+        )
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ManifestError(f"a column stands twice in the manifest; it has {', '.join(table.column_names)}")
+    if table.num_rows == 0:
+        raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
+    frame = table.to_pandas()
+    _check_whole(frame, "seed")
+    if "prompt_id" in frame:
+        _check_whole(frame, "prompt_id")
+    else:
+        frame["prompt_id"] = [_number(prompt, 6) for prompt in frame["prompt"].fillna("")]
+    if "sample_id" not in frame:
+        frame["sample_id"] = [f"{p:x}-{s}" for p, s in zip(frame["prompt_id"], frame["seed"], strict=True)]
+    if "split" not in frame:
+        frame["split"] = [_draw_split(prompt) for prompt in frame["prompt"].fillna("")]
+    try:
+        return pa.Table.from_pandas(frame[list(COLUMNS)], schema=_SCHEMA, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ManifestError(f"a column has values of the wrong type: {error}") from error
+
+
+def _draw_split(prompt: str) -> str:
+    return "test" if _number(prompt, 4) < TEST_SHARE * 2**32 else "train"
+
+
+def _number(prompt: str, size: int) -> int:
+    return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:size], "big")
+
+
+def _check_whole(frame: pd.DataFrame, column: str) -> None:
+    values = frame[column]
+    if not pd.api.types.is_integer_dtype(values):
+        raise ManifestError(
+            f"{column}s must be whole numbers; the column holds {values.dtype}, for example {values.iloc[0]!r}"
+        )
+
+
+def _checked(table: pa.Table) -> pa.Table:
+    if table.num_rows == 0:
+        raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
+    frame = table.to_pandas()
+    for column in COLUMNS:
+        if frame[column].isna().any():
+            raise ManifestError(f"row {int(frame[column].isna().argmax())} has no {column}")
+    _refuse(frame, ~frame["seed"].between(0, MAX_SEED), "the seed must lie between 0 and 2⁶³ − 1")
+    _refuse(frame, ~frame["split"].isin(SPLITS), f"the split must be one of {', '.join(SPLITS)}")
+    _refuse(
+        frame,
+        ~frame["sample_id"].map(lambda s: bool(_SAFE_ID.fullmatch(s))),
+        "a sample_id is letters, digits, '.', '_' and '-'",
+    )
+    _refuse(frame, frame.duplicated(["prompt", "seed"]), "the same prompt and seed stand in an earlier row")
+    _refuse(frame, frame.duplicated("sample_id"), "the same sample_id stands in an earlier row")
+    splits = frame.groupby("prompt")["split"].transform("nunique")
+    _refuse(frame, splits > 1, "its prompt lies in more than one split, which would leak into the test scores")
+    return table.select(list(COLUMNS))
+
+
+def _refuse(frame: pd.DataFrame, bad: pd.Series, why: str) -> None:
+    if bad.any():
+        row = frame[bad].iloc[0]
+        raise ManifestError(
+            f"sample {row.sample_id!r} (prompt {row.prompt[:60]!r}, seed {row.seed}, split {row.split!r}): {why}"
+        )

@@ -1,0 +1,30 @@
+"""Scores of predictions, exact at the labels' resolution at the cost of the activations'.
+
+truth = Truth.of(labels, grid)                  once for each batch of labels and grid
+METRICS["spearman"].score(truth, prediction)    (..., image, y, x) -> (..., image)
+"""
+
+from ldmscene.metrics.continuous import Pairs, pearson, r2, rmse
+from ldmscene.metrics.overlap import Overlap, dice, dice_background, iou
+from ldmscene.metrics.ranking import average_precision, spearman
+from ldmscene.metrics.table import METRICS, Metric
+from ldmscene.metrics.tally import Tally
+from ldmscene.metrics.truth import Truth, rank_labels
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Overlap",
+    "Pairs",
+    "Tally",
+    "Truth",
+    "average_precision",
+    "dice",
+    "dice_background",
+    "iou",
+    "pearson",
+    "r2",
+    "rank_labels",
+    "rmse",
+    "spearman",
+]

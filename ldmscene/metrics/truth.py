@@ -1,0 +1,135 @@
+"""Labels, prepared once for all predictions that are to be scored against them.
+
+A prediction on a grid reaches the labels' resolution by nearest upsampling, so it is constant over a cell,
+and a score over pixels is a sum over cells of the labels' cell sums. A prediction at the labels' own
+resolution is the same with cells of one pixel. Nothing is approximated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ldmscene.cells import Cells, block_sum
+from ldmscene.errors import InputError, ShapeError
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Labels of some images on one grid; NaN pixels count nowhere."""
+
+    cells: Cells
+    mean: Array
+    """[image] mean label"""
+    scatter: Array
+    """[image] Σ (y − mean)² over labelled pixels"""
+    ranks: Array | None
+    """[image, y, x] cell sums of the labels' ranks, less their mean; None: prepared without"""
+    rank_scatter: Array | None
+    """[image] Σ (rank − mean rank)² over labelled pixels"""
+
+    @classmethod
+    def of(cls, labels: Array, grid: tuple[int, int] | None = None, ranks: bool | Array = True) -> Truth:
+        """Prepare labels for predictions on a grid.
+
+        Parameters
+        ----------
+        labels : array (image, H, W)
+            NaN marks a pixel without label.
+        grid : (int, int), optional
+            y and x of the predictions; H and W must be multiples. None: the labels' own resolution.
+        ranks : bool or array (image, H, W)
+            Whether Spearman will be asked for; or the labels' ranks from `rank_labels`, to be used for
+            several grids.
+
+        Raises
+        ------
+        ShapeError
+            If the labels don't tile the grid.
+        InputError
+            If an image has no labelled pixel.
+        """
+        labels = np.asarray(labels)
+        cells = Cells.of(labels, labels.shape[1:] if grid is None else grid)
+        count = cells.weight.sum((1, 2))
+        if not count.all():
+            raise InputError(f"labels: image {int(np.argmin(count))} has no labelled pixel; leave it out")
+        mean = cells.total.sum((1, 2)) / count
+        scatter = _scatter(cells, mean)
+        if ranks is False:
+            return cls(cells, mean, scatter, None, None)
+        centred = (rank_labels(labels) if ranks is True else ranks) - _middle(count)
+        centred = np.nan_to_num(centred, copy=False)
+        return cls(cells, mean, scatter, block_sum(centred, cells.grid), np.square(centred).sum((1, 2)))
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def __getitem__(self, images: slice | Sequence[int] | Array) -> Truth:
+        """The same for some of the images: a slice, indices or a mask."""
+        ranks = None if self.ranks is None else self.ranks[images]
+        rank_scatter = None if self.rank_scatter is None else self.rank_scatter[images]
+        return Truth(self.cells[images], self.mean[images], self.scatter[images], ranks, rank_scatter)
+
+    def coarsen(self, grid: tuple[int, int]) -> Truth:
+        """The same for predictions on a coarser grid, without going back to the pixels."""
+        ranks = None if self.ranks is None else block_sum(self.ranks, grid)
+        return Truth(self.cells.coarsen(grid), self.mean, self.scatter, ranks, self.rank_scatter)
+
+    @property
+    def count(self) -> Array:
+        """[image] labelled pixels."""
+        return self.weight.sum(-1)
+
+    @property
+    def weight(self) -> Array:
+        """[image, cell] labelled pixels."""
+        return self.cells.weight.reshape(len(self), -1)
+
+    @property
+    def total(self) -> Array:
+        """[image, cell] sum of labels."""
+        return self.cells.total.reshape(len(self), -1)
+
+    def flatten(self, prediction: Array) -> Array:
+        """A prediction (..., image, y, x) as (..., image, cell); ShapeError if it is on another grid."""
+        prediction = np.asarray(prediction)
+        if prediction.shape[-3:] != self.cells.weight.shape:
+            raise ShapeError(
+                f"prediction: expected (..., image, y, x) ending in {self.cells.weight.shape}, "
+                f"got {prediction.shape}; prepare the labels with Truth.of(labels, grid) for its grid"
+            )
+        flat = prediction.reshape(*prediction.shape[:-2], -1)
+        if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+            bad = int(np.argmin(np.isfinite(flat).all(-1).reshape(-1, len(self)).all(0)))
+            raise InputError(f"prediction: image {bad} holds NaN or infinity")
+        return flat
+
+
+def rank_labels(labels: Array) -> Array:
+    """Ranks (image, H, W) of each image's labelled pixels, from 1; ties get their average; NaN stays NaN."""
+    labels = np.asarray(labels)
+    out = np.full(labels.shape, np.nan)
+    for ranks, image in zip(out, labels, strict=True):
+        known = ~np.isnan(image) if labels.dtype.kind == "f" else np.ones(image.shape, dtype=bool)
+        ranks[known] = rankdata(image[known])
+    return out
+
+
+def _middle(count: Array) -> Array:
+    return ((count + 1) / 2)[:, None, None]
+
+
+def _scatter(cells: Cells, mean: Array) -> Array:
+    scatter = (cells.scatter + cells.weight * (cells.mean - mean[:, None, None]) ** 2).sum((1, 2))
+    return np.where(scatter <= rounding(cells.weight.sum((1, 2)), mean), 0, scatter)
+
+
+def rounding(count: Array, mean: Array) -> Array:
+    """What Σ (v − mean)² of a constant may come to, since its mean is off by rounding."""
+    return count * (4 * np.finfo(np.float64).eps * mean) ** 2

@@ -1,0 +1,42 @@
+"""Linear probes: statistics, solvers and the estimators around them."""
+
+from typing import TYPE_CHECKING, Any
+
+from ldmscene.probes.blocks import gather_moments
+from ldmscene.probes.folds import assign_folds
+from ldmscene.probes.logistic import LogisticSolution, fit_logistic
+from ldmscene.probes.logistic_probe import LogisticProbe
+from ldmscene.probes.ridge import RidgeSolution, solve
+from ldmscene.probes.ridge_probe import RidgeProbe
+from ldmscene.probes.stats import Moments, merge_all
+from ldmscene.probes.targets import Targets, fold_moments, group_labels, group_targets, moments
+
+if TYPE_CHECKING:
+    from ldmscene.probes.adam import AdamProbe
+
+__all__ = [
+    "AdamProbe",
+    "LogisticProbe",
+    "LogisticSolution",
+    "Moments",
+    "RidgeProbe",
+    "RidgeSolution",
+    "Targets",
+    "assign_folds",
+    "fit_logistic",
+    "fold_moments",
+    "gather_moments",
+    "group_labels",
+    "group_targets",
+    "merge_all",
+    "moments",
+    "solve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AdamProbe":  # the only one that needs torch
+        from ldmscene.probes.adam import AdamProbe
+
+        return AdamProbe
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,121 @@
+"""What all probes share: linear scores, the way back to the labels' resolution, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from ldmscene.cells import spread
+from ldmscene.errors import InputError
+from ldmscene.probes.bilinear import lift
+from ldmscene.probes.files import jsonable, read_probe, write_probe
+from ldmscene.probes.inputs import is_dask, read_predict, unwrap
+
+Array = np.ndarray
+
+
+class Probe(BaseEstimator):
+    """A linear map from channels to targets.
+
+    A probe fitted on maps remembers how many label pixels lie over a position (`scale_`), and predicts at
+    that resolution.
+    """
+
+    scale_: tuple[int, int]
+    n_features_in_: int
+    upsample: str = "nearest"
+
+    def save(self, path: str | PathLike[str], provenance: Mapping[str, Any] | None = None) -> None:
+        """Write the fitted probe as safetensors.
+
+        Parameters
+        ----------
+        path : path
+        provenance : mapping, optional
+            Whatever JSON can hold: the store's fingerprint, module, step, target. It comes back as
+            `provenance_`.
+
+        Notes
+        -----
+        Statistics aren't part of the file: a loaded probe predicts, and `fit` starts anew. Parameters that
+        JSON can't hold (explicit splits as `cv`) are left out.
+        """
+        check_is_fitted(self)
+        meta = {
+            "class": type(self).__name__,
+            "params": jsonable(self.get_params()),
+            "scale": list(self.scale_),
+            "n_features_in": self.n_features_in_,
+            "dtype": "float64",
+            "provenance": dict(provenance or {}),
+            **self._meta(),
+        }
+        write_probe(path, self._tensors(), meta)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """A probe from `save`; InputError if the file holds another class or no probe."""
+        tensors, meta = read_probe(path)
+        if meta["class"] != cls.__name__:
+            raise InputError(f"path: {path} holds a {meta['class']}; load it with {meta['class']}.load")
+        params = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["params"].items()}
+        probe = cls(**params)
+        probe.scale_, probe.n_features_in_ = (meta["scale"][0], meta["scale"][1]), meta["n_features_in"]
+        probe.provenance_ = meta["provenance"]
+        probe._restore(tensors, meta)
+        return probe
+
+    def _linear(self, X: Any, coef: Array, intercept: Array) -> tuple[Array, bool]:
+        """Scores (sample, y, x, t) in float64, block by block, and whether X is a table."""
+        check_is_fitted(self)
+        maps, table = read_predict(self, X)
+        with np.errstate(invalid="ignore"):  # an infinity, which is reported below
+            parts = [block.astype(np.float64, copy=False) @ coef.T + intercept for block in sample_blocks(maps)]
+        scores = np.concatenate(parts) if parts else np.empty((0, *maps.shape[1:3], len(coef)))
+        if not np.isfinite(scores).all():
+            bad = int(np.argmin(np.isfinite(scores).all((1, 2, 3))))
+            raise InputError(f"X: sample {bad} holds NaN or infinity")
+        return scores, table
+
+    def _to_labels(self, maps: Array) -> Array:
+        """Upsample (sample, y, x, t) by the scale seen in fit."""
+        channels_first = np.moveaxis(maps, -1, 1)
+        if self.upsample == "bilinear":
+            shape = maps.shape[1] * self.scale_[0], maps.shape[2] * self.scale_[1]
+            return np.moveaxis(lift(channels_first, shape), 1, -1)
+        return np.moveaxis(spread(channels_first, self.scale_), 1, -1)
+
+    def _tensors(self) -> dict[str, Array]:
+        raise NotImplementedError
+
+    def _meta(self) -> dict[str, Any]:
+        return {}
+
+    def _restore(self, tensors: dict[str, Array], meta: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+def sample_blocks(maps: Any) -> Iterator[Array]:
+    """Maps a few samples at a time: dask chunks, or pieces of about 32 MB in float64."""
+    if is_dask(maps):
+        ends = np.cumsum(maps.chunks[0])
+        bounds = [(int(end - size), int(end)) for end, size in zip(ends, maps.chunks[0], strict=True)]
+    else:
+        size = max(1, (1 << 22) // max(1, int(np.prod(maps.shape[1:]))))
+        bounds = [(i, i + size) for i in range(0, len(maps), size)]
+    for first, last in bounds:
+        yield np.asarray(maps[first:last])
+
+
+def known_pixels(y: Any, prediction: Array) -> tuple[Array, Array, Array]:
+    """Labels and predictions of the labelled pixels, and the sample that each belongs to."""
+    labels = np.asarray(unwrap(y))
+    if labels.shape != prediction.shape:
+        raise InputError(f"y: expected labels of shape {prediction.shape}, got {labels.shape}")
+    known = ~np.isnan(labels) if labels.dtype.kind == "f" else np.ones(labels.shape, dtype=bool)
+    return labels[known], prediction[known], np.nonzero(known)[0]

@@ -1,0 +1,95 @@
+"""Which sample is held out when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupKFold
+
+from ldmscene.errors import InputError
+
+Array = np.ndarray
+
+
+def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Array:
+    """The fold (n_samples,) in which each sample is held out, numbered from 0.
+
+    Parameters
+    ----------
+    n_samples : int
+    cv : int, splitter or iterable of (train, test)
+        A number of folds (at least 2); or a scikit-learn splitter; or explicit splits, whose test sets hold
+        each sample once and whose training sets are all the others.
+    groups : array (n_samples,), optional
+        Samples of one group share a fold, for example those of one prompt. With a number of folds, groups are
+        spread as scikit-learn's GroupKFold does. None: each sample is its own group, dealt out in turn.
+
+    Raises
+    ------
+    InputError
+        If there are fewer groups than folds, or the splits don't partition the samples.
+    """
+    if groups is not None and len(groups) != n_samples:
+        raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(groups)}")
+    if not isinstance(cv, (int, np.integer)):
+        splits = cv.split(np.zeros(n_samples), groups=groups) if hasattr(cv, "split") else cv
+        return _from_splits(splits, n_samples)
+    if cv < 2:
+        raise InputError(f"cv: expected at least 2 folds, got {cv}")
+    n_groups = n_samples if groups is None else len(np.unique(groups))
+    if n_groups < cv:
+        raise InputError(
+            f"groups: fewer groups than folds, {n_groups} < cv={cv} (n_samples = {n_samples}); "
+            "lower cv, add prompts, or give a single alpha, which needs no folds"
+        )
+    if groups is None:
+        return np.arange(n_samples) % cv
+    return _from_splits(GroupKFold(cv).split(np.zeros(n_samples), groups=groups), n_samples)
+
+
+def _from_splits(splits: Iterable[tuple[Array, Array]], n_samples: int) -> Array:
+    fold = np.full(n_samples, -1)
+    times = np.zeros(n_samples, dtype=int)
+    for number, (train, test) in enumerate(splits):
+        fold[test] = number
+        times[test] += 1
+        if not np.array_equal(np.sort(np.concatenate([train, test])), np.arange(n_samples)):
+            raise InputError(f"cv: split {number} doesn't train on just the samples that it doesn't test")
+    if (times != 1).any():
+        raise InputError(f"cv: sample {int(np.argmax(times != 1))} is not held out exactly once")
+    return fold
+
+
+@dataclass(frozen=True)
+class FoldBook:
+    """Folds for samples that arrive in batches: a group stays where it was first put."""
+
+    n_folds: int
+    sizes: tuple[int, ...] = ()
+    """samples in each fold so far"""
+    known: Mapping[Any, int] = field(default_factory=dict)
+    """the fold of each group"""
+    latest: Array = field(default_factory=lambda: np.empty(0, dtype=int))
+    """folds of the samples that were added last"""
+
+    @classmethod
+    def of(cls, n_folds: int, fold: Array, groups: Any = None) -> FoldBook:
+        """The book of samples whose folds are known already."""
+        known = {} if groups is None else dict(zip(np.asarray(groups).tolist(), fold.tolist(), strict=True))
+        return cls(n_folds, tuple(np.bincount(fold, minlength=n_folds).tolist()), known, fold)
+
+    def add(self, n_samples: int, groups: Any = None) -> FoldBook:
+        """The book with a batch added; a new group goes to the smallest fold."""
+        if groups is not None and len(groups) != n_samples:
+            raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(groups)}")
+        sizes, known = list(self.sizes or [0] * self.n_folds), dict(self.known)
+        latest = np.empty(n_samples, dtype=int)
+        names = [None] * n_samples if groups is None else np.asarray(groups).tolist()
+        for i, name in enumerate(names):
+            smallest = sizes.index(min(sizes))
+            latest[i] = smallest if name is None else known.setdefault(name, smallest)
+            sizes[latest[i]] += 1
+        return FoldBook(self.n_folds, tuple(sizes), known, latest)

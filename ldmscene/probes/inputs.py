@@ -1,0 +1,175 @@
+"""What callers pass to the estimators, checked once and brought to one shape: maps (sample, y, x, channel).
+
+A table is a stack of maps of one position each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from ldmscene.cells import cell_size
+from ldmscene.errors import InputError, ShapeError
+
+Array = np.ndarray
+
+_FLOATS = [np.float64, np.float32, np.float16]
+_CHECK_VALUES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Checked input of a fit."""
+
+    X: Any
+    """[sample, y, x, c] numpy or dask"""
+    y: Array
+    """[sample, H, W, t] NaN where a pixel has no label; for a table H = W = 1"""
+    weight: Array | None
+    """[sample]"""
+    table: bool
+    single: bool
+    """whether y came without an axis for targets"""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.X.shape[1], self.X.shape[2]
+
+    @property
+    def scale(self) -> tuple[int, int]:
+        return cell_size(self.y.shape[:3], self.grid)
+
+    def __len__(self) -> int:
+        return int(self.X.shape[0])
+
+
+def read_fit(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    *,
+    classes: bool = False,
+    several: bool = False,
+    reset: bool = True,
+) -> Samples:
+    """Check X and y and remember the number of features on the estimator.
+
+    Raises
+    ------
+    InputError or ValueError
+        With the argument and the sample that can't be used.
+    """
+    _check_same_samples(X, y)
+    X = unwrap(X)
+    if y is None:
+        raise InputError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
+    if getattr(X, "ndim", 2) == 4:
+        table = False
+        X, labels, single = _read_maps(estimator, X, y, reset)
+    else:
+        table = True
+        X, labels, single = _read_table(estimator, X, y, classes, several, reset)
+    return Samples(X, labels, _read_weight(sample_weight, X.shape[0]), table, single)
+
+
+def read_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
+    """Features to predict from as maps, and whether they came as a table."""
+    X = unwrap(X)
+    if getattr(X, "ndim", 2) == 4:
+        _check_channels(estimator, X, reset=False)
+        return X, False
+    if is_dask(X):
+        _check_channels(estimator, X, reset=False)
+        return X[:, None, None, :], True
+    return validate_data(estimator, X, reset=False, dtype=_FLOATS)[:, None, None, :], True
+
+
+def _check_same_samples(X: Any, y: Any) -> None:
+    """Labels belong to the activations beside which they stand, where both say whose they are."""
+    names = [array.coords["sample"].values for array in (X, y) if "sample" in getattr(array, "coords", ())]
+    if len(names) == 2 and not np.array_equal(*names):
+        raise ShapeError(
+            "y: its `sample` coordinate isn't that of X, so that labels would meet other samples' activations; "
+            "select the same samples in the same order, for example y.sel(sample=X['sample'])"
+        )
+
+
+def unwrap(X: Any) -> Any:
+    """The numpy or dask array inside an xarray.DataArray; anything else as it is."""
+    return X.data if hasattr(X, "dims") and hasattr(X, "data") else X
+
+
+def is_dask(X: Any) -> bool:
+    return hasattr(X, "dask") and hasattr(X, "chunks")
+
+
+def whole_samples(X: Any) -> Any:
+    """A dask array with no chunk border inside a sample; anything else as it is."""
+    return X.rechunk(dict.fromkeys(range(1, X.ndim), -1)) if is_dask(X) else X
+
+
+def _read_maps(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Any, Array, bool]:
+    X = whole_samples(X) if is_dask(X) else np.asarray(X)
+    y = np.asarray(unwrap(y))
+    if y.ndim not in (3, 4) or len(y) != len(X):
+        raise ShapeError(f"y: expected labels (sample, H, W) for the {len(X)} samples of X, got shape {y.shape}")
+    cell_size(y.shape[:3], X.shape[1:3])
+    _check_channels(estimator, X, reset)
+    if not is_dask(X):
+        _check_finite(X)
+    labels = y if y.ndim == 4 else y[..., None]
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise InputError(f"y: sample {int(np.argmax(np.isinf(labels).any((1, 2, 3))))} holds infinity")
+    return X, labels, y.ndim == 3
+
+
+def _read_table(estimator: Any, X: Any, y: Any, classes: bool, several: bool, reset: bool) -> tuple[Any, Array, bool]:
+    y = unwrap(y)
+    if is_dask(X):
+        _check_channels(estimator, X, reset)
+        X, y = whole_samples(X), np.asarray(y)
+        if len(X) != len(y):
+            raise ShapeError(f"y: expected one row for each of the {len(X)} of X, got {len(y)}")
+    else:
+        X, y = validate_data(estimator, X, y, reset=reset, dtype=_FLOATS, multi_output=several, y_numeric=not classes)
+    if classes:
+        check_classification_targets(y)
+    return X[:, None, None, :], y.reshape(len(y), 1, 1, -1), y.ndim == 1
+
+
+def _check_channels(estimator: Any, X: Any, reset: bool) -> None:
+    if X.ndim not in (2, 4):
+        raise ShapeError(f"X: expected a table (n, c) or maps (sample, y, x, c), got an array of shape {X.shape}")
+    channels = X.shape[-1]
+    if reset:
+        estimator.n_features_in_ = channels
+    elif channels != estimator.n_features_in_:
+        name = type(estimator).__name__
+        raise ShapeError(f"X has {channels} features, but {name} is expecting {estimator.n_features_in_} features")
+
+
+def _check_finite(X: Array) -> None:
+    if X.dtype.kind != "f":
+        return
+    size = max(1, _CHECK_VALUES // max(1, X[:1].size))
+    for first in range(0, len(X), size):
+        finite = np.isfinite(X[first : first + size])
+        if not finite.all():
+            sample = first + int(np.argmin(finite.all((1, 2, 3))))
+            raise InputError(f"X: sample {sample} holds NaN or infinity")
+
+
+def _read_weight(sample_weight: Any, n_samples: int) -> Array | None:
+    if sample_weight is None:
+        return None
+    weight = np.array(unwrap(sample_weight), dtype=np.float64)
+    if weight.shape != (n_samples,):
+        raise ShapeError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise InputError("sample_weight: expected finite numbers that are not negative")
+    return weight

@@ -1,0 +1,182 @@
+"""The logistic regression as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from ldmscene.errors import ShapeError
+from ldmscene.probes.base import Probe, known_pixels
+from ldmscene.probes.choice import check_alphas
+from ldmscene.probes.classes import count_classes, likeliest, probabilities
+from ldmscene.probes.folds import assign_folds
+from ldmscene.probes.inputs import read_fit
+from ldmscene.probes.logistic import fit_logistic
+
+Array = np.ndarray
+
+ALPHAS = tuple(10.0**k for k in range(-2, 6))
+
+
+class LogisticProbe(ClassifierMixin, Probe):
+    """Logistic regression at the labels' resolution, with its strength chosen by grouped cross-validation.
+
+    Equal to scikit-learn's LogisticRegression(C=1/α) on the pixels of the labels with features that were
+    upsampled to them (nearest), at the activations' resolution: binomial on cells for two classes,
+    multinomial for more.
+
+    Parameters
+    ----------
+    alphas : float or sequence of float
+        Strengths to choose from by held-out log likelihood, in the units of label pixels. One needs no folds.
+    cv : int, splitter or iterable of (train, test)
+        Folds, over groups. See `ldmscene.probes.assign_folds`.
+    fit_intercept : bool
+        The intercept is not penalised.
+    standardize : bool
+        Penalise the coefficients of features scaled to unit variance on the training folds.
+    one_standard_error : bool
+        Take the largest α whose loss lies within one standard error of the least.
+    tol : float
+        Newton stops when the loss of a pixel is within tol / 2 of its least (gᵀH⁻¹g ≤ tol × pixels).
+    max_iter : int
+        Passes over the data for each α; if they aren't enough, a ConvergenceWarning says so.
+
+    Attributes
+    ----------
+    classes_ : array (k,)
+    coef_ : array (1, c), or (k, c) for k > 2 classes
+    intercept_ : array (1,) or (k,)
+    alpha_ : float
+        The strength that was chosen.
+    alphas_ : array (a,)
+        All that were tried, ascending.
+    path_ : array (a,)
+        Held-out mean log loss of each, averaged over folds; NaN for a single one.
+    errors_ : array (fold, a)
+        The same for each fold.
+    converged_ : bool
+    n_iter_ : int
+        Passes of the final fit.
+    scale_ : (int, int)
+        Label pixels of a position along y and x; (1, 1) for a table.
+    n_features_in_ : int
+    """
+
+    def __init__(
+        self,
+        alphas: float | Sequence[float] = ALPHAS,
+        *,
+        cv: Any = 5,
+        fit_intercept: bool = True,
+        standardize: bool = False,
+        one_standard_error: bool = False,
+        tol: float = 1e-14,
+        max_iter: int = 100,
+    ) -> None:
+        self.alphas = alphas
+        self.cv = cv
+        self.fit_intercept = fit_intercept
+        self.standardize = standardize
+        self.one_standard_error = one_standard_error
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
+        """Fit from scratch.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask or xarray; any real dtype. dask chunks are read again in each pass: persist them if
+            they fit.
+        y : array (n,) or (sample, H, W)
+            Classes. H and W are multiples of y and x. In maps NaN marks a pixel without label.
+        groups : array (n,) or (sample,), optional
+            Samples of one group, such as those of one prompt, share a fold.
+        sample_weight : array (n,) or (sample,), optional
+
+        Raises
+        ------
+        InputError
+            If X holds NaN, all pixels have one class, there are fewer groups than folds or an α isn't
+            positive.
+        ShapeError
+            If the labels don't tile the activations.
+        """
+        samples = read_fit(self, X, y, sample_weight, classes=True)
+        if samples.y.shape[-1] != 1:
+            raise ShapeError(f"y: expected (sample, H, W), got a last axis of {samples.y.shape[-1]} targets")
+        classes, weight, counts = count_classes(samples)
+        several = check_alphas(self.alphas).size > 1
+        solution = fit_logistic(
+            samples.X,
+            weight,
+            counts,
+            assign_folds(len(samples), self.cv, groups) if several else None,
+            self.alphas,
+            fit_intercept=self.fit_intercept,
+            standardize=self.standardize,
+            one_standard_error=self.one_standard_error,
+            tol=self.tol,
+            max_iter=self.max_iter,
+        )
+        if not solution.converged:
+            message = f"Newton's method didn't reach tol={self.tol:g} in max_iter={self.max_iter} passes"
+            warnings.warn(f"{message}; raise max_iter or the smallest of alphas", ConvergenceWarning, stacklevel=2)
+        self.classes_, self.scale_ = classes, samples.scale
+        self.coef_, self.intercept_, self.alpha_ = solution.coef, solution.intercept, solution.alpha
+        self.alphas_, self.errors_, self.path_ = solution.alphas, solution.errors, solution.path
+        self.converged_, self.n_iter_ = solution.converged, solution.n_iter
+        return self
+
+    def decision_function(self, X: Any) -> Array:
+        """Log odds of the second class (n,) or (sample, H, W); for k > 2 classes one score each, (..., k)."""
+        scores, table = self._linear(X, *self._weights())
+        scores = scores[:, 0, 0] if table else self._to_labels(scores)
+        return scores[..., 0] if scores.shape[-1] == 1 else scores
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probability of each class, (n, k) or (sample, H, W, k)."""
+        return probabilities(self.decision_function(X), len(self.classes_))
+
+    def predict(self, X: Any) -> Array:
+        """The likeliest class at the labels' resolution, (n,) or (sample, H, W)."""
+        scores, table = self._linear(X, *self._weights())
+        index = likeliest(scores)
+        return self.classes_[index[:, 0, 0] if table else self._to_labels(index[..., None])[..., 0]]
+
+    def predict_cells(self, X: Any) -> Array:
+        """Probability of each class at the activations' resolution, (sample, y, x, k)."""
+        scores, _ = self._linear(X, *self._weights())
+        return probabilities(scores[..., 0] if scores.shape[-1] == 1 else scores, len(self.classes_))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of labelled pixels whose class is right."""
+        labels, predicted, sample = known_pixels(y, self.predict(X))
+        weight = None if sample_weight is None else np.asarray(sample_weight)[sample]
+        return float(np.average(labels == predicted, weights=weight))
+
+    def _weights(self) -> tuple[Array, Array]:
+        check_is_fitted(self)
+        return self.coef_, self.intercept_
+
+    def _tensors(self) -> dict[str, Array]:
+        names = ("coef_", "intercept_", "alphas_", "errors_", "path_")
+        return {name: getattr(self, name) for name in names}
+
+    def _meta(self) -> dict[str, Any]:
+        classes = {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str}
+        return {**classes, "alpha": self.alpha_, "converged": self.converged_, "n_iter": self.n_iter_}
+
+    def _restore(self, tensors: dict[str, Array], meta: dict[str, Any]) -> None:
+        for name, array in tensors.items():
+            setattr(self, name, array)
+        self.classes_ = np.array(meta["classes"], dtype=meta["classes_dtype"])
+        self.alpha_, self.converged_, self.n_iter_ = meta["alpha"], meta["converged"], meta["n_iter"]

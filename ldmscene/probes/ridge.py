@@ -1,0 +1,160 @@
+"""Ridge regressions at every strength, from statistics alone.
+
+    min over w, b of  Σ weight (y − xᵀw − b)² + α ‖w‖²        (Hoerl and Kennard 1970, eq. 2.1)
+
+α is in the units of label pixels: the same α as scikit-learn's Ridge has on features upsampled to the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from ldmscene.errors import InputError
+from ldmscene.probes.choice import check_alphas, choose, deviation
+from ldmscene.probes.stats import Moments, merge_all
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class RidgeSolution:
+    """A ridge for each target, and how its strength was chosen."""
+
+    coef: Array
+    """[t, c]"""
+    intercept: Array
+    """[t]"""
+    alpha: Array
+    """[t] the chosen strength"""
+    alphas: Array
+    """[a] all strengths that were tried, ascending"""
+    errors: Array
+    """[fold, a, t] held-out mean squared error; no folds if a single strength was given"""
+
+    @property
+    def path(self) -> Array:
+        """[a, t] held-out mean squared error, averaged over folds."""
+        return self.errors.mean(0) if len(self.errors) else np.full(self.errors.shape[1:], np.nan)
+
+    def predict(self, X: Array) -> Array:
+        """Targets (..., t) for features (..., c)."""
+        return _linear(X, self.coef, self.intercept)
+
+
+def solve(
+    folds: Sequence[Moments],
+    alphas: float | Sequence[float] | Array,
+    *,
+    fit_intercept: bool = True,
+    standardize: bool = False,
+    one_standard_error: bool = False,
+) -> RidgeSolution:
+    """Choose α for each target by cross-validation over folds, then fit on all of them.
+
+    Parameters
+    ----------
+    folds : sequence of Moments
+        Of disjoint groups of samples. Training statistics are merged from the other folds, never subtracted
+        from a total. A single one is enough for a single α.
+    alphas : float or sequence of float
+        Strengths, all above 0.
+    fit_intercept : bool
+        False: the regression passes through zero.
+    standardize : bool
+        Penalise the coefficients of features scaled to unit variance, where the scale comes from training
+        folds only. α is then that of a StandardScaler before a Ridge; `coef` is for the features as they
+        came.
+    one_standard_error : bool
+        Take the largest α whose error lies within one standard error of the least (Breiman et al. 1984,
+        3.4.3).
+
+    Raises
+    ------
+    InputError
+        If an α is not positive, a target is constant, or there is one fold only for several α.
+    """
+    alphas = check_alphas(alphas)
+    folds = [fold for fold in folds if fold.weight]
+    whole = merge_all(folds) if folds else None
+    if whole is None:
+        raise InputError("y: expected at least one sample with a label and a weight above zero, got none")
+    _check_targets(whole)
+    fit = _Fit(alphas, fit_intercept, standardize)
+    errors = _cross_validate(folds, fit)
+    best = choose(errors, one_standard_error) if len(errors) else np.zeros(errors.shape[2], dtype=int)
+    coef = fit.path(whole)[best, np.arange(len(best))]
+    seen = fit.view(whole)
+    return RidgeSolution(coef, seen.mean_y - coef @ seen.mean_x, alphas[best], alphas, errors)
+
+
+def ridge_path(train: Moments, alphas: Array, scale: Array) -> Array:
+    """Coefficients [a, t, c] for every α, from one eigendecomposition that all targets share.
+
+    The penalty is on the coefficients of features divided by `scale` [c].
+    """
+    cxx = train.cxx / np.outer(scale, scale)
+    values, vectors = eigh(cxx, driver="evd", overwrite_a=True, check_finite=False)
+    rotated = vectors.T @ (train.cxy / scale[:, None])
+    # Rounding may push the eigenvalues of a singular matrix slightly below zero.
+    shrunk = rotated.T[None] / (np.maximum(values, 0) + alphas[:, None, None])
+    return shrunk @ vectors.T / scale
+
+
+def held_out_error(coefs: Array, train: Moments, test: Moments) -> Array:
+    """Mean squared error [a, t] of coefficients [a, t, c] on data of which only the statistics are known."""
+    a, t, c = coefs.shape
+    flat = coefs.reshape(-1, c)
+    quadratic = np.einsum("kc,kc->k", flat @ test.cxx, flat).reshape(a, t)
+    linear = np.einsum("atc,ct->at", coefs, test.cxy)
+    bias = test.mean_y - train.mean_y - coefs @ (test.mean_x - train.mean_x)
+    within = test.cyy - 2 * linear + quadratic
+    return np.maximum(within, 0) / test.weight + bias**2
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What stays the same from fold to fold."""
+
+    alphas: Array
+    fit_intercept: bool
+    standardize: bool
+
+    def view(self, moments: Moments) -> Moments:
+        return moments if self.fit_intercept else moments.about_zero()
+
+    def path(self, train: Moments) -> Array:
+        c = len(train.mean_x)
+        variance = np.diag(train.cxx) / train.weight
+        scale = deviation(variance, train.mean_x) if self.standardize else np.ones(c)
+        return ridge_path(self.view(train), self.alphas, scale)
+
+
+def _cross_validate(folds: Sequence[Moments], fit: _Fit) -> Array:
+    t = len(folds[0].mean_y)
+    if len(fit.alphas) == 1:
+        return np.empty((0, 1, t))
+    if len(folds) < 2:
+        raise InputError("cv: expected at least 2 folds with labels to choose between alphas, got 1")
+    errors = np.empty((len(folds), len(fit.alphas), t))
+    for k, test in enumerate(folds):
+        train = merge_all(fold for j, fold in enumerate(folds) if j != k)
+        errors[k] = held_out_error(fit.path(train), fit.view(train), fit.view(test))
+    return errors
+
+
+def _check_targets(whole: Moments) -> None:
+    floor = (1e-14 * np.abs(whole.mean_y)) ** 2 * whole.weight
+    constant = np.flatnonzero(whole.cyy <= floor)
+    if len(constant):
+        raise InputError(
+            f"y: target {constant[0]} is constant ({whole.mean_y[constant[0]]:g}): there is nothing to learn"
+        )
+
+
+def _linear(X: Array, coef: Array, intercept: Array) -> Array:
+    flat = np.asarray(X).reshape(-1, coef.shape[1])
+    return (flat.astype(np.float64, copy=False) @ coef.T + intercept).reshape(*X.shape[:-1], len(coef))

@@ -1,0 +1,225 @@
+"""The ridge as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import r2_score
+
+from ldmscene.errors import InputError
+from ldmscene.probes.base import Probe, known_pixels
+from ldmscene.probes.blocks import gather_moments, merge_folds
+from ldmscene.probes.choice import check_alphas
+from ldmscene.probes.folds import FoldBook, assign_folds
+from ldmscene.probes.inputs import Samples, read_fit
+from ldmscene.probes.ridge import RidgeSolution, solve
+from ldmscene.probes.stats import Moments
+from ldmscene.probes.targets import group_labels
+
+Array = np.ndarray
+
+ALPHAS = tuple(10.0 ** (k / 2) for k in range(-4, 17))
+
+
+class RidgeProbe(RegressorMixin, Probe):
+    """Ridge regression at the labels' resolution, with its strength chosen by grouped cross-validation.
+
+    Equal to scikit-learn's Ridge on features that were upsampled to the labels, from one pass over the
+    activations as they are. The strength is chosen for each target, from the statistics of the folds alone.
+
+    Parameters
+    ----------
+    alphas : float or sequence of float
+        Strengths to choose from, in the units of label pixels. One needs no folds.
+    cv : int, splitter or iterable of (train, test)
+        Folds, over groups. See `ldmscene.probes.assign_folds`.
+    fit_intercept : bool
+        The intercept is not penalised.
+    upsample : {"nearest", "bilinear"}
+        How predictions reach the labels; bilinear has half-pixel centres (align_corners=False).
+    standardize : bool
+        Penalise the coefficients of features scaled to unit variance on the training folds.
+    one_standard_error : bool
+        Take the largest α whose error lies within one standard error of the least.
+
+    Attributes
+    ----------
+    coef_ : array (c,) or (t, c)
+    intercept_ : float or array (t,)
+    alpha_ : float or array (t,)
+        The strength that was chosen.
+    alphas_ : array (a,)
+        All that were tried, ascending.
+    path_ : array (a,) or (a, t)
+        Held-out mean squared error of each, averaged over folds; NaN for a single one.
+    errors_ : array (fold, a) or (fold, a, t)
+        The same for each fold.
+    scale_ : (int, int)
+        Label pixels of a position along y and x; (1, 1) for a table.
+    n_features_in_ : int
+    """
+
+    def __init__(
+        self,
+        alphas: float | Sequence[float] = ALPHAS,
+        *,
+        cv: Any = 5,
+        fit_intercept: bool = True,
+        upsample: str = "nearest",
+        standardize: bool = False,
+        one_standard_error: bool = False,
+    ) -> None:
+        self.alphas = alphas
+        self.cv = cv
+        self.fit_intercept = fit_intercept
+        self.upsample = upsample
+        self.standardize = standardize
+        self.one_standard_error = one_standard_error
+
+    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
+        """Fit from scratch.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask or xarray; any real dtype. dask chunks are read once, on the scheduler in force.
+        y : array (n,), (n, t), (sample, H, W) or (sample, H, W, t)
+            H and W are multiples of y and x. In maps NaN marks a pixel without label.
+        groups : array (n,) or (sample,), optional
+            Samples of one group, such as those of one prompt, share a fold.
+        sample_weight : array (n,) or (sample,), optional
+
+        Raises
+        ------
+        InputError
+            If X holds NaN, a target is constant, there are fewer groups than folds or an α isn't positive.
+        ShapeError
+            If the labels don't tile the activations.
+        """
+        samples = read_fit(self, X, y, sample_weight, several=True)
+        fold = np.zeros(len(samples), dtype=int)
+        if check_alphas(self.alphas).size > 1:
+            fold = assign_folds(len(samples), self.cv, groups)
+        counted = isinstance(self.cv, (int, np.integer))
+        n_folds = max(int(fold.max()) + 1, int(self.cv) if counted else 1)
+        self._book = FoldBook.of(n_folds, fold, groups) if counted else None
+        self._statistics = self._gather(samples, fold, n_folds)
+        self.scale_, self._single = samples.scale, samples.single
+        self._solution: RidgeSolution | None = self._solve(self._statistics)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
+        """Add samples to those seen so far, by `fit` or by `partial_fit`.
+
+        Arguments are those of `fit`. A new group goes to the fold with the fewest samples, where it stays.
+        The ridge is solved when a fitted attribute is next asked for. `cv` must be a number.
+        """
+        first = not hasattr(self, "_statistics")
+        if first and hasattr(self, "n_features_in_"):
+            raise InputError("partial_fit: a loaded probe has no statistics to add to; fit a new one")
+        if not isinstance(self.cv, (int, np.integer)):
+            raise InputError(f"cv: partial_fit expects a number of folds, got {self.cv!r}")
+        samples = read_fit(self, X, y, sample_weight, several=True, reset=first)
+        book = (FoldBook(int(self.cv)) if first or self._book is None else self._book).add(len(samples), groups)
+        if not first and (samples.scale != self.scale_ or samples.single != self._single):
+            raise InputError(f"y: expected labels of scale {self.scale_} as before, got {samples.scale}")
+        new = self._gather(samples, book.latest, book.n_folds)
+        self._statistics = new if first else merge_folds([self._statistics, new])
+        self.scale_, self._single, self._book, self._solution = samples.scale, samples.single, book, None
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Targets at the labels' resolution: (n,) or (n, t) for a table, (sample, H, W[, t]) for maps."""
+        maps, table = self._scores(X)
+        return self._squeeze(maps[:, 0, 0] if table else self._to_labels(maps))
+
+    def predict_cells(self, X: Any) -> Array:
+        """Targets at the activations' resolution (sample, y, x[, t]), before any upsampling."""
+        return self._squeeze(self._scores(X)[0])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R² over all labelled pixels, averaged over targets."""
+        labels, predicted, sample = known_pixels(y, self.predict(X))
+        if not self._single:
+            t = self.coef_.shape[0]
+            labels, predicted, sample = labels.reshape(-1, t), predicted.reshape(-1, t), sample[::t]
+        weight = None if sample_weight is None else np.asarray(sample_weight)[sample]
+        return float(r2_score(labels, predicted, sample_weight=weight))
+
+    @property
+    def coef_(self) -> Array:
+        return self._first(self._solved().coef, 0)
+
+    @property
+    def intercept_(self) -> Any:
+        return self._first(self._solved().intercept, 0)
+
+    @property
+    def alpha_(self) -> Any:
+        return self._first(self._solved().alpha, 0)
+
+    @property
+    def alphas_(self) -> Array:
+        return self._solved().alphas
+
+    @property
+    def path_(self) -> Array:
+        return self._first(self._solved().path, -1)
+
+    @property
+    def errors_(self) -> Array:
+        return self._first(self._solved().errors, -1)
+
+    def _gather(self, samples: Samples, fold: Array, n_folds: int) -> list[Moments]:
+        labels = {str(t): samples.y[..., t] for t in range(samples.y.shape[-1])}
+        groups = group_labels(labels, samples.grid, self.upsample, samples.weight)
+        if len(groups) > 1:
+            raise InputError("y: targets differ in which pixels are NaN; fit them one by one")
+        return gather_moments(samples.X, groups[0], fold, n_folds)
+
+    def _solve(self, statistics: list[Moments]) -> RidgeSolution:
+        return solve(
+            statistics,
+            self.alphas,
+            fit_intercept=self.fit_intercept,
+            standardize=self.standardize,
+            one_standard_error=self.one_standard_error,
+        )
+
+    def _solved(self) -> RidgeSolution:
+        if not hasattr(self, "_solution"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
+        if self._solution is None:
+            self._solution = self._solve(self._statistics)
+        return self._solution
+
+    def _scores(self, X: Any) -> tuple[Array, bool]:
+        solution = self._solved()
+        return self._linear(X, solution.coef, solution.intercept)
+
+    def _first(self, array: Array, axis: int) -> Any:
+        return np.take(array, 0, axis) if self._single else array
+
+    def _squeeze(self, array: Array) -> Array:
+        return array[..., 0] if self._single else array
+
+    def _tensors(self) -> dict[str, Array]:
+        return dict(vars(self._solved()))
+
+    def _meta(self) -> dict[str, Any]:
+        return {"single": self._single}
+
+    def _restore(self, tensors: dict[str, Array], meta: dict[str, Any]) -> None:
+        self._single, self._solution = meta["single"], RidgeSolution(**tensors)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_solution")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

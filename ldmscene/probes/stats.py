@@ -1,0 +1,187 @@
+"""Weighted first and second moments that can be merged: all that a ridge needs to know of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from scipy.linalg.blas import dsyrk
+
+from ldmscene.errors import InputError, ShapeError
+
+Array = np.ndarray
+
+# A block stays in the cache between the cast and the product, if that leaves the product rows enough.
+_BLOCK_VALUES = 1 << 17
+_BLOCK_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Float64 statistics of features X and targets Y under one set of weights.
+
+    Blocks merge by the pairwise rule of Chan, Golub and LeVeque (1983, "Algorithms for computing the sample
+    variance", eq. 2.1), in its weighted and multivariate form. Every sum is about the mean, so that data far
+    from zero lose nothing to cancellation. Merging is associative up to rounding: any tree of merges will do.
+    """
+
+    weight: float
+    """Σw"""
+    mean_x: Array
+    """[c]"""
+    mean_y: Array
+    """[t]"""
+    cxx: Array
+    """[c, c] Σw (x − x̄)(x − x̄)ᵀ"""
+    cxy: Array
+    """[c, t] Σw (x − x̄)(y − ȳ)"""
+    cyy: Array
+    """[t] Σw (y − ȳ)²"""
+
+    @classmethod
+    def empty(cls, channels: int, targets: int) -> Moments:
+        """Of no data: the neutral element of `merge`."""
+        return cls(
+            0.0,
+            np.zeros(channels),
+            np.zeros(targets),
+            np.zeros((channels, channels)),
+            np.zeros((channels, targets)),
+            np.zeros(targets),
+        )
+
+    @classmethod
+    def of(
+        cls, X: Any, weight: Array | None, Y: Array, scatter: Array | float = 0.0, rows_per_sample: int = 1
+    ) -> Moments:
+        """Of the rows of a table, in float64 whatever the dtype of X.
+
+        Parameters
+        ----------
+        X : array or torch.Tensor (n, c)
+            A tensor is reduced on its own device.
+        weight : array (n,) or None
+            Not negative; for cells, the number of labelled pixels. None: 1 each.
+        Y : array (n,) or (n, t)
+            The target, or the mean target of a cell.
+        scatter : array (t,), optional
+            Σ (y − cell mean)² over the pixels inside cells, which X can't explain.
+        rows_per_sample : int
+            How many rows of X make a sample, for the message about a bad one.
+
+        Raises
+        ------
+        ShapeError
+            If there isn't one weight for each row.
+        InputError
+            If X holds a NaN or an infinity.
+        """
+        Y = np.asarray(Y, dtype=np.float64)
+        Y = Y[:, None] if Y.ndim == 1 else Y
+        w = np.ones(len(X)) if weight is None else np.asarray(weight, dtype=np.float64)
+        if w.shape != (len(X),):
+            raise ShapeError(f"weight: expected one for each of the {len(X)} rows, got shape {w.shape}")
+        if not w.any():
+            return cls.empty(X.shape[1], Y.shape[1])
+        whole = _of_array(X, w, Y) if isinstance(X, np.ndarray) else _of_tensor(X, w, Y)
+        if not np.isfinite(whole.mean_x).all():
+            raise InputError(_bad_row(X, rows_per_sample))
+        return cls(**{**vars(whole), "cyy": whole.cyy + scatter})
+
+    def merge(self, other: Moments) -> Moments:
+        """The statistics of both data sets together; neither is changed."""
+        if not self.weight or not other.weight:
+            return self if self.weight else other
+        weight = self.weight + other.weight
+        dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
+        share = other.weight / weight
+        between = self.weight * share
+        return Moments(
+            weight,
+            self.mean_x + share * dx,
+            self.mean_y + share * dy,
+            self.cxx + other.cxx + np.outer(between * dx, dx),
+            self.cxy + other.cxy + np.outer(between * dx, dy),
+            self.cyy + other.cyy + between * dy**2,
+        )
+
+    def about_zero(self) -> Moments:
+        """The same sums about zero instead of the mean, which is what a fit without intercept sees."""
+        w = self.weight
+        return Moments(
+            w,
+            np.zeros_like(self.mean_x),
+            np.zeros_like(self.mean_y),
+            self.cxx + np.outer(w * self.mean_x, self.mean_x),
+            self.cxy + np.outer(w * self.mean_x, self.mean_y),
+            self.cyy + w * self.mean_y**2,
+        )
+
+
+def merge_all(parts: Iterable[Moments], start: Moments | None = None) -> Moments:
+    """Merge one after the other."""
+    return reduce(Moments.merge, parts) if start is None else reduce(Moments.merge, parts, start)
+
+
+def _of_array(X: Array, w: Array, Y: Array) -> Moments:
+    """One symmetric product of [X, 1, Y], shifted to about its mean, gives all sums at once."""
+    c, width = X.shape[1], X.shape[1] + 1 + Y.shape[1]
+    shift = np.concatenate([_rough_mean(X, w), [0.0], w @ Y / w.sum()])
+    rows = max(_BLOCK_ROWS, _BLOCK_VALUES // width)
+    block = np.empty((min(rows, len(X)), width))
+    sums = np.zeros((width, width), order="F")
+    root = None if (w == w[0]).all() else np.sqrt(w)
+    for first in range(0, len(X), rows):
+        part = block[: len(X) - first]
+        one = slice(first, first + len(part))
+        with np.errstate(invalid="ignore"):  # an infinity, which the caller reports
+            np.subtract(X[one], shift[:c], out=part[:, :c])
+        part[:, c], part[:, c + 1 :] = 1, Y[one] - shift[c + 1 :]
+        if root is not None:
+            part *= root[one, None]
+        sums = dsyrk(1.0, part.T, beta=1.0, c=sums, overwrite_c=True)
+    sums = np.triu(sums) + np.triu(sums, 1).T
+    return _from_sums(sums if root is not None else w[0] * sums, shift, c)
+
+
+def _rough_mean(X: Array, w: Array) -> Array:
+    """The mean of some rows.
+
+    Of rows that hold the share s of all weight, it is at most √(1 / s) deviations from the mean of all.
+    That costs sums about it a factor 1 / s of rounding at worst, here 256. So where weights differ, the
+    heaviest rows are taken.
+    """
+    many = max(len(w) // 256, min(len(w), 64))
+    even = (w == w[0]).all()
+    some = np.arange(0, len(w), len(w) // many) if even else np.argpartition(w, len(w) - many)[-many:]
+    with np.errstate(invalid="ignore"):
+        return w[some] @ X[some].astype(np.float64) / w[some].sum()
+
+
+def _from_sums(sums: Array, shift: Array, c: int) -> Moments:
+    total = sums[c, c]
+    offset = sums[c] / total
+    about_mean = sums - np.outer(sums[c], offset)
+    mean = shift + offset
+    parts = about_mean[:c, :c], about_mean[:c, c + 1 :], np.diag(about_mean)[c + 1 :]
+    cxx, cxy, cyy = (np.ascontiguousarray(part) for part in parts)
+    return Moments(float(total), mean[:c], mean[c + 1 :], cxx, cxy, np.maximum(cyy, 0))
+
+
+def _of_tensor(X: Any, w: Array, Y: Array) -> Moments:
+    total = w.sum()
+    Xd = X.double()
+    wd, Yd = Xd.new_tensor(w), Xd.new_tensor(Y)
+    mean_x, mean_y = wd @ Xd / total, wd @ Yd / total
+    Xd, Yd = Xd - mean_x, Yd - mean_y
+    weighted = Xd * wd[:, None]
+    parts = (mean_x, mean_y, weighted.T @ Xd, weighted.T @ Yd, wd @ Yd**2)
+    return Moments(float(total), *(part.cpu().numpy() for part in parts))
+
+
+def _bad_row(X: Any, rows_per_sample: int) -> str:
+    finite = np.isfinite(np.asarray(X, dtype=np.float64)).all(1)
+    return f"X: sample {int(np.argmin(finite)) // rows_per_sample} holds NaN or infinity"

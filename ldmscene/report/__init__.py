@@ -1,0 +1,24 @@
+"""Figures and pages from one value, `ReportData`.
+
+Every figure is one call and gives matplotlib's own Axes or Figure back; `write_site` makes a folder of
+static pages that opens from `file://`.
+"""
+
+from ldmscene.report.curves import curves
+from ldmscene.report.data import ReportData
+from ldmscene.report.figures import write_figures
+from ldmscene.report.heatmap import heatmap
+from ldmscene.report.pictures import four_panels, seven_rows
+from ldmscene.report.saving import save
+from ldmscene.report.site import write_site
+
+__all__ = [
+    "ReportData",
+    "curves",
+    "four_panels",
+    "heatmap",
+    "save",
+    "seven_rows",
+    "write_figures",
+    "write_site",
+]

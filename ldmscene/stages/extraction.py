@@ -1,0 +1,164 @@
+"""From a plan and a manifest to a filled store: what is missing is generated, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from ldmscene import capture
+from ldmscene.capture import Plan, Trajectory
+from ldmscene.errors import LdmsceneError
+from ldmscene.manifest import Manifest
+from ldmscene.progress import bar
+from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
+from ldmscene.store.prepare import prepare_store
+from ldmscene.store.writer import WAITING
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples to be generated together, and what is missing of each; of some, nothing may be.
+
+    A batch that was cut short is generated whole again: convolutions round a little differently in a batch of
+    another size, and a store that was interrupted must equal one that wasn't, byte for byte.
+    """
+
+    rows: tuple[int, ...]
+    missing: tuple[frozenset[str], ...]  # paths of arrays, for each row
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """What is missing of at least one."""
+        return frozenset().union(*self.missing)
+
+
+def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
+    """Every array that an extraction fills."""
+    calls, (height, width) = len(plan.timesteps), (plan.height, plan.width)
+    channels = plan.pipeline.vae.config.latent_channels
+    picture = {"long_name": "decoded by the model's own autoencoder"}
+    specs = [
+        ArraySpec(
+            activation_path(m.name),
+            ("step", "branch", *m.dims),
+            (calls, len(plan.branches), *m.shape),
+            plan.dtype,
+            cut=2,
+        )
+        for m in plan.modules
+    ]
+    specs.append(ArraySpec(IMAGE, ("Y", "X", "rgb"), (height, width, 3), "uint8", attributes=picture))
+    specs.append(
+        ArraySpec(LATENTS, ("step", "c", "latent_y", "latent_x"), (calls, channels, *plan.latent), "float32", cut=1)
+    )
+    if previews:
+        shape = (calls, height, width, 3)
+        specs += [
+            ArraySpec(p, ("step", "Y", "X", "rgb"), shape, "uint8", cut=1, attributes=picture)
+            for p in PREVIEWS.values()
+        ]
+    return specs
+
+
+def estimate(plan: Plan, manifest: Manifest, previews: bool | str) -> dict[str, int]:
+    """What an extraction into a new store will take: denoiser calls, bytes and files on disk, memory for writing."""
+    always = [spec.layout.shard_bytes for spec in array_specs(plan, False)]
+    extra = [spec.layout.shard_bytes for spec in array_specs(plan, previews)[len(always) :]]
+    shown = sum(previews is True or split == previews for split in manifest.frame["split"])
+    return {
+        "samples": len(manifest),
+        "modules": len(plan.modules),
+        "denoiser_calls_per_sample": len(plan.timesteps),
+        "bytes_per_sample": sum(always),
+        "bytes": sum(always) * len(manifest) + sum(extra) * shown,
+        "files": len(always) * len(manifest) + len(extra) * shown,
+        "bytes_of_memory_waiting_to_be_written": (WAITING + 1) * (sum(always) + sum(extra)),
+    }
+
+
+def fill(
+    plan: Plan, manifest: Manifest, root: Path, *, previews: bool | str, batch_size: int, progress: bool
+) -> ActivationStore:
+    """Bring a store to hold all samples of a manifest; a sample that is complete is left alone."""
+    specs = array_specs(plan, previews)
+    config = plan.config()
+    names = [m.name for m in plan.modules]
+    store = prepare_store(root, config, manifest, names, plan.timesteps, specs, plan.in_order)
+    batches = list(missing_batches(store, manifest, specs, previews, batch_size))
+    total = sum(len(batch.rows) for batch in batches)
+    if not batches:
+        return store
+    with StoreWriter(root, specs) as writer, bar("extracting", total, enabled=progress) as advance:
+        for batch in batches:
+            for row in generate(plan, store.manifest, batch):
+                writer.put(row)
+            advance(len(batch.rows))
+    store.refresh()
+    return store
+
+
+def missing_batches(
+    store: ActivationStore, manifest: Manifest, specs: Sequence[ArraySpec], previews: bool | str, size: int
+) -> Iterator[Batch]:
+    """What is left to do for a manifest, in its order."""
+    done = {spec.path: store.complete(spec.path) for spec in specs}
+    pairs = set(zip(manifest.frame["prompt"], manifest.frame["seed"], strict=True))
+
+    def lacks(row) -> frozenset[str]:
+        needed = (p for p in done if p not in PREVIEWS.values() or previews in (True, row.split))
+        return frozenset(p for p in needed if row.sample_id not in done[p])
+
+    frame = store.manifest.frame
+    for begin, end in pairwise([0, *store.attributes["segments"]]):
+        asked = [row for row in frame[begin:end].itertuples() if (row.prompt, row.seed) in pairs]
+        for start in range(0, len(asked), size):
+            some = asked[start : start + size]
+            batch = Batch(tuple(row.Index for row in some), tuple(lacks(row) for row in some))
+            if batch.wanted:
+                yield batch
+
+
+def generate(plan: Plan, manifest: Manifest, batch: Batch) -> Iterator[Row]:
+    """Run the pipeline for one batch and keep what is missing of it."""
+    modules = tuple(m for m in plan.modules if activation_path(m.name) in batch.wanted)
+    frame = manifest.frame.iloc[list(batch.rows)]
+    trajectories = capture.run(replace(plan, modules=modules), frame["prompt"].tolist(), frame["seed"].tolist())
+    for index, sample_id, trajectory, missing in zip(
+        batch.rows, frame["sample_id"], trajectories, batch.missing, strict=True
+    ):
+        refuse_overflow(plan, sample_id, trajectory)
+        arrays = {path: array for path, array in _arrays(plan, trajectory, missing) if path in missing}
+        if arrays:
+            yield Row(sample_id, index, arrays)
+
+
+def _arrays(plan: Plan, trajectory: Trajectory, missing: frozenset[str]) -> Iterator[tuple[str, np.ndarray]]:
+    yield from ((activation_path(name), array) for name, array in trajectory.activations.items())
+    yield IMAGE, trajectory.image
+    yield LATENTS, trajectory.latents
+    for source, latents in (("noisy", trajectory.latents), ("predicted", trajectory.predicted)):
+        if PREVIEWS[source] in missing:
+            yield PREVIEWS[source], capture.decode(plan.pipeline, latents)
+
+
+def refuse_overflow(plan: Plan, sample_id: str, trajectory: Trajectory) -> None:
+    """Stop before a value that doesn't fit the store's dtype is written.
+
+    Raises
+    ------
+    LdmsceneError
+        With the module, the step and how many values.
+    """
+    for name, array in trajectory.activations.items():
+        bad = ~np.isfinite(array)
+        if bad.any():
+            step = int(bad.reshape(len(bad), -1).any(1).argmax())
+            raise LdmsceneError(
+                f"sample {sample_id}, {name}, step {step}: {int(bad.sum())} values are infinite or NaN in "
+                f"{plan.dtype}; nothing of this sample was stored. Use dtype='float32', or check the model"
+            )

@@ -1,0 +1,137 @@
+"""From a store and a grid to what the report is made from, and the grid's own file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ldmscene.errors import CorruptError, WriteError
+from ldmscene.report import ReportData
+from ldmscene.stages.evaluation import read_place
+from ldmscene.store import ActivationStore
+from ldmscene.store.files import write_file
+from ldmscene.store.layout import PREVIEWS, PROBES, activation_path, intermediate_path, label_path
+from ldmscene.store.prepare import fingerprint
+
+MARK = "made-from.txt"  # in a report's folder
+SHOWN = 48  # held-out samples whose pictures go into a report
+
+
+def report_data(store: ActivationStore, grid: xr.Dataset, shown: int = SHOWN) -> ReportData:
+    """Everything that a report shows, for the first held-out samples; pictures stay on disk until they are needed."""
+    ids = [str(s) for s in grid["sample"].values[:shown]]
+    frame = store.manifest.frame.set_index("sample_id").loc[ids]
+    targets = [str(t) for t in grid["target"].values]
+    steps = grid["step"].values
+
+    def only(array: xr.DataArray) -> xr.DataArray:
+        picked = array.sel(sample=ids)
+        return picked.sel(step=steps) if "step" in array.dims else picked
+
+    kept = {source: set(ids) <= store.complete(path) for source, path in PREVIEWS.items()}
+    read = {
+        (source, target): only(store.intermediate(source, target, "test"))
+        for source in PREVIEWS
+        for target in targets
+        if set(ids) <= store.complete(intermediate_path(source, target))
+    }
+    return ReportData(
+        grid=grid,
+        samples=frame,
+        image=only(store.images("test")),
+        noisy=only(store.previews("noisy", "test")) if kept["noisy"] else None,
+        predicted=only(store.previews("predicted", "test")) if kept["predicted"] else None,
+        labels={target: only(store.labels(target, "test")) for target in targets},
+        intermediate=read,
+        predict=lambda target, module, step: predicted_map(store, grid, ids, target, module, step),
+        provenance=json.loads(grid.attrs["provenance"]),
+    )
+
+
+def predicted_map(
+    store: ActivationStore, grid: xr.Dataset, sample_ids: Sequence[str], target: str, module: str, step: int
+) -> xr.DataArray:
+    """A fitted probe's maps (sample, y, x) for samples of the store; probabilities for binary targets."""
+    fit = grid.sel(target=target, module=module, step=step)
+    maps = read_place(store, store.info(activation_path(module)), sample_ids, step).astype(np.float64)
+    value = maps @ fit["coef"].values[: maps.shape[-1]] + float(fit["intercept"])
+    if str(fit["kind"].item()) == "binary":
+        value = 1 / (1 + np.exp(-np.clip(value, -50, 50)))
+    return xr.DataArray(value, dims=("sample", "y", "x"), coords={"sample": list(sample_ids)})
+
+
+def state(store: ActivationStore, targets: Sequence[str]) -> dict:
+    """What a grid depends on in a store: whose activations, which samples, which labels."""
+    read = [label_path(t) for t in targets] + [p for p in store.complete_paths if not p.startswith("labels/")]
+    rows = store.ledger[store.ledger["what"].isin(read)].sort_values(["what", "sample_id"])
+    return {
+        "fingerprint": store.fingerprint,
+        "labels": {t: dict(store.info(label_path(t)).attributes) for t in targets},
+        "arrays": fingerprint({"rows": rows[["what", "sample_id", "crc32c"]].to_numpy().tolist()}),
+    }
+
+
+def provenance(store: ActivationStore, made_from: Mapping, control: ActivationStore | None) -> dict:
+    """What a report says of where its numbers come from."""
+    packages = ("ldmscene", "torch", "diffusers", "transformers", "zarr", "xarray", "dask", "scikit-learn", "numpy")
+    return {
+        "store": store.root.name,
+        "fingerprint": store.fingerprint,
+        "configuration": store.config,
+        "labels": made_from["data"]["labels"],
+        "cross_validation_folds": made_from["cv"],
+        "alphas": made_from["alphas"],
+        "permuted_control": control.fingerprint if control else "not run",
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> Path:
+    """Where the grid that was computed from these inputs is kept."""
+    return store.root / PROBES / f"grid-{fingerprint(dict(made_from))}.nc"
+
+
+def keep_grid(grid: xr.Dataset, path: Path) -> None:
+    """Write a grid as one netCDF 3 file, whole or not at all; where the store can't be written to, only warn."""
+    try:
+        write_file(path, bytes(grid.to_netcdf(engine="scipy")))
+    except WriteError as error:
+        warnings.warn(f"the grid isn't kept, so that the next evaluation computes it again: {error}", stacklevel=3)
+
+
+def mark(folder: Path, grid: xr.Dataset) -> None:
+    """Note beside a finished report which grid it shows."""
+    write_file(folder / MARK, _key(grid).encode())
+
+
+def up_to_date(folder: Path, grid: xr.Dataset) -> Path | None:
+    """The first page of the report in a folder, if it shows this very grid."""
+    noted, page = folder / MARK, folder / "index.html"
+    return page if page.exists() and noted.exists() and noted.read_text() == _key(grid) else None
+
+
+def _key(grid: xr.Dataset) -> str:
+    numbers = {name: hashlib.sha256(v.values.tobytes()).hexdigest() for name, v in grid.data_vars.items()}
+    return fingerprint({"provenance": grid.attrs["provenance"], "numbers": numbers})
+
+
+def load_grid(path: Path) -> xr.Dataset:
+    """Read a grid back.
+
+    Raises
+    ------
+    CorruptError
+        If the file isn't a grid.
+    """
+    try:
+        with xr.open_dataset(path, engine="scipy") as grid:
+            return grid.load()
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CorruptError(f"{path} is not a readable grid ({error}); delete it and evaluate again") from error

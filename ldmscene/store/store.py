@@ -1,0 +1,235 @@
+"""An activation store, as its readers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import xarray as xr
+
+from ldmscene.errors import CorruptError, IncompleteError, InputError, StoreError, unknown
+from ldmscene.manifest import Manifest
+from ldmscene.store import layout
+from ldmscene.store.files import write_file
+from ldmscene.store.ledger import Ledger
+from ldmscene.store.reader import ShardArray
+from ldmscene.store.summary import describe_html
+
+
+class ActivationStore:
+    """A store on disk. It serves complete samples only: those that the ledger lists.
+
+    It shows the store as it was when opened; `refresh` looks again.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+    config : dict
+        All that the activations depend on; `fingerprint` is its hash.
+    manifest : Manifest
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at what there is and what is complete."""
+        attributes = layout.read_root(self.root)
+        if attributes is None:
+            raise StoreError(f"no store at {self.root}; make one with `ldmscene extract`")
+        self.attributes: dict = attributes
+        self.fingerprint: str = attributes["fingerprint"]
+        self.config: dict = attributes["config"]
+        self.manifest = read_stored_manifest(self.root)
+        self.ledger = Ledger(self.root / layout.LEDGER).rows()
+        self._arrays = {path: ShardArray.of(self.root, path, a) for path, a in layout.arrays(self.root).items()}
+        self._done = {str(what): set(rows) for what, rows in self.ledger.groupby("what")["sample_id"]}
+        frame = self.manifest.frame
+        self._index = dict(zip(frame["sample_id"], range(len(frame)), strict=True))
+
+    # --- what there is ---
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """The manifest, and whether each sample's activations are complete in all modules."""
+        frame = self.manifest.frame
+        whole = (
+            set.intersection(*(self._done.get(p, set()) for p in self._activation_paths())) if self.modules else set()
+        )
+        return frame.assign(complete=frame["sample_id"].isin(whole))
+
+    @property
+    def modules(self) -> list[str]:
+        """Module names, in the denoiser's order."""
+        stored = {p.split("/")[1] for p in self._arrays if p.startswith("activations/")}
+        return [m for m in self.attributes["modules"] if m in stored]
+
+    @property
+    def steps(self) -> list[int]:
+        """Indices of the denoiser's calls."""
+        latents = self._arrays.get(layout.LATENTS)
+        return list(range(latents.layout.shape[0])) if latents else []
+
+    @property
+    def timesteps(self) -> list[float]:
+        """The timestep of each denoiser call."""
+        return xr.open_zarr(self.root / layout.ZARR, consolidated=False)["timestep"].values.tolist()
+
+    @property
+    def targets(self) -> list[str]:
+        """Targets that have labels."""
+        return [p.split("/")[1] for p in self._arrays if p.startswith("labels/") and p in self._done]
+
+    def info(self, path: str) -> ShardArray:
+        """Layout and attributes of one array, by its path in the hierarchy."""
+        if path not in self._arrays:
+            raise unknown(f"array in {self.root}", path, self._arrays)
+        return self._arrays[path]
+
+    @property
+    def complete_paths(self) -> list[str]:
+        """Arrays of which at least one sample is complete."""
+        return sorted(self._done)
+
+    def complete(self, path: str) -> set[str]:
+        """The sample_ids for which an array is complete."""
+        return self._done.get(path, set())
+
+    def rows(self, sample_ids: Iterable[str]) -> list[int]:
+        """Rows of the manifest, which are also those of every array."""
+        return [self._index[s] for s in sample_ids]
+
+    # --- what is in it ---
+
+    def activations(
+        self,
+        module: str,
+        step: int | Iterable[int] | None = None,
+        split: str | None = None,
+        branch: str | None = None,
+    ) -> xr.DataArray:
+        """Activations of one module, dask-backed, (sample, step, y, x, channel).
+
+        Parameters
+        ----------
+        step : int or iterable of int, optional
+            One step (the axis is then dropped) or several; all where not given.
+        split : {"train", "val", "test"}, optional
+        branch : {"cond", "uncond"}, optional
+            The half of classifier-free guidance; needed where the store holds both.
+        """
+        if module not in self.modules:
+            raise unknown("module in this store", module, self.modules)
+        branches = self.config["branches"]
+        if branch is None and len(branches) > 1:
+            raise InputError(f"this store holds the branches {', '.join(branches)}; name one with branch=")
+        if branch is not None and branch not in branches:
+            raise unknown("branch in this store", branch, branches)
+        select = {"branch": [branches.index(branch) if branch else 0]}
+        return self._load(layout.activation_path(module), split, step, select).squeeze("branch")
+
+    def images(self, split: str | None = None) -> xr.DataArray:
+        """Final images, uint8 (sample, Y, X, rgb)."""
+        return self._load(layout.IMAGE, split)
+
+    def latents(self, step: int | Iterable[int] | None = None, split: str | None = None) -> xr.DataArray:
+        """The scheduler's x_t before each denoiser call, float32 (sample, step, c, y, x)."""
+        return self._load(layout.LATENTS, split, step)
+
+    def previews(self, source: str, split: str | None = None) -> xr.DataArray:
+        """Decoded x_t (`noisy`) or predicted x_0 (`predicted`) of each step, uint8 (sample, step, Y, X, rgb)."""
+        if source not in layout.PREVIEWS:
+            raise unknown("kind of preview", source, layout.PREVIEWS)
+        return self._load(layout.PREVIEWS[source], split)
+
+    def labels(self, target: str, split: str | None = None) -> xr.DataArray:
+        """Labels of the final images, (sample, Y, X); NaN where a pixel has none."""
+        if target not in self.targets:
+            raise unknown("target with labels in this store", target, self.targets)
+        return self._load(layout.label_path(target), split)
+
+    def intermediate(self, source: str, target: str, split: str | None = None) -> xr.DataArray:
+        """A labeler's reading of the unfinished pictures, (sample, step, Y, X)."""
+        return self._load(layout.intermediate_path(source, target), split)
+
+    def sel(
+        self, *, module: str, prompt: str | None = None, seed: int | None = None, step: int | None = None
+    ) -> xr.DataArray:
+        """Activations of one module for the samples with a prompt, a seed or both."""
+        found = self.activations(module, step)
+        keep = np.ones(found.sizes["sample"], bool)
+        for name, value in (("prompt", prompt), ("seed", seed)):
+            if value is not None:
+                keep &= found[name].values == value
+        if not keep.any():
+            raise InputError(f"no complete sample has prompt {prompt!r} and seed {seed!r}; see store.samples")
+        return found.isel(sample=np.flatnonzero(keep))
+
+    def _load(
+        self,
+        path: str,
+        split: str | None,
+        step: int | Iterable[int] | None = None,
+        select: dict | None = None,
+    ) -> xr.DataArray:
+        array = self.info(path)
+        frame = self.manifest.frame
+        frame = frame[frame["sample_id"].isin(self.complete(path)) & (frame["split"].eq(split) if split else True)]
+        if frame.empty:
+            raise IncompleteError(
+                f"no sample of split {split or 'any'!r} has {path} in {self.root}; extract or label it first"
+            )
+        steps = self._steps(step)
+        select = dict(select or {})
+        if "step" in array.dims:
+            select["step"] = steps
+        data = array.dask(frame.index.tolist(), select)
+        coords: dict = {name: ("sample", frame[name].to_numpy()) for name in ("prompt_id", "prompt", "seed", "split")}
+        coords["sample"] = frame["sample_id"].to_numpy()
+        if "step" in array.dims:
+            coords["step"] = steps
+        found = xr.DataArray(data, dims=("sample", *array.dims), coords=coords, name=path, attrs=dict(array.attributes))
+        return found.isel(step=0) if isinstance(step, int | np.integer) else found
+
+    def _steps(self, step: int | Iterable[int] | None) -> list[int]:
+        asked = (
+            self.steps
+            if step is None
+            else [int(step)]
+            if isinstance(step, int | np.integer)
+            else [int(s) for s in step]
+        )
+        wrong = [s for s in asked if s not in self.steps]
+        if wrong:
+            raise InputError(f"no step {wrong[0]} in this store; its steps are 0 to {len(self.steps) - 1}")
+        return asked
+
+    def _activation_paths(self) -> list[str]:
+        return [layout.activation_path(m) for m in self.modules]
+
+    def __repr__(self) -> str:
+        done = int(self.samples["complete"].sum())
+        counts = f"{done} of {len(self.manifest)} samples, {len(self.modules)} modules, {len(self.steps)} steps"
+        return f"<ActivationStore {self.root}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        return describe_html(self)
+
+
+def read_stored_manifest(root: Path) -> Manifest:
+    path = root / layout.MANIFEST
+    try:
+        return Manifest(pyarrow.parquet.read_table(pa.BufferReader(path.read_bytes())))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise CorruptError(f"the manifest of the store, {path}, can't be read ({error})") from error
+
+
+def write_stored_manifest(root: Path, manifest: Manifest) -> None:
+    sink = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(manifest.table, sink)
+    write_file(root / layout.MANIFEST, sink.getvalue().to_pybytes())

@@ -1,0 +1,1 @@
+"""How `tiny-scenes` and its labelers were made: `python -m ldmscene.testbed.train`."""

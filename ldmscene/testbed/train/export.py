@@ -1,0 +1,35 @@
+"""From trained parts to the folder that ships: float16 safetensors that diffusers loads offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+from torch import nn
+
+from ldmscene.testbed.model import build_pipeline
+from ldmscene.testbed.train.denoiser import Denoiser
+
+
+def export_model(vae: AutoencoderKL, denoiser: Denoiser, folder: Path) -> None:
+    """Write a `StableDiffusionPipeline` folder; the parts come back in float32."""
+    parts = (vae, denoiser.text_encoder, denoiser.unet)
+    for part in parts:
+        part.half()
+    build_pipeline(vae, denoiser.text_encoder, denoiser.unet).save_pretrained(folder, safe_serialization=True)
+    for part in parts:
+        part.float()
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)  # save_pretrained keeps weights from other users
+
+
+def export_nets(nets: Mapping[str, nn.Module], folder: Path) -> None:
+    """Write one safetensors file for each net."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, net in nets.items():
+        weights = {k: v.detach().to(torch.float16).contiguous() for k, v in net.state_dict().items()}
+        save_file(weights, folder / f"{name}.safetensors")
+        (folder / f"{name}.safetensors").chmod(0o644)

@@ -1,0 +1,66 @@
+"""Fixtures around the real embedded model; nothing here is mocked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import pytest
+import torch
+
+import ldmscene
+from ldmscene import capture, testbed
+from ldmscene.manifest import Manifest, read_manifest
+from ldmscene.testbed.prompts import random_prompts
+
+torch.set_num_threads(2)
+STEPS = 4
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The embedded pipeline, loaded once. Tests must give it back as it was."""
+    return capture.load_pipeline(testbed.MODELS["tiny-scenes"], "cpu")
+
+
+def make_manifest(train: int, test: int) -> Manifest:
+    prompts = random_prompts(train + test, seed=7)
+    pairs = [(prompt, 100 + i) for i, prompt in enumerate(prompts)]
+    return read_manifest(pairs).with_splits(["train"] * train + ["test"] * test)
+
+
+@pytest.fixture(scope="session")
+def manifest() -> Manifest:
+    """Twenty samples: fourteen to train on, six held out."""
+    return make_manifest(14, 6)
+
+
+@pytest.fixture(scope="session")
+def store(tiny, manifest, tmp_path_factory) -> ldmscene.ActivationStore:
+    """A complete, labelled store of the manifest at four steps. Read only."""
+    root = tmp_path_factory.mktemp("session") / "store"
+    made = ldmscene.extract(tiny, manifest, root, steps=STEPS, batch_size=10, previews="test")
+    for name in testbed.LABELERS:
+        target = name.removeprefix("tiny-")
+        ldmscene.label(made, target, name)
+        for source in ("noisy", "predicted"):
+            ldmscene.label(made, target, name, on=source, split="test")
+    return made
+
+
+@pytest.fixture
+def two(tiny, tmp_path) -> ldmscene.ActivationStore:
+    """A small store of two samples and one module that a test may break."""
+    return ldmscene.extract(tiny, make_manifest(1, 1), tmp_path / "two", [FIRST], steps=2, batch_size=2)
+
+
+FIRST = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
+LAST = "up_blocks.3.attentions.2.transformer_blocks.0.attn1.to_out.0"
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its relative path."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}

@@ -1,0 +1,274 @@
+"""Ridge and logistic probes on maps and tables, in every container, in Pipelines, on disk."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import warnings
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from safetensors import safe_open
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from worlds import GRID, GROUPS, SAMPLES, SCALE, depth_world, mask_world, pixel_table
+
+from ldmscene.cells import spread
+from ldmscene.errors import InputError, ShapeError
+from ldmscene.probes import LogisticProbe, RidgeProbe
+from ldmscene.probes.bilinear import lift
+
+ALPHAS = (0.1, 10.0, 1000.0)
+SHAPE = (SAMPLES, GRID[0] * SCALE[0], GRID[1] * SCALE[1])
+
+
+def containers(X: np.ndarray) -> dict[str, Any]:
+    chunks = (5, 2, -1, 3)
+    return {
+        "dask": da.from_array(X, chunks=chunks),
+        "xarray": xr.DataArray(X, dims=("sample", "y", "x", "channel")),
+        "xarray of dask": xr.DataArray(da.from_array(X, chunks=chunks), dims=("sample", "y", "x", "channel")),
+    }
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+@pytest.mark.parametrize("kind", ["dask", "xarray", "xarray of dask"])
+def test_ridge_on_any_container(upsample: str, kind: str) -> None:
+    X, y = depth_world()
+    expected = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(X, y, GROUPS)
+    labels = xr.DataArray(y, dims=("sample", "Y", "X")) if kind == "xarray" else y
+    other = containers(X)[kind]
+    probe = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(other, labels, GROUPS)
+    np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-10)
+    np.testing.assert_allclose(probe.path_, expected.path_, rtol=1e-10)
+    np.testing.assert_allclose(probe.predict(other), expected.predict(X), atol=1e-9)
+    np.testing.assert_allclose(probe.score(other, labels), expected.score(X, y))
+
+
+@pytest.mark.parametrize("kind", ["dask", "xarray", "xarray of dask"])
+def test_logistic_on_any_container(kind: str) -> None:
+    X, y = mask_world()
+    expected = LogisticProbe(ALPHAS, cv=3).fit(X, y, GROUPS)
+    other = containers(X)[kind]
+    probe = LogisticProbe(ALPHAS, cv=3).fit(other, y, GROUPS)
+    np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-8)
+    np.testing.assert_allclose(probe.predict_proba(other), expected.predict_proba(X), atol=1e-8)
+
+
+def test_tables_in_dask() -> None:
+    X, y, _ = pixel_table(*depth_world())
+    expected = RidgeProbe(ALPHAS).fit(X, y)
+    probe = RidgeProbe(ALPHAS).fit(da.from_array(X, chunks=(100, 2)), da.from_array(y))
+    np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-10)
+    np.testing.assert_allclose(probe.predict(da.from_array(X, chunks=(100, 2))), expected.predict(X))
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+def test_ridge_predicts_at_the_labels_resolution(upsample: str) -> None:
+    X, y = depth_world(mode=upsample)
+    probe = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(X, y, groups=GROUPS)
+    table, labels, _ = pixel_table(X, y, upsample)
+    model = Ridge(alpha=probe.alpha_, solver="svd").fit(table, labels)
+    assert probe.predict(X).shape == SHAPE
+    np.testing.assert_allclose(probe.predict(X)[~np.isnan(y)], model.predict(table), atol=1e-7)
+    np.testing.assert_allclose(probe.score(X, y), r2_score(labels, model.predict(table)), atol=1e-9)
+    cells = probe.predict_cells(X)
+    assert cells.shape == (SAMPLES, *GRID)
+    up = lift(cells, SHAPE[1:]) if upsample == "bilinear" else spread(cells, SCALE)
+    np.testing.assert_allclose(probe.predict(X), up, atol=1e-9)
+    assert probe.scale_ == SCALE
+
+
+def test_logistic_predicts_at_the_labels_resolution() -> None:
+    X, y = mask_world()
+    probe = LogisticProbe(ALPHAS, cv=3).fit(X, y, groups=GROUPS)
+    table, labels, _ = pixel_table(X, y)
+    model = LogisticRegression(C=1 / probe.alpha_, tol=1e-10, max_iter=1000).fit(table, labels)
+    known = ~np.isnan(y)
+    np.testing.assert_allclose(probe.coef_, model.coef_, atol=1e-4)
+    np.testing.assert_allclose(probe.predict_proba(X)[known], model.predict_proba(table), atol=1e-4)
+    np.testing.assert_array_equal(probe.predict(X)[known], model.predict(table))
+    np.testing.assert_allclose(probe.score(X, y), model.score(table, labels))
+    assert probe.decision_function(X).shape == SHAPE
+    assert probe.predict_cells(X).shape == (SAMPLES, *GRID, 2)
+    assert 0.6 < probe.score(X, y) < 0.95
+
+
+def test_classes_keep_their_names() -> None:
+    X, y, _ = pixel_table(*mask_world(classes=3))
+    names = np.array(["sky", "ground", "thing"])[y.astype(int)]
+    probe = LogisticProbe(1.0).fit(X, names)
+    assert set(probe.predict(X)) == {"sky", "ground", "thing"}
+    np.testing.assert_array_equal(probe.classes_, ["ground", "sky", "thing"])
+    np.testing.assert_allclose(probe.predict_proba(X).sum(1), 1)
+
+
+def test_several_targets() -> None:
+    X, y = depth_world(holes=False)
+    both = np.stack([y, y**2], axis=-1)
+    probe = RidgeProbe(ALPHAS, cv=3).fit(X, both, GROUPS)
+    assert probe.coef_.shape == (2, 5)
+    assert probe.predict(X).shape == (*SHAPE, 2)
+    assert probe.path_.shape == (3, 2)
+    alone = RidgeProbe(ALPHAS, cv=3).fit(X, y, GROUPS)
+    np.testing.assert_allclose(probe.coef_[0], alone.coef_, atol=1e-10)
+    np.testing.assert_allclose(
+        probe.score(X, both),
+        np.mean([alone.score(X, y), r2_score(both[..., 1].ravel(), probe.predict(X)[..., 1].ravel())]),
+    )
+    both[0, 0, 0, 1] = np.nan
+    with pytest.raises(InputError, match="NaN; fit them one by one"):
+        probe.fit(X, both)
+
+
+def test_partial_fit_in_any_batches_equals_fit() -> None:
+    X, y = depth_world()
+    whole = RidgeProbe(ALPHAS, cv=3).fit(X, y, GROUPS)
+    for cuts in ([0, 3, 14], [0, 1, 2, 9, 14]):
+        probe = RidgeProbe(ALPHAS, cv=3)
+        for a, b in pairwise(cuts):
+            probe.partial_fit(X[a:b], y[a:b], GROUPS[a:b])
+        final = Ridge(alpha=probe.alpha_, solver="svd").fit(*pixel_table(X, y)[:2])
+        np.testing.assert_allclose(probe.coef_, final.coef_, atol=1e-8)
+        np.testing.assert_allclose(probe.path_, whole.path_, rtol=0.2)
+    more = RidgeProbe(ALPHAS, cv=3).fit(X[:9], y[:9], GROUPS[:9]).partial_fit(X[9:], y[9:], GROUPS[9:])
+    np.testing.assert_allclose(more.coef_, whole.coef_, atol=1e-8)
+    with pytest.raises(InputError, match="scale"):
+        more.partial_fit(X, spread(y, (2, 2)), GROUPS)
+
+
+def test_sample_weights_are_repetitions() -> None:
+    X, y = mask_world()
+    weight = np.arange(SAMPLES) % 3
+    for probe in (RidgeProbe(5.0), LogisticProbe(5.0)):
+        weighted = clone(probe).fit(X, y, sample_weight=weight)
+        repeated = clone(probe).fit(X.repeat(weight, 0), y.repeat(weight, 0))
+        np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-7)
+        expected = repeated.score(X.repeat(weight, 0), y.repeat(weight, 0))
+        np.testing.assert_allclose(weighted.score(X, y, weight), expected, atol=1e-9)
+
+
+def test_pipeline_and_grid_search() -> None:
+    X, y, _ = pixel_table(*depth_world())
+    search = GridSearchCV(RidgeProbe(cv=3), {"alphas": [1e9, 1.0], "standardize": [True, False]}, cv=3).fit(X, y)
+    assert search.best_params_["alphas"] == 1.0
+    assert search.best_score_ > 0.3
+    X, y, _ = pixel_table(*mask_world())
+    pipeline = make_pipeline(StandardScaler(), LogisticProbe(ALPHAS)).fit(X, y)
+    np.testing.assert_allclose(
+        pipeline.predict_proba(X),
+        LogisticProbe(pipeline[-1].alpha_, standardize=True).fit(X, y).predict_proba(X),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    "probe", [RidgeProbe(ALPHAS, cv=3, upsample="bilinear"), LogisticProbe(ALPHAS, cv=3, max_iter=50)]
+)
+def test_clone_pickle_save_and_load(probe: Any, tmp_path: Path) -> None:
+    X, y = mask_world()
+    fitted = clone(probe).fit(X, y, GROUPS)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
+
+    path = tmp_path / "probe.safetensors"
+    fitted.save(path, provenance={"store": "abc", "step": 2})
+    loaded = type(probe).load(path)
+    assert loaded.provenance_ == {"store": "abc", "step": 2}
+    assert loaded.get_params() == probe.get_params()
+    assert loaded.alpha_ == fitted.alpha_
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+    np.testing.assert_array_equal(loaded.path_, fitted.path_)
+    np.testing.assert_array_equal(loaded.errors_, fitted.errors_)
+    with safe_open(path, framework="numpy") as file:
+        meta = json.loads(file.metadata()["probe"])
+    assert meta["params"]["alphas"] == list(ALPHAS)
+    assert meta["dtype"] == "float64"
+
+
+def test_files_that_hold_no_such_probe_are_refused(tmp_path: Path) -> None:
+    X, y = mask_world()
+    path = tmp_path / "probe.safetensors"
+    RidgeProbe(1.0).fit(X, y).save(path)
+    with pytest.raises(InputError, match="holds a RidgeProbe"):
+        LogisticProbe.load(path)
+    with pytest.raises(InputError, match="a loaded probe has no statistics"):
+        RidgeProbe.load(path).partial_fit(X, y)
+    path.write_bytes(b"not a probe")
+    with pytest.raises(InputError, match="no safetensors file"):
+        RidgeProbe.load(path)
+    with pytest.raises(InputError, match="no file at"):
+        RidgeProbe.load(tmp_path / "nothing")
+    with pytest.raises(NotFittedError):
+        RidgeProbe().save(path)
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(ALPHAS), LogisticProbe(ALPHAS)])
+def test_bad_input_is_named(probe: Any) -> None:
+    X, y = mask_world(holes=False)
+    bad = X.copy()
+    bad[11, 2, 1, 3] = np.nan
+    for one in (bad, da.from_array(bad, chunks=(4, -1, -1, -1))):
+        with pytest.raises(InputError, match="X: sample 11 holds NaN or infinity"):
+            probe.fit(one, y)
+    with pytest.raises(ShapeError, match="multiples of the activations' 4 × 3, got 8 × 10"):
+        probe.fit(X, y[:, :, :10])
+    with pytest.raises(ShapeError, match=r"labels .* for the 14 samples of X"):
+        probe.fit(X, y[1:])
+    with pytest.raises(InputError, match="fewer groups than folds, 2 < cv=5"):
+        probe.fit(X, y, GROUPS > 3)
+    with pytest.raises(InputError, match="nothing to learn"):
+        probe.fit(X, np.ones_like(y))
+    with pytest.raises(InputError, match="alphas: expected positive numbers"):
+        clone(probe).set_params(alphas=(0.0, 1.0)).fit(X, y)
+    with pytest.raises(InputError, match="sample_weight"):
+        probe.fit(X, y, sample_weight=-np.ones(SAMPLES))
+    probe.fit(X, y)
+    with pytest.raises(ShapeError, match="X has 4 features, but"):
+        probe.predict(X[..., :4])
+    with pytest.raises(InputError, match="X: sample 11 holds NaN or infinity"):
+        probe.predict(bad)
+
+
+def test_labels_that_are_no_classes_are_refused() -> None:
+    X, y = depth_world()
+    with pytest.raises(InputError, match=r"expected whole numbers|different values"):
+        LogisticProbe().fit(X, y)
+    with pytest.raises(InputError, match=r"whole numbers as classes, got 0[.]5"):
+        LogisticProbe().fit(X, (y > np.nanmedian(y)) / 2)
+
+
+def test_too_few_passes_warn() -> None:
+    X, y = mask_world()
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        LogisticProbe(1e-3, max_iter=1).fit(X, y)
+
+
+def test_more_noise_gives_a_larger_alpha_and_a_lower_score() -> None:
+    X, y = depth_world(holes=False)
+    noisy = y + 20 * np.random.default_rng(0).normal(size=y.shape)
+    clean = RidgeProbe(cv=5).fit(X, y, GROUPS)
+    hard = RidgeProbe(cv=5).fit(X, noisy, GROUPS)
+    assert hard.alpha_ > clean.alpha_
+    assert hard.score(X, noisy) < 0.2 < clean.score(X, y)
+
+
+def test_importing_the_package_leaves_torch_alone() -> None:
+    code = (
+        "import sys, ldmscene.probes, ldmscene.metrics; assert 'torch' not in sys.modules; "
+        "ldmscene.probes.AdamProbe; assert 'torch' in sys.modules"
+    )
+    with warnings.catch_warnings():
+        subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,154 @@
+"""Mergeable statistics against extended precision and against each other."""
+
+from __future__ import annotations
+
+import pickle
+from functools import reduce
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ldmscene.errors import InputError, ShapeError
+from ldmscene.probes import Moments, merge_all
+
+FIELDS = ("weight", "mean_x", "mean_y", "cxx", "cxy", "cyy")
+
+
+def reference(X: np.ndarray, w: np.ndarray, Y: np.ndarray) -> Moments:
+    """The textbook sums in extended precision, where cancellation is harmless."""
+    X, w, Y = (a.astype(np.longdouble) for a in (X, w, Y))
+    total = w.sum()
+    mean_x, mean_y = w @ X / total, w @ Y / total
+    Xc, Yc = X - mean_x, Y - mean_y
+    parts = (mean_x, mean_y, (Xc * w[:, None]).T @ Xc, (Xc * w[:, None]).T @ Yc, w @ Yc**2)
+    return Moments(float(total), *(part.astype(float) for part in parts))
+
+
+def assert_same(actual: Moments, expected: Moments, rtol: float = 1e-9) -> None:
+    """Entries of a covariance are compared with the product of the deviations, as a correlation would be."""
+    dx, dy = np.sqrt(np.diag(expected.cxx)), np.sqrt(expected.cyy)
+    np.testing.assert_allclose(actual.weight, expected.weight, rtol=1e-12)
+    np.testing.assert_allclose(actual.mean_x, expected.mean_x, rtol=1e-12, atol=rtol * dx.max(initial=0))
+    np.testing.assert_allclose(actual.mean_y, expected.mean_y, rtol=1e-12, atol=rtol * dy.max(initial=0))
+    assert (np.abs(actual.cxx - expected.cxx) <= rtol * np.outer(dx, dx) + 1e-300).all()
+    assert (np.abs(actual.cxy - expected.cxy) <= rtol * np.outer(dx, dy) + 1e-300).all()
+    np.testing.assert_allclose(actual.cyy, expected.cyy, rtol=rtol)
+
+
+def ill_conditioned(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of deviations 1e-3 to 1e3, two of them almost equal, with means 1e5 deviations from zero."""
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.uniform(-3, 3, 5)
+    X = rng.normal(size=(n, 5)) * scale + scale * 1e5 * rng.normal(size=5)
+    X[:, 4] = X[:, 3] + 1e-2 * scale[3] * rng.normal(size=n)
+    Y = rng.normal(size=(n, 2)) + X[:, :2] / scale[:2] + 1e4
+    return X, rng.integers(0, 65, n).astype(float), Y
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(0, 60), max_size=6))
+def test_any_split_equals_the_whole(seed: int, cuts: list[int]) -> None:
+    X, w, Y = ill_conditioned(seed)
+    edges = [0, *sorted(cuts), len(X)]
+    parts = [Moments.of(X[a:b], w[a:b], Y[a:b]) for a, b in pairwise(edges)]
+    assert_same(merge_all(parts), reference(X, w, Y))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), sizes=st.tuples(*[st.integers(0, 20)] * 3))
+def test_merging_is_associative_and_commutative(seed: int, sizes: tuple[int, int, int]) -> None:
+    X, w, Y = ill_conditioned(seed)
+    ends = np.cumsum(sizes)
+    a, b, c = (Moments.of(X[e - s : e], w[e - s : e], Y[e - s : e]) for e, s in zip(ends, sizes, strict=True))
+    left, right = a.merge(b).merge(c), a.merge(b.merge(c))
+    assert_same(left, right)
+    assert_same(c.merge(b).merge(a), right)
+
+
+def test_many_blocks_of_a_long_table() -> None:
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(1e4, 1, (9000, 40)), rng.normal(size=(9000, 1))
+    w = rng.uniform(0, 3, 9000)
+    assert_same(Moments.of(X, w, Y), reference(X, w, Y))
+    assert_same(
+        merge_all(Moments.of(X[i : i + 17], w[i : i + 17], Y[i : i + 17]) for i in range(0, 9000, 17)),
+        reference(X, w, Y),
+    )
+
+
+def test_few_heavy_rows_far_from_the_rest() -> None:
+    rng = np.random.default_rng(4)
+    X, Y, w = rng.normal(size=(4000, 3)), rng.normal(size=(4000, 1)), np.full(4000, 1e-9)
+    X[1234:1250] += 1e6
+    w[1234:1250] = 1e3
+    assert_same(Moments.of(X, w, Y), reference(X, w, Y))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int16])
+def test_products_are_taken_in_float64(dtype: type) -> None:
+    X = (200 + 3 * np.random.default_rng(0).normal(size=(500, 6))).astype(dtype)
+    Y = X[:, :1].astype(float) ** 2
+    assert_same(Moments.of(X, None, Y), reference(X, np.ones(500), Y), rtol=1e-12)
+
+
+def test_weights_are_repetitions() -> None:
+    rng = np.random.default_rng(1)
+    X, Y, w = rng.normal(size=(30, 4)), rng.normal(size=(30, 2)), rng.integers(0, 4, 30)
+    repeated = Moments.of(X.repeat(w, 0), None, Y.repeat(w, 0))
+    assert_same(Moments.of(X, w, Y), repeated)
+
+
+def test_equal_weights_scale_the_sums() -> None:
+    rng = np.random.default_rng(2)
+    X, Y = rng.normal(size=(30, 4)), rng.normal(size=(30, 2))
+    np.testing.assert_allclose(Moments.of(X, np.full(30, 64.0), Y).cxx, 64 * Moments.of(X, None, Y).cxx)
+
+
+def test_about_zero_holds_the_raw_sums() -> None:
+    rng = np.random.default_rng(3)
+    X, Y = rng.normal(2, 1, (30, 4)), rng.normal(-1, 1, (30, 2))
+    raw = Moments.of(X, None, Y).about_zero()
+    np.testing.assert_allclose(raw.cxx, X.T @ X)
+    np.testing.assert_allclose(raw.cxy, X.T @ Y)
+    np.testing.assert_allclose(raw.cyy, (Y**2).sum(0))
+
+
+def test_torch_tensors_give_the_same() -> None:
+    X, w, Y = ill_conditioned(5)
+    assert_same(Moments.of(torch.from_numpy(X), w, Y), reference(X, w, Y))
+    half = torch.from_numpy(X[:, :1] / 1e4).half()
+    assert_same(Moments.of(half, w, Y), Moments.of(half.numpy(), w, Y))
+
+
+def test_empty_is_neutral() -> None:
+    X, w, Y = ill_conditioned(6)
+    some, empty = Moments.of(X, w, Y), Moments.empty(5, 2)
+    assert empty.merge(some) is some
+    assert some.merge(empty) is some
+    assert Moments.of(X, 0 * w, Y).weight == 0
+
+
+def test_merging_changes_neither_and_survives_pickling() -> None:
+    X, w, Y = ill_conditioned(7)
+    a, b = Moments.of(X[:30], w[:30], Y[:30]), Moments.of(X[30:], w[30:], Y[30:])
+    before = pickle.dumps((a, b))
+    merged = reduce(Moments.merge, pickle.loads(before))
+    assert pickle.dumps((a, b)) == before
+    assert_same(merged, a.merge(b))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_bad_value_names_its_sample(bad: float) -> None:
+    X = np.zeros((12, 3))
+    X[7, 1] = bad
+    with pytest.raises(InputError, match="sample 3 "):
+        Moments.of(X, None, np.zeros(12), rows_per_sample=2)
+
+
+def test_one_weight_for_each_row() -> None:
+    with pytest.raises(ShapeError, match="weight"):
+        Moments.of(np.zeros((4, 2)), np.ones(3), np.zeros(4))

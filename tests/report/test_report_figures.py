@@ -1,0 +1,123 @@
+"""The figures carry the grid's numbers, and are saved the same way each time."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ldmscene import grid as grids
+from ldmscene.errors import IncompleteError, UnknownNameError
+from ldmscene.report import curves, four_panels, heatmap, save, seven_rows
+
+
+@pytest.mark.parametrize("target", ["depth", "mask", "shading"])
+def test_curves_are_the_means_of_the_grid(data, target):
+    lines = {line.get_label(): line.get_ydata() for line in curves(data.grid, target).get_lines()}
+    expected = {
+        "probe, up 3.0": grids.scores(data.grid, target),
+        "permuted weights": grids.scores(data.grid, target, variable="permuted"),
+    }
+    for name in grids.baselines(data.grid, target):
+        expected[name] = grids.scores(data.grid, target, variable="baseline", name=name)
+    assert lines.keys() == expected.keys()
+    for name, scores in expected.items():
+        np.testing.assert_allclose(lines[name], scores.mean("sample"))
+
+
+def test_bands_are_the_intervals_of_the_grid(data):
+    band = curves(data.grid, "depth").collections[0].get_paths()[0].vertices
+    bounds = grids.interval(grids.scores(data.grid, "depth"))
+    assert band[:, 1].min() == pytest.approx(float(bounds["low"].min()))
+    assert band[:, 1].max() == pytest.approx(float(bounds["high"].max()))
+
+
+def test_heatmap_is_the_mean_of_each_cell(data):
+    ax = heatmap(data.grid, "mask")
+    expected = data.grid["probe"].sel(target="mask", metric="dice").mean("sample")
+    np.testing.assert_allclose(ax.collections[0].get_array(), expected.values.ravel())
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names[:2] == ["down 0.0", "down 0.1"]
+    assert names[-1] == "up 3.2"
+    bold = [label.get_text() for label in ax.get_yticklabels() if label.get_fontweight() == "bold"]
+    assert bold == ["up 3.0"]
+
+
+@pytest.mark.parametrize("draw", [curves, heatmap])
+def test_plots_draw_where_they_are_told_to(data, draw):
+    ax = Figure().add_subplot()
+    assert draw(data.grid, "depth", ax=ax) is ax
+
+
+@pytest.mark.parametrize("draw", [curves, heatmap])
+def test_an_unknown_target_is_answered_with_the_known(data, draw):
+    with pytest.raises(UnknownNameError, match="depth"):
+        draw(data.grid, "dept")
+
+
+def test_curves_of_a_bare_grid_have_the_probe_alone(data):
+    bare = data.grid.drop_vars(["permuted", "baseline"])
+    assert [line.get_label() for line in curves(bare, "depth").get_lines()] == ["probe, up 3.0"]
+
+
+def pictures(figure: Figure) -> list[np.ndarray]:
+    (ax,) = figure.axes
+    return [image.get_array() for image in ax.get_images()]
+
+
+def test_seven_rows_have_a_picture_for_each_step(data):
+    sample = data.samples.index[4]
+    found = pictures(seven_rows(data, sample))
+    assert len(found) == 7 * 15
+    np.testing.assert_array_equal(found[3], data.noisy.sel(sample=sample)[3])
+    module = grids.best_module(data.grid, "mask")
+    np.testing.assert_array_equal(found[15 + 3], data.predict("mask", module, 3).sel(sample=sample))
+    np.testing.assert_array_equal(found[30 + 3], data.intermediate["noisy", "mask"].sel(sample=sample)[3])
+
+
+def test_compact_rows_have_the_first_steps_and_the_last(data):
+    figure = seven_rows(data, data.samples.index[4], compact=True)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0", "1", "2", "3", "4", "14"]
+    assert len(pictures(figure)) == 7 * 6
+
+
+def test_four_panels_are_image_and_labels(data):
+    sample = data.samples.index[4]
+    figure = four_panels(data, sample)
+    names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert names == ["image", "mask", "depth", "shading"]
+    np.testing.assert_array_equal(pictures(figure)[2], data.labels["depth"].sel(sample=sample))
+
+
+def test_pictures_say_what_is_missing(data):
+    with pytest.raises(UnknownNameError, match="sample"):
+        four_panels(data, "nobody")
+    with pytest.raises(IncompleteError, match="previews"):
+        seven_rows(replace(data, noisy=None), data.samples.index[0])
+
+
+def test_saved_figures_are_the_same_bytes_each_time(data, tmp_path):
+    files = [save(curves(data.grid, "depth"), tmp_path / folder / "depth.v1") for folder in "ab"]
+    assert [path.name for path in files[0]] == ["depth.v1.pdf", "depth.v1.svg", "depth.v1.png"]
+    for one, other in zip(*files, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_pdf_embeds_its_fonts_as_truetype(data, tmp_path):
+    pdf = save(four_panels(data, data.samples.index[0]), tmp_path / "four")[0].read_bytes()
+    assert b"/Type3" not in pdf
+    assert b"/FontFile2" in pdf
+
+
+def test_figures_return_what_matplotlib_users_expect(data):
+    assert isinstance(curves(data.grid, "depth"), Axes)
+    assert isinstance(four_panels(data, data.samples.index[0]), Figure)
+
+
+def test_the_package_leaves_pyplot_and_torch_alone():
+    code = "import sys, ldmscene.report; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["False", "False"]

@@ -1,0 +1,232 @@
+"""The grid against explicit scikit-learn fits on upsampled features, and scipy's scores of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.stats import pearsonr, spearmanr
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GroupKFold
+
+import ldmscene
+from ldmscene import capture
+from ldmscene import grid as grids
+from ldmscene.errors import IncompleteError, InputError, UnknownNameError
+from ldmscene.stages import reporting
+from ldmscene.stages.baselines import without_gaps
+from ldmscene.store import files, layout
+from tests.conftest import FIRST, LAST, STEPS, make_manifest
+
+MODULES = [FIRST, LAST]
+ALPHAS = (1e1, 1e3, 1e5)
+
+
+@pytest.fixture(scope="module")
+def grid(store) -> xr.Dataset:
+    return ldmscene.evaluate(store, modules=MODULES, alphas=ALPHAS, cv=3)
+
+
+def _pixels(store, module: str, step: int, split: str) -> np.ndarray:
+    """Features of every label pixel, (sample, pixel, channel)."""
+    maps = store.activations(module, step, split).values.astype(np.float64)
+    factor = 64 // maps.shape[1]
+    return maps.repeat(factor, 1).repeat(factor, 2).reshape(len(maps), 64 * 64, -1)
+
+
+@pytest.mark.parametrize(("module", "step"), [(FIRST, 0), (LAST, 3)])
+@pytest.mark.parametrize(
+    ("target", "metric", "score"), [("depth", "spearman", spearmanr), ("shading", "pearson", pearsonr)]
+)
+def test_ridge_scores_are_those_of_scikit_learn_on_pixels(store, grid, module, step, target, metric, score):
+    X, held = (_pixels(store, module, step, split) for split in ("train", "test"))
+    y, truth = (store.labels(target, split).values.reshape(-1, 64 * 64) for split in ("train", "test"))
+    known = ~np.isnan(y)
+    cell = grid.sel(target=target, module=module, step=step)
+    ridge = Ridge(alpha=float(cell["alpha"])).fit(X[known], y[known])
+    np.testing.assert_allclose(cell["coef"].values[: X.shape[-1]], ridge.coef_, rtol=1e-4, atol=1e-7)
+    for i, image in enumerate(truth):
+        seen = ~np.isnan(image)
+        expected = score(ridge.predict(held[i][seen]), image[seen]).statistic
+        assert float(cell["probe"].sel(metric=metric)[i]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_penalty_is_the_one_that_grouped_cross_validation_chooses(store, grid):
+    X, y = _pixels(store, LAST, 1, "train"), store.labels("depth", "train").values.reshape(14, -1)
+    prompts = store.manifest.frame.query("split == 'train'")["prompt"].to_numpy()
+    errors = np.zeros((3, len(ALPHAS)))
+    for k, (fit, held) in enumerate(GroupKFold(3).split(X, groups=prompts)):
+        for a, alpha in enumerate(ALPHAS):
+            ridge = Ridge(alpha=alpha).fit(X[fit].reshape(-1, X.shape[-1]), y[fit].ravel())
+            errors[k, a] = np.mean((ridge.predict(X[held].reshape(-1, X.shape[-1])) - y[held].ravel()) ** 2)
+    cell = grid.sel(target="depth", module=LAST, step=1)
+    assert float(cell["alpha"]) == ALPHAS[errors.mean(0).argmin()]
+    assert float(cell["cv_score"]) == pytest.approx(1 - errors.mean(0).min() / y.var(), abs=1e-6)
+
+
+def test_logistic_masks_are_those_of_scikit_learn_on_pixels(store, grid):
+    X, held = (_pixels(store, LAST, 2, split) for split in ("train", "test"))
+    y, truth = (store.labels("mask", split).values.reshape(-1, 64 * 64) > 0.5 for split in ("train", "test"))
+    cell = grid.sel(target="mask", module=LAST, step=2)
+    model = LogisticRegression(C=1 / float(cell["alpha"]), tol=1e-8, max_iter=2000)
+    model.fit(X.reshape(-1, X.shape[-1]), y.ravel())
+    np.testing.assert_allclose(cell["coef"].values[: X.shape[-1]], model.coef_[0], rtol=2e-2, atol=2e-3)
+    for i, image in enumerate(truth):
+        mask = model.predict(held[i])
+        expected = 2 * (mask & image).sum() / (mask.sum() + image.sum())
+        assert float(cell["probe"].sel(metric="dice")[i]) == pytest.approx(expected, abs=5e-3)
+
+
+@pytest.mark.parametrize(("name", "source"), [(grids.LABELER_NOISY, "noisy"), (grids.LABELER_PREDICTED, "predicted")])
+def test_the_labeler_baseline_is_the_labeler_on_the_unfinished_picture(store, grid, name, source):
+    read = store.intermediate(source, "depth", "test").values
+    truth = store.labels("depth", "test").values
+    for step in range(STEPS):
+        expected = [spearmanr(r.ravel(), t.ravel()).statistic for r, t in zip(read[:, step], truth, strict=True)]
+        found = grid["baseline"].sel(reading=name, target="depth", metric="spearman", step=step)
+        np.testing.assert_allclose(found, np.nan_to_num(expected), atol=1e-5)
+
+
+def test_the_mean_label_baseline_is_the_mean_of_the_training_labels(store, grid):
+    mean = store.labels("depth", "train").values.mean(0)
+    expected = [spearmanr(mean.ravel(), t.ravel()).statistic for t in store.labels("depth", "test").values]
+    found = grid["baseline"].sel(reading=grids.MEAN_LABEL, target="depth", metric="spearman")
+    np.testing.assert_allclose(found, np.tile(expected, (STEPS, 1)), atol=1e-5)
+
+
+def test_gaps_in_a_reading_hold_its_mean():
+    maps = np.array([[[1.0, np.nan], [3.0, 2.0]], [[np.nan, np.nan], [np.nan, np.nan]]])
+    np.testing.assert_array_equal(without_gaps(maps), [[[1, 2], [3, 2]], [[0, 0], [0, 0]]])
+
+
+def test_every_score_that_a_metric_allows_is_there_and_no_other(grid):
+    kinds = {"depth": "continuous", "mask": "binary", "shading": "continuous"}
+    for target, kind in kinds.items():
+        fits = (
+            [m for m in grid["metric"].values if m in ("spearman", "pearson", "rmse", "r2")]
+            if kind == "continuous"
+            else ["dice", "dice_background", "iou", "average_precision"]
+        )
+        for metric in grid["metric"].values:
+            cell = grid["probe"].sel(target=target, metric=metric)
+            assert bool(cell.notnull().all()) == (metric in fits)
+
+
+def test_each_activation_is_read_once_and_a_second_call_reads_none(store, monkeypatch):
+    read, ranges = files.RangeReader.read, []
+    monkeypatch.setattr(files.RangeReader, "read", lambda self, *a: ranges.append(a[1]) or read(self, *a))
+    alphas = (3.0, 30.0)
+    first = ldmscene.evaluate(store, targets=["depth", "mask"], modules=[LAST], alphas=alphas, cv=3)
+    chunk = store.info(layout.activation_path(LAST)).layout.chunk_bytes + 4
+    assert ranges.count(chunk) == len(store.manifest) * STEPS
+    ranges.clear()
+    again = ldmscene.evaluate(store, targets=["depth", "mask"], modules=[LAST], alphas=alphas, cv=3)
+    assert ranges == []
+    xr.testing.assert_identical(first, again)
+
+
+def test_the_control_is_fitted_on_its_own_activations(tiny, store, manifest, tmp_path):
+    control = ldmscene.extract(
+        capture.permute_weights(tiny), manifest, tmp_path / "c", [LAST], steps=STEPS, batch_size=10
+    )
+    grid = ldmscene.evaluate(store, ["mask"], [LAST], alphas=ALPHAS, cv=3, permuted=control)
+    assert grid["permuted"].dims == grid["probe"].dims
+    assert not np.allclose(grid["permuted"].sel(metric="dice"), grid["probe"].sel(metric="dice"))
+
+
+def test_a_control_that_is_none_is_refused(tiny, store, manifest, tmp_path):
+    arguments = {"targets": "mask", "modules": [LAST], "alphas": ALPHAS, "cv": 3}
+    with pytest.raises(InputError, match="denoiser's weights alone; what differs: nothing"):
+        ldmscene.evaluate(store, permuted=store, **arguments)
+    control = capture.permute_weights(tiny)
+    other = ldmscene.extract(control, make_manifest(2, 1), tmp_path / "o", [LAST], steps=STEPS, batch_size=4)
+    with pytest.raises(InputError, match="has no sample"):
+        ldmscene.evaluate(store, permuted=other, **arguments)
+    shorter = ldmscene.extract(control, manifest, tmp_path / "s", [LAST], steps=1, batch_size=20)
+    with pytest.raises(InputError, match="steps: 4 and 1"):
+        ldmscene.evaluate(store, permuted=shorter, **arguments)
+    elsewhere = ldmscene.extract(control, manifest, tmp_path / "e", [FIRST], steps=STEPS, batch_size=20)
+    with pytest.raises(IncompleteError, match="20 samples lack"):
+        ldmscene.evaluate(store, permuted=elsewhere, **arguments)
+
+
+def test_labels_of_the_final_images_are_enough(tiny, tmp_path):
+    made = ldmscene.extract(tiny, make_manifest(4, 2), tmp_path / "s", [LAST], steps=2, batch_size=6)
+    ldmscene.label(made, "mask", "tiny-mask")
+    grid = ldmscene.evaluate(made, cv=2)
+    assert grids.baselines(grid, "mask") == [grids.RAW_LATENT, grids.POSITION, grids.MEAN_LABEL]
+    assert "mask" in grids.sentence(grid, "mask")
+
+
+def test_the_raw_latent_baseline_is_a_ridge_on_the_latents(store, grid):
+    X, held = (
+        np.moveaxis(store.latents(1, split).values, 1, -1).repeat(4, 1).repeat(4, 2) for split in ("train", "test")
+    )
+    y = store.labels("depth", "train").values
+    truth = store.labels("depth", "test").values
+    found = grid["baseline"].sel(reading=grids.RAW_LATENT, target="depth", metric="spearman", step=1).values
+    distances = []
+    for alpha in ALPHAS:
+        ridge = Ridge(alpha=alpha).fit(X.reshape(-1, 4), y.ravel())
+        expected = [
+            spearmanr(ridge.predict(h.reshape(-1, 4)), t.ravel()).statistic for h, t in zip(held, truth, strict=True)
+        ]
+        distances.append(np.abs(found - expected).max())
+    assert min(distances) < 1e-4
+
+
+def test_labels_of_other_samples_never_meet_activations(store):
+    X, y = store.activations(LAST, 1, "train"), store.labels("depth", "train")
+    probe = ldmscene.RidgeProbe(ALPHAS, cv=3).fit(X, y)
+    assert probe.score(X, y) > 0
+    with pytest.raises(ValueError, match="other samples' activations"):
+        ldmscene.RidgeProbe(ALPHAS, cv=3).fit(X, y[::-1])
+
+
+def test_predicted_maps_are_the_probes(store, grid):
+    ids = store.manifest.frame.query("split == 'test'")["sample_id"].tolist()
+    found = reporting.predicted_map(store, grid, ids, "mask", LAST, 2)
+    cell = grid.sel(target="mask", module=LAST, step=2)
+    logit = store.activations(LAST, 2, "test").values.astype(float) @ cell["coef"].values + float(cell["intercept"])
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logit)), atol=1e-6)
+
+
+def test_what_cannot_be_evaluated_is_refused_with_the_reason(tiny, two, store):
+    with pytest.raises(InputError, match="no labels yet"):
+        ldmscene.evaluate(two)
+    with pytest.raises(UnknownNameError, match="depth"):
+        ldmscene.evaluate(store, targets=["dept"])
+    with pytest.raises(InputError, match="fewer groups than folds"):
+        ldmscene.evaluate(store, modules=[LAST], cv=99)
+    with pytest.raises(InputError, match="at least two"):
+        ldmscene.evaluate(store, modules=[LAST], alphas=[1.0])
+    with pytest.raises(InputError, match="its steps are 0 to 3"):
+        ldmscene.evaluate(store, steps=[4])
+    with pytest.raises(UnknownNameError, match="module in this store"):
+        ldmscene.evaluate(store, modules="up_blocks.9")
+    ldmscene.label(two, "depth", "tiny-depth", split="test")
+    with pytest.raises(IncompleteError, match="1 samples have no label 'depth'"):
+        ldmscene.evaluate(two)
+    ldmscene.extract(
+        tiny, make_manifest(6, 0).with_splits(["train", "test"] * 3), two.root, [FIRST], steps=2, batch_size=8
+    )
+    unfinished = ldmscene.open(two.root)
+    unfinished._done[layout.activation_path(FIRST)].pop()
+    with pytest.raises(IncompleteError, match="1 samples lack activations"):
+        ldmscene.evaluate(unfinished, modules=[FIRST])
+
+
+def test_a_dask_cluster_gives_the_same_grid(store, monkeypatch):
+    from dask.distributed import Client, LocalCluster
+
+    local = ldmscene.evaluate(store, ["depth", "mask"], [LAST], [0, 3], alphas=ALPHAS, cv=3)
+    monkeypatch.setattr(reporting, "grid_file", lambda *_: store.root / "another.nc")
+    try:
+        with (
+            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            spread = ldmscene.evaluate(store, ["depth", "mask"], [LAST], [0, 3], alphas=ALPHAS, cv=3, client=client)
+    finally:
+        (store.root / "another.nc").unlink(missing_ok=True)
+    xr.testing.assert_allclose(local, spread, rtol=1e-5)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ldmscene
+from ldmscene import testbed
+from ldmscene.errors import IncompleteError, InputError, ShapeError, StoreError, UnknownNameError
+from tests.conftest import files
+
+
+def test_labels_are_what_the_labeler_says_of_the_stored_images(store):
+    images = store.images().values
+    for name, labeler in testbed.LABELERS.items():
+        target = name.removeprefix("tiny-")
+        np.testing.assert_array_equal(store.labels(target).values, labeler(images)[target])
+        assert store.labels(target).attrs == labeler.provenance
+
+
+def test_an_own_target_takes_a_function(two):
+    def redness(images):
+        return images[..., 0] / 255
+
+    ldmscene.label(two, "redness", redness)
+    np.testing.assert_array_equal(two.labels("redness"), (two.images().values[..., 0] / 255).astype(np.float32))
+    assert two.labels("redness").attrs["labeler"].endswith("redness")
+
+
+def test_what_is_labelled_is_not_read_again(two):
+    ldmscene.label(two, "depth", "tiny-depth")
+    before = two.ledger
+
+    class Untouchable:
+        id = "tiny-depth"
+        provenance = testbed.LABELERS["tiny-depth"].provenance
+
+        def __call__(self, images):
+            raise AssertionError
+
+    ldmscene.label(two, "depth", Untouchable())
+    assert two.ledger.equals(before)
+
+
+def test_bad_labelers_and_targets_are_refused_in_one_sentence_and_leave_no_trace(two):
+    before = files(two.root)
+    with pytest.raises(UnknownNameError, match="tiny-depth"):
+        ldmscene.label(two, "depth", "tiny-deph")
+    with pytest.raises(InputError, match="gives depth, not 'mask'"):
+        ldmscene.label(two, "mask", testbed.LABELERS["tiny-depth"])
+    with pytest.raises(ShapeError, match=r"returned \(1, 32, 64\)"):
+        ldmscene.label(two, "half", lambda images: images[:, ::2, :, 0])
+    with pytest.raises(InputError, match="image, noisy, predicted"):
+        ldmscene.label(two, "depth", "tiny-depth", on="final")
+    with pytest.raises((InputError, IncompleteError), match="previews"):
+        ldmscene.label(two, "depth", "tiny-depth", on="noisy")
+    for name in ("../x", ".", "", "a/b"):
+        with pytest.raises(InputError, match="a target's name"):
+            ldmscene.label(two, name, "tiny-depth")
+    assert files(two.root) == before
+    ldmscene.label(two, "mask", "tiny-mask")
+    assert two.targets == ["mask"]
+
+
+def test_a_target_is_never_mixed_from_two_labelers(two):
+    ldmscene.label(two, "depth", "tiny-depth", split="test")
+    with pytest.raises(StoreError, match="name the target differently"):
+        ldmscene.label(two, "depth", lambda images: images[..., 0])

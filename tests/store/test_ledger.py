@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from ldmscene.errors import CorruptError
+from ldmscene.store.ledger import Entry, Ledger
+
+
+def _entry(sample: str, crc: int = 1, written: float = 1.0) -> Entry:
+    return Entry(sample, "image", crc, 10, 0, written)
+
+
+def test_rows_of_several_writers_come_together(tmp_path):
+    first, second = Ledger(tmp_path), Ledger(tmp_path)
+    first.append([_entry("a")])
+    second.append([_entry("b")])
+    first.append([_entry("c")])
+    assert set(Ledger(tmp_path).rows()["sample_id"]) == {"a", "b", "c"}
+
+
+def test_closing_merges_a_writers_own_files_and_loses_nothing(tmp_path):
+    first, second = Ledger(tmp_path), Ledger(tmp_path)
+    for sample in "abc":
+        first.append([_entry(sample)])
+    second.append([_entry("d")])
+    first.close()
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+    assert set(Ledger(tmp_path).rows()["sample_id"]) == set("abcd")
+
+
+def test_a_row_that_stands_twice_counts_once_and_the_newest_holds(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.append([_entry("a", crc=2, written=2.0)])
+    ledger.append([_entry("a", crc=1, written=1.0)])
+    rows = ledger.rows()
+    assert rows["crc32c"].tolist() == [2]
+
+
+def test_an_empty_folder_has_no_rows(tmp_path):
+    assert Ledger(tmp_path).rows().empty
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    Ledger(tmp_path).append([_entry("a")])
+    (path,) = tmp_path.glob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(CorruptError, match=path.name):
+        Ledger(tmp_path).rows()

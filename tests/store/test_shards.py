@@ -1,0 +1,83 @@
+"""Shards are written and read as plain bytes; zarr-python is the judge of both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ldmscene.errors import CorruptError, WriteError
+from ldmscene.store import files, layout
+from ldmscene.store.layout import ArraySpec
+from ldmscene.store.reader import ShardArray
+from ldmscene.store.shards import CHECKSUM
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
+
+
+def _made(root, spec: ArraySpec, samples: int) -> ShardArray:
+    layout.create_root(root, {"format": 1})
+    layout.declare(root, [spec], samples)
+    return ShardArray.of(root, spec.path, layout.arrays(root)[spec.path])
+
+
+@given(shapes, st.integers(0, 2), st.sampled_from(["float16", "float32", "uint8"]), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_zarr_reads_what_we_write_and_we_read_what_zarr_writes(tmp_path_factory, shape, cut, dtype, seed):
+    root = tmp_path_factory.mktemp("shards")
+    spec = ArraySpec("a/b/x", ("step", "branch", "y", "x", "channel"), shape, dtype, cut=cut)
+    ours, theirs = (np.random.default_rng(seed + i).integers(0, 255, shape).astype(dtype) for i in range(2))
+    array = _made(root, spec, 2)
+    files.write_file(array.file(0), spec.layout.encode(ours))
+    peer = zarr.open_array(root / layout.ZARR / "a/b/x", mode="r+")
+    peer[1] = theirs
+    np.testing.assert_array_equal(peer[0], ours)
+    np.testing.assert_array_equal(array.read([0, 1], {}), np.stack([ours, theirs]))
+    np.testing.assert_array_equal(array.dask([1, 0], {}).compute(), np.stack([theirs, ours]))
+    assert array.file(0).stat().st_size == spec.layout.shard_bytes
+
+
+def test_a_selection_reads_only_its_chunks(tmp_path, monkeypatch):
+    spec = ArraySpec("x", ("step", "branch", "y", "x", "channel"), (5, 2, 4, 4, 3), "float16", cut=2)
+    data = np.random.default_rng(0).normal(size=spec.shape).astype(np.float16)
+    array = _made(tmp_path / "s", spec, 1)
+    files.write_file(array.file(0), spec.layout.encode(data))
+    lengths = []
+    read = files.RangeReader.read
+    monkeypatch.setattr(files.RangeReader, "read", lambda *a: lengths.append(a[2]) or read(*a))
+    found = array.read([0], {"step": [3, 1], "branch": [1]})
+    np.testing.assert_array_equal(found[0], data[[3, 1]][:, [1]])
+    assert lengths == [spec.layout.index_bytes] + [spec.layout.chunk_bytes + CHECKSUM] * 2
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_damage_is_never_served(tmp_path, damage):
+    spec = ArraySpec("x", ("step", "y"), (2, 8), "float16", cut=1)
+    array = _made(tmp_path / "s", spec, 1)
+    data = bytearray(spec.layout.encode(np.arange(16).reshape(2, 8)))
+    data[20] ^= 1
+    files.write_file(array.file(0), bytes(data if damage == "flip" else data[:25]))
+    if damage == "remove":
+        array.file(0).unlink()
+    with pytest.raises(CorruptError, match="repair"):
+        array.read([0], {"step": [1]})
+
+
+def test_a_failed_write_leaves_the_old_bytes_and_no_leftover(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    files.write_file(path, b"old")
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(WriteError, match=r"the disk is full.*same command again"):
+        files.write_file(path, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    assert path.read_bytes() == b"old"
+
+
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / f"{files.TEMPORARY}123").write_bytes(b"half")
+    (tmp_path / "deep" / "whole").write_bytes(b"whole")
+    assert files.remove_leftovers(tmp_path) == 1
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["whole"]

@@ -1,0 +1,186 @@
+"""The command line, as a shell sees it: output, exit code, and what is left on disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from diffusers import UNet2DConditionModel
+
+from ldmscene import cli
+from tests.conftest import FIRST, files, make_manifest
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, stdout, stderr."""
+    runner = CliRunner()
+    with runner.isolation() as (out, err, _):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(w) for w in words])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return int(stop.value.code or 0), out.getvalue().decode(), err.getvalue().decode()
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "manifest.csv"
+    make_manifest(6, 2).to_csv(path)
+    return path
+
+
+def only_shapes(denoiser, sample, *args, forward=UNet2DConditionModel.forward, **kwargs):
+    """A denoiser's call that may ask for shapes on the meta device, and nothing else."""
+    assert sample.is_meta
+    return forward(denoiser, sample, *args, **kwargs)
+
+
+def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
+    store, report = tmp_path / "store", tmp_path / "report"
+    words = ("run", table, "--store", store, "--report", report, "--modules", FIRST, "--steps", 2, "--batch-size", 8)
+    code, out, err = call(*words)
+    assert code == 0, err
+    for word in ("depth", "mask", "shading", "spearman", "dice", "pearson", "95 % interval"):
+        assert word in out
+    assert (report / "index.html").exists()
+    with monkeypatch.context() as patch:  # a second run has no use for the denoiser
+        patch.setattr(UNet2DConditionModel, "forward", only_shapes)
+        code, out, _ = call(*words, "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert {(row["target"], row["step"]) for row in rows} == {
+        (t, s) for t in ("depth", "mask", "shading") for s in (0, 1)
+    }
+    code, out, _ = call("info", store, "--json")
+    assert code == 0
+    assert json.loads(out)["complete"] == 8
+    assert call("verify", store)[0] == 0
+    assert call("evaluate", store, "--targets", "mask", "--cv", 2)[0] == 0
+    assert call("report", store, tmp_path / "again")[0] == 0
+
+
+def test_a_dry_run_prints_and_writes_nothing(table, tmp_path):
+    code, out, _ = call("extract", "tiny-scenes", table, "--store", tmp_path / "s", "--dry-run", "--json")
+    assert code == 0
+    assert json.loads(out)["samples"] == 8
+    assert not (tmp_path / "s").exists()
+
+
+def test_modules_lists_the_sixteen(tmp_path):
+    code, out, _ = call("modules", "tiny-scenes", "--json")
+    assert code == 0
+    assert len(json.loads(out)) == 16
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("extract", "tiny-scenes", "nowhere.csv", "--store", "{tmp}/s"), "no manifest at nowhere.csv"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--modules", "up_blocks.9"), "nearest: "),
+        (("extract", "tiny-scenes", "{empty}", "--store", "{tmp}/s"), "the manifest is empty"),
+        (("extract", "tiny-scenes", "{twice}", "--store", "{tmp}/s"), "same prompt and seed"),
+        (("extract", "tiny-scenes", "{short}", "--store", "{tmp}/s"), "lacks the column seed"),
+        (("extract", "tiny-scenes", "{hostile}", "--store", "{tmp}/s"), "can't be read"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{table}/s"), "part of the path is a file"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--height", "36"), "multiples of 8"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--height", "0"), "multiples of 8"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--device", "gpu"), "device 'gpu'"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--guidance-scale", "nan"), "finite"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--previews", "tset"), "train, val, test"),
+        (
+            ("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--steps", "2000", "--scheduler", "DDIM"),
+            "2000 steps",
+        ),
+        (("run", "{table}", "--store", "{tmp}/s", "--report", "{tmp}/r", "--label", "depth=tiny-dept"), "tiny-depth"),
+        (("run", "{untested}", "--store", "{tmp}/s", "--report", "{tmp}/r"), "no sample in split 'test'"),
+        (("repair", "{tmp}"), "not an ldmscene store"),
+        (("extract", "{tmp}", "{table}", "--store", "{tmp}/s"), "no model_index.json"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--scheduler", "Foo"), "no scheduler"),
+        (("extract", "tiny-scenes", "{table}", "--branch", "left"), "left"),
+        (("info", "{tmp}/nothing"), "no store at"),
+        (("evaluate", "{tmp}/nothing"), "no store at"),
+        (("label", "{tmp}/nothing", "depth", "tiny-depth"), "no store at"),
+        (("run", "{table}", "--store", "{tmp}/s", "--report", "{tmp}/r", "--label", "depth"), "TARGET=LABELER"),
+        (("run", "{table}", "--model", "{tmp}", "--store", "{tmp}/s", "--report", "{tmp}/r"), "name the labelers"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, message):
+    written = {
+        "empty": "prompt,seed\n",
+        "twice": "prompt,seed\na,1\na,1\n",
+        "short": "prompt\na\n",
+        "hostile": "prompt,seed\n\x1b[2J,1,2\n",
+        "untested": "prompt,seed,split\n" + "".join(f"p{i},{i},train\n" for i in range(6)),
+    }
+    paths = {name: tmp_path / f"{name}.csv" for name in written}
+    for name, text in written.items():
+        paths[name].write_text(text)
+    before = files(tmp_path)
+    code, _, err = call(*(w.format(tmp=tmp_path, table=table, **paths) for w in words))
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert "\x1b" not in err
+    assert files(tmp_path) == before
+
+
+def test_a_store_of_another_fingerprint_and_a_report_that_cannot_be_written_are_refused(two, table, tmp_path):
+    before = files(two.root)
+    code, _, err = call("extract", "tiny-scenes", table, "--store", two.root, "--steps", 3)
+    assert (code, files(two.root)) == (2, before)
+    assert "steps: 2 in the store, 3 now" in err
+    store, report = tmp_path / "s", tmp_path / "manifest.csv" / "report"
+    code, _, err = call(
+        "run", table, "--store", store, "--report", report, "--steps", 1, "--modules", FIRST, "--batch-size", 8
+    )
+    assert code == 2
+    assert "part of the path is a file" in err
+
+
+def test_an_interrupt_says_how_to_go_on(table, tmp_path, monkeypatch):
+    def stop(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ldmscene.pipeline.extract", stop)
+    code, _, err = call("extract", "tiny-scenes", table)
+    assert code == 130
+    assert "same command goes on" in err
+
+
+def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
+    row = two.ledger.iloc[0]
+    path = two.info(row.what).file(two.rows([row.sample_id])[0])
+    data = bytearray(path.read_bytes())
+    data[3] ^= 1
+    path.write_bytes(data)
+    code, out, err = call("verify", two.root)
+    assert code == 2
+    assert row.sample_id in out
+    assert "repair" in err
+    assert call("repair", two.root)[0] == 0
+    assert call("verify", two.root)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "verb", ["", "extract", "label", "evaluate", "report", "run", "modules", "info", "verify", "repair"]
+)
+def test_every_verb_explains_itself(verb):
+    code, out, _ = call(*([verb] if verb else []), "--help")
+    assert code == 0
+    assert out.startswith("Usage:")
+    assert len(out.splitlines()) > 5
+
+
+def test_the_command_is_installed_and_quick_to_help():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "ldmscene.cli", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "0.1.0" in done.stdout
+    assert "torch" not in done.stderr

@@ -1,0 +1,57 @@
+"""The layers hold: siblings don't know each other, and importing the package costs little."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ldmscene"
+LAYERS = [
+    {"errors", "manifest", "cells", "grid", "progress"},
+    {"store", "capture", "labelers", "probes", "metrics", "report", "testbed"},
+    {"stages", "pipeline", "terminal"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def _imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ldmscene"):
+            parts = node.module.split(".")
+            names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        if isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("ldmscene.")}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_imports_only_lower_layers(path: Path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    for other in _imports(path) - {own}:
+        assert other in LEVEL, f"{path} imports ldmscene.{other}, which has no layer"
+        same_top = LEVEL[own] == LEVEL[other] and LEVEL[own] in (0, 2)
+        assert LEVEL[other] < LEVEL[own] or same_top, (
+            f"{own} (layer {LEVEL[own]}) imports {other} (layer {LEVEL[other]})"
+        )
+
+
+def test_every_part_of_the_package_has_a_layer():
+    parts = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if not p.name.startswith("_")}
+    assert parts == set(LEVEL)
+
+
+@pytest.mark.parametrize(
+    "module", ["ldmscene", "ldmscene.cli", "ldmscene.manifest", "ldmscene.probes", "ldmscene.metrics"]
+)
+def test_importing_loads_nothing_heavy(module: str):
+    code = f"import {module}, sys; print([m for m in ('torch', 'diffusers', 'matplotlib') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

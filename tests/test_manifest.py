@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ldmscene.errors import ManifestError
+from ldmscene.manifest import Manifest, read_manifest
+from ldmscene.testbed.prompts import demo_manifest
+
+DEMO = Path(__file__).parents[1] / "manifests" / "demo.csv"
+
+prompts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)
+pairs = st.lists(st.tuples(prompts, st.integers(0, 2**63 - 1)), min_size=1, max_size=20, unique=True)
+
+
+@given(pairs)
+def test_pairs_become_samples_in_order_with_one_split_for_each_prompt(rows):
+    frame = read_manifest(rows).frame
+    assert list(zip(frame["prompt"], frame["seed"], strict=True)) == rows
+    assert (frame.groupby("prompt")["split"].nunique() == 1).all()
+    assert frame["sample_id"].is_unique
+
+
+@given(pairs)
+def test_a_manifest_survives_csv(rows):
+    import tempfile
+
+    made = read_manifest(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.csv"
+        made.to_csv(path)
+        assert read_manifest(path).table.equals(made.table)
+
+
+@given(pairs, pairs)
+def test_extending_keeps_what_is_there_and_adds_what_is_new(first, second):
+    longer = read_manifest(first).extended(read_manifest(second)).frame
+    got = list(zip(longer["prompt"], longer["seed"], strict=True))
+    assert got == list(dict.fromkeys([*first, *second]))
+
+
+def test_a_parquet_file_reads_like_csv(tmp_path, manifest):
+    pyarrow.parquet.write_table(manifest.table, tmp_path / "m.parquet")
+    assert read_manifest(tmp_path / "m.parquet").table.equals(manifest.table)
+
+
+def test_the_demo_manifest_is_what_its_code_makes_and_no_prompt_lies_in_both_splits():
+    committed = read_manifest(DEMO)
+    assert committed.table.equals(demo_manifest().table)
+    assert len(committed) == 240
+    assert committed.frame.groupby("prompt")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prompt,seed\n", "empty"),
+        ("", "can't be read"),
+        ("prompt\na red cube\n", "lacks the column seed"),
+        ("prompt,seed\na red cube,1\na red cube,1\n", "same prompt and seed"),
+        ("prompt,seed\na red cube,-1\n", "between 0 and"),
+        ("prompt,seed\na red cube,1.5\n", "whole numbers"),
+        ("prompt,seed\na red cube,x\n", "whole numbers"),
+        ("prompt,seed,prompt_id\na red cube,1,x\n", "prompt_ids must be whole"),
+        ("prompt,seed,seed\na red cube,1,2\n", "stands twice"),
+        ("prompt,seed,split\na red cube,1,training\n", "split must be one of"),
+        ("prompt,seed,split\na red cube,1,train\na red cube,2,test\n", "more than one split"),
+        ("prompt,seed,sample_id\na red cube,1,../../etc\n", "letters, digits"),
+        ("prompt,seed,sample_id\na red cube,1,a\na red cube,2,a\n", "same sample_id"),
+    ],
+)
+def test_a_bad_manifest_is_refused_with_the_reason(tmp_path, text, message):
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ManifestError, match=r"no manifest at nowhere\.csv"):
+        read_manifest("nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    "pairs", [["a red cube"], [("a", "1")], [("a", 1.5)], [("a", 2**63)], [("a", -1)], [("\ud800", 1)], [(1, 1)], 5]
+)
+def test_wrong_pairs_are_refused(pairs):
+    with pytest.raises(ManifestError):
+        read_manifest(pairs)
+
+
+def test_a_sample_never_changes_its_split(manifest):
+    swapped = manifest.with_splits(["test" if s == "train" else "train" for s in manifest.frame["split"]])
+    with pytest.raises(ManifestError, match="is a train sample already"):
+        manifest.extended(swapped)
+
+
+def test_a_manifest_checks_itself_whoever_builds_it(manifest):
+    frame = pd.concat([manifest.frame, manifest.frame])
+    import pyarrow as pa
+
+    with pytest.raises(ManifestError, match="same prompt and seed"):
+        Manifest(pa.Table.from_pandas(frame, preserve_index=False))
