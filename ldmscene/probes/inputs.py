@@ -91,7 +91,8 @@ def read_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
 
 def _check_same_samples(X: Any, y: Any) -> None:
     """Labels belong to the activations beside which they stand, where both say whose they are."""
-    names = [array.coords["sample"].values for array in (X, y) if "sample" in getattr(array, "coords", ())]
+    labelled = [array for array in (X, y) if hasattr(array, "dims") and "sample" in array.coords]
+    names = [array.coords["sample"].values for array in labelled]
     if len(names) == 2 and not np.array_equal(*names):
         raise ShapeError(
             "y: its `sample` coordinate isn't that of X, so that labels would meet other samples' activations; "
