@@ -8,6 +8,7 @@ import xarray as xr
 from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import PolynomialFeatures
 
 import ldmscene
 from ldmscene import capture
@@ -129,9 +130,13 @@ def test_the_control_is_fitted_on_its_own_activations(tiny, store, manifest, tmp
     control = ldmscene.extract(
         capture.permute_weights(tiny), manifest, tmp_path / "c", [LAST], steps=STEPS, batch_size=10
     )
-    grid = ldmscene.evaluate(store, ["mask"], [LAST], alphas=ALPHAS, cv=3, permuted=control)
+    grid = ldmscene.evaluate(store, ["mask", "depth"], [LAST], alphas=ALPHAS, cv=3, permuted=control)
     assert grid["permuted"].dims == grid["probe"].dims
     assert not np.allclose(grid["permuted"].sel(metric="dice"), grid["probe"].sel(metric="dice"))
+    # Its own activations against the labels of the model under study.
+    X, held = (_pixels(control, LAST, 3, split) for split in ("train", "test"))
+    found = grid["permuted"].sel(target="depth", metric="spearman", module=LAST, step=3).values
+    assert _distance_to_a_ridge(found, X, held, store) < 1e-4
 
 
 def test_a_control_that_is_none_is_refused(tiny, store, manifest, tmp_path):
@@ -158,21 +163,34 @@ def test_labels_of_the_final_images_are_enough(tiny, tmp_path):
     assert "mask" in grids.sentence(grid, "mask")
 
 
+def _distance_to_a_ridge(found: np.ndarray, X: np.ndarray, held: np.ndarray, store) -> float:
+    """How far depth's Spearman scores are from those of scikit-learn's ridge on pixels, at the nearest alpha."""
+    y, truth = (store.labels("depth", split).values for split in ("train", "test"))
+    distances = []
+    for alpha in ALPHAS:
+        ridge = Ridge(alpha=alpha).fit(X.reshape(-1, X.shape[-1]), y.ravel())
+        guesses = [ridge.predict(image.reshape(-1, X.shape[-1])) for image in held]
+        expected = [spearmanr(guess, t.ravel()).statistic for guess, t in zip(guesses, truth, strict=True)]
+        distances.append(np.abs(found - expected).max())
+    return min(distances)
+
+
 def test_the_raw_latent_baseline_is_a_ridge_on_the_latents(store, grid):
     X, held = (
         np.moveaxis(store.latents(1, split).values, 1, -1).repeat(4, 1).repeat(4, 2) for split in ("train", "test")
     )
-    y = store.labels("depth", "train").values
-    truth = store.labels("depth", "test").values
     found = grid["baseline"].sel(reading=grids.RAW_LATENT, target="depth", metric="spearman", step=1).values
-    distances = []
-    for alpha in ALPHAS:
-        ridge = Ridge(alpha=alpha).fit(X.reshape(-1, 4), y.ravel())
-        expected = [
-            spearmanr(ridge.predict(h.reshape(-1, 4)), t.ravel()).statistic for h, t in zip(held, truth, strict=True)
-        ]
-        distances.append(np.abs(found - expected).max())
-    assert min(distances) < 1e-4
+    assert _distance_to_a_ridge(found, X, held, store) < 1e-4
+
+
+def test_the_position_baseline_is_a_ridge_on_products_of_coordinates(store, grid):
+    place = np.stack(np.meshgrid(np.linspace(-1, 1, 16), np.linspace(-1, 1, 16), indexing="ij"), -1)
+    features = PolynomialFeatures(3, include_bias=False).fit_transform(place.reshape(-1, 2)).reshape(16, 16, -1)
+    pixels = features.repeat(4, 0).repeat(4, 1)
+    X, held = (np.tile(pixels, (n, 1, 1, 1)) for n in (14, 6))
+    found = grid["baseline"].sel(reading=grids.POSITION, target="depth", metric="spearman").values
+    assert (found == found[0]).all()
+    assert _distance_to_a_ridge(found[0], X, held, store) < 1e-4
 
 
 def test_labels_of_other_samples_never_meet_activations(store):
