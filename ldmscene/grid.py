@@ -5,6 +5,7 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | variable | dims | meaning |
 |---|---|---|
 | `probe` | target, metric, module, step, sample | the probe of the model under study |
+| `shuffled` | the same | the same probe fitted to the labels of other training samples |
 | `permuted` | the same | the same probe on the model with permuted weights (where that control was run) |
 | `baseline` | reading, target, metric, step, sample | readings that need no probe of a module |
 | `alpha` | target, module, step | the penalty that cross-validation on training samples chose |
@@ -33,6 +34,8 @@ POSITION = "position only"
 RAW_LATENT = "raw latent"
 MEAN_LABEL = "mean label"
 PERMUTED = "permuted weights"
+SHUFFLED = "shuffled labels"
+PROBED_CONTROLS = {PERMUTED: "permuted", SHUFFLED: "shuffled"}  # name -> variable
 
 
 def primary(grid: xr.Dataset, target: str) -> str:
@@ -51,7 +54,7 @@ def best_module(grid: xr.Dataset, target: str) -> str:
 def scores(grid: xr.Dataset, target: str, *, variable: str = "probe", name: str | None = None) -> xr.DataArray:
     """Primary scores (step, sample) of a target.
 
-    `name` is a module for `probe` and `permuted` (default: the best), a baseline's name for `baseline`.
+    `name` is a module for `probe`, `permuted` and `shuffled` (default: the best), a baseline's name for `baseline`.
     """
     picked = grid[variable].sel(target=target, metric=primary(grid, target))
     if variable == "baseline":
@@ -98,8 +101,8 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
     above zero. One row for each target: `module`, `metric`, `final` (mean score at the last step), that `step`, and
     `low` and `high`, between which the mean itself comes to stay above the mark in 95 % of bootstrap replicates; then
     the same `step` for each labeler baseline that was run, and `rival`, the best final score of what knows nothing of
-    the trained model or the picture (permuted weights, position only, mean label). Steps are <NA> where the mark is
-    never reached, and all of them where the probe ends no better than its rival.
+    the trained model or the picture (permuted weights, shuffled labels, position only, mean label). Steps are <NA>
+    where the mark is never reached, and all of them where the probe ends no better than its rival.
     """
     return pd.DataFrame({t: _emergence(grid, t) for t in map(str, grid["target"].values)}).T.rename_axis("target")
 
@@ -135,8 +138,7 @@ def controls(grid: xr.Dataset, target: str) -> dict[str, float]:
     """Final mean scores of what knows nothing of the trained model or the picture, as far as they were run."""
     names = [name for name in (POSITION, MEAN_LABEL) if name in baselines(grid, target)]
     found = {name: scores(grid, target, variable="baseline", name=name) for name in names}
-    if "permuted" in grid:
-        found[PERMUTED] = scores(grid, target, variable="permuted")
+    found |= {name: scores(grid, target, variable=key) for name, key in PROBED_CONTROLS.items() if key in grid}
     return {name: float(reading.isel(step=-1).mean("sample")) for name, reading in found.items()}
 
 

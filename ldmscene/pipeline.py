@@ -20,7 +20,7 @@ from ldmscene.labelers import Labeler
 from ldmscene.manifest import SPLITS, Manifest, read_manifest
 from ldmscene.report import write_figures, write_site
 from ldmscene.stages import baselines as _baselines
-from ldmscene.stages import evaluation, extraction, labeling, reporting
+from ldmscene.stages import evaluation, extraction, labeling, reporting, task
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
 from ldmscene.store.prepare import fingerprint
@@ -182,7 +182,7 @@ def evaluate(
     """
     opened = _opened(store)
     control = _opened(permuted) if permuted is not None else None
-    scope = evaluation.Scope.of(opened, targets, modules, steps)
+    scope = task.Scope.of(opened, targets, modules, steps)
     made_from = {
         **vars(scope),
         "cv": cv,
@@ -194,13 +194,14 @@ def evaluate(
     path = reporting.grid_file(opened, made_from)
     if path.exists():
         return reporting.load_grid(path)
-    task = evaluation.load_task(opened, scope, cv, alphas)
+    todo = task.load_task(opened, scope, cv, alphas)
     if control is not None:
-        evaluation.check_control(opened, control, scope, task)
-    grid = evaluation.fit_store(opened, task, scope, client)
-    grid["baseline"] = _baselines.baselines(opened, task, scope.steps)
+        task.check_control(opened, control, scope, todo)
+    bench = evaluation.set_up(opened, todo, scope, client)
+    grid = evaluation.fit_store(bench, scope, client)
+    grid["baseline"] = _baselines.baselines(bench, scope.steps, client)
     if control is not None:
-        grid["permuted"] = evaluation.fit_store(control, task, scope, client)["probe"]
+        grid["permuted"] = evaluation.fit_store(bench.on(control), scope, client)["probe"]
     grid.attrs["provenance"] = json.dumps(reporting.provenance(opened, made_from, control))
     reporting.keep_grid(grid, path)
     return grid
@@ -255,7 +256,7 @@ def run(
         labelers = _own_labelers(model)
     found = {t: _find_labeler(one) if isinstance(one, str) else one for t, one in labelers.items()}
     table = read_manifest(manifest)
-    evaluation.check_splits(table, CV)
+    task.check_splits(table, CV)
     pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), options.pop("device", None))
     flat = [
         m["module"] for m in list_modules(pipeline, options.get("modules", "self-attention")) if "y" not in m["dims"]

@@ -30,8 +30,9 @@ def grid_rows(grid: xr.Dataset) -> list[dict]:
 def _target_rows(grid: xr.Dataset, target: str) -> list[dict]:
     module = grids.best_module(grid, target)
     curves = {"probe": grids.interval(grids.scores(grid, target))}
-    if "permuted" in grid:
-        curves["permuted weights"] = grids.interval(grids.scores(grid, target, variable="permuted", name=module))
+    for name, variable in grids.PROBED_CONTROLS.items():
+        if variable in grid:
+            curves[name] = grids.interval(grids.scores(grid, target, variable=variable, name=module))
     for name in grids.baselines(grid, target):
         curves[name] = grids.interval(grids.scores(grid, target, variable="baseline", name=name))
     return [
@@ -51,7 +52,7 @@ def _target_rows(grid: xr.Dataset, target: str) -> list[dict]:
 
 _COLUMNS = {
     "probe": "probe",
-    "permuted weights": "perm",
+    grids.PERMUTED: "perm",
     grids.LABELER_NOISY: "x_t",
     grids.LABELER_PREDICTED: "x_0",
 }

@@ -3,12 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from ldmscene.probes.blocks import gather_moments
+from ldmscene.probes.discriminant import log_odds
 from ldmscene.probes.folds import assign_folds
 from ldmscene.probes.logistic import LogisticSolution, fit_logistic
 from ldmscene.probes.logistic_probe import LogisticProbe
-from ldmscene.probes.ridge import RidgeSolution, solve
+from ldmscene.probes.ridge import RidgeSolution, Spectrum, held_out_errors, solve
 from ldmscene.probes.ridge_probe import RidgeProbe
 from ldmscene.probes.stats import Moments, merge_all
+from ldmscene.probes.subspace import Subspace
 from ldmscene.probes.targets import Targets, fold_moments, group_labels, group_targets, moments
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ __all__ = [
     "Moments",
     "RidgeProbe",
     "RidgeSolution",
+    "Spectrum",
+    "Subspace",
     "Targets",
     "assign_folds",
     "fit_logistic",
@@ -28,6 +32,8 @@ __all__ = [
     "gather_moments",
     "group_labels",
     "group_targets",
+    "held_out_errors",
+    "log_odds",
     "merge_all",
     "moments",
     "solve",

@@ -82,7 +82,7 @@ def solve(
     whole = merge_all(folds) if folds else None
     if whole is None:
         raise InputError("y: expected at least one sample with a label and a weight above zero, got none")
-    _check_targets(whole)
+    check_targets(whole, [f"target {t}" for t in range(len(whole.mean_y))])
     fit = _Fit(alphas, fit_intercept, standardize)
     errors = _cross_validate(folds, fit)
     best = choose(errors, one_standard_error) if len(errors) else np.zeros(errors.shape[2], dtype=int)
@@ -91,17 +91,32 @@ def solve(
     return RidgeSolution(coef, seen.mean_y - coef @ seen.mean_x, alphas[best], alphas, errors)
 
 
-def ridge_path(train: Moments, alphas: Array, scale: Array) -> Array:
-    """Coefficients [a, t, c] for every α, from one eigendecomposition that all targets share.
+@dataclass(frozen=True)
+class Spectrum:
+    """An eigendecomposition of features' scatter, from which follows the ridge at any strength."""
 
-    The penalty is on the coefficients of features divided by `scale` [c].
-    """
-    cxx = train.cxx / np.outer(scale, scale)
-    values, vectors = eigh(cxx, driver="evd", overwrite_a=True, check_finite=False)
-    rotated = vectors.T @ (train.cxy / scale[:, None])
-    # Rounding may push the eigenvalues of a singular matrix slightly below zero.
-    shrunk = rotated.T[None] / (np.maximum(values, 0) + alphas[:, None, None])
-    return shrunk @ vectors.T / scale
+    values: Array
+    """[c] ascending, none below zero"""
+    vectors: Array
+    """[c, c] one a column"""
+    rotated: Array
+    """[c, t] vectorsᵀ cxy"""
+    scale: Array
+    """[c] what the features were divided by"""
+
+    @classmethod
+    def of(cls, train: Moments, scale: Array | None = None) -> Spectrum:
+        """Of training data; the penalty is on the coefficients of features divided by `scale` [c] (None: by 1)."""
+        scale = np.ones(len(train.mean_x)) if scale is None else scale
+        cxx = train.cxx / np.outer(scale, scale)
+        values, vectors = eigh(cxx, driver="evd", overwrite_a=True, check_finite=False)
+        # Rounding may push the eigenvalues of a singular matrix slightly below zero.
+        return cls(np.maximum(values, 0), vectors, vectors.T @ (train.cxy / scale[:, None]), scale)
+
+    def coef(self, alphas: Array) -> Array:
+        """Coefficients [a, t, c] for strengths [a]."""
+        shrunk = self.rotated.T[None] / (self.values + alphas[:, None, None])
+        return shrunk @ self.vectors.T / self.scale
 
 
 def held_out_error(coefs: Array, train: Moments, test: Moments) -> Array:
@@ -113,6 +128,11 @@ def held_out_error(coefs: Array, train: Moments, test: Moments) -> Array:
     bias = test.mean_y - train.mean_y - coefs @ (test.mean_x - train.mean_x)
     within = test.cyy - 2 * linear + quadratic
     return np.maximum(within, 0) / test.weight + bias**2
+
+
+def held_out_errors(folds: Sequence[Moments], alphas: Array) -> Array:
+    """Mean squared error [fold, a, t] on each fold of ridges with intercept, fitted on all other folds."""
+    return _cross_validate(folds, _Fit(alphas, fit_intercept=True, standardize=False))
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,7 @@ class _Fit:
         c = len(train.mean_x)
         variance = np.diag(train.cxx) / train.weight
         scale = deviation(variance, train.mean_x) if self.standardize else np.ones(c)
-        return ridge_path(self.view(train), self.alphas, scale)
+        return Spectrum.of(self.view(train), scale).coef(self.alphas)
 
 
 def _cross_validate(folds: Sequence[Moments], fit: _Fit) -> Array:
@@ -146,13 +166,11 @@ def _cross_validate(folds: Sequence[Moments], fit: _Fit) -> Array:
     return errors
 
 
-def _check_targets(whole: Moments) -> None:
+def check_targets(whole: Moments, names: Sequence[str]) -> None:
+    """Refuse a constant target by its name."""
     floor = (1e-14 * np.abs(whole.mean_y)) ** 2 * whole.weight
-    constant = np.flatnonzero(whole.cyy <= floor)
-    if len(constant):
-        raise InputError(
-            f"y: target {constant[0]} is constant ({whole.mean_y[constant[0]]:g}): there is nothing to learn"
-        )
+    for t in np.flatnonzero(whole.cyy <= floor).tolist():
+        raise InputError(f"y: {names[t]} is constant ({whole.mean_y[t]:g}): there is nothing to learn")
 
 
 def _linear(X: Array, coef: Array, intercept: Array) -> Array:

@@ -32,6 +32,19 @@ class Targets:
     stencil: Array | None = None
     """[sample, 3, 3, y, x] UᵀWU for bilinear upsampling; None: it is diagonal and equals `weight`"""
 
+    @classmethod
+    def of(cls, cells: Mapping[str, Cells]) -> Targets:
+        """From labels on cells, all with the same weights; nearest upsampling."""
+        first = next(iter(cells.values()))
+        count = np.maximum(first.weight.sum((1, 2)), 1)
+        label_mean = [one.total.sum((1, 2)) / count for one in cells.values()]
+        scatter = [
+            (one.scatter + one.weight * (one.mean - mean[:, None, None]) ** 2).sum((1, 2))
+            for one, mean in zip(cells.values(), label_mean, strict=True)
+        ]
+        mean = np.stack([one.mean for one in cells.values()], -1)
+        return cls(tuple(cells), first.weight, mean, np.stack(label_mean, -1), np.stack(scatter, -1))
+
     def __len__(self) -> int:
         return len(self.weight)
 
@@ -57,7 +70,7 @@ def group_targets(cells: Mapping[str, Cells]) -> list[Targets]:
         known = (group for group in groups if np.array_equal(cells[group[0]].weight, one.weight))
         group = next(known, None)
         groups.append([name]) if group is None else group.append(name)
-    return [_from_cells({name: cells[name] for name in group}) for group in groups]
+    return [Targets.of({name: cells[name] for name in group}) for group in groups]
 
 
 def group_labels(
@@ -109,18 +122,6 @@ def fold_moments(X: Any, targets: Targets, fold: Array, n_folds: int) -> list[Mo
     """`moments` of the samples of each fold; `fold` (sample,) numbers them from 0."""
     members = (np.flatnonzero(fold == k) for k in range(n_folds))
     return [moments(X[rows], targets[rows]) for rows in members]
-
-
-def _from_cells(cells: Mapping[str, Cells]) -> Targets:
-    first = next(iter(cells.values()))
-    count = np.maximum(first.weight.sum((1, 2)), 1)
-    label_mean = [one.total.sum((1, 2)) / count for one in cells.values()]
-    scatter = [
-        (one.scatter + one.weight * (one.mean - mean[:, None, None]) ** 2).sum((1, 2))
-        for one, mean in zip(cells.values(), label_mean, strict=True)
-    ]
-    mean = np.stack([one.mean for one in cells.values()], -1)
-    return Targets(tuple(cells), first.weight, mean, np.stack(label_mean, -1), np.stack(scatter, -1))
 
 
 def _group_bilinear(labels: Mapping[str, Array], grid: tuple[int, int]) -> list[Targets]:

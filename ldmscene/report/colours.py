@@ -32,6 +32,7 @@ class Line:
 LINES = {
     "probe": Line("#0b5cad", (), 1.8),
     "permuted": Line("#6b7280", (4, 2), 1.2),
+    "shuffled": Line("#8a7a3c", (1, 1, 3, 1), 1.2),
     "noisy": Line("#b8500b", (), 1.2),
     "predicted": Line("#b8500b", (5, 1.5, 1, 1.5), 1.2),
     "position": Line("#0a7a5a", (1, 1.5), 1.2),

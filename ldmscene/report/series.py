@@ -31,12 +31,13 @@ class Series:
 
 
 def series(grid: xr.Dataset, target: str) -> list[Series]:
-    """The best module's probe, its permuted control where that was run, then every baseline that was run."""
+    """The best module's probe, its controls where they were run, then every baseline that was run."""
     module = grids.best_module(grid, target)
     label = labels([str(m) for m in grid["module"].values])[module]
     found = [_series(f"probe, {label}", "probe", grids.scores(grid, target))]
-    if "permuted" in grid:
-        found.append(_series("permuted weights", "permuted", grids.scores(grid, target, variable="permuted")))
+    for name, variable in grids.PROBED_CONTROLS.items():
+        if variable in grid:
+            found.append(_series(name, variable, grids.scores(grid, target, variable=variable)))
     for name in grids.baselines(grid, target):
         scores = grids.scores(grid, target, variable="baseline", name=name)
         found.append(_series(name, _ROLES.get(name, "other"), scores))

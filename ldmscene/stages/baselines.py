@@ -2,44 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import dask
 import numpy as np
 import xarray as xr
 
 from ldmscene.grid import LABELER_NOISY, LABELER_PREDICTED, MEAN_LABEL, POSITION, RAW_LATENT
-from ldmscene.stages.evaluation import Labels, Task, assemble, fit_place, foreground, score
+from ldmscene.metrics import Truth
+from ldmscene.stages.evaluation import assemble
+from ldmscene.stages.fitting import Bench, compute, fit_places, score
+from ldmscene.stages.places import Latents, Place, Position
+from ldmscene.stages.task import Block, Target, Task
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import LATENTS, intermediate_path
 
 SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}
 
 
-def baselines(store: ActivationStore, task: Task, steps: Sequence[int]) -> xr.DataArray:
+def baselines(bench: Bench, steps: Sequence[int], client: Any = None) -> xr.DataArray:
     """Scores (reading, target, metric, step, sample); NaN where a baseline can't be had from this store."""
-    parts = {
-        **{name: _labeler(store, task, steps, source) for name, source in SOURCES.items()},
-        RAW_LATENT: _raw_latent(store, task, steps),
-        POSITION: _position(store, task, steps),
-        MEAN_LABEL: _mean_label(task, steps),
-    }
-    ran = {name: part.reset_coords(drop=True) for name, part in parts.items() if part is not None}
-    return xr.concat(list(ran.values()), xr.Variable("reading", list(ran)), join="outer")
+    y, x = bench.store.info(LATENTS).layout.shape[2:]
+    latents = [Latents(RAW_LATENT, step, (y, x)) for step in steps]
+    position = _probed(bench, [Position(POSITION, 0, (y, x))], client)
+    parts = [
+        _unprobed(bench, steps, client),
+        _probed(bench, latents, client).expand_dims(reading=[RAW_LATENT]),
+        position.isel(step=0, drop=True).expand_dims(reading=[POSITION], step=list(steps)),
+    ]
+    return xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
 
 
-def _labeler(store: ActivationStore, task: Task, steps: Sequence[int], source: str) -> xr.DataArray | None:
-    """The labeler applied to the unfinished pictures."""
-    read = [one for one in task.labels if set(task.test) <= store.complete(intermediate_path(source, one.name))]
-    if not read:
-        return None
-    return xr.concat([_labeler_scores(store, one, task, steps, source) for one in read], "target", join="outer")
+def _probed(bench: Bench, places: Sequence[Place], client: Any) -> xr.DataArray:
+    """The same probe on other features than a module's."""
+    fits = fit_places(bench, places, client)
+    name, steps = places[0].name, [place.step for place in places]
+    grid = assemble({(name, s): fit for s, fit in zip(steps, fits, strict=True)}, bench.task, [name], steps)
+    return grid["probe"].isel(module=0, drop=True)
 
 
-def _labeler_scores(store: ActivationStore, one: Labels, task: Task, steps: Sequence[int], source: str) -> xr.DataArray:
-    maps = store.intermediate(source, one.name, "test").sel(sample=list(task.test), step=list(steps))
-    value = without_gaps(maps.transpose("step", "sample", "Y", "X").to_numpy())
-    scores, _ = score(one.name, task, one.truth, value, foreground(value, one.threshold) > 0)
-    return _named(scores, one, task, steps)
+def _unprobed(bench: Bench, steps: Sequence[int], client: Any) -> xr.DataArray:
+    """The mean label, and the labeler on the unfinished pictures where it was run."""
+    shared = dask.delayed(bench)
+    jobs = []
+    for target in bench.task.targets:
+        sources = _sources(bench.store, bench.task, target)
+        mean = dask.delayed(mean_label)([dask.delayed(label_sums)(shared, target, b) for b in bench.task.train])
+        jobs += [dask.delayed(score_readings)(shared, target, b, list(steps), sources, mean) for b in bench.task.test]
+    scored = iter(compute(jobs, client))
+    arrays = []
+    for target in bench.task.targets:
+        blocks = [next(scored) for _ in bench.task.test]
+        arrays.append(_joined(blocks, target, bench.task, steps))
+    return xr.concat(arrays, "target", join="outer")
+
+
+def _sources(store: ActivationStore, task: Task, target: Target) -> dict[str, str]:
+    wanted = set(task.test_ids)
+    return {n: s for n, s in SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.name))}
+
+
+def label_sums(bench: Bench, target: Target, block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """Over a block's labels: how many each pixel has (Y, X), and their sum."""
+    maps = bench.labels[target.name, block].read(bench.store, block.ids)
+    known = ~np.isnan(maps)
+    return known.sum(0), np.where(known, maps, 0).sum(0, dtype=np.float64)
+
+
+def mean_label(sums: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Each pixel's mean label (Y, X) over training samples; 0 where it never has one."""
+    count, total = (sum(parts) for parts in zip(*sums, strict=True))
+    return total / np.maximum(count, 1)
+
+
+def score_readings(
+    bench: Bench, target: Target, block: Block, steps: Sequence[int], sources: Mapping[str, str], mean: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """Scores by reading and metric, (step, sample), of one block of held-out samples."""
+    truth = Truth.of(bench.labels[target.name, block].read(bench.store, block.ids))
+    value = np.broadcast_to(mean, truth.cells.weight.shape)
+    once = score(target, truth, value, value > 0.5).each
+    found = {MEAN_LABEL: {metric: np.tile(scores, (len(steps), 1)) for metric, scores in once.items()}}
+    for reading, source in sources.items():
+        array = bench.store.info(intermediate_path(source, target.name))
+        rows = bench.store.rows(block.ids)
+        each = [_score_reading(array.read(rows, {"step": [step]})[:, 0], target, truth) for step in steps]
+        found[reading] = {metric: np.stack([one[metric] for one in each]) for metric in target.metrics}
+    return found
+
+
+def _score_reading(maps: np.ndarray, target: Target, truth: Truth) -> Mapping[str, np.ndarray]:
+    value = without_gaps(maps)
+    return score(target, truth, value, target.values(value) > 0).each
 
 
 def without_gaps(maps: np.ndarray) -> np.ndarray:
@@ -49,42 +104,22 @@ def without_gaps(maps: np.ndarray) -> np.ndarray:
     return np.where(known, maps, mean[..., None, None])
 
 
-def _raw_latent(store: ActivationStore, task: Task, steps: Sequence[int]) -> xr.DataArray:
-    """The same probe on x_t itself: what is readable without the model."""
-    array = store.info(LATENTS)
-    prepared = task.on(array.layout.shape[2:])
-    fits = {}
-    for step in steps:
-        train, test = (array.read(store.rows(ids), {"step": [step]})[:, 0] for ids in (task.train, task.test))
-        fits[RAW_LATENT, step] = fit_place(np.moveaxis(train, 1, -1), np.moveaxis(test, 1, -1), prepared)
-    return assemble(fits, task, [RAW_LATENT], list(steps))["probe"].isel(module=0, drop=True)
-
-
-def _position(store: ActivationStore, task: Task, steps: Sequence[int]) -> xr.DataArray:
-    """The same probe on a position's coordinates and their products up to the third degree."""
-    grid = store.info(LATENTS).layout.shape[2:]
-    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in grid), indexing="ij")
-    maps = np.stack([y**i * x**j for i in range(4) for j in range(4 - i) if i + j], -1).astype(np.float32)
-    train, test = (np.broadcast_to(maps, (len(ids), *maps.shape)) for ids in (task.train, task.test))
-    fits = {(POSITION, 0): fit_place(np.ascontiguousarray(train), np.ascontiguousarray(test), task.on(grid))}
-    once = assemble(fits, task, [POSITION], [0])["probe"].isel(module=0, step=0, drop=True)
-    return once.expand_dims(step=list(steps), axis=2)
-
-
-def _mean_label(task: Task, steps: Sequence[int]) -> xr.DataArray:
-    """Each pixel's mean label over training samples, the same for every image."""
-    return xr.concat([_mean_scores(one, task, steps) for one in task.labels], "target", join="outer")
-
-
-def _mean_scores(one: Labels, task: Task, steps: Sequence[int]) -> xr.DataArray:
-    cells = one.cells
-    mean = cells.total.sum(0) / np.maximum(cells.weight.sum(0), 1)
-    value = np.broadcast_to(mean, (1, len(task.test), *mean.shape))
-    scores, _ = score(one.name, task, one.truth, value, value > 0.5)
-    return _named({m: np.repeat(v, len(steps), 0) for m, v in scores.items()}, one, task, steps)
-
-
-def _named(scores: dict[str, np.ndarray], one: Labels, task: Task, steps: Sequence[int]) -> xr.DataArray:
-    values = np.stack(list(scores.values())).astype(np.float32)[None]
-    coords = {"target": [one.name], "metric": list(scores), "step": list(steps), "sample": list(task.test)}
-    return xr.DataArray(values, dims=("target", "metric", "step", "sample"), coords=coords)
+def _joined(
+    blocks: Sequence[Mapping[str, Mapping[str, np.ndarray]]], target: Target, task: Task, steps: Sequence[int]
+) -> xr.DataArray:
+    readings = list(blocks[0])
+    values = [
+        [np.concatenate([block[reading][metric] for block in blocks], -1) for metric in target.metrics]
+        for reading in readings
+    ]
+    return xr.DataArray(
+        np.array(values, np.float32)[:, None],
+        dims=("reading", "target", "metric", "step", "sample"),
+        coords={
+            "reading": readings,
+            "target": [target.name],
+            "metric": target.metrics,
+            "step": list(steps),
+            "sample": task.test_ids,
+        },
+    )

@@ -14,10 +14,10 @@ import xarray as xr
 
 from ldmscene.errors import CorruptError, WriteError
 from ldmscene.report import ReportData
-from ldmscene.stages.evaluation import read_place
+from ldmscene.stages.places import Activations
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import write_file
-from ldmscene.store.layout import PREVIEWS, PROBES, activation_path, intermediate_path, label_path
+from ldmscene.store.layout import PREVIEWS, PROBES, intermediate_path, label_path
 from ldmscene.store.prepare import fingerprint
 
 MARK = "made-from.txt"  # in a report's folder
@@ -60,7 +60,7 @@ def predicted_map(
 ) -> xr.DataArray:
     """A fitted probe's maps (sample, y, x) for samples of the store; probabilities for binary targets."""
     fit = grid.sel(target=target, module=module, step=step)
-    maps = read_place(store, store.info(activation_path(module)), sample_ids, step).astype(np.float64)
+    maps = Activations.of(store, module, step).read(store, sample_ids).astype(np.float64)
     value = maps @ fit["coef"].values[: maps.shape[-1]] + float(fit["intercept"])
     if str(fit["kind"].item()) == "binary":
         value = 1 / (1 + np.exp(-np.clip(value, -50, 50)))
@@ -74,7 +74,7 @@ def state(store: ActivationStore, targets: Sequence[str]) -> dict:
     return {
         "fingerprint": store.fingerprint,
         "labels": {t: dict(store.info(label_path(t)).attributes) for t in targets},
-        "arrays": fingerprint({"rows": rows[["what", "sample_id", "crc32c"]].to_numpy().tolist()}),
+        "arrays": fingerprint({"rows": rows[["what", "sample_id", "crc32"]].to_numpy().tolist()}),
     }
 
 

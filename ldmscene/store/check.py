@@ -13,7 +13,7 @@ from ldmscene.errors import CorruptError, StoreError
 from ldmscene.store.files import write_file
 from ldmscene.store.layout import LEDGER, read_root
 from ldmscene.store.ledger import SCHEMA, Ledger, encode, read
-from ldmscene.store.shards import crc32c
+from ldmscene.store.shards import whole_checksum
 from ldmscene.store.store import ActivationStore
 
 
@@ -48,7 +48,7 @@ def _faults(store: ActivationStore) -> Iterator[Fault]:
             continue
         if len(data) != row.bytes:
             yield Fault(row.sample_id, row.what, f"has {len(data)} bytes, the ledger says {row.bytes}")
-        elif crc32c(data) != row.crc32c:
+        elif whole_checksum(data) != row.crc32:
             yield Fault(row.sample_id, row.what, "doesn't match its checksum")
 
 

@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
         ("what", pa.string()),
-        ("crc32c", pa.uint32()),
+        ("crc32", pa.uint32()),
         ("bytes", pa.int64()),
         ("nonfinite", pa.int64()),
         ("written", pa.float64()),
@@ -37,7 +37,7 @@ class Entry:
 
     sample_id: str
     what: str  # path of the array inside activations.zarr
-    crc32c: int  # of the whole shard file
+    crc32: int  # of the whole shard file
     bytes: int
     nonfinite: int  # values that overflowed or were NaN
     written: float = field(default_factory=time.time)  # seconds since the epoch

@@ -100,6 +100,11 @@ class ActivationStore:
         """The sample_ids for which an array is complete."""
         return self._done.get(path, set())
 
+    def checksums(self, path: str) -> dict[str, int]:
+        """The crc32 of an array's bytes, for each sample that is complete."""
+        rows = self.ledger[self.ledger["what"] == path]
+        return dict(zip(rows["sample_id"], rows["crc32"].astype(int), strict=True))
+
     def rows(self, sample_ids: Iterable[str]) -> list[int]:
         """Rows of the manifest, which are also those of every array."""
         return [self._index[s] for s in sample_ids]

@@ -15,7 +15,7 @@ from ldmscene.errors import StoreError
 from ldmscene.store.files import write_file
 from ldmscene.store.layout import LEDGER, ArraySpec, shard_file
 from ldmscene.store.ledger import Entry, Ledger
-from ldmscene.store.shards import crc32c
+from ldmscene.store.shards import whole_checksum
 
 WAITING = 2  # samples that may wait for the disk; with the one being written they bound the memory
 
@@ -82,4 +82,4 @@ class StoreWriter:
         data = spec.layout.encode(array)
         write_file(shard_file(self._root, path, row.index, len(spec.shape)), data)
         bad = int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else 0
-        return Entry(row.sample_id, path, crc32c(data), len(data), bad)
+        return Entry(row.sample_id, path, whole_checksum(data), len(data), bad)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.stats import pearsonr, spearmanr
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import PolynomialFeatures
 
@@ -16,6 +19,8 @@ from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, InputError, UnknownNameError
 from ldmscene.stages import reporting
 from ldmscene.stages.baselines import without_gaps
+from ldmscene.stages.solving import LADDER
+from ldmscene.stages.task import lend
 from ldmscene.store import files, layout
 from tests.conftest import FIRST, LAST, STEPS, make_manifest
 
@@ -65,17 +70,29 @@ def test_the_penalty_is_the_one_that_grouped_cross_validation_chooses(store, gri
     assert float(cell["cv_score"]) == pytest.approx(1 - errors.mean(0).min() / y.var(), abs=1e-6)
 
 
-def test_logistic_masks_are_those_of_scikit_learn_on_pixels(store, grid):
+def test_masks_are_those_of_scikit_learns_discriminant_along_its_ridge(store, grid):
     X, held = (_pixels(store, LAST, 2, split) for split in ("train", "test"))
     y, truth = (store.labels("mask", split).values.reshape(-1, 64 * 64) > 0.5 for split in ("train", "test"))
     cell = grid.sel(target="mask", module=LAST, step=2)
-    model = LogisticRegression(C=1 / float(cell["alpha"]), tol=1e-8, max_iter=2000)
-    model.fit(X.reshape(-1, X.shape[-1]), y.ravel())
-    np.testing.assert_allclose(cell["coef"].values[: X.shape[-1]], model.coef_[0], rtol=2e-2, atol=2e-3)
+    ridge = Ridge(alpha=float(cell["alpha"])).fit(X.reshape(-1, X.shape[-1]), y.ravel())
+    along = ridge.predict(X.reshape(-1, X.shape[-1]))[:, None]
+    fisher = LinearDiscriminantAnalysis().fit(along, y.ravel())
+    expected = fisher.decision_function(ridge.predict(held.reshape(-1, X.shape[-1]))[:, None])
+    found = held @ cell["coef"].values[: X.shape[-1]].astype(float) + float(cell["intercept"])
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-3, atol=1e-3)
     for i, image in enumerate(truth):
-        mask = model.predict(held[i])
-        expected = 2 * (mask & image).sum() / (mask.sum() + image.sum())
-        assert float(cell["probe"].sel(metric="dice")[i]) == pytest.approx(expected, abs=5e-3)
+        mask = expected.reshape(truth.shape)[i] > 0
+        dice = 2 * (mask & image).sum() / (mask.sum() + image.sum())
+        assert float(cell["probe"].sel(metric="dice")[i]) == pytest.approx(dice, abs=1e-3)
+
+
+def test_the_shuffled_control_is_a_ridge_on_other_samples_labels(store, grid):
+    frame = store.manifest.frame.query("split == 'train'")
+    lender = dict(zip(frame["sample_id"], lend(frame["sample_id"], frame["prompt"]), strict=True))
+    X, held = (_pixels(store, LAST, 1, split).reshape(-1, 64, 64, 48) for split in ("train", "test"))
+    found = grid["shuffled"].sel(target="depth", metric="spearman", module=LAST, step=1).values
+    y = store.labels("depth").sel(sample=[lender[s] for s in frame["sample_id"]]).values
+    assert _distance_to_a_ridge(found, X, held, store, y, LADDER[::4]) < 1e-3
 
 
 @pytest.mark.parametrize(("name", "source"), [(grids.LABELER_NOISY, "noisy"), (grids.LABELER_PREDICTED, "predicted")])
@@ -113,17 +130,48 @@ def test_every_score_that_a_metric_allows_is_there_and_no_other(grid):
             assert bool(cell.notnull().all()) == (metric in fits)
 
 
-def test_each_activation_is_read_once_and_a_second_call_reads_none(store, monkeypatch):
-    read, ranges = files.RangeReader.read, []
-    monkeypatch.setattr(files.RangeReader, "read", lambda self, *a: ranges.append(a[1]) or read(self, *a))
-    alphas = (3.0, 30.0)
-    first = ldmscene.evaluate(store, targets=["depth", "mask"], modules=[LAST], alphas=alphas, cv=3)
-    chunk = store.info(layout.activation_path(LAST)).layout.chunk_bytes + 4
-    assert ranges.count(chunk) == len(store.manifest) * STEPS
+@pytest.fixture
+def ranges(monkeypatch) -> list[int]:
+    """Lengths of all ranges that are read from shards."""
+    read, lengths = files.RangeReader.read, []
+    monkeypatch.setattr(files.RangeReader, "read", lambda self, *a: lengths.append(a[1]) or read(self, *a))
+    return lengths
+
+
+def _copy(store, tmp_path) -> ldmscene.ActivationStore:
+    """The same store, with nothing kept."""
+    skip = shutil.ignore_patterns("statistics", "probes")
+    return ldmscene.open(shutil.copytree(store.root, tmp_path / "copy", ignore=skip))
+
+
+def test_each_activation_is_read_once_and_other_penalties_read_none(store, tmp_path, ranges):
+    fresh = _copy(store, tmp_path)
+    alphas = np.logspace(0, 5, 20)
+    arguments = {"targets": ["depth", "mask", "shading"], "modules": [LAST], "cv": 5}
+    first = ldmscene.evaluate(fresh, alphas=alphas, **arguments)
+    chunk = fresh.info(layout.activation_path(LAST)).layout.chunk_bytes + 4
+    assert ranges.count(chunk) == len(fresh.manifest) * STEPS
     ranges.clear()
-    again = ldmscene.evaluate(store, targets=["depth", "mask"], modules=[LAST], alphas=alphas, cv=3)
+    again = ldmscene.evaluate(fresh, alphas=alphas, **arguments)
     assert ranges == []
     xr.testing.assert_identical(first, again)
+
+    others = 1.7 * alphas
+    kept = ldmscene.evaluate(fresh, alphas=others, **arguments)
+    assert ranges.count(chunk) == 0
+    assert not np.array_equal(kept["alpha"], first["alpha"])
+    anew = ldmscene.evaluate(_copy(store, tmp_path / "other"), alphas=others, **arguments)
+    assert ranges.count(chunk) == len(fresh.manifest) * STEPS
+    xr.testing.assert_allclose(kept.drop_attrs(), anew.drop_attrs(), rtol=1e-6, atol=1e-6)
+
+
+def test_penalties_that_kept_coordinates_cannot_serve_are_read_for_again(store, tmp_path, ranges):
+    fresh = _copy(store, tmp_path)
+    chunk = fresh.info(layout.activation_path(LAST)).layout.chunk_bytes + 4
+    ldmscene.evaluate(fresh, "depth", LAST, [1], alphas=ALPHAS, cv=3)
+    ranges.clear()
+    ldmscene.evaluate(fresh, "depth", LAST, [1], alphas=(1e-9, 1e-8), cv=3)
+    assert ranges.count(chunk) == 6  # the held-out samples
 
 
 def test_the_control_is_fitted_on_its_own_activations(tiny, store, manifest, tmp_path):
@@ -159,15 +207,18 @@ def test_labels_of_the_final_images_are_enough(tiny, tmp_path):
     made = ldmscene.extract(tiny, make_manifest(4, 2), tmp_path / "s", [LAST], steps=2, batch_size=6)
     ldmscene.label(made, "mask", "tiny-mask")
     grid = ldmscene.evaluate(made, cv=2)
-    assert grids.baselines(grid, "mask") == [grids.RAW_LATENT, grids.POSITION, grids.MEAN_LABEL]
+    assert grids.baselines(grid, "mask") == [grids.MEAN_LABEL, grids.RAW_LATENT, grids.POSITION]
     assert "mask" in grids.sentence(grid, "mask")
 
 
-def _distance_to_a_ridge(found: np.ndarray, X: np.ndarray, held: np.ndarray, store) -> float:
+def _distance_to_a_ridge(
+    found: np.ndarray, X: np.ndarray, held: np.ndarray, store, y: np.ndarray | None = None, alphas=ALPHAS
+) -> float:
     """How far depth's Spearman scores are from those of scikit-learn's ridge on pixels, at the nearest alpha."""
-    y, truth = (store.labels("depth", split).values for split in ("train", "test"))
+    truth = store.labels("depth", "test").values
+    y = store.labels("depth", "train").values if y is None else y
     distances = []
-    for alpha in ALPHAS:
+    for alpha in alphas:
         ridge = Ridge(alpha=alpha).fit(X.reshape(-1, X.shape[-1]), y.ravel())
         guesses = [ridge.predict(image.reshape(-1, X.shape[-1])) for image in held]
         expected = [spearmanr(guess, t.ravel()).statistic for guess, t in zip(guesses, truth, strict=True)]

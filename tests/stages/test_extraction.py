@@ -169,7 +169,7 @@ def test_a_run_stopped_at_any_write_goes_on_to_the_same_store(tiny, tmp_path, mo
     resumed = _extract(tiny, manifest, tmp_path / "stopped")
     whole = _extract(tiny, manifest, tmp_path / "whole")
     assert _arrays(resumed.root) == _arrays(whole.root)
-    columns = ["sample_id", "what", "crc32c", "bytes", "nonfinite"]
+    columns = ["sample_id", "what", "crc32", "bytes", "nonfinite"]
     order = ["sample_id", "what"]
     left, right = (s.ledger[columns].sort_values(order).reset_index(drop=True) for s in (resumed, whole))
     assert left.equals(right)

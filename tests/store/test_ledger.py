@@ -33,7 +33,7 @@ def test_a_row_that_stands_twice_counts_once_and_the_newest_holds(tmp_path):
     ledger.append([_entry("a", crc=2, written=2.0)])
     ledger.append([_entry("a", crc=1, written=1.0)])
     rows = ledger.rows()
-    assert rows["crc32c"].tolist() == [2]
+    assert rows["crc32"].tolist() == [2]
 
 
 def test_an_empty_folder_has_no_rows(tmp_path):

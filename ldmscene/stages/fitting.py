@@ -1,0 +1,220 @@
+"""Probes at many places, in one pass over the features of each.
+
+For each place: block statistics ─► folds ─► ridges at all strengths ─► held-out coordinates ─► scores. Statistics and
+coordinates are kept in the store, so that other strengths read no features again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from ldmscene.errors import InputError
+from ldmscene.metrics import METRICS, Truth
+from ldmscene.probes import Moments, Targets, merge_all, moments
+from ldmscene.stages.places import Place
+from ldmscene.stages.reduction import Grid, LabelBlock
+from ldmscene.stages.solving import MOMENTS, SHUFFLED, Solved, solve
+from ldmscene.stages.task import Block, Target, Task
+from ldmscene.store import ActivationStore
+from ldmscene.store.kept import Kept
+from ldmscene.store.prepare import fingerprint
+
+COORDINATES = "coordinates"
+_FAN_IN = 4
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One target's probe at one place, and its scores on held-out images."""
+
+    coef: np.ndarray  # [channel]; of log odds for binary targets
+    intercept: float
+    alpha: float
+    cv_score: float  # share of the variance explained on held-out folds of the training samples
+    scores: Mapping[str, np.ndarray]  # metric -> [test sample]
+    degenerate: Mapping[str, int]
+    shuffled: Mapping[str, np.ndarray]  # the same scores, fitted to other samples' labels
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every block of every place is worked on with."""
+
+    store: ActivationStore
+    features: ActivationStore  # the same store, or that of a control
+    kept: Kept
+    task: Task
+    labels: Mapping[tuple[str, Block], LabelBlock]
+    groups: tuple[tuple[str, ...], ...]
+    """targets with the same labelled pixels, which share their statistics of features"""
+
+    def on(self, control: ActivationStore) -> Bench:
+        """The same work on another store's features, against the same labels."""
+        return replace(self, features=control)
+
+    @property
+    def columns(self) -> list[list[str]]:
+        """Names of what each group's statistics predict."""
+        return [[*group, *(SHUFFLED + name for name in group)] for group in self.groups]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one probe on some images."""
+
+    each: Mapping[str, np.ndarray]  # metric -> [..., sample]
+    degenerate: Mapping[str, int]  # how many have their value by definition
+
+
+def prepare(store: ActivationStore, kept: Kept, task: Task, grids: Iterable[Grid], client: Any = None) -> Bench:
+    """Reduce all labels to all grids, and see which targets have the same labelled pixels."""
+    labels = {
+        (target.name, block): LabelBlock.of(store, target, block)
+        for target in task.targets
+        for block in (*task.train, *task.test)
+    }
+    wanted, shared = sorted(set(grids)), dask.delayed(store)
+    jobs = [dask.delayed(LabelBlock.reduce)(block, shared, kept, wanted) for block in labels.values()]
+    known = dict(zip(labels, compute(jobs, client), strict=True))
+    patterns: dict[tuple[str, ...], list[str]] = {}
+    for target in task.targets:
+        pattern = tuple(known[target.name, block] for block in task.train)
+        patterns.setdefault(pattern, []).append(target.name)
+    return Bench(store, store, kept, task, labels, tuple(tuple(names) for names in patterns.values()))
+
+
+def compute(jobs: Sequence[Any], client: Any = None) -> tuple:
+    """Run delayed jobs on dask's threads, or on a `dask.distributed` client whose workers see the same store."""
+    if client is not None:
+        return dask.compute(*jobs, scheduler=client)
+    with threadpool_limits(1, "blas"):  # jobs run side by side; BLAS threads would only compete
+        return dask.compute(*jobs, scheduler="threads")
+
+
+def fit_places(bench: Bench, places: Sequence[Place], client: Any = None) -> list[dict[str, Fit]]:
+    """Fit and score a probe of every target at each place; features of a sample are read at most once."""
+    shared = dask.delayed(bench)
+    checksums = {path: bench.features.checksums(path) if path else {} for path in {place.path for place in places}}
+    return list(compute([_fit_place(bench, shared, place, checksums[place.path]) for place in places], client))
+
+
+def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> Any:
+    def key(block: Block) -> dict:
+        return place.key([checksum[sample_id] for sample_id in block.ids] if checksum else [])
+
+    folds = bench.task.folds
+    made_from = fingerprint(
+        {
+            "features": [[key(block) for block in fold] for fold in folds],
+            "labels": [
+                bench.labels[t.name, block].key(place.grid) for t in bench.task.targets for block in bench.task.train
+            ],
+            "columns": bench.columns,
+        }
+    )
+    statistics = None
+    if not bench.kept.has(MOMENTS, made_from):
+        statistics = [_merged([dask.delayed(block_moments)(shared, place, block) for block in fold]) for fold in folds]
+    solved = dask.delayed(solve_place)(shared, made_from, statistics)
+    scored = [dask.delayed(score_block)(shared, place, block, key(block), solved) for block in bench.task.test]
+    return dask.delayed(collect)(shared, solved, scored)
+
+
+def _merged(parts: list[Any]) -> Any:
+    """A tree of merges, so that no more than a few statistics wait for each other."""
+    while len(parts) > 1:
+        parts = [dask.delayed(_merge)(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
+    return parts[0]
+
+
+def _merge(parts: Sequence[Sequence[Moments]]) -> list[Moments]:
+    return [merge_all(group) for group in zip(*parts, strict=True)]
+
+
+# --- training ---
+
+
+def block_moments(bench: Bench, place: Place, block: Block) -> list[Moments]:
+    """Statistics of one block's features, for each group of targets."""
+    X = read_finite(bench.features, place, block)
+    return [moments(X, Targets.of(_cells(bench, group, block, place.grid))) for group in bench.groups]
+
+
+def read_finite(store: ActivationStore, place: Place, block: Block) -> np.ndarray:
+    X = place.read(store, block.ids)
+    if not np.isfinite(X).all():
+        bad = block.ids[int(np.argmin(np.isfinite(X).all((1, 2, 3))))]
+        raise InputError(f"{place.name}, step {place.step}: sample {bad} holds NaN or infinity; run `ldmscene verify`")
+    return X
+
+
+def _cells(bench: Bench, group: Sequence[str], block: Block, grid: Grid) -> dict:
+    own, lent = {}, {}
+    for name in group:
+        own[name], lent[SHUFFLED + name] = bench.labels[name, block].cells(bench.kept, grid)
+    return own | lent
+
+
+def solve_place(bench: Bench, key: str, folds: list[list[Moments]] | None) -> Solved:
+    return solve(bench.kept, bench.task, bench.columns, key, folds)
+
+
+# --- held-out samples ---
+
+
+def score_block(bench: Bench, place: Place, block: Block, features: dict, solved: Solved) -> dict[str, Scores]:
+    """Score every probe of a place on one block of held-out samples."""
+    key = {"subspace": solved.key, "features": features}
+    if bench.kept.has(COORDINATES, key):
+        coordinates = bench.kept.read(COORDINATES, key)["coordinates"]
+    else:
+        coordinates = solved.subspace.project(read_finite(bench.features, place, block))
+        bench.kept.write(COORDINATES, key, {"coordinates": coordinates})
+    truths = {t.name: bench.labels[t.name, block].truth(bench.kept, place.grid) for t in bench.task.targets}
+    targets = {target.name: target for target in bench.task.targets}
+    found = {}
+    for name, probe in solved.probes.items():
+        target = targets[name.removeprefix(SHUFFLED)]
+        value = coordinates @ probe.inside + probe.offset
+        found[name] = score(target, truths[target.name], value, value > 0)
+    return found
+
+
+def score(target: Target, truth: Truth, value: np.ndarray, mask: np.ndarray) -> Scores:
+    """Every metric of a target's kind, for predictions (..., sample, y, x) and their thresholded form."""
+    scores, degenerate = {}, {}
+    for name in target.metrics:
+        metric = METRICS[name]
+        prediction = mask if metric.needs == "mask" else value
+        scores[name] = metric.score(truth, prediction)
+        degenerate[name] = int(metric.degenerate(truth, prediction).sum())
+    return Scores(scores, degenerate)
+
+
+def collect(bench: Bench, solved: Solved, blocks: Sequence[Mapping[str, Scores]]) -> dict[str, Fit]:
+    """The fits of a place, with the scores of all blocks in order."""
+
+    def joined(name: str) -> dict[str, np.ndarray]:
+        metrics = blocks[0][name].each
+        return {metric: np.concatenate([block[name].each[metric] for block in blocks], -1) for metric in metrics}
+
+    fits = {}
+    for target in bench.task.targets:
+        name, probe = target.name, solved.probes[target.name]
+        degenerate = {m: sum(block[name].degenerate[m] for block in blocks) for m in target.metrics}
+        fits[name] = Fit(
+            probe.coef,
+            probe.intercept,
+            probe.alpha,
+            probe.cv_score,
+            joined(name),
+            degenerate,
+            joined(SHUFFLED + name),
+        )
+    return fits

@@ -1,0 +1,245 @@
+"""What an evaluation is to do, checked against what a store has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ldmscene.errors import IncompleteError, InputError, unknown
+from ldmscene.manifest import Manifest
+from ldmscene.metrics import METRICS
+from ldmscene.probes import assign_folds
+from ldmscene.probes.choice import check_alphas
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import LATENTS, activation_path, label_path
+from ldmscene.store.prepare import differences
+
+PRIMARY = {"depth": "spearman", "shading": "pearson"}
+PRIMARY_OF_KIND = {"continuous": "pearson", "binary": "dice"}
+BLOCK_BYTES = 32 * 2**20  # of activations that are read together
+BLOCK_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be predicted, and how it is scored."""
+
+    name: str
+    kind: str  # continuous or binary
+    threshold: float | None  # labels above it are foreground
+
+    @property
+    def metrics(self) -> list[str]:
+        return [name for name, metric in METRICS.items() if metric.kind == self.kind]
+
+    @property
+    def primary(self) -> str:
+        named = PRIMARY.get(self.name)
+        return named if named in self.metrics else PRIMARY_OF_KIND[self.kind]
+
+    def values(self, maps: np.ndarray) -> np.ndarray:
+        """Stored labels as they are predicted: binary ones as 0 and 1, float32; NaN stays NaN."""
+        if self.kind != "binary":
+            return maps
+        limit = 0.5 if self.threshold is None else self.threshold
+        return np.where(np.isnan(maps), np.nan, maps > limit).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Samples that are read together, all of one fold or all held out."""
+
+    ids: tuple[str, ...]
+    lenders: tuple[str, ...] = ()
+    """For training samples, the samples whose labels stand in for theirs in the control with shuffled labels."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all fits of an evaluation share."""
+
+    targets: tuple[Target, ...]
+    folds: tuple[tuple[Block, ...], ...]
+    test: tuple[Block, ...]
+    alphas: tuple[float, ...]
+
+    @property
+    def train(self) -> tuple[Block, ...]:
+        return tuple(block for fold in self.folds for block in fold)
+
+    @property
+    def test_ids(self) -> list[str]:
+        return [sample_id for block in self.test for sample_id in block.ids]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is to be evaluated; names checked against the store."""
+
+    targets: list[str]
+    modules: list[str]
+    steps: list[int]
+
+    @classmethod
+    def of(
+        cls,
+        store: ActivationStore,
+        targets: str | Iterable[str] | None,
+        modules: str | Iterable[str] | None,
+        steps: Iterable[int] | None,
+    ) -> Scope:
+        """All that the store has, where not given.
+
+        Raises
+        ------
+        InputError
+            If something isn't in the store, or there is nothing to evaluate.
+        """
+        if not store.targets:
+            raise InputError(f"{store.root} has no labels yet; label it first")
+        chosen_steps = [int(s) for s in (store.steps if steps is None else steps)]
+        for step in chosen_steps:
+            if step not in store.steps:
+                raise InputError(f"no step {step} in this store; its steps are 0 to {len(store.steps) - 1}")
+        return cls(
+            _chosen("target with labels in this store", targets, store.targets),
+            _chosen("module in this store", modules, store.modules),
+            chosen_steps,
+        )
+
+
+def _chosen(kind: str, asked: str | Iterable[str] | None, known: Sequence[str]) -> list[str]:
+    names = list(known) if asked is None else [asked] if isinstance(asked, str) else list(asked)
+    for name in names:
+        if name not in known:
+            raise unknown(kind, name, known)
+    return names
+
+
+def check_splits(manifest: Manifest, cv: int) -> None:
+    """Refuse a manifest that can't be evaluated, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        If a split is empty, or there are fewer training prompts than folds.
+    """
+    frame = manifest.frame
+    for split in ("train", "test"):
+        if not frame["split"].eq(split).any():
+            raise InputError(f"the manifest has no sample in split {split!r}; probes need both train and test")
+    prompts = frame["prompt"][frame["split"] == "train"]
+    assign_folds(len(prompts), cv, prompts.to_numpy())
+
+
+def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[float]) -> Task:
+    """Split the samples into folds and blocks, and check that they are complete.
+
+    Raises
+    ------
+    IncompleteError
+        If a sample of either split lacks activations or labels.
+    InputError
+        If a split is empty, there are fewer prompts than folds, or there is nothing to choose between.
+    """
+    chosen = tuple(check_alphas(alphas).tolist())
+    if len(chosen) < 2:
+        raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
+    frame = store.manifest.frame
+    train, test = (frame[frame["split"] == split] for split in ("train", "test"))
+    ids = [*train["sample_id"], *test["sample_id"]]
+    check_complete(store, scope.modules, ids)
+    _check_labels(store, scope.targets, ids)
+    check_splits(store.manifest, cv)
+    fold = assign_folds(len(train), cv, train["prompt"].to_numpy())
+    lenders = dict(zip(train["sample_id"], lend(train["sample_id"], train["prompt"]), strict=True))
+    size = _block_samples(store, scope.modules)
+    folds = (train["sample_id"][fold == k].tolist() for k in range(int(fold.max()) + 1))
+    return Task(
+        targets=tuple(_target(store, name) for name in scope.targets),
+        folds=tuple(
+            tuple(Block(ids, tuple(lenders[s] for s in ids)) for ids in _cut(members, size)) for members in folds
+        ),
+        test=tuple(Block(ids) for ids in _cut(test["sample_id"].tolist(), size)),
+        alphas=chosen,
+    )
+
+
+def lend(sample_ids: Iterable[str], prompts: Iterable[str]) -> list[str]:
+    """For each sample one of another prompt, each lending once; the same every time.
+
+    Samples are shifted by the size of the largest prompt, once they stand prompt by prompt. Only if one prompt has
+    more than half of all samples do some borrow from their own.
+    """
+    ids, (codes, count) = (
+        np.array(list(sample_ids)),
+        np.unique(list(prompts), return_inverse=True, return_counts=True)[1:],
+    )
+    order = np.argsort(codes, kind="stable")
+    lenders = np.empty_like(ids)
+    lenders[order] = np.roll(ids[order], int(count.max()))
+    return lenders.tolist()
+
+
+def _cut(ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(ids[i : i + size]) for i in range(0, len(ids), size)]
+
+
+def _block_samples(store: ActivationStore, modules: Sequence[str]) -> int:
+    largest = max(store.info(path).layout.chunk_bytes for path in (LATENTS, *map(activation_path, modules)))
+    return min(max(1, BLOCK_BYTES // largest), BLOCK_SAMPLES)
+
+
+def _target(store: ActivationStore, name: str) -> Target:
+    attributes: Mapping[str, Any] = store.info(label_path(name)).attributes
+    return Target(name, attributes.get("kind", "continuous"), attributes.get("threshold"))
+
+
+def _check_labels(store: ActivationStore, targets: Sequence[str], sample_ids: Sequence[str]) -> None:
+    for target in targets:
+        absent = sorted(set(sample_ids) - store.complete(label_path(target)))
+        if absent:
+            raise IncompleteError(
+                f"{len(absent)} samples have no label {target!r}, {absent[0]} among them; label them first"
+            )
+
+
+def check_complete(store: ActivationStore, modules: Sequence[str], sample_ids: Sequence[str]) -> None:
+    """Refuse a store that lacks activations of a sample.
+
+    Raises
+    ------
+    IncompleteError
+        With how many samples, and one of them.
+    """
+    for path in (LATENTS, *map(activation_path, modules)):
+        absent = [s for s in sample_ids if s not in store.complete(path)]
+        if absent:
+            raise IncompleteError(
+                f"{len(absent)} samples lack {path} in {store.root}, {absent[0]} among them; run extract again"
+            )
+
+
+def check_control(store: ActivationStore, control: ActivationStore, scope: Scope, task: Task) -> None:
+    """Refuse a control that isn't the same run of the same samples with other denoiser weights.
+
+    Raises
+    ------
+    InputError
+        With what differs.
+    """
+    ids = [sample_id for block in (*task.train, *task.test) for sample_id in block.ids]
+    ours, theirs = (s.manifest.frame.set_index("sample_id")[["prompt", "seed"]] for s in (store, control))
+    for sample_id in ids:
+        if sample_id not in theirs.index or not theirs.loc[sample_id].equals(ours.loc[sample_id]):
+            raise InputError(f"the control {control.root} has no sample {sample_id} with the same prompt and seed")
+    differing = differences(store.config, control.config)
+    if [path for path, *_ in differing] != ["components.unet.weights"]:
+        found = "; ".join(f"{path}: {a} and {b}" for path, a, b in differing) or "nothing"
+        raise InputError(
+            f"the control {control.root} must differ in the denoiser's weights alone; what differs: {found}"
+        )
+    check_complete(control, scope.modules, ids)

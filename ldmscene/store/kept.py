@@ -1,0 +1,81 @@
+"""What was computed from a store, kept under the name of what it was computed from."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from google_crc32c import extend as crc32c
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ldmscene.errors import CorruptError, WriteError
+from ldmscene.store.files import write_file
+from ldmscene.store.prepare import fingerprint
+
+STATISTICS = "statistics"
+_CHECKSUM = "crc32c"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Arrays in files whose names are hashes of all that the arrays depend on: such a file is right, or absent."""
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, root: Path) -> Kept:
+        """In a store's own folder, or in a temporary one where the store can't be written to."""
+        folder = root / STATISTICS
+        try:
+            write_file(folder / "README", b"Computed from this store; what is deleted here is computed again.\n")
+        except WriteError as error:
+            warnings.warn(f"statistics aren't kept, so that the next evaluation reads again: {error}", stacklevel=4)
+            folder = Path(tempfile.mkdtemp(prefix="ldmscene-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return cls(folder)
+
+    def has(self, kind: str, key: object) -> bool:
+        return self._file(kind, key).exists()
+
+    def write(self, kind: str, key: object, arrays: Mapping[str, np.ndarray]) -> None:
+        tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        write_file(self._file(kind, key), save(tensors, {_CHECKSUM: str(_checksum(tensors))}))
+
+    def read(self, kind: str, key: object) -> dict[str, np.ndarray]:
+        """What `write` got under this key.
+
+        Raises
+        ------
+        CorruptError
+            If the bytes aren't those that were written.
+        """
+        path = self._file(kind, key)
+        data = path.read_bytes()
+        try:
+            tensors = load(data)
+            size = int.from_bytes(data[:8], "little")
+            sound = json.loads(data[8 : 8 + size])["__metadata__"][_CHECKSUM] == str(_checksum(tensors))
+        except (SafetensorError, KeyError, ValueError):
+            sound = False
+        if not sound:
+            raise CorruptError(f"{path} was damaged after it was written; delete it and run the same command again")
+        return tensors
+
+    def _file(self, kind: str, key: object) -> Path:
+        return self.folder / kind / f"{fingerprint({'key': key})}.safetensors"
+
+
+def _checksum(tensors: Mapping[str, np.ndarray]) -> int:
+    whole = 0
+    for name, array in sorted(tensors.items()):
+        whole = crc32c(whole, f"{name} {array.dtype.str} {array.shape}".encode())
+        whole = crc32c(whole, array.tobytes())
+    return whole
