@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint bench clean
 
 demo: .venv/.installed
 	$(BIN)/ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
@@ -16,9 +16,13 @@ test-all: demo
 	$(BIN)/python -m pytest
 
 lint: .venv/.installed
-	$(BIN)/ruff format --check ldmscene tests
-	$(BIN)/ruff check ldmscene tests
+	$(BIN)/ruff format --check ldmscene tests benchmarks
+	$(BIN)/ruff check ldmscene tests benchmarks
 	$(BIN)/mypy ldmscene
+
+bench: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/python -m benchmarks.store
 
 # Installs again only when what is to be installed has changed.
 .venv/.installed: pyproject.toml constraints.txt
