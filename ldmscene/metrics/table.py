@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ldmscene.metrics.classes import accuracy, mean_iou, one_class
 from ldmscene.metrics.continuous import Pairs, pearson, r2, rmse
 from ldmscene.metrics.overlap import Overlap, dice, dice_background, iou
 from ldmscene.metrics.ranking import average_precision, spearman
 from ldmscene.metrics.truth import Truth
 
 Array = np.ndarray
-Score = Callable[[Truth, Array], Array]
+Score = Callable[[Any, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,13 @@ class Metric:
 
     name: str
     score: Score
-    """(truth, prediction [..., image, y, x]) -> [..., image]"""
+    """(truth, prediction [..., image, y, x]) -> [..., image]; a `ClassTruth` for classes, else a `Truth`"""
     degenerate: Score
     """the same arguments -> bool: where the score has its value by definition rather than by measurement"""
-    kind: Literal["continuous", "binary"]
+    kind: Literal["continuous", "binary", "classes"]
     """of the target"""
-    needs: Literal["value", "mask", "rank"]
-    """of the prediction: its values, a thresholded mask, or scores of which only the order matters"""
+    needs: Literal["value", "mask", "rank", "class"]
+    """of the prediction: its values, a thresholded mask, scores of which only the order matters, or classes"""
     better: Literal["higher", "lower"]
 
 
@@ -71,5 +72,13 @@ METRICS: dict[str, Metric] = {
         Metric("dice_background", dice_background, _empty_background, "binary", "mask", "higher"),
         Metric("iou", iou, _empty, "binary", "mask", "higher"),
         Metric("average_precision", average_precision, _constant_label, "binary", "rank", "higher"),
+    )
+}
+
+CLASS_METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("mean_iou", mean_iou, one_class, "classes", "class", "higher"),
+        Metric("accuracy", accuracy, one_class, "classes", "class", "higher"),
     )
 }
