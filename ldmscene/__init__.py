@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ldmscene.grid import emergence
-    from ldmscene.manifest import Manifest, read_manifest
-    from ldmscene.pipeline import evaluate, extract, label, run, write_report
+    from ldmscene.manifest import Manifest, read_manifest, read_published
+    from ldmscene.pipeline import evaluate, extract, label, recognition, run, write_report
     from ldmscene.pipeline import open_store as open
     from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
+    from ldmscene.probes.published import load_published_probe
     from ldmscene.store import ActivationStore
 
 _HOMES = {
@@ -27,8 +28,11 @@ _HOMES = {
     "evaluate": ("ldmscene.pipeline", "evaluate"),
     "extract": ("ldmscene.pipeline", "extract"),
     "label": ("ldmscene.pipeline", "label"),
+    "load_published_probe": ("ldmscene.probes.published", "load_published_probe"),
     "open": ("ldmscene.pipeline", "open_store"),
     "read_manifest": ("ldmscene.manifest", "read_manifest"),
+    "read_published": ("ldmscene.manifest", "read_published"),
+    "recognition": ("ldmscene.pipeline", "recognition"),
     "run": ("ldmscene.pipeline", "run"),
     "write_report": ("ldmscene.pipeline", "write_report"),
 }
@@ -43,8 +47,11 @@ __all__ = [
     "evaluate",
     "extract",
     "label",
+    "load_published_probe",
     "open",
     "read_manifest",
+    "read_published",
+    "recognition",
     "run",
     "write_report",
 ]

@@ -23,6 +23,8 @@ from ldmscene.errors import ManifestError
 
 COLUMNS = ("sample_id", "prompt_id", "prompt", "seed", "split")
 SPLITS = ("train", "val", "test")
+PUBLISHED_COLUMNS = {"prompts": pa.string(), "seeds": pa.int64(), "prompt_inds": pa.int64()}
+PUBLISHED_ENCODING = "ISO-8859-1"
 TEST_SHARE = 0.2
 MAX_SEED = 2**63 - 1
 
@@ -123,6 +125,52 @@ def _read(path: Path) -> pa.Table:
         raise ManifestError(f"{path} can't be read as {path.suffix.lstrip('.') or 'CSV'}: {error}") from error
 
 
+def read_published(train: str | Path, test: str | Path) -> Manifest:
+    """The published experiment's two files, each a split.
+
+    They hold the columns `prompts`, `seeds` and `prompt_inds` and are read as ISO-8859-1, as the published code
+    read them, so that each prompt is the text that its picture was made from ("GEÂ®", where a UTF-8 reader
+    sees "GE®"). A sample_id is "prompt index-seed".
+
+    Raises
+    ------
+    ManifestError
+        If a file is missing, isn't of that form, or a prompt lies in both.
+    """
+    parts = [_read_published(Path(path), split) for path, split in ((train, "train"), (test, "test"))]
+    return Manifest(pa.concat_tables(parts))
+
+
+def _read_published(path: Path, split: str) -> pa.Table:
+    if not path.is_file():
+        raise ManifestError(
+            f"no file at {path}; expected the {split} split with columns {', '.join(PUBLISHED_COLUMNS)}"
+        )
+    try:
+        table = pyarrow.csv.read_csv(
+            path,
+            read_options=pyarrow.csv.ReadOptions(encoding=PUBLISHED_ENCODING),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=PUBLISHED_COLUMNS, strings_can_be_null=False),
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{path} can't be read as the {split} split: {error}") from error
+    missing = set(PUBLISHED_COLUMNS) - set(table.column_names)
+    if missing:
+        raise ManifestError(
+            f"{path} lacks {', '.join(sorted(missing))}; it has {', '.join(table.column_names) or 'no columns'}"
+        )
+    prompts, seeds, indices = (table[name].to_pylist() for name in PUBLISHED_COLUMNS)
+    rows = {
+        "sample_id": [f"{i}-{s}" for i, s in zip(indices, seeds, strict=True)],
+        "prompt_id": indices,
+        "prompt": prompts,
+        "seed": seeds,
+        "split": [split] * len(prompts),
+    }
+    return pa.table(rows, schema=_SCHEMA)
+
+
 def _from_pairs(pairs: Iterable[tuple[str, int]]) -> pa.Table:
     rows = list(pairs) if isinstance(pairs, Iterable) else [pairs]
     for row in rows:
@@ -141,6 +189,10 @@ def _from_pairs(pairs: Iterable[tuple[str, int]]) -> pa.Table:
 
 def _with_defaults(table: pa.Table) -> pa.Table:
     missing = {"prompt", "seed"} - set(table.column_names)
+    if set(PUBLISHED_COLUMNS) <= set(table.column_names):
+        raise ManifestError(
+            "this is one split of the published experiment; give both: `run --protocol scenes TRAIN TEST`"
+        )
     if missing:
         raise ManifestError(
             f"the manifest lacks the column{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}; "

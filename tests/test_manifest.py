@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldmscene.errors import ManifestError
-from ldmscene.manifest import Manifest, read_manifest
+from ldmscene.manifest import Manifest, read_manifest, read_published
 from ldmscene.testbed.prompts import demo_manifest
 
+PUBLISHED = Path(__file__).parents[2] / "shared" / "data"  # optional: the files belong to the public repository
 DEMO = Path(__file__).parents[1] / "manifests" / "demo.csv"
 
 prompts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)
@@ -105,3 +106,61 @@ def test_a_manifest_checks_itself_whoever_builds_it(manifest):
 
     with pytest.raises(ManifestError, match="same prompt and seed"):
         Manifest(pa.Table.from_pandas(frame, preserve_index=False))
+
+
+HEAD = b"prompts,seeds,prompt_inds\n"
+ROWS = {
+    b'"Tart, apple",7,11\n': ("Tart, apple", 7, 11),
+    b'"""36"""" Cooktop - Black""",8,12\n': ('"36"" Cooktop - Black"', 8, 12),
+    b"GE\xc2\xae Washer,9,13\n": ("GEÂ® Washer", 9, 13),  # UTF-8 bytes, read as the published code read them
+    b"Caf\xe9 \x96 bar,10,14\n": ("Café \x96 bar", 10, 14),  # bytes that are no UTF-8
+    b"'Marvel's Show',11,15\n": ("'Marvel's Show'", 11, 15),
+    b"null,12,16\n": ("null", 12, 16),
+    b'"two\nlines",13,17\n': ("two\nlines", 13, 17),
+}
+
+
+def _published(folder: Path, train: bytes, test: bytes = HEAD + b"other,1,2\n") -> tuple[Path, Path]:
+    for name, data in (("train.csv", train), ("test.csv", test)):
+        (folder / name).write_bytes(data)
+    return folder / "train.csv", folder / "test.csv"
+
+
+def test_published_files_are_read_as_they_are(tmp_path):
+    frame = read_published(*_published(tmp_path, HEAD + b"".join(ROWS))).frame
+    found = list(frame[["prompt", "seed", "prompt_id"]].itertuples(index=False, name=None))
+    assert found == [*ROWS.values(), ("other", 1, 2)]
+    assert frame["split"].tolist() == ["train"] * len(ROWS) + ["test"]
+    assert frame["sample_id"].tolist()[0] == "11-7"
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published files aren't beside the repository")
+def test_the_published_samples_are_617_with_the_armchair_among_them():
+    paths = (PUBLISHED / f"{split}_split_prompts_seeds.csv" for split in ("train", "test"))
+    frame = read_published(*paths).frame
+    assert frame["split"].value_counts().to_dict() == {"test": 371, "train": 246}
+    armchair = frame[frame["prompt_id"] == 5246271].iloc[0]
+    assert (armchair["prompt"], armchair["seed"]) == ("ZIGGY - EASY ARMCHAIR", 64140790)
+    assert frame["prompt"].str.contains("Ã|â\x80\x93", regex=True).any()  # ISO-8859-1, as published
+    assert frame["prompt"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (b"prompts,seeds\na,1\n", "lacks prompt_inds"),
+        (HEAD + b"a,x,1\n", "can't be read as the train split"),
+        (HEAD + b"a,1\n", "can't be read as the train split"),
+        (HEAD + b"other,5,6\n", "more than one split"),
+        (HEAD + b"a,1,6\na,1,6\n", "earlier row"),
+        (HEAD + b"a,-1,6\n", "between 0 and"),
+    ],
+)
+def test_a_bad_published_file_is_refused_with_the_reason(tmp_path, train, message):
+    with pytest.raises(ManifestError, match=message):
+        read_published(*_published(tmp_path, train))
+    with pytest.raises(ManifestError, match="expected the train split"):
+        read_published(tmp_path / "nowhere.csv", tmp_path / "test.csv")
+    (tmp_path / "one.csv").write_bytes(HEAD + b"a,1,6\n")
+    with pytest.raises(ManifestError, match="--protocol scenes TRAIN TEST"):
+        read_manifest(tmp_path / "one.csv")
