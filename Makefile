@@ -9,10 +9,10 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 demo: .venv/.installed
 	$(BIN)/ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
 
-test: demo
+test: demo .venv/labelers/.installed
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: demo
+test-all: demo .venv/labelers/.installed
 	$(BIN)/python -m pytest
 
 lint: .venv/.installed
@@ -28,6 +28,13 @@ bench: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+# Packages of labelers that the tests run. They lie beside the others: PyPI's torchvision is built for CUDA, and next to
+# a CPU build of torch everything that imports transformers would stumble over it.
+.venv/labelers/.installed: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --upgrade --target .venv/labelers \
+		torchvision carvekit
 	touch $@
 
 clean:

@@ -97,16 +97,28 @@ def extract(model: str, manifest: str, previews: str | None, modules: Sequence[s
     help="Final images, or the decoded x_t or predicted x_0 of each step.",
 )
 @click.option("--split", help="Label one split only.")
-def label(store: str, target: str, labeler: str, on: str, split: str | None) -> None:
+@click.option("--kind", type=click.Choice(["continuous", "binary", "classes"]), help="Where the labeler doesn't say.")
+@click.option("--threshold", type=float, help="Of a binary target: pixels above it are foreground.")
+@click.option("--device", help="For example cpu or cuda; the fastest there is where not given.")
+def label(store: str, target: str, labeler: str, **options) -> None:
     """Add LABELER's labels for a TARGET to a STORE.
 
     \b
+    LABELER is one of
+        tiny-depth, tiny-mask, tiny-shading     of the embedded world
+        midas[:MODEL], depth:MODEL              a depth estimator of transformers; a local folder or a hub id
+        tracer[:WEIGHTS], rembg[:WEIGHTS]       the salient foreground
+        intrinsic                               shading
+        vgg16[:WEIGHTS], torchvision:NAME       what the picture shows
+        files:, masks:, classes:FOLDER          made elsewhere: .npy, .png or .tif, named by sample_id
+
+    \b
     Example:
-        ldmscene label stores/demo depth tiny-depth
+        ldmscene label stores/demo depth midas:Intel/dpt-hybrid-midas
     """
     from ldmscene import pipeline
 
-    done = pipeline.label(store, target, labeler, on=on, split=split)
+    done = pipeline.label(store, target, labeler, **options)
     Console(stderr=True).print(
         f"{store}: {len(done.samples)} samples, targets {', '.join(done.targets)}", highlight=False
     )
@@ -149,16 +161,17 @@ def report(store: str, folder: str, **options) -> None:
 
 
 @cli.command()
-@click.argument("manifest")
-@click.option("--model", default="tiny-scenes", show_default=True, help="tiny-scenes, a local folder or a hub id.")
+@click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
+@click.option("--model", help="tiny-scenes (or the protocol's) where not given; a local folder or a hub id.")
+@click.option("--protocol", help="A published experiment's settings, which other options override: scenes.")
 @click.option("--store", required=True, help="A folder for the store; the control's goes beside it.")
-@click.option("--report", "folder", required=True, help="A folder for the report.")
+@click.option("--report", required=True, help="A folder for the report.")
 @click.option(
-    "--label",
-    "labels",
+    "--labeler",
+    "labelers",
     multiple=True,
     metavar="TARGET=LABELER",
-    help="May be repeated; tiny-scenes has its own.",
+    help="As `label` has them; may be repeated. tiny-scenes and protocols have their own; TARGET= leaves one out.",
 )
 @click.option(
     "--control/--no-control",
@@ -167,26 +180,54 @@ def report(store: str, folder: str, **options) -> None:
     help="The same probes on the model with permuted weights.",
 )
 @_extraction_options
+@click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print for a script.")
-def run(manifest: str, labels: Sequence[str], folder: str, modules: Sequence[str], as_json: bool, **options) -> None:
+def run(manifests: Sequence[str], as_json: bool, **options) -> None:
     """The whole path from a MANIFEST to a report; what is done already isn't done again.
 
     \b
-    Example:
+    Examples:
         ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
+        ldmscene run --protocol scenes TRAIN.csv TEST.csv --store stores/scenes --report report --dry-run
     """
-    from ldmscene import pipeline
+    from ldmscene import pipeline, terminal
 
-    pairs = dict(_pair(text) for text in labels) or None
-    grid, page = pipeline.run(manifest, labelers=pairs, report=folder, modules=list(modules), **options)
+    chosen = _typed(options)
+    if "labelers" in chosen:
+        chosen["labelers"] = dict(_pair(text) for text in chosen["labelers"])
+    result = pipeline.run(_manifest(manifests, options["protocol"]), **chosen)
+    if isinstance(result, dict):
+        _print_estimate(result, as_json)
+        return
+    grid, page = result
     _print_grid(grid, as_json)
+    if not as_json:
+        for line in pipeline.recognition_sentences(options["store"]):
+            terminal.console().print(line, highlight=False)
     _print_page(page)
+
+
+def _typed(options: dict) -> dict:
+    """The options that were typed, so that those that weren't can have another's defaults; repeated ones as lists."""
+    default = click.core.ParameterSource.DEFAULT
+    source = click.get_current_context().get_parameter_source
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items() if source(k) is not default}
+
+
+def _manifest(paths: Sequence[str], protocol: str | None):
+    from ldmscene.manifest import read_published
+
+    if len(paths) == 1:
+        return paths[0]
+    if len(paths) == 2 and protocol is not None:
+        return read_published(*paths)
+    raise click.UsageError("expected one MANIFEST, or --protocol with the published files TRAIN and TEST")
 
 
 def _pair(text: str) -> tuple[str, str]:
     target, found, labeler = text.partition("=")
     if not found:
-        raise click.BadParameter(f"expected TARGET=LABELER, got {text!r}", param_hint="--label")
+        raise click.BadParameter(f"expected TARGET=LABELER, got {text!r}", param_hint="--labeler")
     return target, labeler
 
 

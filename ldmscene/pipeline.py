@@ -11,16 +11,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from diffusers import DiffusionPipeline
 
 from ldmscene import capture, testbed
-from ldmscene.errors import InputError, unknown
-from ldmscene.labelers import Labeler
+from ldmscene.errors import InputError
+from ldmscene.labelers import GivenLabels, Labeler
 from ldmscene.manifest import SPLITS, Manifest, read_manifest
 from ldmscene.report import write_figures, write_site
 from ldmscene.stages import baselines as _baselines
-from ldmscene.stages import evaluation, extraction, labeling, reporting, task
+from ldmscene.stages import evaluation, extraction, labeling, protocols, reporting, task
+from ldmscene.stages import recognition as _recognition
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
 from ldmscene.store.prepare import fingerprint
@@ -118,29 +120,99 @@ def extract(
 def label(
     store: ActivationStore | str | Path,
     target: str,
-    labeler: str | Labeler | Callable[[np.ndarray], np.ndarray],
+    labeler: str | Labeler | GivenLabels | Callable[[np.ndarray], np.ndarray] | Mapping | xr.DataArray,
     *,
+    kind: str | None = None,
+    threshold: float | None = None,
     on: str = "image",
     split: str | None = None,
+    device: str | None = None,
     batch_size: int = 32,
     progress: bool = True,
 ) -> ActivationStore:
-    """Add labels for a target to a store; pictures that have theirs are left alone.
+    """Add labels for a target to a store; samples that have theirs are left alone.
 
     Parameters
     ----------
     labeler
-        A name ("tiny-depth", "tiny-mask", "tiny-shading"), or a callable from uint8 images (n, Y, X, 3) to
-        float maps (n, Y, X), or to a mapping of them by target. NaN marks a pixel without label.
+        A name, with what follows a colon where it needs more: "tiny-depth", "midas", "depth:FOLDER or hub id",
+        "tracer", "intrinsic", "rembg", "vgg16", "torchvision:resnet50", "files:FOLDER", "masks:FOLDER",
+        "classes:FOLDER". A callable from uint8 images (n, Y, X, 3) to maps (n, Y, X), or to a mapping of them by
+        target. Or the labels themselves: an `xarray.DataArray` (sample, Y, X) with the coordinate `sample` or
+        `sample_id`, a mapping from sample_id to array, or `ldmscene.labelers.from_files`. NaN marks a pixel
+        without label.
+    kind : {"continuous", "binary", "classes"}, optional
+        What the numbers mean, where the labeler doesn't say; whole numbers need it, floats are continuous.
+    threshold : float, optional
+        Of a binary target: pixels above it are foreground. It is kept with the labels, which stay soft.
     on : {"image", "noisy", "predicted"}
         The final images; or the decoded x_t or predicted x_0 of each step, as a baseline for probes.
     split
         Label one split only.
+    device
+        Of a labeler that is given by name; the fastest there is where not given.
+    batch_size
+        Samples read together.
+
+    Raises
+    ------
+    InputError
+        If the labeler, its package or its weights aren't there, or labels don't fit pictures and samples; nothing is
+        written.
+    IncompleteError
+        If pictures are missing.
+    StoreError
+        If the store holds labels of that name by another labeler.
     """
     opened = _opened(store)
-    found = _find_labeler(labeler) if isinstance(labeler, str) else labeler
-    labeling.read_pictures(opened, target, found, on=on, split=split, batch_size=batch_size, progress=progress)
+    wanted = labeling.Wanted(opened, target, on, split)
+    labeling.label(
+        wanted, labeler, kind=kind, threshold=threshold, device=device, batch_size=batch_size, progress=progress
+    )
     return opened
+
+
+def recognition(
+    store: ActivationStore | str | Path,
+    target: str = "class",
+    *,
+    top: int = 1,
+    subjects: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """From which step on a classifier names the subject, and with what probability.
+
+    Needs `label(store, target, "vgg16")` on the final pictures, and with on="noisy", on="predicted" or both.
+
+    Parameters
+    ----------
+    top
+        The subject counts as named while it is among so many likeliest classes.
+    subjects : mapping of sample_id to class name, optional
+        What the pictures show; the classifier's own answer on the final picture where not given.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each (sample, source, step): `named` and its `probability`; `subject`, `subject_probability`,
+        `subject_rank` from 1; and `recognised`, true from the step on from which the subject stays named.
+        `frame[frame.recognised].groupby(["source", "sample_id"]).step.min()` is the answer by sample.
+
+    Raises
+    ------
+    InputError
+        If there is no such target or class.
+    IncompleteError
+        If no unfinished pictures were read.
+    """
+    return _recognition.recognition(_opened(store), target, top, subjects)
+
+
+def recognition_sentences(store: ActivationStore | str | Path) -> list[str]:
+    """What `recognition` finds, in words: for each classifier whose answers are stored, and each kind of picture."""
+    opened = _opened(store)
+    named = [path.split("/")[1] for path in opened.complete_paths if path.startswith("predictions/")]
+    frames = {target: recognition(opened, target) for target in named}
+    return [_recognition.sentence(f, target, source) for target, f in frames.items() for source in f["source"].unique()]
 
 
 def evaluate(
@@ -232,32 +304,54 @@ def run(
     *,
     store: str | Path,
     report: str | Path,
-    model: str | Path = "tiny-scenes",
-    labelers: Mapping[str, str | Labeler | Callable] | None = None,
+    model: str | Path | None = None,
+    protocol: str | None = None,
+    labelers: Mapping[str, str | Labeler | GivenLabels | Callable] | None = None,
     control: bool = True,
+    dry_run: bool = False,
     **options,
-) -> tuple[xr.Dataset, Path]:
+) -> tuple[xr.Dataset, Path] | dict:
     """The whole path: extract, label, evaluate with both baselines and the control, report.
 
     Parameters
     ----------
+    model
+        "tiny-scenes" or the protocol's, where not given.
+    protocol : {"scenes"}, optional
+        A published experiment: its model, options and labelers, each of which an argument given here overrides.
     labelers
-        Target to labeler. The embedded model has its own three where none are given.
+        Target to labeler, as `label` takes them. The embedded model has its own three where none are given; of a
+        protocol's, "" leaves one out.
     control
         Also extract from the model with permuted weights, into a store beside this one.
+    dry_run
+        Return what the run would take, and write nothing.
     options
-        Of `extract`, except `previews` and `dry_run`.
+        Of `extract`, except `previews`.
 
     Returns
     -------
-    The grid, and the report's first page.
+    The grid, and the report's first page; for a dry run a dict of bytes and counts.
     """
-    if labelers is None:
-        labelers = _own_labelers(model)
-    found = {t: _find_labeler(one) if isinstance(one, str) else one for t, one in labelers.items()}
+    if protocol is not None:
+        model, labelers, options = protocols.find(protocol).fill(model, labelers, options)
+    model = model or "tiny-scenes"
+    labelers = labelers or _own_labelers(model)
     table = read_manifest(manifest)
     task.check_splits(table, CV)
-    pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), options.pop("device", None))
+    for name in (one for one in labelers.values() if isinstance(one, str)):
+        labeling.check_name(name)
+    maps = [target for target, one in labelers.items() if labeling.gives_maps(one)]
+    if not maps:
+        raise InputError("labelers: expected at least one that gives maps, which probes can be fitted to")
+    if dry_run:
+        return _estimate_run(model, table, maps, control, options)
+    device = options.pop("device", None)
+    found = {target: labeling.resolve(one, device) for target, one in labelers.items()}
+    for target, one in found.items():
+        if isinstance(one, GivenLabels):
+            labeling.check_given(one, target, table.frame["sample_id"].tolist())
+    pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
     flat = [
         m["module"] for m in list_modules(pipeline, options.get("modules", "self-attention")) if "y" not in m["dims"]
     ]
@@ -267,14 +361,25 @@ def run(
     filled = ActivationStore(store)
     for target, labeler in found.items():
         label(filled, target, labeler)
-        for source in ("noisy", "predicted"):
+        for source in ("noisy", "predicted") if not isinstance(labeler, GivenLabels) else ():
             label(filled, target, labeler, on=source, split="test")
     beside = f"{store}-permuted" if control else None
     if control:
         extract(capture.permute_weights(pipeline), table, beside, **options)
-    grid = evaluate(filled, list(found), permuted=beside)
+    grid = evaluate(filled, maps, permuted=beside)
     page = reporting.up_to_date(Path(report), grid)
     return grid, page or write_report(filled, grid, report)
+
+
+def _estimate_run(model: str | Path, table: Manifest, maps: Sequence[str], control: bool, options: dict) -> dict:
+    """The extraction's estimate, and what the labels and the control add to it."""
+    found = extract(model, table, previews="test", dry_run=True, **options)
+    assert isinstance(found, dict)
+    unfinished = 2 * found["denoiser_calls_per_sample"] * int(table.frame["split"].eq("test").sum())
+    labels = 4 * found["height"] * found["width"] * len(maps) * (len(table) + unfinished)
+    permuted = found["bytes_per_sample"] * len(table) if control else 0
+    whole = found["bytes"] + labels + permuted
+    return {**found, "bytes_of_labels": labels, "bytes_of_the_control": permuted, "bytes_of_all": whole}
 
 
 def _own_labelers(model: str | Path) -> dict[str, str]:
@@ -317,9 +422,3 @@ def open_store(path: str | Path) -> ActivationStore:
 
 def _opened(store: ActivationStore | str | Path) -> ActivationStore:
     return store if isinstance(store, ActivationStore) else ActivationStore(store)
-
-
-def _find_labeler(name: str) -> Labeler:
-    if name not in testbed.LABELERS:
-        raise unknown("labeler", name, testbed.LABELERS)
-    return testbed.LABELERS[name]

@@ -1,5 +1,18 @@
-"""Pictures in, targets out: what any estimator must look like to label a store."""
+"""Pictures in, targets out: the estimators that label a store, each an adapter behind one protocol."""
 
-from ldmscene.labelers.protocol import Labeler, provenance, read
+from ldmscene.labelers.given import GivenLabels, from_arrays, from_files
+from ldmscene.labelers.protocol import CLASSIFICATION, Labeler, provenance, read
+from ldmscene.labelers.table import CLASSIFIERS, LABELERS, find
 
-__all__ = ["Labeler", "provenance", "read"]
+__all__ = [
+    "CLASSIFICATION",
+    "CLASSIFIERS",
+    "LABELERS",
+    "GivenLabels",
+    "Labeler",
+    "find",
+    "from_arrays",
+    "from_files",
+    "provenance",
+    "read",
+]

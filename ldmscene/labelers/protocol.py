@@ -9,41 +9,51 @@ import numpy as np
 
 from ldmscene.errors import InputError, ShapeError
 
+CLASSIFICATION = "classification"
+KINDS = ("continuous", "binary", "classes", CLASSIFICATION)
+
 
 class Labeler(Protocol):
-    """uint8 images (n, Y, X, 3) in; named float maps (n, Y, X) out, NaN where a pixel has no label.
+    """uint8 images (n, Y, X, 3) in; maps (n, Y, X) out, NaN where a pixel has no label.
+
+    One that gives several targets returns a mapping of maps by name. A classifier of whole pictures gives the
+    probability of each class instead, (n, class).
 
     Attributes
     ----------
-    id : str
     provenance : dict
-        What the labels depend on and mean, kept beside them: `labeler`, `weights`, `range`, and `kind`
-        ("continuous" or "binary", the latter with the `threshold` above which a pixel is foreground).
+        What the labels depend on and mean, kept beside them: `labeler`, `weights`, `range`, and `kind`:
+        "continuous", "binary" (with the `threshold` above which a pixel is foreground), "classes" (whole
+        numbers), or "classification" (with the names of its `classes`).
     """
-
-    id: str
 
     @property
     def provenance(self) -> dict: ...
 
-    def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray]: ...
+    def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray] | np.ndarray: ...
 
 
-def provenance(labeler: Labeler | Callable) -> dict:
-    """What a labeler says of itself; of a plain callable, its name."""
-    given = getattr(labeler, "provenance", None)
-    if given is not None:
-        return dict(given)
-    return {"labeler": getattr(labeler, "__qualname__", type(labeler).__name__), "kind": "continuous"}
+def provenance(labeler: object, kind: str | None = None, threshold: float | None = None) -> dict:
+    """What a labeler says of itself (of a plain callable: its name), and what the caller says of it."""
+    if kind is not None and kind not in KINDS[:3]:
+        raise InputError(f"kind must be one of {', '.join(KINDS[:3])}; got {kind!r}")
+    said = getattr(labeler, "provenance", None)
+    found = dict(said) if said is not None else {"labeler": getattr(labeler, "__qualname__", type(labeler).__name__)}
+    found |= {} if kind is None else {"kind": kind}
+    if threshold is not None and found.get("kind") != "binary":
+        raise InputError("threshold: only a binary target has one; add kind='binary'")
+    return found | ({} if threshold is None else {"threshold": float(threshold)})
 
 
-def read(labeler: Labeler | Callable, target: str, images: np.ndarray) -> np.ndarray:
-    """A labeler's maps of one target, float32 (n, Y, X).
+def read(labeler: Callable, target: str, images: np.ndarray, meaning: Mapping) -> np.ndarray:
+    """A labeler's maps of one target, float32 (n, Y, X), or a classifier's probabilities (n, class).
+
+    `meaning` is what `provenance` says.
 
     Raises
     ------
     InputError
-        If it doesn't give that target.
+        If it doesn't give that target, or its values aren't what they are said to mean.
     ShapeError
         If its maps don't fit the images.
     """
@@ -52,7 +62,34 @@ def read(labeler: Labeler | Callable, target: str, images: np.ndarray) -> np.nda
         if target not in found:
             raise InputError(f"the labeler gives {', '.join(found)}, not {target!r}; label one of those")
         found = found[target]
-    maps = np.asarray(found, dtype=np.float32)
-    if maps.shape != images.shape[:-1]:
-        raise ShapeError(f"the labeler returned {maps.shape} for images {images.shape}; expected {images.shape[:-1]}")
-    return maps
+    expected = images.shape[:-1]
+    if meaning.get("kind") == CLASSIFICATION:
+        expected = (len(images), len(meaning["classes"]))
+    maps = np.asarray(found)
+    if maps.shape != expected:
+        raise ShapeError(f"the labeler returned {maps.shape} for images {images.shape}; expected {expected}")
+    return as_labels(maps, meaning.get("kind"), "the labeler returned")
+
+
+def as_labels(maps: np.ndarray, kind: str | None, what: str) -> np.ndarray:
+    """Maps as float32, if their values can mean what they are said to.
+
+    Raises
+    ------
+    InputError
+        Of whole numbers or booleans without a kind, since they may be a scale, a mask or classes; of classes
+        that aren't whole numbers; of infinity.
+    """
+    if maps.dtype.kind not in "biuf":
+        raise InputError(f"{what} {maps.dtype}; expected numbers")
+    if kind is None and maps.dtype.kind != "f":
+        raise InputError(
+            f"{what} {maps.dtype}, which may be a scale, a mask or classes; "
+            "say which with kind='continuous', 'binary' or 'classes'"
+        )
+    labels = np.asarray(maps, dtype=np.float32)
+    if np.isinf(labels).any():
+        raise InputError(f"{what} infinity; NaN marks a pixel without label")
+    if kind == "classes" and not np.array_equal(labels, np.rint(labels), equal_nan=True):
+        raise InputError(f"{what} {labels[labels != np.rint(labels)][0]:g} as a class; expected whole numbers")
+    return labels

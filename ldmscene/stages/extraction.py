@@ -73,6 +73,8 @@ def estimate(plan: Plan, manifest: Manifest, previews: bool | str) -> dict[str, 
     return {
         "samples": len(manifest),
         "modules": len(plan.modules),
+        "height": plan.height,
+        "width": plan.width,
         "denoiser_calls_per_sample": len(plan.timesteps),
         "bytes_per_sample": sum(always),
         "bytes": sum(always) * len(manifest) + sum(extra) * shown,

@@ -1,66 +1,208 @@
-"""From pictures in a store to labels beside them."""
+"""From pictures in a store, or from maps that were made elsewhere, to labels beside the pictures."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from ldmscene import labelers
-from ldmscene.errors import IncompleteError, InputError
-from ldmscene.labelers import Labeler
+from ldmscene import labelers, testbed
+from ldmscene.errors import IncompleteError, InputError, ShapeError, unknown
+from ldmscene.labelers import CLASSIFICATION, GivenLabels, Labeler
 from ldmscene.progress import bar
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
-from ldmscene.store.layout import declare, intermediate_path, label_path
+from ldmscene.store.layout import IMAGE, PREVIEWS, declare, intermediate_path, label_path, prediction_path
 
 SOURCES = ("image", "noisy", "predicted")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def read_pictures(
-    store: ActivationStore,
-    target: str,
-    labeler: Labeler | Callable[[np.ndarray], np.ndarray],
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be labelled, checked against the store."""
+
+    store: ActivationStore
+    target: str
+    on: str
+    split: str | None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.target):
+            raise InputError(f"a target's name is letters, digits, '.', '_' and '-'; got {self.target!r}")
+        if self.on not in SOURCES:
+            raise InputError(f"on must be one of {', '.join(SOURCES)}; got {self.on!r}")
+        if not self.sample_ids:
+            raise InputError(f"no sample of split {self.split!r} in {self.store.root}")
+        have = self.store.complete(IMAGE if self.on == "image" else PREVIEWS[self.on])
+        absent = set(self.sample_ids) - have
+        if absent:
+            pictures = "pictures" if self.on == "image" else f"{self.on} previews"
+            raise IncompleteError(
+                f"{len(absent)} samples have no {pictures}, {min(absent)} among them; extract them first"
+            )
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """All samples of the split, in the manifest's order."""
+        frame = self.store.manifest.frame
+        return frame["sample_id"][frame["split"].eq(self.split) | (self.split is None)].tolist()
+
+    def spec(self, meaning: Mapping) -> ArraySpec:
+        """The array that takes the labels."""
+        whole = meaning["kind"] == CLASSIFICATION
+        dims: tuple[str, ...] = ("class",) if whole else ("Y", "X")
+        shape = (len(meaning["classes"]),) if whole else self.store.info(IMAGE).layout.shape[:2]
+        if self.on == "image":
+            path = prediction_path(self.target) if whole else label_path(self.target)
+            return ArraySpec(path, dims, shape, "float32", attributes=dict(meaning))
+        path, steps = intermediate_path(self.on, self.target), len(self.store.steps)
+        return ArraySpec(path, ("step", *dims), (steps, *shape), "float32", cut=1, attributes=dict(meaning))
+
+
+def find(name: str, device: str | None = None) -> Labeler | GivenLabels:
+    """A labeler by name: the testbed's own, or what `ldmscene.labelers` knows.
+
+    Raises
+    ------
+    InputError
+        If there is no such name, or its package or weights are missing.
+    """
+    check_name(name)
+    return testbed.LABELERS[name] if name in testbed.LABELERS else labelers.find(name, device)
+
+
+def resolve(labeler: Any, device: str | None = None) -> Any:
+    """A labeler or given labels, from all that `ldmscene.label` takes."""
+    if isinstance(labeler, str):
+        return find(labeler, device)
+    return labelers.from_arrays(labeler) if isinstance(labeler, Mapping | xr.DataArray | np.ndarray) else labeler
+
+
+def check_name(name: str) -> None:
+    """UnknownNameError if no labeler is called so; nothing is loaded."""
+    if name not in testbed.LABELERS and name.partition(":")[0] not in labelers.LABELERS:
+        raise unknown("labeler", name, [*testbed.LABELERS, *labelers.LABELERS])
+
+
+def gives_maps(labeler: object) -> bool:
+    """Whether a labeler gives maps rather than one answer for a whole picture; nothing is loaded."""
+    if isinstance(labeler, str):
+        return labeler.partition(":")[0] not in labelers.CLASSIFIERS
+    return getattr(labeler, "provenance", {}).get("kind") != CLASSIFICATION
+
+
+def label(
+    wanted: Wanted,
+    labeler: Any,
     *,
-    on: str,
-    split: str | None,
+    kind: str | None,
+    threshold: float | None,
+    device: str | None,
     batch_size: int,
     progress: bool,
 ) -> None:
-    """Label final images (`on="image"`) or those of each step (`noisy`, `predicted`) that aren't labelled yet."""
-    if not _NAME.fullmatch(target):
-        raise InputError(f"a target's name is letters, digits, '.', '_' and '-'; got {target!r}")
-    if on not in SOURCES:
-        raise InputError(f"on must be one of {', '.join(SOURCES)}; got {on!r}")
-    pictures = store.images(split) if on == "image" else store.previews(on, split)
-    path = label_path(target) if on == "image" else intermediate_path(on, target)
-    frame = store.manifest.frame
-    wanted = frame["split"].eq(split) if split else frame["split"].notna()
-    absent = set(frame["sample_id"][wanted]) - set(pictures["sample"].values)
-    if absent:
-        raise IncompleteError(
-            f"{len(absent)} samples have no {on} pictures, {min(absent)} among them; extract them first"
-        )
-    todo = [s for s in pictures["sample"].values if s not in store.complete(path)]
-    spec = _spec(path, pictures.shape[1:-1], labelers.provenance(labeler))
+    """Bring labels into a store from whatever gives them: a name, a callable, or the labels themselves."""
+    found = resolve(labeler, device)
+    said = labelers.provenance(found, kind, threshold)
+    if isinstance(found, GivenLabels):
+        take_given(wanted, found, said, progress=progress)
+    elif callable(found):
+        read_pictures(wanted, found, said, batch_size=batch_size, progress=progress)
+    else:
+        raise InputError(f"labeler: expected a name, a callable or labels, got {type(found).__name__}")
+
+
+def read_pictures(
+    wanted: Wanted, labeler: Labeler | Callable, said: Mapping, *, batch_size: int, progress: bool
+) -> None:
+    """Label final pictures (`on="image"`) or those of each step (`noisy`, `predicted`) that aren't labelled yet."""
+    store, spec = wanted.store, wanted.spec({"kind": "continuous", **said})
+    source = store.images(wanted.split) if wanted.on == "image" else store.previews(wanted.on, wanted.split)
+
+    def read(sample_ids: Sequence[str], most: int | None = None) -> np.ndarray:
+        images = source.sel(sample=list(sample_ids)).to_numpy()
+        return labelers.read(labeler, wanted.target, images.reshape(-1, *images.shape[-3:])[:most], said)
+
+    todo = [s for s in wanted.sample_ids if s not in store.complete(spec.path)]
     if todo:  # a labeler that doesn't work must leave no trace
-        labelers.read(labeler, target, pictures.sel(sample=todo[:1]).to_numpy().reshape(-1, *pictures.shape[-3:])[:1])
-    declare(store.root, [spec], len(frame))
+        read(todo[:1], most=1)
+    parts = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
+    _write(wanted, spec, parts, lambda ids: read(ids).reshape(len(ids), *spec.shape), progress)
+
+
+def take_given(wanted: Wanted, given: GivenLabels, said: Mapping, *, progress: bool) -> None:
+    """Keep maps that were made elsewhere. All of them are looked at before the first is written.
+
+    Raises
+    ------
+    InputError
+        If they are of other samples, or differ from labels that are kept already.
+    ShapeError
+        If one has another size than the pictures.
+    """
+    store, spec = wanted.store, wanted.spec({"kind": "continuous", **said})
+    _check_samples(wanted, given, spec.path)
+    kept = store.complete(spec.path)
+    for sample_id in (s for s in wanted.sample_ids if s in given):
+        labels = given.read(sample_id, said.get("kind"))
+        if labels.shape != spec.shape:
+            raise ShapeError(
+                f"the label of sample {sample_id} has shape {labels.shape}, its picture asks for {spec.shape}; "
+                "resize the labels, since only you know how"
+            )
+        if sample_id in kept and not np.array_equal(_kept(store, spec, sample_id), labels, equal_nan=True):
+            raise InputError(
+                f"sample {sample_id} has another label {wanted.target!r} already; name the target differently"
+            )
+    todo = [[s] for s in wanted.sample_ids if s not in kept]
+    _write(wanted, spec, todo, lambda ids: given.read(ids[0], said.get("kind"))[None], progress)
+
+
+def _check_samples(wanted: Wanted, given: GivenLabels, path: str) -> None:
+    known = set(wanted.store.manifest.frame["sample_id"])
+    strange = [s for s in given.sample_ids if s not in known]
+    if strange:
+        raise InputError(
+            f"{len(strange)} labels are of samples that the store doesn't have, {strange[0]!r} among them; "
+            f"its sample_ids look like {wanted.sample_ids[0]!r}"
+        )
+    kept = wanted.store.complete(path)
+    check_given(given, wanted.target, [s for s in wanted.sample_ids if s not in kept])
+
+
+def check_given(given: GivenLabels, target: str, sample_ids: Sequence[str]) -> None:
+    """InputError if there is no label for one of the samples."""
+    without = [s for s in sample_ids if s not in given]
+    if without:
+        raise InputError(
+            f"{len(without)} samples are without a label {target!r}, {without[0]} among them; "
+            "give all of them, or those of one split with split="
+        )
+
+
+def _kept(store: ActivationStore, spec: ArraySpec, sample_id: str) -> np.ndarray:
+    return store.info(spec.path).read(store.rows([sample_id]), {})[0]
+
+
+def _write(
+    wanted: Wanted,
+    spec: ArraySpec,
+    parts: Sequence[Sequence[str]],
+    read: Callable[[Sequence[str]], np.ndarray],
+    progress: bool,
+) -> None:
+    store, title = wanted.store, f"labelling {wanted.target} on {wanted.on}"
+    declare(store.root, [spec], len(store.manifest))
     with (
         StoreWriter(store.root, [spec]) as writer,
-        bar(f"labelling {target} on {on}", len(todo), enabled=progress) as advance,
+        bar(title, sum(map(len, parts)), enabled=progress) as advance,
     ):
-        for start in range(0, len(todo), batch_size):
-            some = todo[start : start + batch_size]
-            images = pictures.sel(sample=some).to_numpy()
-            maps = labelers.read(labeler, target, images.reshape(-1, *images.shape[-3:])).reshape(images.shape[:-1])
-            for sample_id, array in zip(some, maps, strict=True):
-                writer.put(Row(sample_id, store.rows([sample_id])[0], {path: array}))
-            advance(len(some))
+        for sample_ids in parts:
+            for sample_id, labels in zip(sample_ids, read(sample_ids), strict=True):
+                writer.put(Row(sample_id, store.rows([sample_id])[0], {spec.path: labels}))
+            advance(len(sample_ids))
     store.refresh()
-
-
-def _spec(path: str, shape: tuple[int, ...], provenance: dict) -> ArraySpec:
-    steps = ("step",) if len(shape) == 3 else ()
-    return ArraySpec(path, (*steps, "Y", "X"), shape, "float32", cut=len(steps), attributes=provenance)

@@ -148,6 +148,7 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     chosen = tuple(check_alphas(alphas).tolist())
     if len(chosen) < 2:
         raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
+    targets = tuple(_target(store, name) for name in scope.targets)
     frame = store.manifest.frame
     train, test = (frame[frame["split"] == split] for split in ("train", "test"))
     ids = [*train["sample_id"], *test["sample_id"]]
@@ -159,7 +160,7 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     size = _block_samples(store, scope.modules)
     folds = (train["sample_id"][fold == k].tolist() for k in range(int(fold.max()) + 1))
     return Task(
-        targets=tuple(_target(store, name) for name in scope.targets),
+        targets=targets,
         folds=tuple(
             tuple(Block(ids, tuple(lenders[s] for s in ids)) for ids in _cut(members, size)) for members in folds
         ),
@@ -195,7 +196,13 @@ def _block_samples(store: ActivationStore, modules: Sequence[str]) -> int:
 
 def _target(store: ActivationStore, name: str) -> Target:
     attributes: Mapping[str, Any] = store.info(label_path(name)).attributes
-    return Target(name, attributes.get("kind", "continuous"), attributes.get("threshold"))
+    kind = attributes.get("kind", "continuous")
+    if kind not in PRIMARY_OF_KIND:
+        raise InputError(
+            f"target {name!r} holds {kind}, and the grid fits numbers and masks; label a class as a mask, as in "
+            f"label(store, 'one', store.labels({name!r}) == 1, kind='binary'), or use LogisticProbe"
+        )
+    return Target(name, kind, attributes.get("threshold"))
 
 
 def _check_labels(store: ActivationStore, targets: Sequence[str], sample_ids: Sequence[str]) -> None:

@@ -32,6 +32,11 @@ def label_path(target: str) -> str:
     return f"labels/{target}"
 
 
+def prediction_path(target: str) -> str:
+    """Where a classifier's probabilities for the final pictures lie."""
+    return f"predictions/{target}"
+
+
 def intermediate_path(source: str, target: str) -> str:
     """Where a labeler's reading of the unfinished pictures lies; `source` is `noisy` or `predicted`."""
     return f"intermediate/{source}/{target}"

@@ -158,8 +158,12 @@ class ActivationStore:
             raise unknown("target with labels in this store", target, self.targets)
         return self._load(layout.label_path(target), split)
 
+    def predictions(self, target: str, split: str | None = None) -> xr.DataArray:
+        """A classifier's probabilities for the final pictures, (sample, class); the attribute `classes` names them."""
+        return self._load(layout.prediction_path(target), split)
+
     def intermediate(self, source: str, target: str, split: str | None = None) -> xr.DataArray:
-        """A labeler's reading of the unfinished pictures, (sample, step, Y, X)."""
+        """A labeler's reading of the unfinished pictures, (sample, step, Y, X) or (sample, step, class)."""
         return self._load(layout.intermediate_path(source, target), split)
 
     def sel(

@@ -48,7 +48,17 @@ def test_bad_labelers_and_targets_are_refused_in_one_sentence_and_leave_no_trace
     with pytest.raises(InputError, match="gives depth, not 'mask'"):
         ldmscene.label(two, "mask", testbed.LABELERS["tiny-depth"])
     with pytest.raises(ShapeError, match=r"returned \(1, 32, 64\)"):
-        ldmscene.label(two, "half", lambda images: images[:, ::2, :, 0])
+        ldmscene.label(two, "half", lambda images: images[:, ::2, :, 0] / 255)
+    with pytest.raises(InputError, match="a scale, a mask or classes"):
+        ldmscene.label(two, "grey", lambda images: images[..., 0])
+    with pytest.raises(InputError, match=r"0\.\d+ as a class; expected whole numbers"):
+        ldmscene.label(two, "parts", lambda images: images[..., 0] / 255, kind="classes")
+    with pytest.raises(InputError, match="kind must be one of continuous, binary, classes"):
+        ldmscene.label(two, "parts", lambda images: images[..., 0], kind="multi")
+    with pytest.raises(InputError, match="only a binary target has one"):
+        ldmscene.label(two, "depth", "tiny-depth", threshold=0.1)
+    with pytest.raises(InputError, match="no sample of split 'tset'"):
+        ldmscene.label(two, "depth", "tiny-depth", split="tset")
     with pytest.raises(InputError, match="image, noisy, predicted"):
         ldmscene.label(two, "depth", "tiny-depth", on="final")
     with pytest.raises((InputError, IncompleteError), match="previews"):
@@ -64,4 +74,26 @@ def test_bad_labelers_and_targets_are_refused_in_one_sentence_and_leave_no_trace
 def test_a_target_is_never_mixed_from_two_labelers(two):
     ldmscene.label(two, "depth", "tiny-depth", split="test")
     with pytest.raises(StoreError, match="name the target differently"):
-        ldmscene.label(two, "depth", lambda images: images[..., 0])
+        ldmscene.label(two, "depth", lambda images: images[..., 0] / 255)
+
+
+def test_a_target_says_what_its_numbers_mean(two):
+    def bright(images):
+        return images.mean(-1) > 128
+
+    def thirds(images):
+        return images[..., 0] // 86
+
+    ldmscene.label(two, "bright", bright, kind="binary")
+    ldmscene.label(two, "thirds", thirds, kind="classes")
+    assert two.labels("bright").attrs["kind"] == "binary"
+    assert two.labels("thirds").attrs["kind"] == "classes"
+    np.testing.assert_array_equal(two.labels("thirds"), two.images().values[..., 0] // 86)
+    assert set(np.unique(two.labels("bright"))) <= {0, 1}
+    ldmscene.label(two, "third", two.labels("thirds") == 2, kind="binary")
+    np.testing.assert_array_equal(two.labels("third"), two.labels("thirds") == 2)
+    X, y = two.activations(two.modules[0], 0), two.labels("thirds")
+    probe = ldmscene.LogisticProbe(alphas=1.0).fit(X, y)
+    assert probe.score(X, y) > 1 / 3
+    with pytest.raises(InputError, match="label a class as a mask"):
+        ldmscene.evaluate(two, ["thirds"], cv=2)

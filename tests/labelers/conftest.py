@@ -1,0 +1,63 @@
+"""Optional packages of the labelers, wherever they can be had; what they do is never mocked."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ldmscene
+from tests.conftest import FIRST, make_manifest
+
+BESIDE = Path(sys.prefix) / "labelers"  # where `make` puts torchvision and carvekit
+
+
+def _import_torchvision():
+    """PyPI's torchvision is built for CUDA. Beside a CPU build of torch its compiled operators can't be loaded, and
+    it refuses to be imported for the lack of two; models and transforms use none."""
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [n for n in sys.modules if n.startswith("torchvision")]:
+            del sys.modules[name]
+    for operator in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("torchvision")
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    if BESIDE.is_dir() and str(BESIDE) not in sys.path:
+        sys.path.append(str(BESIDE))
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision isn't installed; `make test` gets it")
+    return _import_torchvision()
+
+
+@pytest.fixture(scope="session")
+def carvekit(torchvision):
+    return pytest.importorskip("carvekit", reason="carvekit isn't installed; `make test` gets it")
+
+
+@pytest.fixture(scope="session")
+def small(tiny, tmp_path_factory) -> ldmscene.ActivationStore:
+    """Two samples without labels, for what must leave no trace."""
+    root = tmp_path_factory.mktemp("labelers") / "small"
+    return ldmscene.extract(tiny, make_manifest(1, 1), root, [FIRST], steps=2, batch_size=2)
+
+
+@pytest.fixture
+def two(small, tmp_path) -> ldmscene.ActivationStore:
+    """A copy of it that a test may label."""
+    return ldmscene.open(shutil.copytree(small.root, tmp_path / "two"))
+
+
+@pytest.fixture
+def pictures() -> np.ndarray:
+    """Three pictures of noise, uint8 (3, 48, 64, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)

@@ -1,0 +1,165 @@
+"""The published experiment's settings, and that whatever the caller gives overrides them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import ldmscene
+from ldmscene import pipeline
+from ldmscene.errors import InputError, UnknownNameError
+from ldmscene.stages import protocols
+from tests.conftest import FIRST, LAST, files, make_manifest
+from tests.test_cli import call
+
+OWN = {"depth": "tiny-depth", "mask": "tiny-mask", "shading": "", "class": ""}
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Prompts of the embedded world in the published form."""
+    frame = make_manifest(6, 2).frame
+    paths = []
+    for split in ("train", "test"):
+        part = frame[frame["split"] == split].rename(columns={"prompt": "prompts", "seed": "seeds"})
+        part.assign(prompt_inds=part.index)[["prompts", "seeds", "prompt_inds"]].to_csv(
+            tmp_path / f"{split}.csv", index=False, encoding="ISO-8859-1"
+        )
+        paths.append(tmp_path / f"{split}.csv")
+    return paths
+
+
+def test_scenes_has_the_published_settings():
+    model, labelers, options = protocols.find("scenes").fill(None, None, {})
+    assert model == "CompVis/stable-diffusion-v1-4"
+    assert labelers == {"depth": "midas", "mask": "tracer", "shading": "intrinsic", "class": "vgg16"}
+    assert options["modules"] == tuple(m["module"] for m in pipeline.list_modules("tiny-scenes"))  # SD v1.4's names
+    named = {k: options[k] for k in ("steps", "guidance_scale", "negative_prompt", "height", "width", "branch")}
+    assert list(named.values()) == [15, 7.5, "", 512, 512, "cond"]
+
+
+def test_scenes_scheduler_is_the_published_one():
+    scheduler = protocols.find("scenes").scheduler()
+    scheduler.set_timesteps(15)
+    np.testing.assert_allclose(scheduler.timesteps, np.linspace(999, 0, 15))
+    alphas = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+    sigmas = np.interp(np.linspace(999, 0, 15), np.arange(1000), ((1 - alphas) / alphas) ** 0.5)
+    np.testing.assert_allclose(scheduler.sigmas, [*sigmas, 0], rtol=1e-4)
+    assert float(scheduler.init_noise_sigma) == pytest.approx(sigmas[0], rel=1e-4)
+
+
+def test_what_is_given_overrides_the_protocol():
+    given = {"depth": "tiny-depth", "shading": "", "class": None}
+    model, labelers, options = protocols.find("scenes").fill("mine", given, {"steps": 2, "scheduler": None})
+    assert (model, labelers) == ("mine", {"depth": "tiny-depth", "mask": "tracer"})
+    assert (options["steps"], options["scheduler"], options["guidance_scale"]) == (2, None, 7.5)
+    with pytest.raises(UnknownNameError, match="scenes"):
+        ldmscene.run("m.csv", store="s", report="r", protocol="scene")
+
+
+def test_the_published_files_go_the_whole_path(published, tmp_path):
+    words = ["--model", "tiny-scenes", "--steps", 2, "--height", 64, "--width", 64, "--modules", LAST]
+    words += [word for target, labeler in OWN.items() for word in ("--labeler", f"{target}={labeler}")]
+    words += ["--store", tmp_path / "s", "--report", tmp_path / "r", "--batch-size", 8, "--no-control"]
+    run = ("run", "--protocol", "scenes", *published, *words)
+    before = files(tmp_path)
+    code, out, err = call(*run, "--dry-run", "--json")
+    assert code == 0, err
+    assert files(tmp_path) == before
+    estimate = json.loads(out)
+    code, out, err = call(*run, "--json")
+    assert code == 0, err
+    store = ldmscene.open(tmp_path / "s")
+    assert store.config["scheduler"]["class"] == "LMSDiscreteScheduler"
+    assert (store.config["steps"], store.config["guidance_scale"]) == (2, 7.5)
+    assert store.manifest.frame["split"].value_counts().to_dict() == {"train": 6, "test": 2}
+    assert set(store.targets) == {"depth", "mask"}
+    assert estimate["bytes_of_all"] == pytest.approx(store.ledger["bytes"].sum(), rel=0.01)
+    labels = store.ledger["what"].str.match("labels|intermediate")
+    assert estimate["bytes_of_labels"] == pytest.approx(store.ledger["bytes"][labels].sum(), rel=0.01)
+
+
+def test_a_dry_run_needs_no_labeler(tmp_path):
+    manifest = make_manifest(6, 2)
+    options = {"steps": 2, "modules": FIRST, "height": None, "width": None}
+    found = ldmscene.run(
+        manifest, store=tmp_path / "s", report="r", model="tiny-scenes", protocol="scenes", dry_run=True, **options
+    )
+    one = 64 * 64 * 4
+    assert found["bytes_of_labels"] == 3 * one * (8 + 2 * 2 * 2)  # the classifier of whole pictures gives no map
+    assert found["bytes_of_the_control"] == 8 * found["bytes_per_sample"]
+    assert not (tmp_path / "s").exists()
+
+
+def test_what_cannot_be_run_is_refused_before_the_model_is_loaded(tmp_path):
+    arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "model": "nowhere/model"}
+    with pytest.raises(InputError, match="8 samples are without a label 'own'"):
+        ldmscene.run(make_manifest(6, 2), labelers={"own": {"stranger": np.zeros((64, 64))}}, **arguments)
+    with pytest.raises(InputError, match="at least one that gives maps"):
+        ldmscene.run(make_manifest(6, 2), labelers={"class": "vgg16"}, **arguments)
+    with pytest.raises(UnknownNameError, match="nearest: tiny-depth"):
+        ldmscene.run(make_manifest(6, 2), labelers={"depth": "tiny-dept"}, dry_run=True, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_manifests_are_a_protocols(published):
+    code, _, err = call("run", *published, "--store", "s", "--report", "r")
+    assert code == 2
+    assert "expected one MANIFEST" in err
+
+
+class Dominant:
+    """A classifier of pictures by their dominant colour."""
+
+    def __init__(self):
+        self.provenance = {"labeler": "colour", "kind": "classification", "classes": ["red", "green", "blue"]}
+
+    def __call__(self, images):
+        sums = images.astype(np.float32).sum((1, 2))
+        return sums / sums.sum(-1, keepdims=True)
+
+
+def test_a_classifier_is_read_on_every_picture_and_gets_no_probe(tmp_path):
+    grid, _ = ldmscene.run(
+        make_manifest(6, 2),
+        store=tmp_path / "s",
+        report=tmp_path / "r",
+        labelers={"mask": "tiny-mask", "colour": Dominant()},
+        modules=LAST,
+        steps=2,
+        batch_size=8,
+        control=False,
+    )
+    assert grid["target"].values.tolist() == ["mask"]
+    frame = ldmscene.recognition(tmp_path / "s", "colour")
+    assert len(frame) == 2 * 2 * 2  # test samples, steps, sources
+    assert set(frame["named"]) <= {"red", "green", "blue"}
+    lines = pipeline.recognition_sentences(tmp_path / "s")
+    assert [line.partition(":")[0] for line in lines] == ["colour on x_t", "colour on predicted x_0"]
+    for line, source in zip(lines, ("noisy", "predicted"), strict=True):
+        first = frame[frame["recognised"] & (frame["source"] == source)].groupby("sample_id")["step"].min()
+        assert f"from step {first.median():g} on" in line if len(first) else "never named" in line
+    everywhere = ldmscene.recognition(tmp_path / "s", "colour", top=3)
+    assert everywhere["recognised"].all()
+    subject = {frame["sample_id"][0]: "blue"}
+    assert set(ldmscene.recognition(tmp_path / "s", "colour", subjects=subject)["subject"]) == {"blue"}
+    with pytest.raises(UnknownNameError, match="no class named 'bleu'; nearest: blue"):
+        ldmscene.recognition(tmp_path / "s", "colour", subjects={frame["sample_id"][0]: "bleu"})
+    with pytest.raises(UnknownNameError, match="no sample that was classified"):
+        ldmscene.recognition(tmp_path / "s", "colour", subjects={"stranger": "blue"})
+    train = ldmscene.open(tmp_path / "s").manifest.frame["sample_id"][0]  # read on its final picture only
+    assert ldmscene.recognition(tmp_path / "s", "colour", subjects={train: "blue"}).empty
+    with pytest.raises(UnknownNameError, match="nearest: colour"):
+        ldmscene.recognition(tmp_path / "s", "color")
+    with pytest.raises(InputError, match="expected 1 to 3"):
+        ldmscene.recognition(tmp_path / "s", "colour", top=4)
+
+
+def test_recognised_is_from_the_step_on_from_which_it_lasts():
+    from ldmscene.stages.recognition import _lasting
+
+    passed = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]], dtype=bool)
+    expected = np.array([[0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], dtype=bool)
+    np.testing.assert_array_equal(_lasting(passed), expected)
