@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -64,3 +65,8 @@ LAST = "up_blocks.3.attentions.2.transformer_blocks.0.attn1.to_out.0"
 def files(root: Path) -> dict[str, bytes]:
     """Every file below a folder, by its relative path."""
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def bare_copy(store: ldmscene.ActivationStore, root: Path) -> ldmscene.ActivationStore:
+    """The same store elsewhere, without what was computed from it."""
+    return ldmscene.open(shutil.copytree(store.root, root, ignore=shutil.ignore_patterns("statistics", "probes")))

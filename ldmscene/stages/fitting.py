@@ -106,7 +106,7 @@ def fit_places(bench: Bench, places: Sequence[Place], client: Any = None) -> lis
 
 def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> Any:
     def key(block: Block) -> dict:
-        return place.key([checksum[sample_id] for sample_id in block.ids] if checksum else [])
+        return {"place": place.key(), "bytes": [checksum.get(sample_id, 0) for sample_id in block.ids]}
 
     folds = bench.task.folds
     made_from = fingerprint(

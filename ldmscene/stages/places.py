@@ -29,8 +29,8 @@ class Place(Protocol):
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray: ...
 
-    def key(self, checksums: Sequence[int]) -> dict:
-        """What the features of samples depend on; `checksums` are those of the array at `path`."""
+    def key(self) -> dict:
+        """What the features depend on, besides the bytes of the array at `path`."""
 
     @property
     def path(self) -> str | None:
@@ -60,8 +60,8 @@ class Activations:
     def path(self) -> str:
         return activation_path(self.name)
 
-    def key(self, checksums: Sequence[int]) -> dict:
-        return {"array": self.path, "step": self.step, "branch": self.branch, "bytes": list(checksums)}
+    def key(self) -> dict:
+        return {"array": self.path, "step": self.step, "branch": self.branch}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
         select = {"step": [self.step], "branch": [self.branch]}
@@ -77,8 +77,8 @@ class Latents:
     grid: tuple[int, int]
     path: str = LATENTS
 
-    def key(self, checksums: Sequence[int]) -> dict:
-        return {"array": self.path, "step": self.step, "bytes": list(checksums)}
+    def key(self) -> dict:
+        return {"array": self.path, "step": self.step}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
         found = store.info(self.path).read(store.rows(sample_ids), {"step": [self.step]})[:, 0]
@@ -94,7 +94,7 @@ class Position:
     grid: tuple[int, int]
     path: None = None
 
-    def key(self, checksums: Sequence[int]) -> dict:
+    def key(self) -> dict:
         return {"position": list(self.grid), "degree": DEGREE}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -22,7 +20,7 @@ from ldmscene.stages.baselines import without_gaps
 from ldmscene.stages.solving import LADDER
 from ldmscene.stages.task import lend
 from ldmscene.store import files, layout
-from tests.conftest import FIRST, LAST, STEPS, make_manifest
+from tests.conftest import FIRST, LAST, STEPS, bare_copy, make_manifest
 
 MODULES = [FIRST, LAST]
 ALPHAS = (1e1, 1e3, 1e5)
@@ -138,14 +136,8 @@ def ranges(monkeypatch) -> list[int]:
     return lengths
 
 
-def _copy(store, tmp_path) -> ldmscene.ActivationStore:
-    """The same store, with nothing kept."""
-    skip = shutil.ignore_patterns("statistics", "probes")
-    return ldmscene.open(shutil.copytree(store.root, tmp_path / "copy", ignore=skip))
-
-
 def test_each_activation_is_read_once_and_other_penalties_read_none(store, tmp_path, ranges):
-    fresh = _copy(store, tmp_path)
+    fresh = bare_copy(store, tmp_path / "copy")
     alphas = np.logspace(0, 5, 20)
     arguments = {"targets": ["depth", "mask", "shading"], "modules": [LAST], "cv": 5}
     first = ldmscene.evaluate(fresh, alphas=alphas, **arguments)
@@ -160,13 +152,13 @@ def test_each_activation_is_read_once_and_other_penalties_read_none(store, tmp_p
     kept = ldmscene.evaluate(fresh, alphas=others, **arguments)
     assert ranges.count(chunk) == 0
     assert not np.array_equal(kept["alpha"], first["alpha"])
-    anew = ldmscene.evaluate(_copy(store, tmp_path / "other"), alphas=others, **arguments)
+    anew = ldmscene.evaluate(bare_copy(store, tmp_path / "other"), alphas=others, **arguments)
     assert ranges.count(chunk) == len(fresh.manifest) * STEPS
     xr.testing.assert_allclose(kept.drop_attrs(), anew.drop_attrs(), rtol=1e-6, atol=1e-6)
 
 
 def test_penalties_that_kept_coordinates_cannot_serve_are_read_for_again(store, tmp_path, ranges):
-    fresh = _copy(store, tmp_path)
+    fresh = bare_copy(store, tmp_path / "copy")
     chunk = fresh.info(layout.activation_path(LAST)).layout.chunk_bytes + 4
     ldmscene.evaluate(fresh, "depth", LAST, [1], alphas=ALPHAS, cv=3)
     ranges.clear()
@@ -283,19 +275,3 @@ def test_what_cannot_be_evaluated_is_refused_with_the_reason(tiny, two, store):
     unfinished._done[layout.activation_path(FIRST)].pop()
     with pytest.raises(IncompleteError, match="1 samples lack activations"):
         ldmscene.evaluate(unfinished, modules=[FIRST])
-
-
-def test_a_dask_cluster_gives_the_same_grid(store, monkeypatch):
-    from dask.distributed import Client, LocalCluster
-
-    local = ldmscene.evaluate(store, ["depth", "mask"], [LAST], [0, 3], alphas=ALPHAS, cv=3)
-    monkeypatch.setattr(reporting, "grid_file", lambda *_: store.root / "another.nc")
-    try:
-        with (
-            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-            Client(cluster) as client,
-        ):
-            spread = ldmscene.evaluate(store, ["depth", "mask"], [LAST], [0, 3], alphas=ALPHAS, cv=3, client=client)
-    finally:
-        (store.root / "another.nc").unlink(missing_ok=True)
-    xr.testing.assert_allclose(local, spread, rtol=1e-5)
