@@ -23,11 +23,17 @@ PACKAGES = ("ldmscene", "numpy", "scipy", "zarr", "dask", "torch", "scikit-learn
 
 
 def measure(
-    ways: Mapping[str, Callable[[], object]], rounds: int = 7, before: Callable[[], object] | None = None
+    ways: Mapping[str, Callable[[], object]],
+    rounds: int = 7,
+    before: Callable[[], object] | None = None,
+    warm: bool = True,
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one round that doesn't count; `before` runs untimed before each."""
+    """Seconds of each way in each round; `before` runs untimed before each.
+
+    A first round doesn't count, unless ways take so long that nothing is left to warm up (`warm=False`).
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(rounds + 1):
+    for turn in range(0 if warm else 1, rounds + 1):
         for name, way in ways.items():
             if before is not None:
                 before()
@@ -49,6 +55,20 @@ def compare(seconds: Mapping[str, Sequence[float]], reference: str, **amount: fl
             {"way": name, "seconds": round(middle, 6), **rates, f"speed ÷ {reference}": round(base / middle, 3)}
         )
     return rows
+
+
+def row(work: str, against: str, seconds: dict[str, list[float]], goal: str, note: str = "") -> dict:
+    """One line of the table; the ratio says how many times faster the first way is than the second."""
+    ours, theirs = (statistics.median(times) for times in seconds.values())
+    return {
+        "work": work,
+        "against": against,
+        "seconds": round(ours, 4),
+        "theirs": round(theirs, 4),
+        "times faster": round(theirs / ours, 2),
+        "goal": goal,
+        "note": note,
+    }
 
 
 def machine() -> dict:

@@ -1,0 +1,131 @@
+"""`evaluate` against the bounds of its machine, against itself with more samples, and on more workers.
+
+    python -m benchmarks.evaluate [--quick]
+
+Stores are synthetic, of the sizes of Stable Diffusion's modules; every row is a ratio from one run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+from dask.distributed import Client, LocalCluster
+from rich.console import Console
+from scipy.linalg.blas import dsyrk
+from threadpoolctl import threadpool_limits
+
+import ldmscene
+from benchmarks.harness import measure, row, save, table
+from benchmarks.synthetic import MODULE, make_store
+from ldmscene.stages.places import Activations
+
+ALPHAS = np.logspace(-2, 6, 33)
+
+
+def bounds(folder: Path, samples: int, grid: int, channels: int, side: int) -> list[dict]:
+    """The whole of `evaluate` for one (module, step) against reading its activations, and against their syrk."""
+    store = make_store(folder / "store", samples, channels=channels, grid=grid, side=side)
+    frame = store.manifest.frame
+    place = Activations.of(store, MODULE, 0)
+    train = frame["sample_id"][frame["split"] == "train"].tolist()
+    ready = np.asfortranarray(place.read(store, train).reshape(-1, channels)[: 1 << 17].astype(np.float64).T)
+    share = len(train) * grid**2 / ready.shape[1]
+    ldmscene.evaluate(store, targets="depth", alphas=ALPHAS)  # labels are reduced once, whatever is fitted to them
+
+    def evaluate() -> None:
+        shutil.rmtree(store.root / "statistics" / "moments")
+        shutil.rmtree(store.root / "statistics" / "coordinates")
+        shutil.rmtree(store.root / "probes")
+        ldmscene.evaluate(store, targets="depth", alphas=ALPHAS)
+
+    def bound() -> None:
+        for sample_id in frame["sample_id"]:
+            place.read(store, [sample_id])
+
+    with threadpool_limits(1, "blas"):
+        one_syrk = statistics.median(measure({"syrk": lambda: dsyrk(1.0, ready)}, rounds=3)["syrk"])
+    reading = statistics.median(measure({"read": bound}, rounds=3)["read"])
+    cores = len(os.sched_getaffinity(0))
+    limit = max(reading / cores, one_syrk * share / cores)
+    again = measure({"ours": evaluate}, rounds=3)["ours"]
+    note = f"reading {reading:.2f} s on one core, syrk {one_syrk * share:.2f} s on one core, {cores} cores"
+    first = row(
+        "evaluate from disk, 1 target", "the larger of reading and syrk", {"ours": again, "bound": [limit]}, "0.8", note
+    )
+    kept = measure({"kept": lambda: _again(store)}, rounds=3)["kept"]
+    return [
+        first,
+        row("evaluate, other α", "the first evaluate", {"kept": kept, "first": again}, "–", "no activation is read"),
+    ]
+
+
+def _again(store: ldmscene.ActivationStore) -> None:
+    shutil.rmtree(store.root / "probes")
+    ldmscene.evaluate(store, targets="depth", alphas=2 * ALPHAS)
+
+
+def samples_times_ten(folder: Path, samples: int, grid: int, channels: int, side: int) -> dict:
+    """Ten times the samples, each run in a process of its own; what a run of no size costs is taken off."""
+    seconds, memory = {}, {}
+    for many in (samples, 10 * samples):
+        root = make_store(folder / str(many), many, channels=channels, grid=grid, side=side).root
+        done = subprocess.run([sys.executable, "-c", _PROCESS, str(root)], capture_output=True, text=True, check=True)
+        seconds[many], memory[many] = map(float, done.stdout.split())
+    note = f"memory {memory[samples]:.0f} MiB, then {memory[10 * samples]:.0f} MiB beyond the imports"
+    times = {"few": [seconds[samples]], "many": [seconds[10 * samples]]}
+    return row(f"evaluate, {samples} samples", "10 times the samples", times, "10 ± 1", note)
+
+
+_PROCESS = """
+import resource, sys, time
+import numpy as np, ldmscene, ldmscene.pipeline, dask.array
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before, start = peak(), time.perf_counter()
+ldmscene.evaluate(sys.argv[1], alphas=np.logspace(-2, 6, 33))
+print(time.perf_counter() - start, peak() - before)
+"""
+
+
+def workers(folder: Path, samples: int, grid: int, channels: int, side: int) -> dict:
+    """One worker of a local cluster against two."""
+    store = make_store(folder / "cluster", samples, channels=channels, grid=grid, side=side, steps=4)
+    seconds = {}
+    for count in (2, 1):
+        with (
+            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            client.run(lambda: __import__("ldmscene.pipeline"))
+            for kept in ("statistics", "probes"):
+                shutil.rmtree(store.root / kept, ignore_errors=True)
+            start = time.perf_counter()
+            ldmscene.evaluate(store, targets="depth", alphas=ALPHAS, client=client)
+            seconds[str(count)] = [time.perf_counter() - start]
+    return row("evaluate on 2 dask workers", "on 1", seconds, "1.8")
+
+
+@click.command(help=__doc__)
+@click.option("--quick", is_flag=True, help="Small sizes: whether it runs, not how fast.")
+def main(quick: bool) -> None:
+    samples, grid, channels, side = (30, 8, 16, 64) if quick else (369, 64, 320, 512)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = bounds(folder, samples, grid, channels, side)
+        rows.append(samples_times_ten(folder, *((30, 8, 16, 64) if quick else (60, 8, 640, 256))))
+        rows.append(workers(folder, samples if quick else 120, grid, channels, side))
+    if not quick:
+        save("evaluate", rows)
+    Console(width=None if sys.stdout.isatty() else 180).print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Probes and metrics against their peers and their bounds, at the size of Stable Diffusion's finest self-attention.
+
+    python -m benchmarks.probes [--quick]
+
+Every row is a ratio of two ways that took turns in one run. "Memory" is the peak of what a way allocates.
+"""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Callable
+
+import click
+import numpy as np
+from himalaya.ridge import RidgeCV as HimalayaRidgeCV
+from rich.console import Console
+from scipy.linalg.blas import dsyrk
+from scipy.stats import pearsonr, spearmanr
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import average_precision_score, f1_score
+
+from benchmarks.harness import measure, row, save, table
+from benchmarks.synthetic import features, smooth
+from ldmscene.cells import Cells, spread
+from ldmscene.metrics import METRICS, Truth
+from ldmscene.probes import (
+    AdamProbe,
+    LogisticProbe,
+    Moments,
+    RidgeProbe,
+    Targets,
+    assign_folds,
+    fold_moments,
+    log_odds,
+    merge_all,
+    solve,
+)
+
+ALPHAS = np.logspace(-2, 6, 33)
+
+
+class World:
+    """Activations and labels of one (module, step); a third of the samples is held out."""
+
+    def __init__(self, samples: int, grid: int, channels: int, side: int) -> None:
+        rng = np.random.default_rng(0)
+        self.y = np.stack([smooth(rng, samples, side), smooth(rng, samples, side)]).astype(np.float32)
+        self.X = features(rng, self.y, grid, channels)
+        self.mask = (self.y[1] > 0.5).astype(np.float32)
+        self.groups = np.arange(samples) // 2
+        self.train, self.test = slice(0, 2 * samples // 3), slice(2 * samples // 3, samples)
+        self.grid, self.side, self.channels = grid, side, channels
+
+    def cells(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, their mean labels and their weights, as a plain library wants them."""
+        cells = Cells.of(maps[self.train], (self.grid, self.grid))
+        rows = self.X[self.train].reshape(-1, self.channels)
+        return rows, cells.mean.reshape(-1), cells.weight.reshape(-1)
+
+    def held_out(self, probe) -> float:
+        """Mean Pearson correlation with the held-out labels."""
+        truth = Truth.of(self.y[0][self.test], (self.grid, self.grid), ranks=False)
+        return float(METRICS["pearson"].score(truth, probe.predict_cells(self.X[self.test])).mean())
+
+
+def allocated(way: Callable[[], object]) -> int:
+    """Peak of the bytes that a way allocates, in a run that isn't timed."""
+    tracemalloc.start()
+    try:
+        way()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def ridge_against_adam(world: World, epochs: int) -> dict:
+    fitted: dict[str, RidgeProbe | AdamProbe] = {}
+    X, y, groups = world.X[world.train], world.y[0][world.train], world.groups[world.train]
+    ways = {
+        "ridge": lambda: fitted.update(ridge=RidgeProbe(ALPHAS).fit(X, y, groups)),
+        "adam": lambda: fitted.update(adam=AdamProbe(epochs=epochs, random_state=0).fit(X, y)),
+    }
+    seconds = measure(ways, rounds=1, warm=False)
+    scores = {name: world.held_out(probe) for name, probe in fitted.items()}
+    note = f"held-out Pearson {scores['ridge']:.4f}, Adam's {scores['adam']:.4f}"
+    return row(f"ridge, {len(ALPHAS)} α, 5 folds", f"AdamProbe, {epochs} epochs", seconds, "25", note)
+
+
+def ridge_against_libraries(world: World) -> list[dict]:
+    rows, y, weight = world.cells(world.y[0])
+    groups = world.groups[world.train]
+    fold = assign_folds(len(groups), 5, groups).repeat(world.grid**2)
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(5)]
+
+    def ours() -> None:
+        RidgeProbe(ALPHAS, cv=5).fit(world.X[world.train], world.y[0][world.train], groups)
+
+    def scikit_learn() -> None:
+        RidgeCV(ALPHAS, cv=splits).fit(rows.astype(np.float32), y, sample_weight=weight)
+
+    def himalaya() -> None:
+        HimalayaRidgeCV(ALPHAS, cv=splits, solver_params={"warn": False}).fit(rows.astype(np.float32), y[:, None])
+
+    own = allocated(ours)
+    found = []
+    for name, way in {"scikit-learn RidgeCV": scikit_learn, "himalaya RidgeCV": himalaya}.items():
+        seconds = measure({"ours": ours, name: way}, rounds=1, warm=False)
+        memory = (allocated(way) + rows.astype(np.float32).nbytes) / own
+        found.append(
+            row("the same", f"{name}, float32 cells in memory", seconds, "3", f"{memory:.1f} times the memory")
+        )
+    return found
+
+
+def logistic(world: World, pixels: bool) -> dict:
+    """On cells: lbfgs with each cell as two weighted rows. On pixels: with every pixel as a row."""
+    X, y, groups = world.X[world.train], world.mask[world.train], world.groups[world.train]
+    probe = LogisticProbe(alphas=10.0)
+    peer = LogisticRegression(C=0.1, tol=1e-6, max_iter=5000)
+    if pixels:
+        scale = world.side // world.grid
+        rows = spread(np.moveaxis(X, -1, 1), (scale, scale)).transpose(0, 2, 3, 1).reshape(-1, world.channels)
+        data = rows.astype(np.float32), y.reshape(-1), None
+    else:
+        cells = Cells.of(y, (world.grid, world.grid))
+        hits, weight = cells.total.reshape(-1), cells.weight.reshape(-1)
+        rows = X.reshape(-1, world.channels).astype(np.float32)
+        keep = np.concatenate([hits > 0, hits < weight])
+        data = (
+            np.concatenate([rows, rows])[keep],
+            np.repeat([1, 0], len(rows))[keep],
+            np.concatenate([hits, weight - hits])[keep],
+        )
+    seconds = measure(
+        {"ours": lambda: probe.fit(X, y, groups), "theirs": lambda: peer.fit(data[0], data[1], data[2])},
+        rounds=1,
+        warm=False,
+    )
+    apart = np.abs(probe.coef_ - peer.coef_).max() / np.abs(peer.coef_).max()
+    return row(
+        f"logistic, {len(X)} samples",
+        f"scikit-learn lbfgs on {'pixels' if pixels else 'cells'}",
+        seconds,
+        "100" if pixels else "3",
+        f"coefficients apart by {apart:.1e} of the largest",
+    )
+
+
+def statistics_against_syrk(world: World, rounds: int) -> dict:
+    rows, y, weight = world.cells(world.y[0])
+    ready = np.asfortranarray(rows[: 1 << 18].astype(np.float64).T)
+    rows, y, weight = rows[: 1 << 18], y[: 1 << 18], weight[: 1 << 18]
+    seconds = measure({"ours": lambda: Moments.of(rows, weight, y), "syrk": lambda: dsyrk(1.0, ready)}, rounds=rounds)
+    return row("statistics from float16", "the BLAS's dsyrk on float64 in memory", seconds, "0.85")
+
+
+def metrics(world: World, rounds: int) -> list[dict]:
+    found = []
+    cells = world.X[world.test][:1, ..., 0].astype(np.float64)
+    pixels = spread(cells, (world.side // world.grid,) * 2)
+    label = world.y[0][world.test][:1]
+    truth = Truth.of(label, (world.grid, world.grid))
+    for name, peer in {"spearman": spearmanr, "pearson": pearsonr}.items():
+        mine = METRICS[name].score
+        seconds = measure(
+            {
+                "ours": lambda mine=mine: mine(truth, cells),
+                "scipy": lambda peer=peer: peer(pixels.ravel(), label.ravel()),
+            },
+            rounds=rounds,
+        )
+        apart = abs(float(mine(truth, cells)[0]) - peer(pixels.ravel(), label.ravel()).statistic)
+        found.append(
+            row(f"{name} of one image", f"scipy at {world.side} × {world.side}", seconds, "15", f"apart by {apart:.0e}")
+        )
+    mask = world.mask[world.test][:1]
+    truth = Truth.of(mask, (world.grid, world.grid), ranks=False)
+    for name, peer in {"dice": _dice, "average_precision": _average_precision}.items():
+        mine = METRICS[name].score
+        given, whole = (cells > 0, pixels > 0) if name == "dice" else (cells, pixels)
+        seconds = measure(
+            {
+                "ours": lambda mine=mine, given=given: mine(truth, given),
+                "theirs": lambda peer=peer, whole=whole: peer(mask, whole),
+            },
+            rounds=rounds,
+        )
+        apart = abs(float(mine(truth, given)[0]) - peer(mask, whole))
+        found.append(row(f"{name} of one image", "scikit-learn on pixels", seconds, "15", f"apart by {apart:.0e}"))
+    return found
+
+
+def _dice(mask: np.ndarray, called: np.ndarray) -> float:
+    return float(f1_score(mask.ravel() > 0, called.ravel()))
+
+
+def _average_precision(mask: np.ndarray, value: np.ndarray) -> float:
+    return float(average_precision_score(mask.ravel() > 0, value.ravel()))
+
+
+def discriminant_against_logistic(world: World) -> dict:
+    """What `evaluate` fits to masks against a logistic regression, both with five folds and eight strengths."""
+    X, y, groups = world.X[world.train], world.mask[world.train], world.groups[world.train]
+    alphas = np.logspace(-1, 6, 8)
+    cells = Cells.of(y, (world.grid, world.grid))
+    fold = assign_folds(len(X), 5, groups)
+    probes: dict[str, tuple[np.ndarray, float]] = {}
+
+    def discriminant() -> None:
+        folds = fold_moments(X, Targets.of({"mask": cells}), fold, 5)
+        probes["discriminant"] = log_odds(merge_all(folds), 0, solve(folds, alphas).coef[0])
+
+    def newton() -> None:
+        fitted = LogisticProbe(alphas).fit(X, y, groups)
+        probes["logistic"] = fitted.coef_[0], float(fitted.intercept_[0])
+
+    seconds = measure({"ours": discriminant, "logistic": newton}, rounds=1, warm=False)
+    truth = Truth.of(world.mask[world.test], (world.grid, world.grid), ranks=False)
+    held_out = world.X[world.test].astype(np.float64)
+    dice = {name: METRICS["dice"].score(truth, held_out @ w + b > 0).mean() for name, (w, b) in probes.items()}
+    note = f"held-out Dice {dice['discriminant']:.4f}, logistic {dice['logistic']:.4f}"
+    return row("discriminant from the ridge", "LogisticProbe, the same folds and α", seconds, "–", note)
+
+
+@click.command(help=__doc__)
+@click.option("--quick", is_flag=True, help="Small sizes: whether it runs, not how fast.")
+def main(quick: bool) -> None:
+    samples, grid, channels, side = (30, 8, 16, 64) if quick else (369, 64, 320, 512)
+    epochs, rounds = (2, 1) if quick else (30, 7)
+    world = World(samples, grid, channels, side)
+    few = World(samples if quick else 24, grid, channels, side)
+    rows = [ridge_against_adam(world, epochs)]
+    rows += ridge_against_libraries(world)
+    rows += [logistic(few, pixels) for pixels in (False, True)]
+    rows += [discriminant_against_logistic(few)]
+    rows += [statistics_against_syrk(world, rounds)]
+    rows += metrics(world, rounds)
+    if not quick:
+        save("probes", rows)
+    Console(width=None if sys.stdout.isatty() else 180).print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
