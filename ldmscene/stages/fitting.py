@@ -17,15 +17,16 @@ from threadpoolctl import threadpool_limits
 from ldmscene.errors import InputError
 from ldmscene.metrics import METRICS, Truth
 from ldmscene.probes import Moments, Targets, merge_all, moments
+from ldmscene.stages.packing import pack_moments, unpack_moments
 from ldmscene.stages.places import Place
 from ldmscene.stages.reduction import Grid, LabelBlock
-from ldmscene.stages.solving import MOMENTS, SHUFFLED, Solved, solve
+from ldmscene.stages.solving import SHUFFLED, Solved, solve
 from ldmscene.stages.task import Block, Target, Task
 from ldmscene.store import ActivationStore
 from ldmscene.store.kept import Kept
 from ldmscene.store.prepare import fingerprint
 
-COORDINATES = "coordinates"
+MOMENTS, COORDINATES = "moments", "coordinates"
 _FAN_IN = 4
 
 
@@ -105,25 +106,31 @@ def fit_places(bench: Bench, places: Sequence[Place], client: Any = None) -> lis
 
 
 def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> Any:
-    def key(block: Block) -> dict:
-        return {"place": place.key(), "bytes": [checksum.get(sample_id, 0) for sample_id in block.ids]}
-
-    folds = bench.task.folds
-    made_from = fingerprint(
-        {
-            "features": [[key(block) for block in fold] for fold in folds],
-            "labels": [
-                bench.labels[t.name, block].key(place.grid) for t in bench.task.targets for block in bench.task.train
-            ],
-            "columns": bench.columns,
-        }
-    )
-    statistics = None
-    if not bench.kept.has(MOMENTS, made_from):
-        statistics = [_merged([dask.delayed(block_moments)(shared, place, block) for block in fold]) for fold in folds]
-    solved = dask.delayed(solve_place)(shared, made_from, statistics)
-    scored = [dask.delayed(score_block)(shared, place, block, key(block), solved) for block in bench.task.test]
+    keys = [fold_key(bench, place, fold, checksum) for fold in bench.task.folds]
+    statistics = [
+        None
+        if bench.kept.has(MOMENTS, key)
+        else _merged([dask.delayed(block_moments)(shared, place, block) for block in fold])
+        for key, fold in zip(keys, bench.task.folds, strict=True)
+    ]
+    solved = dask.delayed(solve_place)(shared, keys, statistics)
+    scored = [
+        dask.delayed(score_block)(shared, place, block, block_key(place, block, checksum), solved)
+        for block in bench.task.test
+    ]
     return dask.delayed(collect)(shared, solved, scored)
+
+
+def block_key(place: Place, block: Block, checksum: Mapping[str, int]) -> dict:
+    """What the features of a block depend on."""
+    return {"place": place.key(), "bytes": [checksum.get(sample_id, 0) for sample_id in block.ids]}
+
+
+def fold_key(bench: Bench, place: Place, blocks: Sequence[Block], checksum: Mapping[str, int]) -> str:
+    """What the statistics of some blocks depend on."""
+    labels = [bench.labels[target.name, block].key(place.grid) for target in bench.task.targets for block in blocks]
+    features = [block_key(place, block, checksum) for block in blocks]
+    return fingerprint({"features": features, "labels": labels, "columns": bench.columns})
 
 
 def _merged(parts: list[Any]) -> Any:
@@ -161,8 +168,14 @@ def _cells(bench: Bench, group: Sequence[str], block: Block, grid: Grid) -> dict
     return own | lent
 
 
-def solve_place(bench: Bench, key: str, folds: list[list[Moments]] | None) -> Solved:
-    return solve(bench.kept, bench.task, bench.columns, key, folds)
+def solve_place(bench: Bench, keys: Sequence[str], folds: Sequence[list[Moments] | None]) -> Solved:
+    """All probes of a place, from the statistics of each fold; None: those that are kept under its key."""
+    known = []
+    for key, fold in zip(keys, folds, strict=True):
+        if fold is not None:
+            bench.kept.write(MOMENTS, key, pack_moments(fold))
+        known.append(unpack_moments(bench.kept.read(MOMENTS, key)) if fold is None else fold)
+    return solve(bench.kept, bench.task, bench.columns, fingerprint({"folds": list(keys)}), known)
 
 
 # --- held-out samples ---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ldmscene.stages.task import Target, Task
 from ldmscene.store.kept import Kept
 from ldmscene.store.prepare import fingerprint
 
-MOMENTS, SUBSPACE = "moments", "subspace"
+SUBSPACE = "subspace"
 # The space of kept coordinates is laid out for these; the control with shuffled labels chooses among them.
 LADDER = np.logspace(-2, 8, 41)
 # Kept coordinates serve a probe if they lose no more than this share of its prediction's deviation.
@@ -44,13 +44,9 @@ class Solved:
 
 
 def solve(
-    kept: Kept, task: Task, columns: Sequence[Sequence[str]], key: str, folds: list[list[Moments]] | None
+    kept: Kept, task: Task, columns: Sequence[Sequence[str]], key: str, folds: Sequence[Sequence[Moments]]
 ) -> Solved:
-    """All probes of a place, from statistics [fold][group]; None: those that are kept under `key`."""
-    if folds is None:
-        folds = unpack_moments(kept.read(MOMENTS, key), len(task.folds), len(columns))
-    else:
-        kept.write(MOMENTS, key, pack_moments(folds))
+    """All probes of a place, from statistics [fold][group] that `key` names."""
     groups = [solve_group(task, names, [fold[g] for fold in folds]) for g, names in enumerate(columns)]
     space, space_key = _subspace(kept, task, key, groups)
     probes = {name: probe for group in groups for name, probe in group.probes(space, task.targets).items()}
@@ -126,26 +122,3 @@ def _subspace(kept: Kept, task: Task, key: str, groups: Sequence[Group]) -> tupl
         if max(space.lost(first.train, coef) for group in groups for coef in group.coef) <= ACCURACY:
             break
     return space, made_from
-
-
-def pack_moments(folds: Sequence[Sequence[Moments]]) -> dict[str, np.ndarray]:
-    """Statistics [fold][group] as flat arrays; of a symmetric matrix, one triangle."""
-    packed: dict[str, np.ndarray] = {}
-    for k, fold in enumerate(folds):
-        for g, one in enumerate(fold):
-            triangle = {"weight": np.float64(one.weight), "cxx": one.cxx[np.triu_indices(len(one.cxx))]}
-            packed |= {f"{k}.{g}.{name}": np.asarray(array) for name, array in (vars(one) | triangle).items()}
-    return packed
-
-
-def unpack_moments(packed: Mapping[str, np.ndarray], n_folds: int, n_groups: int) -> list[list[Moments]]:
-    """The inverse of `pack_moments`."""
-    return [[_unpack(packed, f"{k}.{g}.") for g in range(n_groups)] for k in range(n_folds)]
-
-
-def _unpack(packed: Mapping[str, np.ndarray], prefix: str) -> Moments:
-    weight, mean_x, mean_y, triangle, cxy, cyy = (packed[prefix + field.name] for field in fields(Moments))
-    cxx = np.empty((len(mean_x), len(mean_x)))
-    rows, columns = np.triu_indices(len(cxx))
-    cxx[rows, columns] = cxx[columns, rows] = triangle
-    return Moments(float(weight), mean_x, mean_y, cxx, cxy, cyy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.manifest import Manifest
@@ -19,8 +20,7 @@ from ldmscene.store.prepare import differences
 
 PRIMARY = {"depth": "spearman", "shading": "pearson"}
 PRIMARY_OF_KIND = {"continuous": "pearson", "binary": "dice"}
-BLOCK_BYTES = 32 * 2**20  # of activations that are read together
-BLOCK_SAMPLES = 32
+BLOCK = 16  # samples; kept statistics depend on it
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     chosen = tuple(check_alphas(alphas).tolist())
     if len(chosen) < 2:
         raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
-    targets = tuple(_target(store, name) for name in scope.targets)
+    targets = tuple(_target(store, name) for name in scope.targets)  # before anything is read
     frame = store.manifest.frame
     train, test = (frame[frame["split"] == split] for split in ("train", "test"))
     ids = [*train["sample_id"], *test["sample_id"]]
@@ -156,16 +156,21 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     _check_labels(store, scope.targets, ids)
     check_splits(store.manifest, cv)
     fold = assign_folds(len(train), cv, train["prompt"].to_numpy())
-    lenders = dict(zip(train["sample_id"], lend(train["sample_id"], train["prompt"]), strict=True))
-    size = _block_samples(store, scope.modules)
-    folds = (train["sample_id"][fold == k].tolist() for k in range(int(fold.max()) + 1))
     return Task(
         targets=targets,
-        folds=tuple(
-            tuple(Block(ids, tuple(lenders[s] for s in ids)) for ids in _cut(members, size)) for members in folds
-        ),
-        test=tuple(Block(ids) for ids in _cut(test["sample_id"].tolist(), size)),
+        folds=tuple(training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1)),
+        test=tuple(Block(tuple(ids)) for ids in _cut(test["sample_id"])),
         alphas=chosen,
+    )
+
+
+def training_blocks(frame: pd.DataFrame) -> tuple[Block, ...]:
+    """Samples of one fold in blocks of several prompts, so that a block's samples can lend each other their labels."""
+    turn = frame.groupby("prompt").cumcount()
+    dealt = frame.iloc[np.argsort(turn.to_numpy(), kind="stable")]
+    return tuple(
+        Block(tuple(ids), tuple(lend(ids, prompts)))
+        for ids, prompts in zip(_cut(dealt["sample_id"]), _cut(dealt["prompt"]), strict=True)
     )
 
 
@@ -185,13 +190,8 @@ def lend(sample_ids: Iterable[str], prompts: Iterable[str]) -> list[str]:
     return lenders.tolist()
 
 
-def _cut(ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return [tuple(ids[i : i + size]) for i in range(0, len(ids), size)]
-
-
-def _block_samples(store: ActivationStore, modules: Sequence[str]) -> int:
-    largest = max(store.info(path).layout.chunk_bytes for path in (LATENTS, *map(activation_path, modules)))
-    return min(max(1, BLOCK_BYTES // largest), BLOCK_SAMPLES)
+def _cut(column: pd.Series) -> list[list[str]]:
+    return [column.iloc[i : i + BLOCK].tolist() for i in range(0, len(column), BLOCK)]
 
 
 def _target(store: ActivationStore, name: str) -> Target:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
@@ -15,10 +18,12 @@ import ldmscene
 from ldmscene import capture
 from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, InputError, UnknownNameError
+from ldmscene.probes import Moments, assign_folds
 from ldmscene.stages import reporting
 from ldmscene.stages.baselines import without_gaps
+from ldmscene.stages.packing import pack_moments, unpack_moments
 from ldmscene.stages.solving import LADDER
-from ldmscene.stages.task import lend
+from ldmscene.stages.task import lend, training_blocks
 from ldmscene.store import files, layout
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, make_manifest
 
@@ -86,7 +91,9 @@ def test_masks_are_those_of_scikit_learns_discriminant_along_its_ridge(store, gr
 
 def test_the_shuffled_control_is_a_ridge_on_other_samples_labels(store, grid):
     frame = store.manifest.frame.query("split == 'train'")
-    lender = dict(zip(frame["sample_id"], lend(frame["sample_id"], frame["prompt"]), strict=True))
+    fold = assign_folds(len(frame), 3, frame["prompt"].to_numpy())
+    blocks = [block for k in range(3) for block in training_blocks(frame[fold == k])]
+    lender = {own: other for block in blocks for own, other in zip(block.ids, block.lenders, strict=True)}
     X, held = (_pixels(store, LAST, 1, split).reshape(-1, 64, 64, 48) for split in ("train", "test"))
     found = grid["shuffled"].sel(target="depth", metric="spearman", module=LAST, step=1).values
     y = store.labels("depth").sel(sample=[lender[s] for s in frame["sample_id"]]).values
@@ -275,3 +282,30 @@ def test_what_cannot_be_evaluated_is_refused_with_the_reason(tiny, two, store):
     unfinished._done[layout.activation_path(FIRST)].pop()
     with pytest.raises(IncompleteError, match="1 samples lack activations"):
         ldmscene.evaluate(unfinished, modules=[FIRST])
+
+
+@given(st.lists(st.integers(0, 8), min_size=2, max_size=60))
+def test_labels_are_lent_once_each_and_to_other_prompts(prompts):
+    ids = [f"s{i}" for i in range(len(prompts))]
+    lenders = lend(ids, map(str, prompts))
+    assert sorted(lenders) == sorted(ids)
+    largest = max(prompts.count(p) for p in prompts)
+    own = sum(prompts[i] == prompts[int(lender[1:])] for i, lender in enumerate(lenders))
+    assert own <= max(0, 2 * largest - len(prompts))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=70))
+def test_every_training_sample_is_in_one_block(prompts):
+    frame = pd.DataFrame({"sample_id": [f"s{i}" for i in range(len(prompts))], "prompt": list(map(str, prompts))})
+    blocks = training_blocks(frame)
+    assert sorted(s for block in blocks for s in block.ids) == sorted(frame["sample_id"])
+    assert all(sorted(block.lenders) == sorted(block.ids) for block in blocks)
+
+
+@given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_statistics_are_packed_without_loss(groups, channels, seed):
+    rng = np.random.default_rng(seed)
+    whole = [Moments.of(rng.normal(size=(9, channels)), None, rng.normal(size=(9, 2))) for _ in range(groups)]
+    for one, back in zip(whole, unpack_moments(pack_moments(whole)), strict=True):
+        for name, value in vars(one).items():
+            np.testing.assert_array_equal(vars(back)[name], value)
