@@ -392,11 +392,12 @@ def _own_labelers(model: str | Path) -> dict[str, str]:
 
 
 def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] = "self-attention") -> list[dict]:
-    """Modules of a model's denoiser with the shape of their outputs, and bytes a step in float16 for one branch."""
-    pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), "cpu")
-    size = pipeline.unet.config.sample_size
-    names = capture.find_modules(pipeline.unet, modules)
-    shapes = capture.module_shapes(pipeline.unet, names, (size, size), pipeline.tokenizer.model_max_length)
+    """Modules of a model's denoiser with the shape of their outputs, and bytes a step in float16 for one branch.
+
+    From the model's configurations alone, at the size that it was made for: no weights are needed.
+    """
+    denoiser = capture.load_outline(testbed.MODELS.get(str(model), model))
+    shapes = capture.outline_shapes(denoiser, capture.find_modules(denoiser, modules))
     return [
         {
             "module": m.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def table(tmp_path):
     return path
 
 
+@functools.wraps(UNet2DConditionModel.forward)
 def only_shapes(denoiser, sample, *args, forward=UNet2DConditionModel.forward, **kwargs):
     """A denoiser's call that may ask for shapes on the meta device, and nothing else."""
     assert sample.is_meta
@@ -184,3 +186,37 @@ def test_the_command_is_installed_and_quick_to_help():
     )
     assert "0.1.0" in done.stdout
     assert "torch" not in done.stderr
+
+
+def test_the_reports_table_of_stable_diffusions_modules_comes_from_configurations_alone(tmp_path):
+    """Table 1 of the report, for CompVis/stable-diffusion-v1-4; the folder holds its configurations, no weights."""
+    unet = UNet2DConditionModel.load_config(_write_v1_4(tmp_path), subfolder="unet")
+    assert unet["block_out_channels"] == [320, 640, 1280, 1280]
+    code, out, err = call("modules", tmp_path, "--json")
+    assert code == 0, err
+    rows = json.loads(out)
+    found = [(row["block"], *row["shape"]) for row in rows]
+    assert found == (
+        [("encoder", 64, 64, 320)] * 2 + [("encoder", 32, 32, 640)] * 2 + [("encoder", 16, 16, 1280)] * 2
+        + [("bottleneck", 8, 8, 1280)]
+        + [("decoder", 16, 16, 1280)] * 3 + [("decoder", 32, 32, 640)] * 3 + [("decoder", 64, 64, 320)] * 3
+    )  # fmt: skip
+    assert rows[-3]["module"] == "up_blocks.3.attentions.0.transformer_blocks.0.attn1.to_out.0"
+    assert rows[-3]["bytes_per_step"] == 2 * 4096 * 320
+
+
+def _write_v1_4(folder):
+    """The two files that matter, with the published values."""
+    (folder / "unet").mkdir()
+    index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+    config = {
+        "_class_name": "UNet2DConditionModel", "act_fn": "silu", "attention_head_dim": 8,
+        "block_out_channels": [320, 640, 1280, 1280], "center_input_sample": False, "cross_attention_dim": 768,
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"], "downsample_padding": 1,
+        "flip_sin_to_cos": True, "freq_shift": 0, "in_channels": 4, "layers_per_block": 2,
+        "mid_block_scale_factor": 1, "norm_eps": 1e-05, "norm_num_groups": 32, "out_channels": 4, "sample_size": 64,
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+    }  # fmt: skip
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "unet" / "config.json").write_text(json.dumps(config))
+    return folder

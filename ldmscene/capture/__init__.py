@@ -1,19 +1,25 @@
 """Hooks, branches and steps: a pipeline and a manifest become a stream of activations."""
 
-from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, module_shapes, stage
-from ldmscene.capture.source import load_pipeline, permute_weights, with_scheduler
-from ldmscene.capture.trajectory import Plan, Trajectory, decode, make_plan, run
+from ldmscene.capture.identity import identity
+from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, stage
+from ldmscene.capture.pictures import decode
+from ldmscene.capture.shapes import outline_shapes
+from ldmscene.capture.source import autoencoder_of, load_outline, load_pipeline, permute_weights, with_scheduler
+from ldmscene.capture.trajectory import Plan, Trajectory, make_plan, run
 
 __all__ = [
     "PRESETS",
     "ModuleShape",
     "Plan",
     "Trajectory",
+    "autoencoder_of",
     "decode",
     "find_modules",
+    "identity",
+    "load_outline",
     "load_pipeline",
     "make_plan",
-    "module_shapes",
+    "outline_shapes",
     "permute_weights",
     "run",
     "stage",

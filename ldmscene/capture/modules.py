@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ldmscene.capture.families import is_joint
 from ldmscene.errors import InputError, unknown
 
+# A joint attention of text and image is what such a denoiser has in the place of self-attention.
 PRESETS = {
-    "self-attention": ("*.transformer_blocks.*.attn1.to_out.0",),
-    "cross-attention": ("*.transformer_blocks.*.attn2.to_out.0",),
-    "resnet": ("*.resnets.*",),
-    "all-blocks": ("down_blocks.?", "mid_block", "up_blocks.?"),
+    "self-attention": r".*\.attn1?(\.to_out\.0)?",
+    "cross-attention": r".*\.attn2(\.to_out\.0)?",
+    "resnet": r".*\.resnets\.\d+",
+    "all-blocks": r"(down_blocks\.\d+|mid_block|up_blocks\.\d+|\w*transformer_blocks\.\d+|(blocks|layers)\.\d+)",
 }
 _STAGES = {"down_blocks": "encoder", "mid_block": "bottleneck", "up_blocks": "decoder"}
 
@@ -63,6 +64,11 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     asked = [wanted] if isinstance(wanted, str) else list(wanted)
     if not asked:
         raise InputError(f"no modules were named; expected a preset ({', '.join(PRESETS)}), a glob or module names")
+    if "cross-attention" in asked and is_joint(denoiser):
+        raise InputError(
+            f"{type(denoiser).__name__} has no cross-attention: text and image share one attention; "
+            "use 'self-attention', which is that one"
+        )
     matches = {one: _matching(one, names) for one in asked}
     for one, found in matches.items():
         if not found:
@@ -72,8 +78,11 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
 
 
 def _matching(one: str, names: list[str]) -> set[str]:
-    found = {n for pattern in PRESETS.get(one, (one,)) for n in fnmatch.filter(names, pattern)}
-    return {n for n in found if n.split(".")[-2] == "resnets"} if one == "resnet" else found  # not what is inside them
+    """Names that a preset or a glob means; of modules inside each other a preset means the inner."""
+    if one not in PRESETS:
+        return set(fnmatch.filter(names, one))
+    found = {name for name in names if re.fullmatch(PRESETS[one], name)}
+    return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 
 def _forward_order(names: list[str]):
@@ -85,71 +94,3 @@ def _forward_order(names: list[str]):
         return (stages.index(outer) if outer in stages else -1, names.index(name))
 
     return key
-
-
-def fold(output: Tensor, latent: tuple[int, int]) -> tuple[Tensor, tuple[str, ...]]:
-    """Bring an output to channel-last, (n, y, x, channel) or (n, token, channel), and name its dims.
-
-    Tokens become a grid where their number is that of the latent grid, whole or halved a few times.
-
-    Raises
-    ------
-    InputError
-        If the output has neither three nor four axes.
-    """
-    if output.ndim == 4:
-        return output.permute(0, 2, 3, 1), ("y", "x", "channel")
-    if output.ndim != 3:
-        raise InputError(f"expected a module whose output has 3 or 4 axes, got {tuple(output.shape)}; capture another")
-    for factor in (1, 2, 4, 8, 16, 32, 64):
-        y, x = -(-latent[0] // factor), -(-latent[1] // factor)
-        if y * x == output.shape[1]:
-            return output.reshape(len(output), y, x, -1), ("y", "x", "channel")
-    return output, ("token", "channel")
-
-
-def module_shapes(
-    denoiser: Any, modules: Sequence[str], latent: tuple[int, int], text_tokens: int
-) -> list[ModuleShape]:
-    """Output shapes at a latent size, from one call on the meta device: no weights are read, nothing is computed."""
-    with torch.device("meta"):
-        shadow = type(denoiser).from_config(denoiser.config)
-    shapes: dict[str, ModuleShape] = {}
-
-    def watch(name: str):
-        def hook(_module: nn.Module, _args: object, output: object) -> None:
-            folded, dims = fold(first_tensor(output), latent)
-            shapes[name] = ModuleShape(name, dims, tuple(folded.shape[1:]))
-
-        return hook
-
-    parts = dict(shadow.named_modules())
-    for name in modules:
-        parts[name].register_forward_hook(watch(name))
-    with torch.no_grad():
-        shadow.eval()(**_meta_inputs(shadow, latent, text_tokens))
-    missing = [name for name in modules if name not in shapes]
-    if missing:
-        raise InputError(f"the denoiser never calls {missing[0]} as a module; capture one that it calls")
-    return [shapes[name] for name in modules]
-
-
-def first_tensor(output: object) -> Tensor:
-    """The tensor of a module's output, which may be a tuple or a dataclass around it."""
-    while not isinstance(output, Tensor):
-        try:
-            output = output[0]  # type: ignore[index]
-        except (TypeError, KeyError, IndexError) as error:
-            raise InputError(
-                f"a captured module returns {type(output).__name__}, not a tensor; capture another"
-            ) from error
-    return output
-
-
-def _meta_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) -> dict[str, Tensor]:
-    config = denoiser.config
-    return {
-        "sample": torch.empty(1, config.in_channels, *latent, device="meta"),
-        "timestep": torch.empty((), device="meta"),
-        "encoder_hidden_states": torch.empty(1, text_tokens, config.cross_attention_dim, device="meta"),
-    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,142 +12,173 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ldmscene.capture.modules import first_tensor, fold
-from ldmscene.errors import InputError, LdmsceneError
+from ldmscene.capture import branches as guidance
+from ldmscene.capture.clean import predict_clean
+from ldmscene.capture.fold import Folding, first_tensor
+from ldmscene.capture.pictures import unpack
+from ldmscene.capture.source import denoiser_of
+from ldmscene.errors import LdmsceneError
 
 
 @dataclass
 class Recording:
-    """What one run of a pipeline showed, call by call.
+    """What one run of a pipeline shows, step by step: one for each call of the scheduler.
 
     Attributes
     ----------
-    outputs : dict of str to list of Tensor
-        For each module and denoiser call, a copy on the CPU: (branch · n, y, x, channel) or (…, token, channel).
+    activations : dict of str to list of numpy.ndarray
+        For each module and sample, (step, branch, y, x, channel) or (step, branch, token, channel), filled as it goes.
     timesteps : list of float
+        As the scheduler has them.
     latents, predicted : list of Tensor
-        x_t before each call and the predicted x_0 after it, (n, c, y, x), in the scheduler's scale.
+        x_t before each step and the x_0 predicted by it, float32 (n, c, y, x), in the scheduler's scale.
     order : tuple of str
-        Which branch each part of the batch holds.
+        Which branch each part of a step's batches is.
     """
 
-    outputs: dict[str, list[Tensor]]
+    activations: Mapping[str, list[np.ndarray]]
     timesteps: list[float] = field(default_factory=list)
     latents: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
     order: tuple[str, ...] = ()
 
 
+@dataclass
+class _Step:
+    """Outputs since the scheduler's last step: of the denoiser, and of each module, one for each call."""
+
+    raw: list[Tensor] = field(default_factory=list)
+    outputs: dict[str, list[Tensor]] = field(default_factory=dict)
+
+
 @contextmanager
 def recording(
-    pipeline, modules: Sequence[str], *, latent: tuple[int, int], dtype: torch.dtype, guidance_scale: float
+    pipeline,
+    activations: Mapping[str, list[np.ndarray]],
+    *,
+    folding: Folding,
+    size: tuple[int, int],
+    branches: Sequence[str],
+    guidance_scale: float,
 ) -> Iterator[Recording]:
-    """Record every denoiser call inside the block; the pipeline is given back without a trace.
+    """Record every step inside the block into `activations`; the pipeline is given back without a trace.
 
-    Hooks copy each output before anything can change it in place, in `dtype`. The branches are told apart
-    by the guidance that the pipeline really applied: the scheduler must receive u + s (c − u).
+    Hooks copy each output before anything can change it in place, cast to the arrays' dtype where it lies, and
+    move it to the CPU. Branches are told apart by the guidance that the pipeline really applied.
     """
-    denoiser: nn.Module = pipeline.unet
-    recorded = Recording({name: [] for name in modules})
-    parts = dict(denoiser.named_modules())
-    handles = [parts[name].register_forward_hook(_keeper(recorded.outputs[name], dtype, latent)) for name in modules]
-    last: list[Tensor] = []
-    handles.append(denoiser.register_forward_pre_hook(_timer(recorded.timesteps), with_kwargs=True))
-    handles.append(denoiser.register_forward_hook(lambda _m, _a, out: last.append(first_tensor(out).detach())))
-    step = pipeline.scheduler.step
+    recorded, now = Recording(activations), _Step()
+    scheduler = pipeline.scheduler
+    take_step = scheduler.step
 
-    def watched_step(model_output: Tensor, timestep: object, sample: Tensor, *args: object, **kwargs: object):
-        order = _branch_order(last.pop(), model_output, guidance_scale)
-        if recorded.order not in ((), order):
-            raise LdmsceneError(f"the branches' order changed within a run, from {recorded.order} to {order}")
+    @functools.wraps(take_step)  # pipelines look at its signature, to give it their generator
+    def watched_step(model_output: Tensor, timestep, sample: Tensor, *args: object, **kwargs: object):
+        order = _order(recorded.order, now.raw, model_output, sample, folding, guidance_scale)
+        _keep(recorded, now, order, branches, len(sample))
         recorded.order = order
-        recorded.latents.append(sample.detach().float().cpu())
-        recorded.predicted.append(predict_clean(pipeline.scheduler, model_output, timestep, sample).float().cpu())
-        return step(model_output, timestep, sample, *args, **kwargs)
+        clean = predict_clean(scheduler, model_output, timestep, sample)
+        recorded.timesteps.append(float(timestep))
+        recorded.latents.append(unpack(pipeline, sample.detach().float(), size).cpu())
+        recorded.predicted.append(unpack(pipeline, clean.float(), size).cpu())
+        now.raw, now.outputs = [], {}
+        return take_step(model_output, timestep, sample, *args, **kwargs)
 
-    pipeline.scheduler.step = watched_step
-    try:
-        yield recorded
-    finally:
-        del pipeline.scheduler.step  # the instance's attribute; the class's method shows again
-        for handle in handles:
-            handle.remove()
+    with running_uncompiled(pipeline) as denoiser:
+        parts = dict(denoiser.named_modules())
+        handles = [
+            parts[name].register_forward_hook(_keeper(name, now, folding, _torch_dtype(arrays)))
+            for name, arrays in activations.items()
+        ]
+        handles.append(denoiser.register_forward_hook(lambda _m, _a, out: now.raw.append(first_tensor(out).detach())))
+        scheduler.step = watched_step
+        try:
+            yield recorded
+        finally:
+            del scheduler.step  # the instance's attribute; the class's method shows again
+            for handle in handles:
+                handle.remove()
 
 
-def _keeper(kept: list[Tensor], dtype: torch.dtype, latent: tuple[int, int]):
+def _keeper(name: str, now: _Step, folding: Folding, dtype: torch.dtype):
     def hook(_module: nn.Module, _args: object, output: object) -> None:
-        folded, _dims = fold(first_tensor(output).detach(), latent)
-        kept.append(folded.to(dtype, copy=True).cpu())
+        folded, _dims = folding(name, output)
+        now.outputs.setdefault(name, []).append(_to_host(folded.detach().to(dtype, copy=True)))
 
     return hook
 
 
-def _timer(timesteps: list[float]):
-    def hook(_module: nn.Module, args: tuple, kwargs: dict) -> None:
-        timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
-        timesteps.append(float(torch.as_tensor(timestep).flatten()[0]))
-
-    return hook
+def _torch_dtype(arrays: Sequence[np.ndarray]) -> torch.dtype:
+    return torch.from_numpy(arrays[0][:0]).dtype
 
 
-def _branch_order(raw: Tensor, guided: Tensor, scale: float) -> tuple[str, ...]:
-    if raw.shape == guided.shape:
-        return ("cond",)
-    if len(raw) != 2 * len(guided):
+def _to_host(tensor: Tensor) -> Tensor:
+    """A copy in pinned memory, under way while the GPU goes on; the CPU's own tensors as they are."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
+
+
+def _order(
+    before: tuple[str, ...], raw: Sequence[Tensor], guided: Tensor, sample: Tensor, folding: Folding, scale: float
+) -> tuple[str, ...]:
+    """Which branch each part of a step is; as `before`, or as is customary, where the arithmetic can't tell."""
+    channels = folding.family.guided_channels or sample.shape[1]  # some predict a variance too
+    parts = [part[:, :channels] for part in guidance.split(raw, len(sample))]
+    told = guidance.branch_order(parts, guided.detach()[:, :channels], scale)
+    if told is None:
+        return before if len(before) == len(parts) else guidance.conventional_order(len(parts), scale)
+    if [role for role in before if role in told] != [role for role in told if role in before]:
+        raise LdmsceneError(f"the branches' order changed within a run, from {before} to {told}")
+    return told
+
+
+def _keep(recorded: Recording, now: _Step, order: Sequence[str], branches: Sequence[str], samples: int) -> None:
+    """Put one step's outputs where they belong in the arrays."""
+    missing = [branch for branch in branches if branch not in order]
+    if missing:
         raise LdmsceneError(
-            f"the denoiser got a batch of {len(raw)} for {len(guided)} samples; expected one or two a sample"
+            f"step {len(recorded.timesteps)} ran no {missing[0]} branch, only {', '.join(order)}; ask for those"
         )
-    first, second = (half.float() for half in raw.chunk(2))
-    halves = {("uncond", "cond"): (first, second), ("cond", "uncond"): (second, first)}
-    misses = {order: (u + scale * (c - u) - guided.float()).abs().max() for order, (u, c) in halves.items()}
-    best = min(misses, key=lambda order: float(misses[order]))
-    if misses[best] <= 1e-2 * guided.abs().max():  # far above float16's rounding, far below another guidance
-        return best
-    raise LdmsceneError(
-        "the two halves of the denoiser's batch don't combine to the guidance that the scheduler received, so "
-        "that cond and uncond can't be told apart; turn off guidance_rescale and other guidance variants"
-    )
+    if now.outputs and next(iter(now.outputs.values()))[0].is_pinned():
+        torch.cuda.current_stream().synchronize()
+    for name, arrays in recorded.activations.items():
+        parts = guidance.split(now.outputs.get(name, []), samples)
+        if len(parts) != len(order):
+            raise LdmsceneError(
+                f"{name} returned {len(parts)} results a sample where the denoiser returned {len(order)} "
+                f"({', '.join(order)}); capture a module that runs once for each"
+            )
+        for b, branch in enumerate(branches):
+            part = parts[order.index(branch)]
+            for array, values in zip(arrays, part, strict=True):
+                if values.shape != array.shape[2:]:
+                    raise LdmsceneError(
+                        f"{name} returns {tuple(values.shape)} here and {array.shape[2:]} in the first call; "
+                        "only outputs of one shape can be stored"
+                    )
+                array[len(recorded.timesteps), b] = values.numpy()
 
 
-def predict_clean(scheduler, output: Tensor, timestep: object, sample: Tensor) -> Tensor:
-    """The x_0 that a model output implies at x_t, in the latents' own scale.
-
-    Either x_t = x_0 + σ ε (Karras et al. 2022), or x_t = √ᾱ x_0 + √(1 − ᾱ) ε (Ho et al. 2020), as the
-    scheduler has it.
-
-    Raises
-    ------
-    InputError
-        If the scheduler's kind of prediction isn't epsilon, v_prediction, sample or flow.
-    """
-    signal, noise = _coefficients(scheduler, timestep)
-    kind = getattr(scheduler.config, "prediction_type", "flow_prediction")
-    if kind == "sample":
-        return output
-    if kind == "epsilon":
-        return (sample - noise * output) / signal
-    if kind == "v_prediction":  # v = a ε − b x_0 with (a, b) the coefficients scaled to unit length
-        length = (signal**2 + noise**2) ** 0.5
-        return (signal * sample - noise * length * output) / length**2
-    if kind == "flow_prediction":
-        return sample - noise * output
-    raise InputError(f"the scheduler predicts {kind!r}; expected epsilon, v_prediction, sample or flow_prediction")
-
-
-def _coefficients(scheduler, timestep: object) -> tuple[float, float]:
-    if getattr(scheduler, "sigmas", None) is not None:
-        index = scheduler.step_index if scheduler.step_index is not None else scheduler.index_for_timestep(timestep)
-        sigma = scheduler.sigmas[index]
-        if hasattr(scheduler, "_sigma_to_alpha_sigma_t"):  # the DPM-Solver family keeps x_t at unit variance
-            signal, noise = scheduler._sigma_to_alpha_sigma_t(sigma)
-            return float(signal), float(noise)
-        return 1.0, float(sigma)
-    alpha = float(scheduler.alphas_cumprod[int(torch.as_tensor(timestep))])
-    return alpha**0.5, (1 - alpha) ** 0.5
-
-
-def stack_branches(outputs: Sequence[Tensor], order: tuple[str, ...], branches: Sequence[str]) -> np.ndarray:
-    """Calls of one module as (n, step, branch, …)."""
-    steps = torch.stack(list(outputs))
-    parts = dict(zip(order, steps.chunk(len(order), dim=1), strict=True))
-    return torch.stack([parts[b] for b in branches], dim=2).transpose(0, 1).numpy()
+@contextmanager
+def running_uncompiled(pipeline) -> Iterator[nn.Module]:
+    """The denoiser without `torch.compile` inside the block: a compiled graph runs past hooks set after it."""
+    role, plain = denoiser_of(pipeline)
+    held = getattr(pipeline, role)
+    compiled = {part: part._compiled_call_impl for part in plain.modules() if part._compiled_call_impl is not None}
+    if plain is not held or compiled:
+        warnings.warn(
+            "the denoiser is compiled; it runs uncompiled while its modules are listened to, since a compiled "
+            "graph has no modules to listen to",
+            stacklevel=4,
+        )
+    try:
+        if plain is not held:
+            setattr(pipeline, role, plain)
+        for part in compiled:
+            part._compiled_call_impl = None
+        yield plain
+    finally:
+        if plain is not held:
+            setattr(pipeline, role, held)
+        for part, call in compiled.items():
+            part._compiled_call_impl = call

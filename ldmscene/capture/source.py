@@ -1,10 +1,8 @@
-"""The pipeline under study: how it is loaded, what identifies it, and its control."""
+"""The pipeline under study: how it is loaded, what its parts are, and its control."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,32 +14,90 @@ import transformers
 from diffusers import DiffusionPipeline
 from torch import nn
 
+from ldmscene.capture.families import ROLES
 from ldmscene.errors import InputError, unknown
 
 
 def load_pipeline(model: str | Path | DiffusionPipeline, device: str | None = None) -> DiffusionPipeline:
-    """A loaded pipeline as it is, or one from a local folder or a hub id, on a device.
+    """A loaded pipeline as it is, or one from a local folder or a hub id in float32, on a device.
 
     Only safetensors weights are read and no remote code is run.
 
     Raises
     ------
     InputError
-        If there is no such pipeline, or it has no UNet.
+        If there is no such pipeline, or it has no denoiser or no autoencoder.
     """
     pipeline = model if isinstance(model, DiffusionPipeline) else _from_pretrained(str(model))
-    if getattr(pipeline, "unet", None) is None:
-        raise InputError(f"{type(pipeline).__name__} has no UNet; expected a latent text-to-image pipeline with one")
-    if getattr(pipeline, "vae", None) is None:
-        raise InputError(f"{type(pipeline).__name__} has no autoencoder; expected a latent text-to-image pipeline")
-    if pipeline.unet.config.get("addition_embed_type"):
-        raise InputError(
-            f"{type(pipeline).__name__}'s UNet needs more inputs than a prompt (addition_embed_type "
-            f"{pipeline.unet.config.addition_embed_type!r}, as in SDXL), which isn't supported yet"
-        )
+    denoiser_of(pipeline)
+    autoencoder_of(pipeline)
     if device or not isinstance(model, DiffusionPipeline):
         _move(pipeline, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return pipeline
+
+
+def load_outline(model: str | Path | DiffusionPipeline) -> Any:
+    """A pipeline's denoiser without its weights, on the meta device, from the configurations alone.
+
+    Raises
+    ------
+    InputError
+        If there is no such pipeline, or diffusers has no such denoiser.
+    """
+    if isinstance(model, DiffusionPipeline):
+        return _on_meta(type(denoiser_of(model)[1]), denoiser_of(model)[1].config)
+    name = str(model)
+    _check_folder(name)
+    try:
+        index = DiffusionPipeline.load_config(name)
+        role = _listed_denoiser(name, index)
+        kind = getattr(diffusers, index[role][1])
+        return _on_meta(kind, kind.load_config(name, subfolder=role))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(_why_not(name, error)) from error
+
+
+def _on_meta(kind: Any, config: Any) -> Any:
+    with torch.device("meta"):
+        return kind.from_config(config).eval()
+
+
+def denoiser_of(pipeline: DiffusionPipeline) -> tuple[str, Any]:
+    """The denoiser by its role: under which name the pipeline holds it, and the module.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for role in ROLES:
+        if isinstance(getattr(pipeline, role, None), nn.Module):
+            return role, uncompiled(getattr(pipeline, role))
+    raise InputError(
+        f"{type(pipeline).__name__} has no denoiser; expected a latent text-to-image pipeline with one of its own, "
+        f"as {' or '.join(ROLES)}"
+    )
+
+
+def uncompiled(part: Any) -> Any:
+    """The module inside what `torch.compile` returned, or the module as it is."""
+    return getattr(part, "_orig_mod", part)
+
+
+def autoencoder_of(pipeline: DiffusionPipeline) -> Any:
+    """The autoencoder between pictures and latents.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for name in ("vae", "movq"):
+        if isinstance(getattr(pipeline, name, None), nn.Module):
+            return getattr(pipeline, name)
+    raise InputError(f"{type(pipeline).__name__} has no autoencoder; expected a latent text-to-image pipeline")
 
 
 def _move(pipeline: DiffusionPipeline, device: str) -> None:
@@ -53,14 +109,44 @@ def _move(pipeline: DiffusionPipeline, device: str) -> None:
 
 
 def _from_pretrained(name: str) -> DiffusionPipeline:
-    if Path(name).is_dir() and not (Path(name) / "model_index.json").is_file():
-        raise InputError(f"the folder {name} has no model_index.json; expected a pipeline saved by save_pretrained")
+    _check_folder(name)
     try:
+        _listed_denoiser(name, DiffusionPipeline.load_config(name))
         with _bars(shown=not Path(name).is_dir()):  # a download is worth watching, a folder is read at once
             return DiffusionPipeline.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:300]
-        raise InputError(f"no pipeline could be loaded from {name!r} (a local folder or a hub id): {reason}") from error
+    except InputError:
+        raise
+    except Exception as error:  # diffusers, transformers, safetensors and the hub raise of every kind
+        raise InputError(_why_not(name, error)) from error
+
+
+def _listed_denoiser(name: str, index: Mapping[str, Any]) -> str:
+    """Under which name a pipeline's index lists its denoiser."""
+    role = next((role for role in ROLES if index.get(role, [None])[0]), None)
+    if role is None:
+        raise InputError(f"{name} has no denoiser; expected a latent text-to-image pipeline with one of its own")
+    return role
+
+
+def _check_folder(name: str) -> None:
+    if Path(name).is_dir() and not (Path(name) / "model_index.json").is_file():
+        raise InputError(f"the folder {name} has no model_index.json; expected a pipeline saved by save_pretrained")
+
+
+def _why_not(name: str, error: Exception) -> str:
+    """One sentence for what went wrong with loading a pipeline."""
+    reason = " ".join(str(error).split())[:300]
+    local = Path(name).is_dir()
+    if "trust_remote_code" in str(error):
+        return f"{name} needs code of its own, and ldmscene runs none: load it yourself, and pass the pipeline"
+    if "safetensors" in reason and "no file named" in reason.lower():
+        return (
+            f"{name} has weights that aren't safetensors, such as .bin files, which are pickles and can run code; "
+            f"convert them where you trust them, with save_pretrained(safe_serialization=True) ({reason})"
+        )
+    if not local and isinstance(error, OSError):
+        return f"no pipeline could be loaded from {name!r}: it is no local folder, and the hub says: {reason}"
+    return f"no pipeline could be loaded from {name!r} (a local folder or a hub id): {reason}"
 
 
 @contextmanager
@@ -101,57 +187,6 @@ def _as_scheduler(scheduler: object, own):
     return scheduler
 
 
-def identity(pipeline: DiffusionPipeline) -> dict:
-    """What a pipeline's activations depend on: classes, configs, weights and compute dtype.
-
-    Names and folders are left out: the same weights are the same model wherever they lie. So is the safety
-    checker, which sees finished pictures only.
-    """
-    parts = {k: p for k, p in pipeline.components.items() if isinstance(p, nn.Module) and k != "safety_checker"}
-    tokenizers = {k: p for k, p in pipeline.components.items() if hasattr(p, "get_vocab")}
-    return {
-        "pipeline": type(pipeline).__name__,
-        "components": {
-            name: {"class": type(p).__name__, "config": _config_hash(p), "weights": _weights_hash(p)}
-            for name, p in sorted(parts.items())
-        },
-        "tokenizers": {name: _tokenizer_hash(t) for name, t in sorted(tokenizers.items())},
-        "scheduler": {"class": type(pipeline.scheduler).__name__, **_public(pipeline.scheduler.config)},
-        "compute_dtype": str(pipeline.unet.dtype).removeprefix("torch."),
-    }
-
-
-def _public(config: Mapping) -> dict:
-    """A config without diffusers' book-keeping, as plain JSON values."""
-    return json.loads(
-        json.dumps({k: v for k, v in config.items() if not k.startswith("_")}, default=str, sort_keys=True)
-    )
-
-
-def _config_hash(part: Any) -> str:
-    config = part.config if isinstance(part.config, Mapping) else part.config.to_dict()
-    volatile = {"transformers_version", "dtype", "torch_dtype"}
-    public = {k: v for k, v in _public(config).items() if k not in volatile}
-    return hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _tokenizer_hash(tokenizer: Any) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules: object = sorted(tokenizer.get_vocab().items())
-    if backend is not None:  # how the last call padded and cut says nothing of the next
-        rules = {**json.loads(backend.to_str()), "padding": None, "truncation": None}
-    facts = [rules, tokenizer.model_max_length, tokenizer.special_tokens_map]
-    return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _weights_hash(part: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(part.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
-
-
 def permute_weights(pipeline: DiffusionPipeline, seed: int = 0) -> DiffusionPipeline:
     """A copy whose denoiser has the elements of every weight tensor permuted.
 
@@ -159,10 +194,12 @@ def permute_weights(pipeline: DiffusionPipeline, seed: int = 0) -> DiffusionPipe
     The other components are shared with the original.
     """
     control = copy.copy(pipeline)
-    control.register_modules(unet=copy.deepcopy(pipeline.unet))
+    role, denoiser = denoiser_of(pipeline)
+    permuted = copy.deepcopy(denoiser)
+    control.register_modules(**{role: permuted})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weight in control.unet.parameters():
+        for weight in permuted.parameters():
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.copy_(weight.flatten()[order].reshape(weight.shape))
     return control

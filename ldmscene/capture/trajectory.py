@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from torch import Tensor
 
-from ldmscene.capture.modules import ModuleShape, find_modules, module_shapes
-from ldmscene.capture.record import Recording, recording, stack_branches
-from ldmscene.capture.source import identity
+from ldmscene.capture.families import Family, default_latent, family_of
+from ldmscene.capture.fold import Folding
+from ldmscene.capture.identity import identity
+from ldmscene.capture.modules import ModuleShape, find_modules
+from ldmscene.capture.pictures import decode, unpack, vae_factor
+from ldmscene.capture.record import Recording, recording
+from ldmscene.capture.shapes import module_shapes, rehearse
+from ldmscene.capture.source import autoencoder_of, denoiser_of
 from ldmscene.errors import InputError, LdmsceneError
 
 BRANCH_CHOICES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
-DTYPES = {"float16": torch.float16, "float32": torch.float32}
+DTYPES = ("float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,28 @@ class Plan:
     width: int
     branches: tuple[str, ...]
     dtype: str
+    folding: Folding
 
     @property
     def latent(self) -> tuple[int, int]:
-        factor = vae_factor(self.pipeline)
-        return self.height // factor, self.width // factor
+        return self.folding.latent
 
     def in_order(self, modules: Sequence[str]) -> list[str]:
         """Module names in the denoiser's order."""
-        return find_modules(self.pipeline.unet, modules)
+        return find_modules(denoiser_of(self.pipeline)[1], modules)
+
+    def arguments(self, prompts: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+        """Of the pipeline's call, for a batch."""
+        return _call_arguments(
+            self.pipeline,
+            prompt=list(prompts),
+            negative_prompt=[self.negative_prompt] * len(prompts) if self.negative_prompt else None,
+            generator=[torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds],
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            height=self.height,
+            width=self.width,
+        )
 
     def config(self) -> dict:
         """What the fingerprint covers."""
@@ -116,23 +135,20 @@ def make_plan(
         raise InputError(
             f"guidance_scale {guidance_scale} runs no unconditional branch; use branch='cond' or a scale above 1"
         )
-    factor = vae_factor(pipeline)
-    default = pipeline.unet.config.sample_size * factor
-    height, width = (default if side is None else side for side in (height, width))
-    multiple = math.lcm(factor, 8)  # diffusers' own rule is 8
-    if min(height, width) < multiple or height % multiple or width % multiple:
-        raise InputError(f"height and width must be multiples of {multiple}, got {height} × {width}")
-    names = find_modules(pipeline.unet, modules)
-    latent = (height // factor, width // factor)
-    shapes = module_shapes(pipeline.unet, names, latent, pipeline.tokenizer.model_max_length)
-    try:
-        pipeline.scheduler.set_timesteps(steps)
-    except (ValueError, AttributeError, IndexError) as error:
-        raise InputError(f"{type(pipeline.scheduler).__name__} can't take {steps} steps: {error}") from error
-    return Plan(
+    denoiser = denoiser_of(pipeline)[1]
+    family = family_of(denoiser)
+    if family.distilled and (branch != "cond" or negative_prompt):
+        raise InputError(
+            f"the guidance of {type(pipeline).__name__} is distilled into its denoiser: it has no unconditional branch "
+            "and no negative prompt; use branch='cond'"
+        )
+    height, width = _size(pipeline, family, height, width)
+    names = find_modules(denoiser, modules)
+    factor = vae_factor(autoencoder_of(pipeline))
+    plan = Plan(
         pipeline=pipeline,
-        modules=tuple(shapes),
-        timesteps=tuple(float(t) for t in pipeline.scheduler.timesteps),
+        modules=(),
+        timesteps=(),
         steps=steps,
         guidance_scale=guidance_scale,
         negative_prompt=negative_prompt,
@@ -140,17 +156,42 @@ def make_plan(
         width=width,
         branches=BRANCH_CHOICES[branch],
         dtype=dtype,
+        folding=Folding(family, (height // factor, width // factor)),
     )
+    with quiet(pipeline):
+        first = rehearse(pipeline, plan.arguments([""], [0]))
+    folding = replace(plan.folding, text_tokens=first.text_tokens)
+    shapes = module_shapes(denoiser, names, folding, first)
+    return replace(plan, modules=tuple(shapes), timesteps=first.timesteps, folding=folding)
 
 
-def _one_of(name: str, value: str, allowed: dict) -> None:
+def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
         raise InputError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 
 
-def vae_factor(pipeline: DiffusionPipeline) -> int:
-    """Pixels along one side of a latent position."""
-    return 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width: int | None) -> tuple[int, int]:
+    factor = vae_factor(autoencoder_of(pipeline))
+    sides = [
+        own * factor if side is None else side
+        for side, own in zip((height, width), default_latent(denoiser_of(pipeline)[1]), strict=True)
+    ]
+    multiple = math.lcm(factor * (min(family.strides) if family.known else 2), 8)  # diffusers' own rule is 8
+    if min(sides) < multiple or any(side % multiple for side in sides):
+        raise InputError(f"height and width must be multiples of {multiple}, got {sides[0]} × {sides[1]}")
+    return sides[0], sides[1]
+
+
+def _call_arguments(pipeline: DiffusionPipeline, **wanted: Any) -> dict[str, Any]:
+    """What the pipeline's call takes of it, with prompts and sizes taken as they are given."""
+    takes = inspect.signature(pipeline.__call__).parameters
+    if wanted["negative_prompt"] is None:  # the pipeline's own unconditional input
+        del wanted["negative_prompt"]
+    lost = {"prompt", "negative_prompt", "height"} & set(wanted) - set(takes)
+    if lost:
+        raise InputError(f"{type(pipeline).__name__} takes no {lost.pop()}; expected a text-to-image pipeline")
+    wanted |= {"output_type": "latent", "use_resolution_binning": False, "clean_caption": False}
+    return {name: value for name, value in wanted.items() if name in takes}
 
 
 def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int]) -> list[Trajectory]:
@@ -162,48 +203,35 @@ def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int]) -> list[Trajec
     Raises
     ------
     LdmsceneError
-        If the pipeline calls the denoiser another number of times than its scheduler planned.
+        If the pipeline takes other steps than its scheduler planned.
     """
-    names = [m.name for m in plan.modules]
+    steps, branches = len(plan.timesteps), len(plan.branches)
+    activations = {m.name: [np.empty((steps, branches, *m.shape), plan.dtype) for _ in seeds] for m in plan.modules}
     watched = recording(
-        plan.pipeline, names, latent=plan.latent, dtype=DTYPES[plan.dtype], guidance_scale=plan.guidance_scale
+        plan.pipeline,
+        activations,
+        folding=plan.folding,
+        size=(plan.height, plan.width),
+        branches=plan.branches,
+        guidance_scale=plan.guidance_scale,
     )
     with torch.no_grad(), quiet(plan.pipeline), watched as recorded:
-        final = plan.pipeline(
-            prompt=list(prompts),
-            negative_prompt=[plan.negative_prompt] * len(prompts) if plan.guidance_scale > 1 else None,
-            generator=[torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds],
-            num_inference_steps=plan.steps,
-            guidance_scale=plan.guidance_scale,
-            height=plan.height,
-            width=plan.width,
-            output_type="latent",
-        ).images
-    _check_calls(plan, recorded)
-    images = decode(plan.pipeline, final)
-    outputs = {name: stack_branches(recorded.outputs[name], recorded.order, plan.branches) for name in names}
+        final = plan.pipeline(**plan.arguments(prompts, seeds))[0]
+    _check_steps(plan, recorded)
+    images = decode(plan.pipeline, unpack(plan.pipeline, final, (plan.height, plan.width)))
     latents, predicted = (torch.stack(kept, 1).numpy() for kept in (recorded.latents, recorded.predicted))
     return [
-        Trajectory({name: outputs[name][i] for name in names}, images[i], latents[i], predicted[i])
-        for i in range(len(prompts))
+        Trajectory({name: arrays[i] for name, arrays in activations.items()}, images[i], latents[i], predicted[i])
+        for i in range(len(seeds))
     ]
 
 
-def _check_calls(plan: Plan, recorded: Recording) -> None:
+def _check_steps(plan: Plan, recorded: Recording) -> None:
     if recorded.timesteps != list(plan.timesteps):
         raise LdmsceneError(
             f"the denoiser was called at timesteps {recorded.timesteps}, the scheduler planned {list(plan.timesteps)}; "
             "a pipeline that skips or repeats calls can't be captured"
         )
-
-
-@torch.no_grad()
-def decode(pipeline: DiffusionPipeline, latents: Tensor | np.ndarray) -> np.ndarray:
-    """Latents (n, c, y, x) to uint8 images (n, Y, X, rgb), as the pipeline itself decodes its final ones."""
-    vae = pipeline.vae
-    z = torch.as_tensor(latents).to(vae.device, vae.dtype) / vae.config.scaling_factor
-    images = pipeline.image_processor.postprocess(vae.decode(z, return_dict=False)[0], output_type="np")
-    return (images * 255).round().astype(np.uint8)
 
 
 @contextmanager

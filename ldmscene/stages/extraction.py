@@ -40,7 +40,7 @@ class Batch:
 def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     """Every array that an extraction fills."""
     calls, (height, width) = len(plan.timesteps), (plan.height, plan.width)
-    channels = plan.pipeline.vae.config.latent_channels
+    channels = capture.autoencoder_of(plan.pipeline).config.latent_channels
     picture = {"long_name": "decoded by the model's own autoencoder"}
     specs = [
         ArraySpec(

@@ -244,7 +244,7 @@ def check_control(store: ActivationStore, control: ActivationStore, scope: Scope
         if sample_id not in theirs.index or not theirs.loc[sample_id].equals(ours.loc[sample_id]):
             raise InputError(f"the control {control.root} has no sample {sample_id} with the same prompt and seed")
     differing = differences(store.config, control.config)
-    if [path for path, *_ in differing] != ["components.unet.weights"]:
+    if [path for path, *_ in differing] not in (["components.unet.weights"], ["components.transformer.weights"]):
         found = "; ".join(f"{path}: {a} and {b}" for path, a, b in differing) or "nothing"
         raise InputError(
             f"the control {control.root} must differ in the denoiser's weights alone; what differs: {found}"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import shutil
+import warnings
+
 import diffusers
 import numpy as np
 import pytest
 import torch
 
-from ldmscene import capture
-from ldmscene.capture.modules import fold
-from ldmscene.capture.record import predict_clean
+import ldmscene
+from ldmscene import capture, testbed
+from ldmscene.capture.clean import predict_clean
+from ldmscene.capture.families import Family
+from ldmscene.capture.fold import Folding
 from ldmscene.errors import InputError, LdmsceneError, UnknownNameError
 from tests.conftest import FIRST, LAST
 
@@ -54,12 +61,32 @@ def _independent(pipeline, guidance_scale: float = 5.0, steps: int = STEPS):
     return outputs, np.array(image), after
 
 
-@pytest.mark.parametrize("scheduler", [None, "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler"])
+def _warm_up(tiny):
+    """PNDM as it was published: Runge-Kutta steps first, four calls for each."""
+    return diffusers.PNDMScheduler.from_config(tiny.scheduler.config, skip_prk_steps=False)
+
+
+CALLS = {
+    "LMSDiscreteScheduler": 3,
+    "DDIMScheduler": 3,
+    "PNDMScheduler": 4,
+    "EulerDiscreteScheduler": 3,
+    "EulerAncestralDiscreteScheduler": 3,
+    "HeunDiscreteScheduler": 5,
+    "KDPM2DiscreteScheduler": 5,
+    "KDPM2AncestralDiscreteScheduler": 5,
+}
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # diffusers' KDPM2 schedulers
+@pytest.mark.parametrize("scheduler", [*CALLS, _warm_up])
 def test_every_value_is_what_the_pipeline_computed(tiny, scheduler):
-    with capture.with_scheduler(tiny, scheduler):
-        plan = _plan(tiny)
+    steps = 5 if callable(scheduler) else STEPS
+    with capture.with_scheduler(tiny, scheduler(tiny) if callable(scheduler) else scheduler):
+        plan = _plan(tiny, steps=steps)
         (ours,) = capture.run(plan, [PROMPT], [SEED])
-        outputs, image, after = _independent(tiny)
+        outputs, image, after = _independent(tiny, steps=steps)
+    assert len(plan.timesteps) == (14 if callable(scheduler) else CALLS[scheduler])
     for shape in plan.modules:
         y, x, c = shape.shape
         theirs = np.stack(outputs[shape.name]).reshape(len(plan.timesteps), 2, y, x, c)
@@ -100,7 +127,18 @@ def test_noise_belongs_to_the_seed_and_not_to_the_place_in_a_batch(tiny, batch):
         np.testing.assert_allclose(found.activations[LAST], alone[i].activations[LAST], atol=2e-4)
 
 
-@pytest.mark.parametrize("scheduler", ["LMSDiscreteScheduler", "DDIMScheduler", "EulerDiscreteScheduler"])
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # diffusers' KDPM2 schedulers
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        "LMSDiscreteScheduler",
+        "DDIMScheduler",
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+    ],
+)
 def test_the_predicted_clean_image_is_the_schedulers_own(tiny, scheduler, monkeypatch):
     kept = []
     real = getattr(diffusers, scheduler)
@@ -210,7 +248,7 @@ def test_folding_keeps_rows_before_columns():
     maps = torch.arange(2 * 3 * 4 * 6).reshape(2, 3, 4, 6)
     tokens = maps.flatten(2).transpose(1, 2)
     for output in (maps, tokens):
-        folded, dims = fold(output, (4, 6))
+        folded, dims = Folding(Family((1, 2)), (4, 6))("block", output)
         assert dims == ("y", "x", "channel")
         torch.testing.assert_close(folded, maps.permute(0, 2, 3, 1))
 
@@ -245,5 +283,114 @@ def test_bad_arguments_name_what_would_do(tiny):
 def test_models_that_cannot_be_loaded_are_refused_in_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"no model_index\.json"):
         capture.load_pipeline(tmp_path)
-    with pytest.raises(InputError, match="no pipeline could be loaded from 'nobody/nothing'"):
+    with pytest.raises(InputError, match="from 'nobody/nothing': it is no local folder, and the hub says"):
         capture.load_pipeline("nobody/nothing")
+
+
+def test_an_output_is_kept_as_it_was_before_anything_changed_it_in_place(tiny):
+    plan = _plan(tiny)
+    (before,) = capture.run(plan, [PROMPT], [SEED])
+    part = dict(tiny.unet.named_modules())[FIRST]
+    with capture.record.recording(tiny, _arrays(plan), folding=plan.folding, size=(64, 64), branches=plan.branches,
+                                  guidance_scale=5.0) as recorded:  # fmt: skip
+        wiping = part.register_forward_hook(_wipe)  # runs after ours
+        try:
+            with torch.no_grad():
+                tiny(**plan.arguments([PROMPT], [SEED]))
+        finally:
+            wiping.remove()
+    np.testing.assert_array_equal(recorded.activations[FIRST][0][0], before.activations[FIRST][0])
+
+
+def _wipe(_module, _args, output):
+    output.zero_()
+
+
+def _arrays(plan):
+    return {m.name: [np.empty((STEPS, 2, *m.shape), plan.dtype)] for m in plan.modules}
+
+
+@pytest.mark.parametrize("how", ["wrapped", "in place"])
+def test_a_compiled_denoiser_is_captured_uncompiled_and_stays_compiled(tiny, how):
+    (plain,) = capture.run(_plan(tiny), [PROMPT], [SEED])
+    pipeline = copy.copy(tiny)
+    denoiser = copy.deepcopy(tiny.unet)
+    if how == "wrapped":
+        pipeline.register_modules(unet=torch.compile(denoiser, backend="eager"))
+    else:
+        denoiser.compile(backend="eager")
+        pipeline.register_modules(unet=denoiser)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        (ours,) = capture.run(_plan(pipeline), [PROMPT], [SEED])
+    assert any("runs uncompiled" in str(warning.message) for warning in seen)
+    np.testing.assert_array_equal(ours.activations[LAST], plain.activations[LAST])
+    assert pipeline.unet._compiled_call_impl is not None or hasattr(pipeline.unet, "_orig_mod")
+    assert capture.identity(pipeline) == capture.identity(tiny)
+
+
+def test_a_pipeline_with_model_offload_is_captured_all_the_same(tiny):
+    plan = _plan(tiny)
+    (plain,) = capture.run(plan, [PROMPT], [SEED])
+    offloaded = capture.load_pipeline(testbed.MODELS["tiny-scenes"], "cpu")
+    offloaded.enable_model_cpu_offload(device="cpu")
+    (ours,) = capture.run(_plan(offloaded), [PROMPT], [SEED])
+    for module in (FIRST, LAST):
+        np.testing.assert_array_equal(ours.activations[module], plain.activations[module])
+    np.testing.assert_array_equal(ours.image, plain.image)
+    assert capture.identity(offloaded) == capture.identity(tiny)
+    offloaded.enable_sequential_cpu_offload(device="cpu")
+    with pytest.raises(InputError, match="use enable_model_cpu_offload"):
+        capture.identity(offloaded)
+
+
+def _pickled(folder):
+    """Weights as .bin files only."""
+    for path in folder.rglob("*.safetensors"):
+        path.rename(path.with_suffix(".bin"))
+
+
+def _of_its_own_code(folder):
+    _edit(folder, lambda index: index | {"_class_name": ["pipeline", "Mine"]})
+    (folder / "pipeline.py").write_text("raise SystemError('this was run')")
+
+
+def _without_denoiser(folder):
+    _edit(folder, lambda index: index | {"unet": [None, None]})
+
+
+def _truncated(folder):
+    path = next((folder / "unet").glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _edit(folder, change):
+    path = folder / "model_index.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_pickled, "aren't safetensors.*pickles and can run code"),
+        (_of_its_own_code, "needs code of its own, and ldmscene runs none"),
+        (_without_denoiser, "has no denoiser"),
+        (_truncated, "no pipeline could be loaded"),
+    ],
+)
+def test_a_folder_that_is_no_usable_pipeline_is_refused_in_one_sentence(tmp_path, damage, message):
+    shutil.copytree(testbed.MODELS["tiny-scenes"], tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(InputError, match=message) as caught:
+        ldmscene.extract(tmp_path / "model", [(PROMPT, SEED)], tmp_path / "store")
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_pipeline_that_takes_no_prompt_is_refused(tiny):
+    unconditional = diffusers.DDPMPipeline(diffusers.UNet2DModel(16), diffusers.DDPMScheduler())
+    with pytest.raises(InputError, match="has no autoencoder"):
+        capture.load_pipeline(unconditional)
+    from_picture = diffusers.StableDiffusionImg2ImgPipeline(**tiny.components, requires_safety_checker=False)
+    with pytest.raises(InputError, match="takes no height; expected a text-to-image pipeline"):
+        _plan(from_picture)

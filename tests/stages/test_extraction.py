@@ -251,8 +251,7 @@ def test_the_estimate_is_the_published_one_for_stable_diffusion():
 
     with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)  # SD v1.4's own defaults
-    names = capture.find_modules(unet, "self-attention")
-    shapes = capture.module_shapes(unet, names, (64, 64), 77)
+    shapes = capture.outline_shapes(unet, capture.find_modules(unet, "self-attention"))
     assert [s.shape for s in shapes] == (
         [(64, 64, 320)] * 2 + [(32, 32, 640)] * 2 + [(16, 16, 1280)] * 2 + [(8, 8, 1280)]
         + [(16, 16, 1280)] * 3 + [(32, 32, 640)] * 3 + [(64, 64, 320)] * 3

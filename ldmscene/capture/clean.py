@@ -1,0 +1,53 @@
+"""The x_0 that a denoiser's output implies."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ldmscene.errors import InputError
+
+
+def predict_clean(scheduler, output: Tensor, timestep: object, sample: Tensor) -> Tensor:
+    """The x_0 that a model output implies at x_t, in the latents' own scale.
+
+    Either x_t = x_0 + σ ε (Karras et al. 2022), or x_t = √ᾱ x_0 + √(1 − ᾱ) ε (Ho et al. 2020), or
+    x_t = (1 − σ) x_0 + σ ε (Lipman et al. 2022), as the scheduler has it.
+
+    Raises
+    ------
+    InputError
+        If the scheduler's kind of prediction isn't epsilon, v_prediction, sample or flow.
+    """
+    output = output[:, : sample.shape[1]]  # some predict a variance too
+    signal, noise = _coefficients(scheduler, timestep)
+    kind = getattr(scheduler.config, "prediction_type", "flow_prediction")
+    if kind == "sample":
+        return output
+    if kind == "epsilon":
+        return (sample - noise * output) / signal
+    if kind == "v_prediction":  # v = a ε − b x_0 with (a, b) the coefficients scaled to unit length
+        length = (signal**2 + noise**2) ** 0.5
+        return (signal * sample - noise * length * output) / length**2
+    if kind == "flow_prediction":
+        return sample - noise * output
+    raise InputError(f"the scheduler predicts {kind!r}; expected epsilon, v_prediction, sample or flow_prediction")
+
+
+def _coefficients(scheduler, timestep: object) -> tuple[float, float]:
+    if getattr(scheduler, "sigmas", None) is None:
+        alpha = float(scheduler.alphas_cumprod[int(torch.as_tensor(timestep))])
+        return alpha**0.5, (1 - alpha) ** 0.5
+    index = scheduler.step_index if scheduler.step_index is not None else scheduler.index_for_timestep(timestep)
+    sigma = _sigma(scheduler, index)
+    if hasattr(scheduler, "_sigma_to_alpha_sigma_t"):  # the DPM-Solver family keeps x_t at unit variance
+        signal, noise = scheduler._sigma_to_alpha_sigma_t(sigma)
+        return float(signal), float(noise)
+    return 1.0, float(sigma)
+
+
+def _sigma(scheduler, index: int) -> Tensor:
+    if not hasattr(scheduler, "sigmas_interpol") or scheduler.state_in_first_order:
+        return scheduler.sigmas[index]
+    # The second call of a KDPM2 step lies between two noise levels; the ancestral kind counts them from one less.
+    return scheduler.sigmas_interpol[index - hasattr(scheduler, "sigmas_up")]

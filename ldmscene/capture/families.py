@@ -1,0 +1,106 @@
+"""What is known of each kind of denoiser: the one table to extend for a new one."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+ROLES = ("unet", "transformer")  # the names under which a pipeline holds its denoiser
+_UNET_STRIDES = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a denoiser arranges its tokens, and how it is guided.
+
+    Attributes
+    ----------
+    strides : tuple of int
+        Latent positions along one side of a token, of all that occur; none for a denoiser that isn't known.
+    joint : bool
+        Text and image tokens attend to each other in one attention; text tokens are left out of what is captured.
+    text_first : bool
+        Joint blocks return (text, image) rather than (image, text).
+    distilled : bool
+        Guidance is an input of the denoiser: there is no unconditional branch.
+    guided_channels : int, optional
+        How many of the latents' channels the pipeline guides; all where not given.
+    """
+
+    strides: tuple[int, ...] = ()
+    joint: bool = False
+    text_first: bool = False
+    distilled: bool = False
+    guided_channels: int | None = None
+
+    @property
+    def known(self) -> bool:
+        return bool(self.strides)
+
+
+_FAMILIES = {
+    "UNet2DConditionModel": Family(_UNET_STRIDES),
+    "SD3Transformer2DModel": Family((2,), joint=True, text_first=True),
+    "FluxTransformer2DModel": Family((2,), joint=True, text_first=True, distilled=True),
+    "ChromaTransformer2DModel": Family((2,), joint=True, text_first=True),
+    "AuraFlowTransformer2DModel": Family((2,), joint=True, text_first=True),
+    "CogView3PlusTransformer2DModel": Family((2,), joint=True),
+    "CogView4Transformer2DModel": Family((2,), joint=True),
+    "PixArtTransformer2DModel": Family((2,)),
+    "SanaTransformer2DModel": Family((1,)),
+    "HunyuanDiT2DModel": Family((2,)),
+    # The pipeline guides three of four channels, as the model's authors do.
+    "LuminaNextDiT2DModel": Family((2,), guided_channels=3),
+}
+_PACKED = {"FluxTransformer2DModel", "ChromaTransformer2DModel"}  # 2 × 2 latents are one token before the denoiser
+
+# Modules of the text's side: their tokens are never a picture's, whatever their number.
+_TEXT_SIDE = re.compile(
+    r"(.*\.)?(attn2\.(to_[kv]|norm_k)|add_[kqv]_proj|to_add_out|norm_added_[kq]|ff_context|norm\w*_context"
+    r"|context_embedder|caption_projection|caption_norm|text_\w+)(\..*)?"
+)
+
+
+def family_of(denoiser: nn.Module) -> Family:
+    """What is known of a denoiser; warns where that is nothing."""
+    name = type(denoiser).__name__
+    if name not in _FAMILIES:
+        warnings.warn(
+            f"{name} isn't a denoiser that ldmscene knows: outputs of three axes are kept as (token, channel), "
+            "text tokens among them, and can't be probed as maps",
+            stacklevel=2,
+        )
+        return Family()
+    family = _FAMILIES[name]
+    config: Any = denoiser.config
+    if name in _PACKED or name == "UNet2DConditionModel":
+        distilled = family.distilled or config.get("time_cond_proj_dim") is not None  # latent consistency models
+        return Family(**{**vars(family), "distilled": distilled})
+    return Family(**{**vars(family), "strides": (config.patch_size,)})
+
+
+def is_packed(denoiser: nn.Module) -> bool:
+    """Whether a denoiser is given 2 × 2 latents as one token."""
+    return type(denoiser).__name__ in _PACKED
+
+
+def is_joint(denoiser: nn.Module) -> bool:
+    """Whether a denoiser is known to have text and image tokens in one attention."""
+    name = type(denoiser).__name__
+    return name in _FAMILIES and _FAMILIES[name].joint
+
+
+def is_text_side(module: str) -> bool:
+    """Whether a module sees text tokens only."""
+    return _TEXT_SIDE.fullmatch(module) is not None
+
+
+def default_latent(denoiser: nn.Module) -> tuple[int, int]:
+    """The latent's height and width that a denoiser was made for."""
+    config: Any = denoiser.config
+    size = config.get("sample_size") or 128  # packed transformers have none; their pipelines take 128
+    return (size, size) if isinstance(size, int) else tuple(size)

@@ -1,0 +1,198 @@
+"""How large modules' outputs are, before anything is computed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldmscene.capture.families import default_latent, family_of, is_packed
+from ldmscene.capture.fold import Folding
+from ldmscene.capture.modules import ModuleShape
+from ldmscene.capture.record import running_uncompiled
+from ldmscene.errors import InputError
+
+TEXT_TOKENS = 77  # of CLIP, where no text says how many
+
+
+@dataclass(frozen=True)
+class FirstCall:
+    """What a pipeline gives its denoiser first, and what its scheduler plans.
+
+    Attributes
+    ----------
+    args, kwargs
+        Arguments of the denoiser.
+    timesteps : tuple of float
+    """
+
+    args: tuple
+    kwargs: dict[str, Any]
+    timesteps: tuple[float, ...] = ()
+
+    @property
+    def text_tokens(self) -> int:
+        text = self.kwargs.get("encoder_hidden_states")
+        return text.shape[1] if isinstance(text, Tensor) else 0
+
+
+class _Stop(Exception):  # noqa: N818, it isn't an error
+    pass
+
+
+def rehearse(pipeline, arguments: Mapping[str, Any]) -> FirstCall:
+    """Run a pipeline up to its denoiser's first call, and not into it.
+
+    Raises
+    ------
+    InputError
+        If the pipeline can't be run with these arguments.
+    """
+    given: list[FirstCall] = []
+
+    def stop(_module: nn.Module, args: tuple, kwargs: dict) -> None:
+        given.append(FirstCall(args, kwargs))
+        raise _Stop
+
+    with torch.no_grad(), running_uncompiled(pipeline) as denoiser:
+        handle = denoiser.register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            pipeline(**arguments)
+        except _Stop:
+            pass
+        except Exception as error:  # whatever a pipeline of any kind dislikes about a call from a prompt
+            reason = " ".join(str(error).split())[:300]
+            scheduler, steps = type(pipeline.scheduler).__name__, arguments.get("num_inference_steps")
+            raise InputError(
+                f"{type(pipeline).__name__} with {scheduler} can't run {steps} steps from a prompt: {reason}"
+            ) from error
+        finally:
+            handle.remove()
+            pipeline.maybe_free_model_hooks()
+    if not given:
+        raise InputError(f"{type(pipeline).__name__} never calls its denoiser; there is nothing to capture")
+    return replace(given[0], timesteps=tuple(float(t) for t in pipeline.scheduler.timesteps))
+
+
+def module_shapes(denoiser: Any, modules: Sequence[str], folding: Folding, first: FirstCall) -> list[ModuleShape]:
+    """Output shapes for one sample and branch, from one call on the meta device: nothing is computed.
+
+    A denoiser whose shapes depend on values is really called, once.
+
+    Raises
+    ------
+    InputError
+        If the denoiser doesn't call one of the modules once, or it returns what can't be stored.
+    """
+    try:
+        with torch.device("meta"):
+            shadow = type(denoiser).from_config(denoiser.config).eval()
+            found = _call(shadow, modules, folding, FirstCall(_to_meta(first.args), _to_meta(first.kwargs)))
+    except InputError:
+        raise
+    except Exception:  # whatever an operation says that needs values, or a module that was added later
+        found = _call(denoiser, modules, folding, first)  # raises what is really wrong
+    return _in_order(found, modules)
+
+
+def _in_order(found: Mapping[str, ModuleShape], modules: Sequence[str]) -> list[ModuleShape]:
+    missing = [name for name in modules if name not in found]
+    if missing:
+        raise InputError(f"the denoiser never calls {missing[0]} as a module; capture one that it calls")
+    return [found[name] for name in modules]
+
+
+def _call(denoiser: nn.Module, modules: Sequence[str], folding: Folding, first: FirstCall) -> dict[str, ModuleShape]:
+    shapes: dict[str, ModuleShape] = {}
+
+    def watch(name: str):
+        def hook(_module: nn.Module, _args: object, output: object) -> None:
+            folded, dims = folding(name, output)
+            shapes[name] = ModuleShape(name, dims, tuple(folded.shape[1:]))
+
+        return hook
+
+    parts = dict(denoiser.named_modules())
+    handles = [parts[name].register_forward_hook(watch(name)) for name in modules]
+    try:
+        with torch.no_grad():
+            denoiser(*first.args, **first.kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes
+
+
+def _to_meta(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return torch.empty_like(value, device="meta", dtype=torch.float32 if value.is_floating_point() else value.dtype)
+    if isinstance(value, dict):
+        return {key: _to_meta(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_to_meta(one) for one in value)
+    return value
+
+
+def outline_shapes(denoiser: Any, modules: Sequence[str], text_tokens: int = TEXT_TOKENS) -> list[ModuleShape]:
+    """Output shapes of a denoiser without a pipeline around it, at the size that it was made for.
+
+    Raises
+    ------
+    InputError
+        If the denoiser needs inputs that aren't known from its configuration.
+    """
+    latent = default_latent(denoiser)
+    folding = Folding(family_of(denoiser), latent, text_tokens)
+    try:
+        found = _call(denoiser, modules, folding, FirstCall((), _typical_inputs(denoiser, latent, text_tokens)))
+    except InputError:
+        raise
+    except Exception as error:  # whatever its forward says of inputs that aren't there
+        raise InputError(
+            f"the shapes of {type(denoiser).__name__} can't be told from its configuration; load the whole pipeline"
+        ) from error
+    return _in_order(found, modules)
+
+
+def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) -> dict[str, Any]:
+    config = denoiser.config
+    needed = inspect.signature(denoiser.forward).parameters
+    text_keys = ("joint_attention_dim", "caption_channels", "text_embed_dim", "cross_attention_dim")
+    text_width = next((config[key] for key in text_keys if config.get(key)), None)
+    tokens = latent[0] * latent[1] // 4
+    picture = (1, tokens, config.in_channels) if is_packed(denoiser) else (1, config.in_channels, *latent)
+    pooled = config.get("pooled_projection_dim")
+    shapes: dict[str, tuple] = {
+        "sample": picture,
+        "hidden_states": picture,
+        "timestep": (1,),
+        "encoder_hidden_states": (1, text_tokens, text_width),
+        "pooled_projections": (1, pooled),
+        "img_ids": (tokens, 3),
+        "txt_ids": (text_tokens, 3),
+        "guidance": (1 if config.get("guidance_embeds") else None,),
+        "original_size": (1, 2),
+        "target_size": (1, 2),
+        "crop_coords": (1, 2),
+    }
+    inputs: dict[str, Any] = {
+        name: torch.empty(shape, device="meta")
+        for name, shape in shapes.items()
+        if name in needed and None not in shape
+    }
+    if "added_cond_kwargs" in needed:
+        inputs["added_cond_kwargs"] = _typical_conditions(config)
+    return inputs
+
+
+def _typical_conditions(config: Any) -> dict[str, Tensor | None]:
+    """SDXL's second text embedding and sizes; PixArt's sizes."""
+    if config.get("addition_embed_type") != "text_time":
+        return {"resolution": None, "aspect_ratio": None}
+    sizes = 6
+    width = config.projection_class_embeddings_input_dim - sizes * config.addition_time_embed_dim
+    return {name: torch.empty(1, n, device="meta") for name, n in (("text_embeds", width), ("time_ids", sizes))}
