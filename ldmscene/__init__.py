@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ldmscene.grid import emergence
     from ldmscene.manifest import Manifest, read_manifest, read_published
-    from ldmscene.pipeline import evaluate, extract, label, recognition, run, write_report
+    from ldmscene.pipeline import evaluate, extract, extract_images, label, recognition, run, write_report
     from ldmscene.pipeline import open_store as open
     from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
     from ldmscene.probes.published import load_published_probe
@@ -27,6 +27,7 @@ _HOMES = {
     "emergence": ("ldmscene.grid", "emergence"),
     "evaluate": ("ldmscene.pipeline", "evaluate"),
     "extract": ("ldmscene.pipeline", "extract"),
+    "extract_images": ("ldmscene.pipeline", "extract_images"),
     "label": ("ldmscene.pipeline", "label"),
     "load_published_probe": ("ldmscene.probes.published", "load_published_probe"),
     "open": ("ldmscene.pipeline", "open_store"),
@@ -46,6 +47,7 @@ __all__ = [
     "emergence",
     "evaluate",
     "extract",
+    "extract_images",
     "label",
     "load_published_probe",
     "open",

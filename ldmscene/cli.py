@@ -85,6 +85,48 @@ def extract(model: str, manifest: str, previews: str | None, modules: Sequence[s
         _print_info(result, as_json)
 
 
+@cli.command("extract-images")
+@click.argument("model")
+@click.argument("folder")
+@click.option("--store", required=True, help="A folder.")
+@click.option(
+    "--timestep",
+    "timesteps",
+    type=float,
+    multiple=True,
+    required=True,
+    help="Of the model's training, 0 to 999 for most; may be repeated.",
+)
+@click.option("--prompt", "prompts", default="", help="One for all images.")
+@click.option("--seed", "seeds", default=0, show_default=True, help="Of the noise.")
+@click.option(
+    "--modules",
+    multiple=True,
+    default=("self-attention",),
+    show_default=True,
+    help="A preset, a glob or a name; may be repeated.",
+)
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--device", help="For example cpu or cuda; the fastest there is where not given.")
+@click.option("--batch-size", default=1, show_default=True, help="Images noised together.")
+@click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+def extract_images(model: str, folder: str, modules: Sequence[str], as_json: bool, **options) -> None:
+    """Noise the images of a FOLDER to chosen timesteps and keep MODEL's activations.
+
+    \b
+    Example:
+        ldmscene extract-images tiny-scenes pictures --store stores/pictures --timestep 100 --timestep 400
+    """
+    from ldmscene import pipeline
+
+    result = pipeline.extract_images(model, folder, modules=list(modules), **options)
+    if isinstance(result, dict):
+        _print_estimate(result, as_json)
+    else:
+        _print_info(result, as_json)
+
+
 @cli.command()
 @click.argument("store")
 @click.argument("target")

@@ -3,6 +3,8 @@
 A manifest is a table with the columns `prompt` and `seed`, and where given `sample_id`, `prompt_id` and
 `split`. What isn't given is derived from the prompt alone, so that it is the same in every manifest: `prompt_id`
 is a hash, and `split` is drawn by prompt, so that no prompt lies on both sides.
+
+Samples of given images have a column `image` too, the picture's hash, which takes the prompt's part in all of this.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import pyarrow.parquet
 from ldmscene.errors import ManifestError
 
 COLUMNS = ("sample_id", "prompt_id", "prompt", "seed", "split")
+IMAGE = "image"
 SPLITS = ("train", "val", "test")
 PUBLISHED_COLUMNS = {"prompts": pa.string(), "seeds": pa.int64(), "prompt_inds": pa.int64()}
 PUBLISHED_ENCODING = "ISO-8859-1"
@@ -68,6 +71,18 @@ class Manifest:
         """Prompt and seed of each sample."""
         return list(zip(self.table["prompt"].to_pylist(), self.table["seed"].to_pylist(), strict=True))
 
+    @property
+    def keys(self) -> list[tuple]:
+        """What makes each sample the one it is: prompt, seed, and the image's hash where one is given."""
+        columns = [name for name in ("prompt", "seed", IMAGE) if name in self.table.column_names]
+        return list(zip(*(self.table[name].to_pylist() for name in columns), strict=True))
+
+    @property
+    def groups(self) -> np.ndarray:
+        """What samples share that aren't independent: the given image, or the prompt."""
+        column = IMAGE if IMAGE in self.table.column_names else "prompt"
+        return self.table[column].to_numpy(zero_copy_only=False)
+
     def to_csv(self, path: str | Path) -> None:
         pyarrow.csv.write_csv(self.table, path)
 
@@ -84,15 +99,15 @@ class Manifest:
         ManifestError
             If a sample stands in another split here than there.
         """
-        known = dict(zip(self.pairs, self.table["split"].to_pylist(), strict=True))
-        theirs = list(zip(other.pairs, other.table["split"].to_pylist(), strict=True))
-        for (prompt, seed), split in theirs:
-            if known.get((prompt, seed), split) != split:
+        known = dict(zip(self.keys, self.table["split"].to_pylist(), strict=True))
+        theirs = list(zip(other.keys, other.table["split"].to_pylist(), strict=True))
+        for key, split in theirs:
+            if known.get(key, split) != split:
                 raise ManifestError(
-                    f"prompt {prompt[:60]!r}, seed {seed} is a {known[prompt, seed]} sample already and can't become "
+                    f"prompt {key[0][:60]!r}, seed {key[1]} is a {known[key]} sample already and can't become "
                     f"a {split} sample; give it its old split, or use another store"
                 )
-        new = pa.array([pair not in known for pair, _ in theirs], pa.bool_())
+        new = pa.array([key not in known for key, _ in theirs], pa.bool_())
         return Manifest(pa.concat_tables([self.table, other.table.filter(new)]))
 
 
@@ -108,6 +123,28 @@ def read_manifest(source: str | Path | Manifest | Sequence[tuple[str, int]]) -> 
         return source
     table = _read(Path(source)) if isinstance(source, str | Path) else _from_pairs(source)
     return Manifest(_with_defaults(table))
+
+
+def image_manifest(
+    hashes: Sequence[str], prompts: Sequence[str], seeds: Sequence[int], splits: Sequence[str] | None = None
+) -> Manifest:
+    """The manifest of given images, by the hashes of their pixels; splits are drawn by image where not given.
+
+    Raises
+    ------
+    ManifestError
+        If an image stands there twice with one prompt and seed, or in two splits.
+    """
+    names = [f"{name[:12]}-{seed}" for name, seed in zip(hashes, seeds, strict=True)]
+    columns = {
+        "sample_id": pa.array(names, pa.string()),
+        "prompt_id": pa.array([int(name[:12], 16) for name in hashes], pa.int64()),
+        "prompt": pa.array(list(prompts), pa.string()),
+        "seed": pa.array([int(seed) for seed in seeds], pa.int64()),
+        "split": pa.array(list(splits) if splits is not None else [_draw_split(h) for h in hashes], pa.string()),
+        IMAGE: pa.array(list(hashes), pa.string()),
+    }
+    return Manifest(pa.table(columns))
 
 
 def _read(path: Path) -> pa.Table:
@@ -248,11 +285,13 @@ def _checked(table: pa.Table) -> pa.Table:
         ~frame["sample_id"].map(lambda s: bool(_SAFE_ID.fullmatch(s))),
         "a sample_id is letters, digits, '.', '_' and '-'",
     )
-    _refuse(frame, frame.duplicated(["prompt", "seed"]), "the same prompt and seed stand in an earlier row")
+    given = [IMAGE] if IMAGE in frame else []
+    _refuse(frame, frame.duplicated(["prompt", "seed", *given]), "the same prompt and seed stand in an earlier row")
     _refuse(frame, frame.duplicated("sample_id"), "the same sample_id stands in an earlier row")
-    splits = frame.groupby("prompt")["split"].transform("nunique")
-    _refuse(frame, splits > 1, "its prompt lies in more than one split, which would leak into the test scores")
-    return table.select(list(COLUMNS))
+    unit = IMAGE if given else "prompt"
+    splits = frame.groupby(unit)["split"].transform("nunique")
+    _refuse(frame, splits > 1, f"its {unit} lies in more than one split, which would leak into the test scores")
+    return table.select([*COLUMNS, *given])
 
 
 def _refuse(frame: pd.DataFrame, bad: pd.Series, why: str) -> None:

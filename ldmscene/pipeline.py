@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,12 @@ from diffusers import DiffusionPipeline
 from ldmscene import capture, testbed
 from ldmscene.errors import InputError
 from ldmscene.labelers import GivenLabels, Labeler
-from ldmscene.manifest import SPLITS, Manifest, read_manifest
+from ldmscene.manifest import SPLITS, Manifest, image_manifest, read_manifest
 from ldmscene.report import write_figures, write_site
 from ldmscene.stages import baselines as _baselines
 from ldmscene.stages import evaluation, extraction, labeling, protocols, reporting, task
 from ldmscene.stages import recognition as _recognition
+from ldmscene.stages.given import read_images
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
 from ldmscene.store.prepare import fingerprint
@@ -93,10 +95,7 @@ def extract(
     WriteError
         If the disk fails; finished samples stay.
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, got {batch_size}")
-    if previews not in (True, False, *SPLITS):
-        raise InputError(f"previews must be True, False or a split ({', '.join(SPLITS)}); got {previews!r}")
+    _check_batches(batch_size, previews)
     table = read_manifest(manifest)
     pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
     with capture.with_scheduler(pipeline, scheduler):
@@ -115,6 +114,92 @@ def extract(
             return extraction.estimate(plan, table, previews)
         root = Path(store) if store is not None else Path("stores") / fingerprint(plan.config())
         return extraction.fill(plan, table, root, previews=previews, batch_size=batch_size, progress=progress)
+
+
+def _check_batches(batch_size: int, previews: bool | str) -> None:
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    if previews not in (True, False, *SPLITS):
+        raise InputError(f"previews must be True, False or a split ({', '.join(SPLITS)}); got {previews!r}")
+
+
+def extract_images(
+    model: str | Path | DiffusionPipeline,
+    images: np.ndarray | str | Path | Sequence[str | Path],
+    store: str | Path,
+    modules: str | Sequence[str] = "self-attention",
+    *,
+    timesteps: Sequence[float],
+    prompts: str | Sequence[str] = "",
+    seeds: int | Sequence[int] = 0,
+    splits: Sequence[str] | None = None,
+    guidance_scale: float = 1.0,
+    negative_prompt: str = "",
+    branch: str = "cond",
+    dtype: str = "float16",
+    device: str | None = None,
+    batch_size: int = 1,
+    previews: bool | str = False,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> ActivationStore | dict[str, int]:
+    """Noise given images to chosen timesteps, call the denoiser once at each, and keep its activations.
+
+    As in DDPM segmentation (Baranchuk et al. 2022) and DIFT (Tang et al. 2023), so that labels that are known
+    exactly, of rendered or annotated pictures, can be used. The store is like that of `extract`: `step` counts the
+    timesteps, `image` holds what was given. The same call on a finished store runs nothing.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, Y, X, 3), a folder, or a list of files; all of the size at which the model shall see them.
+    timesteps
+        Of the model's training, in the order of `step`: whole numbers from 0 to 999 for most models.
+    prompts, seeds
+        One for all images, or one for each. The seed is that of an image's noise, the same at every timestep.
+    splits
+        "train", "val" or "test" for each image; drawn by image where not given.
+
+    Others as for `extract`.
+
+    Raises
+    ------
+    InputError
+        If an argument can't be used; nothing is written.
+    FingerprintError
+        If the store was made with another configuration; the message says what differs.
+    WriteError
+        If the disk fails; finished samples stay.
+    """
+    _check_batches(batch_size, previews)
+    given = read_images(images)
+    count = len(given.hashes)
+    table = image_manifest(given.hashes, _each("prompts", prompts, count), _each("seeds", seeds, count), splits)
+    pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
+    with capture.with_scheduler(pipeline, capture.given_scheduler(pipeline.scheduler, timesteps)):
+        plan = capture.make_plan(
+            pipeline,
+            modules=modules,
+            steps=len(timesteps),
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            height=given.size[0],
+            width=given.size[1],
+            branch=branch,
+            dtype=dtype,
+        )
+        if dry_run:
+            return extraction.estimate(plan, table, previews)
+        return extraction.fill(
+            plan, table, Path(store), previews=previews, batch_size=batch_size, progress=progress, images=given
+        )
+
+
+def _each(name: str, value: Any, count: int) -> list:
+    values = [value] * count if isinstance(value, str | int) else list(value)
+    if len(values) != count:
+        raise InputError(f"{name} must be one for all or one for each of the {count} images; got {len(values)}")
+    return values
 
 
 def label(

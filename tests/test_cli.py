@@ -168,7 +168,8 @@ def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "extract", "label", "evaluate", "report", "run", "modules", "info", "verify", "repair"]
+    "verb",
+    ["", "extract", "extract-images", "label", "evaluate", "report", "run", "modules", "info", "verify", "repair"],
 )
 def test_every_verb_explains_itself(verb):
     code, out, _ = call(*([verb] if verb else []), "--help")

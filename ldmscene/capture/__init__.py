@@ -1,5 +1,6 @@
 """Hooks, branches and steps: a pipeline and a manifest become a stream of activations."""
 
+from ldmscene.capture.given import given_scheduler
 from ldmscene.capture.identity import identity
 from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, stage
 from ldmscene.capture.pictures import decode
@@ -15,6 +16,7 @@ __all__ = [
     "autoencoder_of",
     "decode",
     "find_modules",
+    "given_scheduler",
     "identity",
     "load_outline",
     "load_pipeline",

@@ -111,7 +111,8 @@ def _move(pipeline: DiffusionPipeline, device: str) -> None:
 def _from_pretrained(name: str) -> DiffusionPipeline:
     _check_folder(name)
     try:
-        _listed_denoiser(name, DiffusionPipeline.load_config(name))
+        if Path(name).is_dir():
+            _listed_denoiser(name, DiffusionPipeline.load_config(name))
         with _bars(shown=not Path(name).is_dir()):  # a download is worth watching, a folder is read at once
             return DiffusionPipeline.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
     except InputError:

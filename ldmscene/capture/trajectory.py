@@ -15,6 +15,7 @@ from diffusers import DiffusionPipeline
 
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
+from ldmscene.capture.given import along, is_given
 from ldmscene.capture.identity import identity
 from ldmscene.capture.modules import ModuleShape, find_modules
 from ldmscene.capture.pictures import decode, unpack, vae_factor
@@ -54,6 +55,11 @@ class Plan:
     def latent(self) -> tuple[int, int]:
         return self.folding.latent
 
+    @property
+    def given(self) -> bool:
+        """Whether images are given rather than generated."""
+        return is_given(self.pipeline.scheduler)
+
     def in_order(self, modules: Sequence[str]) -> list[str]:
         """Module names in the denoiser's order."""
         return find_modules(denoiser_of(self.pipeline)[1], modules)
@@ -75,7 +81,8 @@ class Plan:
         """What the fingerprint covers."""
         return {
             **identity(self.pipeline),
-            "steps": self.steps,
+            "source": "images" if self.given else "prompts",
+            "steps": list(self.timesteps) if self.given else self.steps,
             "guidance_scale": float(self.guidance_scale),
             "negative_prompt": self.negative_prompt,
             "height": self.height,
@@ -194,11 +201,16 @@ def _call_arguments(pipeline: DiffusionPipeline, **wanted: Any) -> dict[str, Any
     return {name: value for name, value in wanted.items() if name in takes}
 
 
-def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int]) -> list[Trajectory]:
-    """Generate a batch of samples and return each one's trajectory.
+def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int], given: np.ndarray | None = None) -> list[Trajectory]:
+    """Generate a batch of samples, or lead it along given images, and return each one's trajectory.
 
     Every sample has a generator of its own, seeded by its seed on the CPU, so that its noise doesn't
     depend on the batch, the order or the device.
+
+    Parameters
+    ----------
+    given : numpy.ndarray, optional
+        uint8 (n, Y, X, rgb); for a pipeline with a scheduler of `given_scheduler`.
 
     Raises
     ------
@@ -215,10 +227,14 @@ def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int]) -> list[Trajec
         branches=plan.branches,
         guidance_scale=plan.guidance_scale,
     )
+    arguments = plan.arguments(prompts, seeds)
+    if given is not None:
+        arguments["latents"] = along(plan.pipeline, given, seeds)
     with torch.no_grad(), quiet(plan.pipeline), watched as recorded:
-        final = plan.pipeline(**plan.arguments(prompts, seeds))[0]
+        final = plan.pipeline(**arguments)[0]
     _check_steps(plan, recorded)
-    images = decode(plan.pipeline, unpack(plan.pipeline, final, (plan.height, plan.width)))
+    size = (plan.height, plan.width)
+    images = given if given is not None else decode(plan.pipeline, unpack(plan.pipeline, final, size))
     latents, predicted = (torch.stack(kept, 1).numpy() for kept in (recorded.latents, recorded.predicted))
     return [
         Trajectory({name: arrays[i] for name, arrays in activations.items()}, images[i], latents[i], predicted[i])

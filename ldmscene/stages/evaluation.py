@@ -33,7 +33,8 @@ def fit_store(bench: Bench, scope: Scope, client=None) -> xr.Dataset:
     fits = fit_places(bench, places, client)
     grid = assemble({(p.name, p.step): fit for p, fit in zip(places, fits, strict=True)}, task, modules, steps)
     height, width, channels = zip(*(store.info(activation_path(m)).layout.shape[2:] for m in modules), strict=True)
-    prompts = store.manifest.frame.set_index("sample_id")["prompt"].loc[task.test_ids]
+    frame = store.manifest.frame.assign(group=store.manifest.groups).set_index("sample_id")
+    prompts = frame["group"].loc[task.test_ids]
     timesteps = store.timesteps
     return grid.assign_coords(
         timestep=("step", [timesteps[s] for s in steps]),

@@ -12,8 +12,10 @@ import numpy as np
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
 from ldmscene.errors import LdmsceneError
+from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar
+from ldmscene.stages.given import GivenImages
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
 from ldmscene.store.prepare import prepare_store
@@ -42,6 +44,7 @@ def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     calls, (height, width) = len(plan.timesteps), (plan.height, plan.width)
     channels = capture.autoencoder_of(plan.pipeline).config.latent_channels
     picture = {"long_name": "decoded by the model's own autoencoder"}
+    final = {"long_name": "given"} if plan.given else picture
     specs = [
         ArraySpec(
             activation_path(m.name),
@@ -52,7 +55,7 @@ def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
         )
         for m in plan.modules
     ]
-    specs.append(ArraySpec(IMAGE, ("Y", "X", "rgb"), (height, width, 3), "uint8", attributes=picture))
+    specs.append(ArraySpec(IMAGE, ("Y", "X", "rgb"), (height, width, 3), "uint8", attributes=final))
     specs.append(
         ArraySpec(LATENTS, ("step", "c", "latent_y", "latent_x"), (calls, channels, *plan.latent), "float32", cut=1)
     )
@@ -84,7 +87,14 @@ def estimate(plan: Plan, manifest: Manifest, previews: bool | str) -> dict[str, 
 
 
 def fill(
-    plan: Plan, manifest: Manifest, root: Path, *, previews: bool | str, batch_size: int, progress: bool
+    plan: Plan,
+    manifest: Manifest,
+    root: Path,
+    *,
+    previews: bool | str,
+    batch_size: int,
+    progress: bool,
+    images: GivenImages | None = None,
 ) -> ActivationStore:
     """Bring a store to hold all samples of a manifest; a sample that is complete is left alone."""
     specs = array_specs(plan, previews)
@@ -97,7 +107,7 @@ def fill(
         return store
     with StoreWriter(root, specs) as writer, bar("extracting", total, enabled=progress) as advance:
         for batch in batches:
-            for row in generate(plan, store.manifest, batch):
+            for row in generate(plan, store.manifest, batch, images):
                 writer.put(row)
             advance(len(batch.rows))
     store.refresh()
@@ -109,15 +119,15 @@ def missing_batches(
 ) -> Iterator[Batch]:
     """What is left to do for a manifest, in its order."""
     done = {spec.path: store.complete(spec.path) for spec in specs}
-    pairs = set(zip(manifest.frame["prompt"], manifest.frame["seed"], strict=True))
+    wanted = set(manifest.keys)
 
     def lacks(row) -> frozenset[str]:
         needed = (p for p in done if p not in PREVIEWS.values() or previews in (True, row.split))
         return frozenset(p for p in needed if row.sample_id not in done[p])
 
-    frame = store.manifest.frame
+    frame = store.manifest.frame.assign(key=store.manifest.keys)
     for begin, end in pairwise([0, *store.attributes["segments"]]):
-        asked = [row for row in frame[begin:end].itertuples() if (row.prompt, row.seed) in pairs]
+        asked = [row for row in frame[begin:end].itertuples() if row.key in wanted]
         for start in range(0, len(asked), size):
             some = asked[start : start + size]
             batch = Batch(tuple(row.Index for row in some), tuple(lacks(row) for row in some))
@@ -125,11 +135,12 @@ def missing_batches(
                 yield batch
 
 
-def generate(plan: Plan, manifest: Manifest, batch: Batch) -> Iterator[Row]:
-    """Run the pipeline for one batch and keep what is missing of it."""
+def generate(plan: Plan, manifest: Manifest, batch: Batch, images: GivenImages | None = None) -> Iterator[Row]:
+    """Run the pipeline for one batch, along its images where they are given, and keep what is missing of it."""
     modules = tuple(m for m in plan.modules if activation_path(m.name) in batch.wanted)
     frame = manifest.frame.iloc[list(batch.rows)]
-    trajectories = capture.run(replace(plan, modules=modules), frame["prompt"].tolist(), frame["seed"].tolist())
+    given = images.load(frame[IMAGE_HASH].tolist()) if images else None
+    trajectories = capture.run(replace(plan, modules=modules), frame["prompt"].tolist(), frame["seed"].tolist(), given)
     for index, sample_id, trajectory, missing in zip(
         batch.rows, frame["sample_id"], trajectories, batch.missing, strict=True
     ):

@@ -131,8 +131,8 @@ def check_splits(manifest: Manifest, cv: int) -> None:
     for split in ("train", "test"):
         if not frame["split"].eq(split).any():
             raise InputError(f"the manifest has no sample in split {split!r}; probes need both train and test")
-    prompts = frame["prompt"][frame["split"] == "train"]
-    assign_folds(len(prompts), cv, prompts.to_numpy())
+    groups = manifest.groups[frame["split"] == "train"]
+    assign_folds(len(groups), cv, groups)
 
 
 def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[float]) -> Task:
@@ -149,7 +149,7 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     if len(chosen) < 2:
         raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
     targets = tuple(_target(store, name) for name in scope.targets)  # before anything is read
-    frame = store.manifest.frame
+    frame = store.manifest.frame.assign(prompt=store.manifest.groups)  # given images are groups of their own
     train, test = (frame[frame["split"] == split] for split in ("train", "test"))
     ids = [*train["sample_id"], *test["sample_id"]]
     check_complete(store, scope.modules, ids)

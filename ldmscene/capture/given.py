@@ -1,0 +1,111 @@
+"""Given images in the place of generated ones: each is noised to chosen timesteps, one denoiser call for each.
+
+As in DDPM segmentation (Baranchuk et al. 2022) and DIFT (Tang et al. 2023). The pipeline runs as it always does,
+prompts, sizes and all; its scheduler is replaced by one that, whatever the denoiser says, goes on to the image's
+own x_t: √ᾱ x_0 + √(1 − ᾱ) ε, or (1 − σ) x_0 + σ ε for flow matching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from torch import Tensor
+
+from ldmscene.capture.pictures import encode, pack
+from ldmscene.capture.source import denoiser_of
+from ldmscene.errors import InputError
+
+
+class _Given:
+    """What both kinds share: the timesteps are chosen, and steps lead along the given images."""
+
+    chosen: tuple[float, ...]
+    clean: Tensor
+    noise: Tensor
+
+    def set_timesteps(self, num_inference_steps=None, device=None, timesteps=None, sigmas=None, mu=None) -> None:
+        self.timesteps = torch.tensor(self.chosen, device=device)
+        self.num_inference_steps = len(self.chosen)
+
+    def follow(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """Set the latents (n, c, y, x), or as the pipeline packs them, and return the first x_t."""
+        self.clean, self.noise, self.call = clean, noise, 0
+        return self.noisy(self.chosen[0])
+
+    def step(self, model_output, timestep, sample, eta=0.0, generator=None, return_dict=True, **_: object) -> tuple:
+        self.call += 1
+        ahead = self.noisy(self.chosen[min(self.call, len(self.chosen) - 1)]).to(sample.device, sample.dtype)
+        return ahead, ahead
+
+    def noisy(self, timestep: float) -> Tensor:
+        raise NotImplementedError
+
+
+class GivenDiffusion(_Given, DDIMScheduler):
+    """For denoisers of a variance-preserving diffusion, whatever their own scheduler."""
+
+    def noisy(self, timestep: float) -> Tensor:
+        alpha = self.alphas_cumprod[int(timestep)]
+        return alpha.sqrt() * self.clean + (1 - alpha).sqrt() * self.noise
+
+
+class GivenFlow(_Given, FlowMatchEulerDiscreteScheduler):
+    """For denoisers of a straight flow between noise and image."""
+
+    def set_timesteps(self, num_inference_steps=None, device=None, timesteps=None, sigmas=None, mu=None) -> None:
+        super().set_timesteps(num_inference_steps, device)
+        self.sigmas = self.timesteps / self.config.num_train_timesteps
+
+    @property
+    def step_index(self) -> int:
+        return self.call
+
+    def noisy(self, timestep: float) -> Tensor:
+        sigma = timestep / self.config.num_train_timesteps
+        return (1 - sigma) * self.clean + sigma * self.noise
+
+
+def given_scheduler(own: Any, timesteps: Sequence[float]) -> Any:
+    """A scheduler that leads along given images, for a pipeline whose own scheduler is `own`.
+
+    Raises
+    ------
+    InputError
+        If a timestep can't be reached, or the scheduler says nothing of its noise.
+    """
+    chosen = tuple(float(t) for t in timesteps)
+    flow = "flow" in str(own.config.get("prediction_type", "")) or isinstance(own, FlowMatchEulerDiscreteScheduler)
+    last = own.config.get("num_train_timesteps", 1000) - (0 if flow else 1)
+    if not chosen or not all(0 <= t <= last and (flow or t == int(t)) for t in chosen):
+        raise InputError(
+            f"timesteps must be one or more {'' if flow else 'whole '}numbers from 0 to {last}, got {timesteps}"
+        )
+    if flow:
+        scheduler: Any = GivenFlow.from_config(own.config)
+    elif hasattr(own, "alphas_cumprod"):
+        scheduler = GivenDiffusion.from_config(own.config)
+        scheduler.alphas_cumprod = own.alphas_cumprod
+    else:
+        raise InputError(f"{type(own).__name__} doesn't say how much noise a timestep has; given images need that")
+    scheduler.chosen = chosen if flow else tuple(int(t) for t in chosen)
+    return scheduler
+
+
+def is_given(scheduler: Any) -> bool:
+    """Whether a scheduler leads along given images."""
+    return isinstance(scheduler, _Given)
+
+
+def along(pipeline, images: np.ndarray, seeds: Sequence[int]) -> Tensor:
+    """Set a pipeline on the way along images, uint8 (n, Y, X, rgb), and return its first latents.
+
+    Each sample has noise of its own, by its seed, the same at every timestep.
+    """
+    clean = encode(pipeline, images)
+    draws = [torch.randn(clean.shape[1:], generator=torch.Generator("cpu").manual_seed(int(seed))) for seed in seeds]
+    first = pipeline.scheduler.follow(pack(pipeline, clean), pack(pipeline, torch.stack(draws)))
+    return first.to(pipeline._execution_device, denoiser_of(pipeline)[1].dtype)
