@@ -52,7 +52,7 @@ def extract(
     previews: bool | str = False,
     dry_run: bool = False,
     progress: bool = True,
-) -> ActivationStore | dict[str, int]:
+) -> ActivationStore | dict[str, float]:
     """Generate what a store lacks of a manifest, and keep the denoiser's activations.
 
     The same call on a finished store runs no model; more prompts or modules extend it.
@@ -80,7 +80,7 @@ def extract(
     previews
         Keep the decoded x_t and predicted x_0 of each step: for all samples (True), or for one split, by name.
     dry_run
-        Return what the run would take, and write nothing.
+        Run the first batch, and return what the whole would take: bytes, files, memory, seconds. Nothing is written.
 
     Returns
     -------
@@ -109,9 +109,10 @@ def extract(
             width=width,
             branch=branch,
             dtype=dtype,
+            fresh=not isinstance(model, DiffusionPipeline),
         )
         if dry_run:
-            return extraction.estimate(plan, table, previews)
+            return extraction.estimate(plan, table, previews, batch_size)
         root = Path(store) if store is not None else Path("stores") / fingerprint(plan.config())
         return extraction.fill(plan, table, root, previews=previews, batch_size=batch_size, progress=progress)
 
@@ -142,7 +143,7 @@ def extract_images(
     previews: bool | str = False,
     dry_run: bool = False,
     progress: bool = True,
-) -> ActivationStore | dict[str, int]:
+) -> ActivationStore | dict[str, float]:
     """Noise given images to chosen timesteps, call the denoiser once at each, and keep its activations.
 
     As in DDPM segmentation (Baranchuk et al. 2022) and DIFT (Tang et al. 2023), so that labels that are known
@@ -187,9 +188,10 @@ def extract_images(
             width=given.size[1],
             branch=branch,
             dtype=dtype,
+            fresh=not isinstance(model, DiffusionPipeline),
         )
         if dry_run:
-            return extraction.estimate(plan, table, previews)
+            return extraction.estimate(plan, table, previews, batch_size, given)
         return extraction.fill(
             plan, table, Path(store), previews=previews, batch_size=batch_size, progress=progress, images=given
         )

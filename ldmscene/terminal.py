@@ -110,8 +110,22 @@ def module_table(rows: list[dict]) -> Table:
 def estimate_table(estimate: dict) -> Table:
     table = Table(title="What the extraction would take", title_justify="left", show_header=False)
     for key, value in estimate.items():
-        table.add_row(key.replace("_", " "), human_bytes(value) if "bytes" in key else f"{value:,}")
+        table.add_row(key.replace("_", " ").replace("seconds", "time").replace("bytes of ", ""), _plain(key, value))
     return table
+
+
+def _plain(key: str, value: float) -> str:
+    if "bytes" in key:
+        return human_bytes(value)
+    return human_seconds(value) if "seconds" in key else f"{value:,}"
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration with two or three digits, in the unit that suits it."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} seconds"
 
 
 def info(store: ActivationStore) -> dict:

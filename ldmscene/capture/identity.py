@@ -5,29 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
+from ldmscene.capture.memo import remembered
 from ldmscene.capture.source import denoiser_of, uncompiled
 from ldmscene.errors import InputError
 
 
-def identity(pipeline: DiffusionPipeline) -> dict:
+def identity(pipeline: DiffusionPipeline, *, fresh: bool = False) -> dict:
     """What a pipeline's activations depend on: classes, configs, weights and compute dtype.
+
+    Weights of a pipeline that is `fresh` from its folder may be known from their files.
 
     Names and folders are left out: the same weights are the same model wherever they lie. So is the safety
     checker, which sees finished pictures only.
     """
     parts = {k: uncompiled(p) for k, p in pipeline.components.items() if isinstance(p, nn.Module)}
     parts.pop("safety_checker", None)
+    hash_of = partial(remembered, compute=_weights_hash) if fresh else _weights_hash
     tokenizers = {k: p for k, p in pipeline.components.items() if hasattr(p, "get_vocab")}
     return {
         "pipeline": type(pipeline).__name__,
         "components": {
-            name: {"class": type(p).__name__, "config": _config_hash(p), "weights": _weights_hash(p)}
+            name: {"class": type(p).__name__, "config": _config_hash(p), "weights": hash_of(p)}
             for name, p in sorted(parts.items())
         },
         "tokenizers": {name: _tokenizer_hash(t) for name, t in sorted(tokenizers.items())},

@@ -50,6 +50,7 @@ class Plan:
     branches: tuple[str, ...]
     dtype: str
     folding: Folding
+    fresh: bool = False  # nobody can have changed the weights since they were loaded
 
     @property
     def latent(self) -> tuple[int, int]:
@@ -80,7 +81,7 @@ class Plan:
     def config(self) -> dict:
         """What the fingerprint covers."""
         return {
-            **identity(self.pipeline),
+            **identity(self.pipeline, fresh=self.fresh),
             "source": "images" if self.given else "prompts",
             "steps": list(self.timesteps) if self.given else self.steps,
             "guidance_scale": float(self.guidance_scale),
@@ -124,6 +125,7 @@ def make_plan(
     width: int | None,
     branch: str,
     dtype: str,
+    fresh: bool = False,
 ) -> Plan:
     """Check the arguments of an extraction against a pipeline.
 
@@ -164,6 +166,7 @@ def make_plan(
         branches=BRANCH_CHOICES[branch],
         dtype=dtype,
         folding=Folding(family, (height // factor, width // factor)),
+        fresh=fresh,
     )
     with quiet(pipeline):
         first = rehearse(pipeline, plan.arguments([""], [0]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
@@ -19,6 +21,7 @@ from ldmscene.stages.given import GivenImages
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
 from ldmscene.store.prepare import prepare_store
+from ldmscene.store.summary import human_bytes
 from ldmscene.store.writer import WAITING
 
 
@@ -68,11 +71,15 @@ def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     return specs
 
 
-def estimate(plan: Plan, manifest: Manifest, previews: bool | str) -> dict[str, int]:
-    """What an extraction into a new store will take: denoiser calls, bytes and files on disk, memory for writing."""
+def estimate(
+    plan: Plan, manifest: Manifest, previews: bool | str, batch_size: int, images: GivenImages | None = None
+) -> dict[str, float]:
+    """What an extraction into a new store will take, in bytes, counts, and seconds after its first batch was timed."""
     always = [spec.layout.shard_bytes for spec in array_specs(plan, False)]
     extra = [spec.layout.shard_bytes for spec in array_specs(plan, previews)[len(always) :]]
     shown = sum(previews is True or split == previews for split in manifest.frame["split"])
+    seconds = _seconds_per_sample(plan, manifest, batch_size, images)
+    fits = len(plan.modules) * len(plan.timesteps)
     return {
         "samples": len(manifest),
         "modules": len(plan.modules),
@@ -82,8 +89,25 @@ def estimate(plan: Plan, manifest: Manifest, previews: bool | str) -> dict[str, 
         "bytes_per_sample": sum(always),
         "bytes": sum(always) * len(manifest) + sum(extra) * shown,
         "files": len(always) * len(manifest) + len(extra) * shown,
-        "bytes_of_memory_waiting_to_be_written": (WAITING + 1) * (sum(always) + sum(extra)),
+        "bytes_of_memory_for_samples": memory_bound(array_specs(plan, previews), batch_size),
+        "seconds_per_sample": seconds,
+        "seconds": seconds * len(manifest),
+        "seconds_if_generated_again_for_each_module_and_step": seconds * len(manifest) * fits,
     }
+
+
+def memory_bound(specs: Sequence[ArraySpec], batch_size: int) -> int:
+    """Bytes that samples occupy at most: those being generated, those waiting, and the one being written."""
+    return (batch_size + WAITING + 1) * sum(spec.layout.shard_bytes for spec in specs)
+
+
+def _seconds_per_sample(plan: Plan, manifest: Manifest, batch_size: int, images: GivenImages | None) -> float:
+    count = min(batch_size, len(manifest))
+    everything = frozenset(spec.path for spec in array_specs(plan, False))
+    start = time.perf_counter()
+    for _row in generate(plan, manifest, Batch(tuple(range(count)), (everything,) * count), images):
+        pass
+    return (time.perf_counter() - start) / count
 
 
 def fill(
@@ -105,6 +129,8 @@ def fill(
     total = sum(len(batch.rows) for batch in batches)
     if not batches:
         return store
+    if progress:
+        _say_bound(specs, batch_size)
     with StoreWriter(root, specs) as writer, bar("extracting", total, enabled=progress) as advance:
         for batch in batches:
             for row in generate(plan, store.manifest, batch, images):
@@ -112,6 +138,16 @@ def fill(
             advance(len(batch.rows))
     store.refresh()
     return store
+
+
+def _say_bound(specs: Sequence[ArraySpec], batch_size: int) -> None:
+    each = human_bytes(sum(spec.layout.shard_bytes for spec in specs))
+    Console(stderr=True).print(
+        f"memory for samples: at most ({batch_size} being generated + {WAITING} waiting + 1 being written) × {each} = "
+        f"{human_bytes(memory_bound(specs, batch_size))}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def missing_batches(

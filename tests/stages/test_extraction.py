@@ -27,6 +27,7 @@ from ldmscene.errors import (
 from ldmscene.stages import extraction
 from ldmscene.store import files as store_files
 from ldmscene.store import layout
+from ldmscene.store.writer import WAITING
 from tests.conftest import FIRST, LAST, files, make_manifest
 
 
@@ -145,6 +146,16 @@ def test_a_dry_run_foretells_the_bytes_and_writes_nothing(tiny, tmp_path):
     assert told["bytes"] == store.ledger["bytes"].sum()
     assert told["files"] == len(store.ledger)
     assert told["denoiser_calls_per_sample"] == 2
+    assert told["bytes_of_memory_for_samples"] >= (2 + WAITING + 1) * told["bytes_per_sample"]
+    assert 0 < told["seconds_per_sample"] * 3 == pytest.approx(told["seconds"])
+
+
+def test_the_memory_bound_is_said_before_the_run(tiny, tmp_path, capsys):
+    _extract(tiny, make_manifest(1, 0), tmp_path / "s", batch_size=4)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"memory for samples: at most (4 being generated + {WAITING} waiting + 1 being written)" in said
+    _extract(tiny, make_manifest(1, 0), tmp_path / "s", batch_size=4)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("crash", range(11))
