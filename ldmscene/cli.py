@@ -64,7 +64,8 @@ def _extraction_options(command):
 @click.option("--store", help="A folder; one under stores/ named by the fingerprint where not given.")
 @_extraction_options
 @click.option("--previews", help="Keep the decoded x_t and predicted x_0 of each step: 'all', or a split's name.")
-@click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
+@click.option("--part", default="1/1", show_default=True, help="2/4: the second of four that fill one store at once.")
+@click.option("--dry-run", is_flag=True, help="Time the first batch and print what all would take; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print for a script.")
 def extract(model: str, manifest: str, previews: str | None, modules: Sequence[str], as_json: bool, **options) -> None:
     """Generate what a store lacks of a MANIFEST and keep MODEL's activations.

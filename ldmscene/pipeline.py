@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ldmscene.report import write_figures, write_site
 from ldmscene.stages import baselines as _baselines
 from ldmscene.stages import evaluation, extraction, labeling, protocols, reporting, task
 from ldmscene.stages import recognition as _recognition
+from ldmscene.stages.cluster import extract_on
 from ldmscene.stages.given import read_images
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
@@ -52,6 +54,8 @@ def extract(
     previews: bool | str = False,
     dry_run: bool = False,
     progress: bool = True,
+    part: str = "1/1",
+    client=None,
 ) -> ActivationStore | dict[str, float]:
     """Generate what a store lacks of a manifest, and keep the denoiser's activations.
 
@@ -81,6 +85,11 @@ def extract(
         Keep the decoded x_t and predicted x_0 of each step: for all samples (True), or for one split, by name.
     dry_run
         Run the first batch, and return what the whole would take: bytes, files, memory, seconds. Nothing is written.
+    part
+        "2/4": the second of four processes that fill one store at once, without knowing of each other.
+    client
+        A `dask.distributed` client: each worker loads a pipeline of its own and fills a part. The model is then a
+        folder or a hub id that every worker can read, the scheduler a name.
 
     Returns
     -------
@@ -96,6 +105,9 @@ def extract(
         If the disk fails; finished samples stay.
     """
     _check_batches(batch_size, previews)
+    some = extraction.Part.parse(part)
+    if client is not None and (isinstance(model, DiffusionPipeline) or not isinstance(scheduler, str | None)):
+        raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")
     table = read_manifest(manifest)
     pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
     with capture.with_scheduler(pipeline, scheduler):
@@ -114,7 +126,18 @@ def extract(
         if dry_run:
             return extraction.estimate(plan, table, previews, batch_size)
         root = Path(store) if store is not None else Path("stores") / fingerprint(plan.config())
-        return extraction.fill(plan, table, root, previews=previews, batch_size=batch_size, progress=progress)
+        if client is None:
+            return extraction.fill(
+                plan, table, root, previews=previews, batch_size=batch_size, progress=progress, part=some
+            )
+        extraction.prepare(plan, table, root, previews)
+    same = partial(
+        extract, model, table, root, modules, steps=steps, guidance_scale=guidance_scale,
+        negative_prompt=negative_prompt, scheduler=scheduler, height=height, width=width, branch=branch, dtype=dtype,
+        device=device, batch_size=batch_size, previews=previews, progress=False,
+    )  # fmt: skip
+    extract_on(client, same)
+    return ActivationStore(root)
 
 
 def _check_batches(batch_size: int, previews: bool | str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
-from ldmscene.errors import LdmsceneError
+from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar
@@ -40,6 +41,31 @@ class Batch:
     def wanted(self) -> frozenset[str]:
         """What is missing of at least one."""
         return frozenset().union(*self.missing)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Every `of`-th batch of a manifest, from the `index`-th on: what one of several writers does."""
+
+    index: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """From "1/4", counted from 1.
+
+        Raises
+        ------
+        InputError
+            If it is anything else.
+        """
+        found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+        if not found or int(found[1]) > int(found[2]):
+            raise InputError(f"part must be like 1/4, for the first of four writers; got {text!r}")
+        return cls(int(found[1]) - 1, int(found[2]))
+
+
+WHOLE = Part(0, 1)
 
 
 def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
@@ -119,13 +145,12 @@ def fill(
     batch_size: int,
     progress: bool,
     images: GivenImages | None = None,
+    part: Part = WHOLE,
 ) -> ActivationStore:
-    """Bring a store to hold all samples of a manifest; a sample that is complete is left alone."""
+    """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone."""
     specs = array_specs(plan, previews)
-    config = plan.config()
-    names = [m.name for m in plan.modules]
-    store = prepare_store(root, config, manifest, names, plan.timesteps, specs, plan.in_order)
-    batches = list(missing_batches(store, manifest, specs, previews, batch_size))
+    store = prepare(plan, manifest, root, previews)
+    batches = list(missing_batches(store, manifest, specs, previews, batch_size, part))
     total = sum(len(batch.rows) for batch in batches)
     if not batches:
         return store
@@ -140,6 +165,13 @@ def fill(
     return store
 
 
+def prepare(plan: Plan, manifest: Manifest, root: Path, previews: bool | str) -> ActivationStore:
+    """Make a store ready to be filled: created, or extended by samples and modules."""
+    names = [m.name for m in plan.modules]
+    specs = array_specs(plan, previews)
+    return prepare_store(root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order)
+
+
 def _say_bound(specs: Sequence[ArraySpec], batch_size: int) -> None:
     each = human_bytes(sum(spec.layout.shard_bytes for spec in specs))
     Console(stderr=True).print(
@@ -151,9 +183,14 @@ def _say_bound(specs: Sequence[ArraySpec], batch_size: int) -> None:
 
 
 def missing_batches(
-    store: ActivationStore, manifest: Manifest, specs: Sequence[ArraySpec], previews: bool | str, size: int
+    store: ActivationStore,
+    manifest: Manifest,
+    specs: Sequence[ArraySpec],
+    previews: bool | str,
+    size: int,
+    part: Part = WHOLE,
 ) -> Iterator[Batch]:
-    """What is left to do for a manifest, in its order."""
+    """What is left to do for a part of a manifest, in its order."""
     done = {spec.path: store.complete(spec.path) for spec in specs}
     wanted = set(manifest.keys)
 
@@ -162,13 +199,15 @@ def missing_batches(
         return frozenset(p for p in needed if row.sample_id not in done[p])
 
     frame = store.manifest.frame.assign(key=store.manifest.keys)
+    number = 0  # counts complete ones too, so that parts stay the same while the store fills
     for begin, end in pairwise([0, *store.attributes["segments"]]):
         asked = [row for row in frame[begin:end].itertuples() if row.key in wanted]
         for start in range(0, len(asked), size):
             some = asked[start : start + size]
             batch = Batch(tuple(row.Index for row in some), tuple(lacks(row) for row in some))
-            if batch.wanted:
+            if batch.wanted and number % part.of == part.index:
                 yield batch
+            number += 1
 
 
 def generate(plan: Plan, manifest: Manifest, batch: Batch, images: GivenImages | None = None) -> Iterator[Row]:
