@@ -23,6 +23,8 @@ lint: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.capture tiny
+	$(BIN)/python -m benchmarks.capture memory
 
 # Installs again only when what is to be installed has changed.
 .venv/.installed: pyproject.toml constraints.txt

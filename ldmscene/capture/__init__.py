@@ -5,7 +5,14 @@ from ldmscene.capture.identity import identity
 from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, stage
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.shapes import outline_shapes
-from ldmscene.capture.source import autoencoder_of, load_outline, load_pipeline, permute_weights, with_scheduler
+from ldmscene.capture.source import (
+    autoencoder_of,
+    denoiser_of,
+    load_outline,
+    load_pipeline,
+    permute_weights,
+    with_scheduler,
+)
 from ldmscene.capture.trajectory import Plan, Trajectory, make_plan, run
 
 __all__ = [
@@ -15,6 +22,7 @@ __all__ = [
     "Trajectory",
     "autoencoder_of",
     "decode",
+    "denoiser_of",
     "find_modules",
     "given_scheduler",
     "identity",

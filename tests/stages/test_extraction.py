@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +24,7 @@ from ldmscene.stages import extraction
 from ldmscene.store import files as store_files
 from ldmscene.store import layout
 from ldmscene.store.writer import WAITING
-from tests.conftest import FIRST, LAST, files, make_manifest
+from tests.conftest import FIRST, LAST, STEPS, files, make_manifest
 
 
 def _extract(pipeline, manifest, root, modules=(FIRST,), **options):
@@ -270,26 +266,21 @@ def test_the_estimate_is_the_published_one_for_stable_diffusion():
     assert round(sum(s.values for s in shapes) / 1e6, 2) == 11.55
 
 
-@pytest.mark.slow
-def test_killed_at_random_moments_the_store_ends_complete_and_the_same(tiny, tmp_path):
-    manifest = make_manifest(6, 2)
-    manifest.to_csv(tmp_path / "m.csv")
-    command = [sys.executable, "-m", "ldmscene.cli", "extract", "tiny-scenes", str(tmp_path / "m.csv")]
-    command += ["--store", str(tmp_path / "killed"), "--modules", FIRST, "--steps", "2"]
-    draw, kills = np.random.default_rng(0), 0
-    for _ in range(12):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while process.poll() is None and not (tmp_path / "killed" / layout.LEDGER).exists():
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 0.5))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills > 2
-    subprocess.run(command, check=True, capture_output=True)
-    whole = _extract(tiny, manifest, tmp_path / "whole", batch_size=1)
-    assert _arrays(tmp_path / "killed") == _arrays(whole.root)
+@pytest.mark.parametrize(("batch_size", "backwards"), [(1, False), (3, False), (8, False), (3, True)])
+def test_batch_size_and_order_leave_the_noise_alone_and_round_activations_at_most(
+    tiny, manifest, store, tmp_path, batch_size, backwards
+):
+    """Against the session's store, made in batches of ten: float32 sums in another order, then float16."""
+    rows = manifest.pairs[:5]
+    some = _extract(
+        tiny, rows[::-1] if backwards else rows, tmp_path / "s", [FIRST, LAST], steps=STEPS, batch_size=batch_size
+    )
+    order = [s for s, pair in zip(manifest.frame["sample_id"], manifest.pairs, strict=True) if pair in rows]
+    ours, theirs = some.rows(order), store.rows(order)
+    np.testing.assert_array_equal(some.latents(step=0).values[ours], store.latents(step=0).values[theirs])
+    for module in (FIRST, LAST):
+        found, wanted = (s.activations(module).values.astype(float)[r] for s, r in ((some, ours), (store, theirs)))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2**-9 * np.abs(wanted).max())
 
 
 def test_batches_know_what_each_sample_lacks(tiny, two):
