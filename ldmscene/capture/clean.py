@@ -17,9 +17,11 @@ def predict_clean(scheduler, output: Tensor, timestep: object, sample: Tensor) -
     Raises
     ------
     InputError
-        If the scheduler's kind of prediction isn't epsilon, v_prediction, sample or flow.
+        If the scheduler's kind of prediction isn't epsilon, v_prediction, sample or flow, or it hides its noise.
     """
     output = output[:, : sample.shape[1]]  # some predict a variance too
+    if hasattr(scheduler, "precondition_outputs"):  # as Karras et al. have it themselves
+        return scheduler.precondition_outputs(sample, output, _sigma(scheduler, _index(scheduler, timestep)))
     signal, noise = _coefficients(scheduler, timestep)
     kind = getattr(scheduler.config, "prediction_type", "flow_prediction")
     if kind == "sample":
@@ -36,14 +38,19 @@ def predict_clean(scheduler, output: Tensor, timestep: object, sample: Tensor) -
 
 def _coefficients(scheduler, timestep: object) -> tuple[float, float]:
     if getattr(scheduler, "sigmas", None) is None:
+        if not hasattr(scheduler, "alphas_cumprod"):
+            raise InputError(f"{type(scheduler).__name__} doesn't say how much noise a step has; use another scheduler")
         alpha = float(scheduler.alphas_cumprod[int(torch.as_tensor(timestep))])
         return alpha**0.5, (1 - alpha) ** 0.5
-    index = scheduler.step_index if scheduler.step_index is not None else scheduler.index_for_timestep(timestep)
-    sigma = _sigma(scheduler, index)
+    sigma = _sigma(scheduler, _index(scheduler, timestep))
     if hasattr(scheduler, "_sigma_to_alpha_sigma_t"):  # the DPM-Solver family keeps x_t at unit variance
         signal, noise = scheduler._sigma_to_alpha_sigma_t(sigma)
         return float(signal), float(noise)
     return 1.0, float(sigma)
+
+
+def _index(scheduler, timestep: object) -> int:
+    return scheduler.step_index if scheduler.step_index is not None else scheduler.index_for_timestep(timestep)
 
 
 def _sigma(scheduler, index: int) -> Tensor:

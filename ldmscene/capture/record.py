@@ -88,7 +88,7 @@ def recording(
             parts[name].register_forward_hook(_keeper(name, now, folding, _torch_dtype(arrays)))
             for name, arrays in activations.items()
         ]
-        handles.append(denoiser.register_forward_hook(lambda _m, _a, out: now.raw.append(first_tensor(out).detach())))
+        handles.append(denoiser.register_forward_hook(lambda _m, _a, out: now.raw.append(_copied(out))))
         scheduler.step = watched_step
         try:
             yield recorded
@@ -96,6 +96,10 @@ def recording(
             del scheduler.step  # the instance's attribute; the class's method shows again
             for handle in handles:
                 handle.remove()
+
+
+def _copied(output: object) -> Tensor:
+    return first_tensor(output).detach().clone()
 
 
 def _keeper(name: str, now: _Step, folding: Folding, dtype: torch.dtype):

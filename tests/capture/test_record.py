@@ -137,6 +137,7 @@ def test_noise_belongs_to_the_seed_and_not_to_the_place_in_a_batch(tiny, batch):
         "HeunDiscreteScheduler",
         "KDPM2DiscreteScheduler",
         "KDPM2AncestralDiscreteScheduler",
+        "EDMEulerScheduler",
     ],
 )
 def test_the_predicted_clean_image_is_the_schedulers_own(tiny, scheduler, monkeypatch):
@@ -149,7 +150,7 @@ def test_the_predicted_clean_image_is_the_schedulers_own(tiny, scheduler, monkey
         return (kept[-1].prev_sample,)
 
     monkeypatch.setattr(real, "step", spy)
-    with capture.with_scheduler(tiny, scheduler):
+    with capture.with_scheduler(tiny, real.from_config(tiny.scheduler.config)):
         (ours,) = capture.run(_plan(tiny), [PROMPT], [SEED])
     theirs = np.stack([out.pred_original_sample[0].numpy() for out in kept])
     np.testing.assert_allclose(ours.predicted, theirs, rtol=1e-4, atol=1e-4)
