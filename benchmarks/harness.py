@@ -91,10 +91,10 @@ def _processor() -> str:
         return platform.processor() or "unknown"
 
 
-def save(name: str, rows: Sequence[Mapping]) -> Path:
+def save(name: str, rows: Sequence[Mapping], folder: Path = RESULTS) -> Path:
     """Keep results as JSON, beside the machine that they came from."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), "rows": list(rows)}, indent=1) + "\n")
     return path
 

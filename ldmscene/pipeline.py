@@ -28,7 +28,9 @@ from ldmscene.stages import recognition as _recognition
 from ldmscene.stages.cluster import extract_on
 from ldmscene.stages.given import read_images
 from ldmscene.store import ActivationStore
+from ldmscene.store.compression import settings
 from ldmscene.store.files import naming_the_cause
+from ldmscene.store.places import Place, place
 from ldmscene.store.prepare import fingerprint
 
 CV = 5  # folds over prompts
@@ -38,7 +40,7 @@ ALPHAS = tuple(float(a) for a in np.logspace(-1, 6, 8))
 def extract(
     model: str | Path | DiffusionPipeline,
     manifest: str | Path | Manifest | Sequence[tuple[str, int]],
-    store: str | Path | None = None,
+    store: str | Place | None = None,
     modules: str | Sequence[str] = "self-attention",
     *,
     steps: int = 15,
@@ -52,6 +54,7 @@ def extract(
     device: str | None = None,
     batch_size: int = 1,
     previews: bool | str = False,
+    compression: str = "none",
     dry_run: bool = False,
     progress: bool = True,
     part: str = "1/1",
@@ -68,7 +71,8 @@ def extract(
     manifest
         A CSV or Parquet file, a `Manifest`, or (prompt, seed) pairs.
     store
-        A folder. None: one under `stores/`, named by the fingerprint.
+        A folder, or `s3://bucket/prefix` (endpoint and credentials: the usual AWS environment variables).
+        None: a folder under `stores/`, named by the fingerprint.
     modules
         A preset ("self-attention", "cross-attention", "resnet", "all-blocks"), a glob, a name, or a list of them.
     scheduler
@@ -83,6 +87,9 @@ def extract(
         Samples generated together. Their noise doesn't depend on it.
     previews
         Keep the decoded x_t and predicted x_0 of each step: for all samples (True), or for one split, by name.
+    compression : {"none", "lossless", "rounded"}
+        Of what is stored; `ldmscene.store.compression` says what it saves and costs. "rounded" keeps 7 bits of an
+        activation's mantissa, and is part of the fingerprint.
     dry_run
         Run the first batch, and return what the whole would take: bytes, files, memory, seconds. Nothing is written.
     part
@@ -125,16 +132,19 @@ def extract(
         )
         if dry_run:
             return extraction.estimate(plan, table, previews, batch_size)
-        root = Path(store) if store is not None else Path("stores") / fingerprint(plan.config())
+        root = (
+            place(store) if store is not None else Path("stores") / fingerprint(plan.config() | settings(compression))
+        )
         if client is None:
             return extraction.fill(
-                plan, table, root, previews=previews, batch_size=batch_size, progress=progress, part=some
-            )
-        extraction.prepare(plan, table, root, previews)
+                plan, table, root, previews=previews, compression=compression, batch_size=batch_size,
+                progress=progress, part=some,
+            )  # fmt: skip
+        extraction.prepare(plan, table, root, previews, compression)
     same = partial(
         extract, model, table, root, modules, steps=steps, guidance_scale=guidance_scale,
         negative_prompt=negative_prompt, scheduler=scheduler, height=height, width=width, branch=branch, dtype=dtype,
-        device=device, batch_size=batch_size, previews=previews, progress=False,
+        device=device, batch_size=batch_size, previews=previews, compression=compression, progress=False,
     )  # fmt: skip
     extract_on(client, same)
     return ActivationStore(root)
@@ -164,6 +174,7 @@ def extract_images(
     device: str | None = None,
     batch_size: int = 1,
     previews: bool | str = False,
+    compression: str = "none",
     dry_run: bool = False,
     progress: bool = True,
 ) -> ActivationStore | dict[str, float]:
@@ -216,8 +227,9 @@ def extract_images(
         if dry_run:
             return extraction.estimate(plan, table, previews, batch_size, given)
         return extraction.fill(
-            plan, table, Path(store), previews=previews, batch_size=batch_size, progress=progress, images=given
-        )
+            plan, table, place(store), previews=previews, compression=compression, batch_size=batch_size,
+            progress=progress, images=given,
+        )  # fmt: skip
 
 
 def _each(name: str, value: Any, count: int) -> list:

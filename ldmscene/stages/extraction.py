@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -20,7 +19,9 @@ from ldmscene.manifest import Manifest
 from ldmscene.progress import bar
 from ldmscene.stages.given import GivenImages
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
+from ldmscene.store.compression import compress
 from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
+from ldmscene.store.places import Place
 from ldmscene.store.prepare import prepare_store
 from ldmscene.store.summary import human_bytes
 from ldmscene.store.writer import WAITING
@@ -139,17 +140,18 @@ def _seconds_per_sample(plan: Plan, manifest: Manifest, batch_size: int, images:
 def fill(
     plan: Plan,
     manifest: Manifest,
-    root: Path,
+    root: Place,
     *,
     previews: bool | str,
+    compression: str,
     batch_size: int,
     progress: bool,
     images: GivenImages | None = None,
     part: Part = WHOLE,
 ) -> ActivationStore:
     """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone."""
-    specs = array_specs(plan, previews)
-    store = prepare(plan, manifest, root, previews)
+    specs = compress(array_specs(plan, previews), compression)
+    store = prepare(plan, manifest, root, previews, compression)
     batches = list(missing_batches(store, manifest, specs, previews, batch_size, part))
     total = sum(len(batch.rows) for batch in batches)
     if not batches:
@@ -165,11 +167,11 @@ def fill(
     return store
 
 
-def prepare(plan: Plan, manifest: Manifest, root: Path, previews: bool | str) -> ActivationStore:
+def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, compression: str) -> ActivationStore:
     """Make a store ready to be filled: created, or extended by samples and modules."""
     names = [m.name for m in plan.modules]
-    specs = array_specs(plan, previews)
-    return prepare_store(root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order)
+    specs = compress(array_specs(plan, previews), compression)
+    return prepare_store(root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression)
 
 
 def _say_bound(specs: Sequence[ArraySpec], batch_size: int) -> None:

@@ -15,7 +15,9 @@ from ldmscene.errors import IncompleteError, InputError, ShapeError, unknown
 from ldmscene.labelers import CLASSIFICATION, GivenLabels, Labeler
 from ldmscene.progress import bar
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
-from ldmscene.store.layout import IMAGE, PREVIEWS, declare, intermediate_path, label_path, prediction_path
+from ldmscene.store.compression import compress
+from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path, label_path, prediction_path
+from ldmscene.store.metadata import declare
 
 SOURCES = ("image", "noisy", "predicted")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -196,6 +198,7 @@ def _write(
     progress: bool,
 ) -> None:
     store, title = wanted.store, f"labelling {wanted.target} on {wanted.on}"
+    (spec,) = compress([spec], store.compression)
     declare(store.root, [spec], len(store.manifest))
     with (
         StoreWriter(store.root, [spec]) as writer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from ldmscene.stages.places import Activations
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import write_file
 from ldmscene.store.layout import PREVIEWS, PROBES, intermediate_path, label_path
+from ldmscene.store.places import Place
 from ldmscene.store.prepare import fingerprint
 
 MARK = "made-from.txt"  # in a report's folder
@@ -93,12 +95,12 @@ def provenance(store: ActivationStore, made_from: Mapping, control: ActivationSt
     }
 
 
-def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> Path:
+def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> Place:
     """Where the grid that was computed from these inputs is kept."""
     return store.root / PROBES / f"grid-{fingerprint(dict(made_from))}.nc"
 
 
-def keep_grid(grid: xr.Dataset, path: Path) -> None:
+def keep_grid(grid: xr.Dataset, path: Place) -> None:
     """Write a grid as one netCDF 3 file, whole or not at all; where the store can't be written to, only warn."""
     try:
         write_file(path, bytes(grid.to_netcdf(engine="scipy")))
@@ -122,7 +124,7 @@ def _key(grid: xr.Dataset) -> str:
     return fingerprint({"provenance": grid.attrs["provenance"], "numbers": numbers})
 
 
-def load_grid(path: Path) -> xr.Dataset:
+def load_grid(path: Place) -> xr.Dataset:
     """Read a grid back.
 
     Raises
@@ -131,7 +133,7 @@ def load_grid(path: Path) -> xr.Dataset:
         If the file isn't a grid.
     """
     try:
-        with xr.open_dataset(path, engine="scipy") as grid:
+        with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy") as grid:
             return grid.load()
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CorruptError(f"{path} is not a readable grid ({error}); delete it and evaluate again") from error

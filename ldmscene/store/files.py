@@ -1,15 +1,19 @@
-"""Files that are either whole or absent, on a local disk."""
+"""Files and objects that are either whole or absent."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ldmscene.errors import WriteError
+from ldmscene.store.objects import ObjectPath
+from ldmscene.store.places import Place
 
 TEMPORARY = ".partial-"  # prefix of a file that is being written; readers never look at one
 
@@ -20,12 +24,13 @@ _CAUSES = {
     errno.EPERM: "permission was denied",
     errno.EROFS: "the disk is read-only",
     errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "a part of the path is a file",
 }
 
 
 @contextmanager
-def naming_the_cause(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of a failed write into one clear sentence."""
+def naming_the_cause(path: Place) -> Iterator[None]:
+    """Turn what the system says of a failed write into one clear sentence."""
     try:
         yield
     except OSError as error:
@@ -35,23 +40,52 @@ def naming_the_cause(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file durably: temporary file, fsync, rename, fsync of the folder.
+def write_file(path: Place, data: bytes) -> None:
+    """Write a file or an object durably and whole.
 
     After a crash at any moment `path` holds either its old bytes or all of the new ones.
     """
     with naming_the_cause(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        if isinstance(path, ObjectPath):
+            path.write_bytes(data)
+        else:
+            _write_local(path, data)
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    """Temporary file, fsync, rename, fsync of the folder."""
+    make_folder(path.parent)
+    file, temporary = _begin(path.parent)
+    try:
+        with file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _begin(folder: Path) -> tuple[BinaryIO, Path]:
+    """A new temporary file, locked for as long as this process has it open."""
+    while True:
+        temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
+        file = temporary.open("wb")
+        with suppress(OSError):  # a disk without locks: its leftovers stay, nothing else
+            fcntl.flock(file, fcntl.LOCK_SH)
+        if temporary.exists():
+            return file, temporary
+        file.close()  # somebody took it for a leftover before it was locked
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, survive a power cut."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -63,27 +97,21 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-class RangeReader:
-    """One file, read at offsets; use it as a context manager."""
+def remove_leftovers(root: Place) -> int:
+    """Delete what killed writers left half-written; returns how many files that were.
 
-    def __init__(self, path: Path) -> None:
-        self._handle = os.open(path, os.O_RDONLY)
-        self.size = os.fstat(self._handle).st_size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`; fewer where the file ends early."""
-        return os.pread(self._handle, length, max(offset, 0))
-
-    def __enter__(self) -> RangeReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
+    What a living writer has under its hands stays. Object stores have no leftovers.
+    """
+    if isinstance(root, ObjectPath):
+        return 0
+    return sum(_removed(path) for path in list(root.rglob(f"{TEMPORARY}*")))
 
 
-def remove_leftovers(root: Path) -> int:
-    """Delete what killed writers left half-written; returns how many files that were."""
-    leftovers = list(root.rglob(f"{TEMPORARY}*"))
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return len(leftovers)
+def _removed(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except OSError:  # its writer lives, or finished just now, or the disk has no locks
+        return False
+    return True

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from ldmscene.errors import CorruptError, WriteError
 from ldmscene.store.files import write_file
+from ldmscene.store.places import Place
 from ldmscene.store.prepare import fingerprint
 
 STATISTICS = "statistics"
@@ -28,12 +29,12 @@ _CHECKSUM = "crc32c"
 class Kept:
     """Arrays in files whose names are hashes of all that the arrays depend on: such a file is right, or absent."""
 
-    folder: Path
+    folder: Place
 
     @classmethod
-    def beside(cls, root: Path) -> Kept:
+    def beside(cls, root: Place) -> Kept:
         """In a store's own folder, or in a temporary one where the store can't be written to."""
-        folder = root / STATISTICS
+        folder: Place = root / STATISTICS
         try:
             write_file(folder / "README", b"Computed from this store; what is deleted here is computed again.\n")
         except WriteError as error:
@@ -69,7 +70,7 @@ class Kept:
             raise CorruptError(f"{path} was damaged after it was written; delete it and run the same command again")
         return tensors
 
-    def _file(self, kind: str, key: object) -> Path:
+    def _file(self, kind: str, key: object) -> Place:
         return self.folder / kind / f"{fingerprint({'key': key})}.safetensors"
 
 

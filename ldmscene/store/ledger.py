@@ -1,16 +1,16 @@
 """The ledger: what is complete, with checksums. A sample exists when its rows exist.
 
 Parquet files in one folder, never changed once written. Each writer appends files of its own, so that
-writers need no lock, and merges them into one when it closes. The same row twice means the same as once.
+writers need no lock, and merges them now and then. The same row twice means the same as once.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -18,7 +18,12 @@ import pyarrow.parquet
 
 from ldmscene.errors import CorruptError
 from ldmscene.store.files import write_file
+from ldmscene.store.places import Place, files_in
+from ldmscene.store.shards import crc32c
 
+MANY = 256  # files that are merged into one, so that opening a store stays quick
+METADATA = ""  # in place of a sample_id: the row is about a file of the store that belongs to no sample
+READERS = 16  # files read at once; on an object store each waits for the network
 SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
@@ -33,11 +38,11 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Entry:
-    """One array of one sample, complete and durable."""
+    """One array of one sample, complete and durable; or one file of metadata, with `METADATA` for its sample."""
 
     sample_id: str
-    what: str  # path of the array inside activations.zarr
-    crc32: int  # of the whole shard file
+    what: str  # path of the array inside activations.zarr; for metadata, of the file inside the store
+    crc32: int  # of the whole file
     bytes: int
     nonfinite: int  # values that overflowed or were NaN
     written: float = field(default_factory=time.time)  # seconds since the epoch
@@ -46,48 +51,89 @@ class Entry:
 class Ledger:
     """The rows of one folder, and a writer's own end of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
         self.writer = uuid.uuid4().hex
-        self._own: list[Path] = []
+        self._own: list[Place] = []
+        self._count = 0
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Add rows durably; they count from the moment when this returns."""
-        path = self.folder / f"{self.writer}-{len(self._own):06d}.parquet"
-        write_file(path, encode(pa.Table.from_pylist([asdict(e) for e in entries], schema=SCHEMA)))
-        self._own.append(path)
+        self._own.append(self.write(pa.Table.from_pylist([asdict(e) for e in entries], schema=SCHEMA)))
+        if len(self._own) >= MANY:
+            self.close()
 
     def close(self) -> None:
-        """Merge this writer's files into one. A crash in between leaves rows twice, which does no harm."""
-        if len(self._own) > 1:
-            merged = pa.concat_tables([read(path) for path in self._own])
-            write_file(self.folder / f"{self.writer}.parquet", encode(merged))
-            for path in self._own:
-                path.unlink()
-        self._own = []
+        """Merge this writer's files into one."""
+        self._own = [self._merged(self._own)] if len(self._own) > 1 else self._own
 
-    def rows(self) -> pd.DataFrame:
-        """All rows, one for each (sample_id, what); where there are several, the newest."""
-        frame = pa.concat_tables([SCHEMA.empty_table(), *self._tables()]).to_pandas()
+    def tidy(self) -> None:
+        """Merge all files, where killed writers left many; others may read and write meanwhile."""
+        paths = files_in(self.folder, ".parquet")
+        if len(paths) >= MANY:
+            self._merged(paths)
+
+    def _merged(self, paths: Sequence[Place]) -> Place:
+        """One file with the rows of several, which are then deleted.
+
+        A file is deleted only after its rows are durable in another, so that at any moment all rows are there,
+        some of them perhaps twice. Files that another process merged before are passed over for that reason.
+        """
+        tables = dict(zip(paths, _read_all(paths), strict=True))
+        found = {path: table for path, table in tables.items() if table is not None}
+        merged = self.write(pa.concat_tables([SCHEMA.empty_table(), *found.values()]))
+        for path in found:
+            path.unlink(missing_ok=True)
+        return merged
+
+    def write(self, table: pa.Table) -> Place:
+        """One file of rows; its name ends with the checksum of its bytes."""
+        sink = pa.BufferOutputStream()
+        pyarrow.parquet.write_table(table, sink)
+        data = sink.getvalue().to_pybytes()
+        path = self.folder / f"{self.writer}-{self._count:06d}-{crc32c(data):08x}.parquet"
+        write_file(path, data)
+        self._count += 1
+        return path
+
+    def rows(self, without: Collection[Place] = ()) -> pd.DataFrame:
+        """All rows but those of some files, one for each (sample_id, what); where there are several, the newest."""
+        frame = pa.concat_tables([SCHEMA.empty_table(), *self._tables(without)]).to_pandas()
         return frame.sort_values("written", kind="stable").drop_duplicates(["sample_id", "what"], keep="last")
 
-    def _tables(self) -> list[pa.Table]:
-        while True:
-            try:
-                return [read(path) for path in sorted(self.folder.glob("*.parquet"))]
-            except FileNotFoundError:  # a writer merged its files between the listing and the reading
-                continue
+    def _tables(self, without: Collection[Place]) -> Iterator[pa.Table]:
+        """Every file's rows. Files that are merged meanwhile stand in the next listing under another name."""
+        seen: set[Place] = set(without)
+        while new := [path for path in files_in(self.folder, ".parquet") if path not in seen]:
+            seen.update(new)
+            yield from (table for table in _read_all(new) if table is not None)
 
 
-def encode(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pyarrow.parquet.write_table(table, sink)
-    return sink.getvalue().to_pybytes()
+def read(path: Place) -> pa.Table:
+    """The rows of one file.
 
-
-def read(path: Path) -> pa.Table:
+    Raises
+    ------
+    CorruptError
+        If its bytes aren't those that its name vouches for, or can't be decoded.
+    """
     data = path.read_bytes()
+    if not path.name.endswith(f"-{crc32c(data):08x}.parquet"):
+        raise CorruptError(f"the ledger file {path} doesn't match its checksum; run `ldmscene repair`")
     try:
         return pyarrow.parquet.read_table(pa.BufferReader(data), schema=SCHEMA)
     except (pa.ArrowException, OSError) as error:  # Arrow says OSError of bytes that it can't decode
         raise CorruptError(f"the ledger file {path} can't be read ({error}); run `ldmscene repair`") from error
+
+
+def _read_all(paths: Sequence[Place]) -> list[pa.Table | None]:
+    """None where a file is gone."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(_read_if_there, paths))
+
+
+def _read_if_there(path: Place) -> pa.Table | None:
+    try:
+        return read(path)
+    except FileNotFoundError:
+        return None

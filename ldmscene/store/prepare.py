@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
-from ldmscene.errors import CorruptError, FingerprintError
+from ldmscene.errors import CorruptError, FingerprintError, StoreError
 from ldmscene.manifest import Manifest
-from ldmscene.store import layout
-from ldmscene.store.files import remove_leftovers
-from ldmscene.store.ledger import Ledger
-from ldmscene.store.store import ActivationStore, read_stored_manifest, write_stored_manifest
+from ldmscene.store import layout, metadata
+from ldmscene.store.compression import settings
+from ldmscene.store.ledger import METADATA, Ledger
+from ldmscene.store.places import Place, place
+from ldmscene.store.store import ActivationStore, encode_manifest, read_stored_manifest
 
 
 def fingerprint(config: dict) -> str:
@@ -21,7 +21,7 @@ def fingerprint(config: dict) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_fingerprint(root: Path, config: dict) -> None:
+def check_fingerprint(root: Place, config: dict) -> None:
     """Refuse a store that another configuration made.
 
     Raises
@@ -29,7 +29,7 @@ def check_fingerprint(root: Path, config: dict) -> None:
     FingerprintError
         With what differs.
     """
-    attributes = layout.read_root(root)
+    attributes = metadata.read_root(root)
     if attributes is not None and attributes["fingerprint"] != fingerprint(config):
         lines = "\n".join(
             f"  {path}: {old} in the store, {new} now" for path, old, new in differences(attributes["config"], config)
@@ -49,31 +49,38 @@ def differences(old: object, new: object, path: str = "") -> list[tuple[str, obj
 
 
 def prepare_store(
-    root: Path,
+    root: str | Place,
     config: dict,
     manifest: Manifest,
     modules: Sequence[str],
     timesteps: Sequence[float],
     specs: list[layout.ArraySpec],
     in_order: Callable[[Sequence[str]], list[str]],
+    compression: str = "none",
 ) -> ActivationStore:
     """Create a store, or extend the one that is there by samples and modules; then open it.
 
     Metadata first and ledger rows last: a crash in between leaves a store that the same call completes.
-    `in_order` sorts module names as the denoiser has them.
+    `in_order` sorts module names as the denoiser has them; `compression` is one of `compression.COMPRESSIONS`.
 
     Raises
     ------
     FingerprintError
         If another configuration made the store.
+    StoreError
+        If it was made with another compression.
     CorruptError
         If the store has lost its manifest.
     """
+    root = place(root)
+    config = {**config, **settings(compression)}
     check_fingerprint(root, config)
-    old = layout.read_root(root)
+    old = metadata.read_root(root)
+    if old is not None and (made := old.get("compression", "none")) != compression:
+        raise StoreError(f"{root} was made with compression={made!r}; ask for that, or use another store")
     if (root / layout.MANIFEST).exists():
         manifest = read_stored_manifest(root).extended(manifest)
-    elif len(Ledger(root / layout.LEDGER).rows()):
+    elif Ledger(root / layout.LEDGER).rows()["sample_id"].ne(METADATA).any():
         raise CorruptError(
             f"{root / layout.MANIFEST} is missing, and without it nobody knows which sample a row of the arrays is; "
             "restore it from a copy, or use another store"
@@ -83,22 +90,15 @@ def prepare_store(
         "ldmscene": version("ldmscene"),
         "fingerprint": fingerprint(config),
         "config": config,
+        "compression": compression,
         "modules": list(modules) if old is None else in_order([*old["modules"], *modules]),
         # Rows of the manifest after each extension: batches never cross one.
         "segments": sorted({*(old["segments"] if old else []), len(manifest)}),
     }
-    if old != attributes or not _declared(root, specs, len(manifest)):
-        layout.create_root(root, attributes)
-        remove_leftovers(root)
-        layout.declare(root, specs, len(manifest))
-        layout.write_coordinates(root, list(timesteps), tuple(config["branches"]), len(manifest))
-        write_stored_manifest(root, manifest)
+    documents = metadata.root_document(attributes)
+    documents |= metadata.array_documents(root, specs, len(manifest))
+    documents |= metadata.coordinate_documents(timesteps, config["branches"], len(manifest))
+    documents[layout.MANIFEST] = encode_manifest(manifest)
+    metadata.publish(root, documents)
+    Ledger(root / layout.LEDGER).tidy()
     return ActivationStore(root)
-
-
-def _declared(root: Path, specs: list[layout.ArraySpec], samples: int) -> bool:
-    """Whether everything that a run writes to is there already, so that a finished store is left untouched."""
-    if not (root / layout.MANIFEST).exists() or len(read_stored_manifest(root)) != samples:
-        return False
-    there = layout.arrays(root)
-    return all(spec.path in there and there[spec.path].shape[0] == samples for spec in specs)

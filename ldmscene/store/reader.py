@@ -1,64 +1,84 @@
-"""Reading chunks at the offsets in the shard's index, checksums verified."""
+"""One array of a store, read sample by sample."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product, takewhile
-from pathlib import Path
+from itertools import product
+from math import prod
 
 import dask
 import dask.array as da
 import numpy as np
 import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.metadata import ArrayV3Metadata
 
-from ldmscene.errors import CorruptError
-from ldmscene.store.files import RangeReader
-from ldmscene.store.layout import shard_file
+from ldmscene.errors import CorruptError, StoreError
+from ldmscene.store.layout import shard_place
+from ldmscene.store.objects import ObjectPath
+from ldmscene.store.places import Place
+from ldmscene.store.ranges import read_chunks
 from ldmscene.store.shards import ShardLayout
 
 BLOCK_BYTES = 64 * 2**20  # a dask block: large enough that its overhead vanishes, small enough to stream
+REQUESTS = 16  # to an object store at once, each of which waits for the network
 
 
 @dataclass(frozen=True)
 class ShardArray:
     """One array of a store, one shard for each sample."""
 
-    root: Path
+    root: Place
     path: str
     layout: ShardLayout
     dims: tuple[str, ...]  # without `sample`
     attributes: Mapping[str, object]
 
     @classmethod
-    def of(cls, root: Path, path: str, array: zarr.Array) -> ShardArray:
-        layout = ShardLayout(array.shape[1:], array.chunks[1:], array.dtype.newbyteorder("<"))
+    def of(cls, root: Place, path: str, array: zarr.Array) -> ShardArray:
+        codecs = [type(codec) for codec in array.compressors]
+        if codecs not in ([Crc32cCodec], [BloscCodec, Crc32cCodec]):
+            raise StoreError(f"{path} in {root} is encoded in a way that ldmscene doesn't write: {array.compressors}")
+        compressed = codecs[0] is BloscCodec
+        layout = ShardLayout(array.shape[1:], array.chunks[1:], array.dtype.newbyteorder("<"), compressed)
         return cls(root, path, layout, _dims(array), dict(array.attrs))
 
-    def file(self, index: int) -> Path:
-        return shard_file(self.root, self.path, index, len(self.layout.shape))
+    def file(self, index: int) -> Place:
+        """Where the shard of one sample (row of the manifest) lies."""
+        return shard_place(self.root, self.path, index, len(self.layout.shape))
 
     def read(self, samples: Sequence[int], select: Mapping[str, Sequence[int]]) -> np.ndarray:
         """Samples (rows of the manifest) at chosen positions of the cut axes.
 
         Returns an array (sample, *axes), where a chosen axis has the length of its selection.
+
+        Raises
+        ------
+        CorruptError
+            If a shard is missing, or its bytes aren't those that were written.
         """
         chosen = [list(select.get(dim, range(n))) for dim, n in zip(self.dims, self.layout.counts, strict=True)]
+        positions = list(product(*chosen))
         out = np.empty((len(samples), *self.selected_shape(select)), self.layout.dtype)
-        lead = self._cut_axes()
-        for i, sample in enumerate(samples):
-            with self._open(sample) as file:
-                where = f"{self.path}, row {sample}"
-                index = self.layout.decode_index(
-                    file.read(file.size - self.layout.index_bytes, self.layout.index_bytes), where
-                )
-                for place in product(*(range(len(c)) for c in chosen)):
-                    position = tuple(c[k] for c, k in zip(chosen, place, strict=True))
-                    offset, length = map(int, index[position])
-                    chunk = self.layout.decode(file.read(offset, length), f"{where}, chunk {position}")
-                    out[(i, *place[:lead])] = chunk.reshape(out.shape[1 + lead :])
+        rows = out.reshape(len(samples), len(positions), -1).view(np.uint8)
+        if isinstance(self.root, ObjectPath) and len(samples) > 1:
+            with ThreadPoolExecutor(REQUESTS) as pool:
+                list(pool.map(self._read_sample, samples, [positions] * len(samples), rows))
+        else:
+            for sample, row in zip(samples, rows, strict=True):
+                self._read_sample(sample, positions, row)
         return out
+
+    def _read_sample(self, sample: int, positions: Sequence[tuple[int, ...]], out: np.ndarray) -> None:
+        where = f"{self.path}, row {sample}"
+        try:
+            read_chunks(self.file(sample), self.layout, positions, out, where)
+        except FileNotFoundError as error:
+            raise CorruptError(
+                f"{where} is missing though the ledger lists it; run `ldmscene repair`, then extract again"
+            ) from error
 
     def selected_shape(self, select: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
         return tuple(len(select[d]) if d in select else n for d, n in zip(self.dims, self.layout.shape, strict=True))
@@ -66,24 +86,12 @@ class ShardArray:
     def dask(self, samples: Sequence[int], select: Mapping[str, Sequence[int]]) -> da.Array:
         """The same as a dask array, in blocks of whole samples."""
         shape = self.selected_shape(select)
-        each = int(np.prod(shape)) * self.layout.dtype.itemsize
+        each = prod(shape) * self.layout.dtype.itemsize
         step = max(1, BLOCK_BYTES // each)
         read = dask.delayed(self.read, pure=True)
         groups = [list(samples[i : i + step]) for i in range(0, len(samples), step)]
         blocks = [da.from_delayed(read(g, select), (len(g), *shape), self.layout.dtype) for g in groups]
         return da.concatenate(blocks) if blocks else da.empty((0, *shape), self.layout.dtype)
-
-    def _cut_axes(self) -> int:
-        return len(list(takewhile(lambda size: size == 1, self.layout.chunk)))
-
-    def _open(self, sample: int) -> RangeReader:
-        try:
-            return RangeReader(self.file(sample))
-        except FileNotFoundError as error:
-            raise CorruptError(
-                f"{self.path}, row {sample} is missing though the ledger lists it; "
-                "run `ldmscene repair`, then extract again"
-            ) from error
 
 
 def _dims(array: zarr.Array) -> tuple[str, ...]:

@@ -11,14 +11,18 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import google_crc32c
+import numcodecs
 import numpy as np
 
 from ldmscene.errors import CorruptError
 
 CHECKSUM = 4  # bytes of a crc32c
 _ENTRY = 16  # bytes of one (offset, length) pair
+# Registered with Zarr v3 as `blosc`: bits of equal weight side by side, then lz4.
+_COMPRESSOR = numcodecs.Blosc("lz4", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,14 @@ class ShardLayout:
         An inner chunk: 1 along the leading axes that are cut, the full length along the others.
     dtype : numpy.dtype
         Little-endian element type.
+    compressed : bool
+        Whether chunks go through blosc.
     """
 
     shape: tuple[int, ...]
     chunk: tuple[int, ...]
     dtype: np.dtype
+    compressed: bool = False
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -46,11 +53,12 @@ class ShardLayout:
 
     @property
     def chunk_bytes(self) -> int:
+        """Size of an inner chunk in memory."""
         return math.prod(self.chunk) * self.dtype.itemsize
 
     @property
     def shard_bytes(self) -> int:
-        """Size of the whole shard on disk."""
+        """Size of the whole shard on disk; with compression, of one that can't be compressed at all."""
         chunks = math.prod(self.counts)
         return chunks * (self.chunk_bytes + CHECKSUM + _ENTRY) + CHECKSUM
 
@@ -58,6 +66,19 @@ class ShardLayout:
     def index_bytes(self) -> int:
         """Size of the index at the end of the shard."""
         return math.prod(self.counts) * _ENTRY + CHECKSUM
+
+    def encode(self, array: np.ndarray) -> bytes:
+        """The shard's bytes for one sample's array of `shape`."""
+        rows = np.ascontiguousarray(array, dtype=self.dtype).reshape(math.prod(self.counts), -1)
+        parts: list[Any] = []
+        entries, offset = [], 0
+        for row in rows:
+            data = _COMPRESSOR.encode(row) if self.compressed else row.view(np.uint8)
+            parts += [data, _checksum(data)]
+            entries.append((offset, len(data) + CHECKSUM))
+            offset += len(data) + CHECKSUM
+        index = np.array(entries, dtype="<u8").tobytes()
+        return b"".join([*parts, index, _checksum(index)])
 
     def decode_index(self, data: bytes, where: str) -> np.ndarray:
         """Offset and length of every inner chunk, uint64 [*counts, 2].
@@ -71,44 +92,46 @@ class ShardLayout:
         """
         body = data[:-CHECKSUM]
         if len(data) != self.index_bytes or data[-CHECKSUM:] != _checksum(body):
-            raise CorruptError(
-                f"the index of {where} doesn't match its checksum; run `ldmscene repair`, then extract again"
-            )
+            raise mismatch(f"the index of {where}")
         return np.frombuffer(body, "<u8").reshape(*self.counts, 2)
 
-    def encode(self, array: np.ndarray) -> bytes:
-        """The shard's bytes for one sample's array of `shape`."""
-        rows = np.ascontiguousarray(array, dtype=self.dtype).reshape(math.prod(self.counts), -1)
-        stride = self.chunk_bytes + CHECKSUM
-        parts: list[bytes] = []
-        for row in rows:
-            data = row.tobytes()
-            parts += [data, _checksum(data)]
-        index = np.array([(i * stride, stride) for i in range(len(rows))], dtype="<u8").tobytes()
-        return b"".join([*parts, index, _checksum(index)])
-
-    def decode(self, data: bytes, where: str) -> np.ndarray:
-        """One inner chunk of shape `chunk` from its bytes and their checksum.
+    def decode(self, data: np.ndarray, out: np.ndarray, where: str) -> None:
+        """One inner chunk into `out` (bytes of the chunk in memory) from its bytes on disk, checksum and all.
 
         Raises
         ------
         CorruptError
             If the bytes are too few or don't match their checksum. `where` names them in the message.
         """
-        body = data[: self.chunk_bytes]
-        if len(data) != self.chunk_bytes + CHECKSUM or data[self.chunk_bytes :] != _checksum(body):
-            raise CorruptError(f"{where} doesn't match its checksum; run `ldmscene repair`, then extract again")
-        return np.frombuffer(body, self.dtype).reshape(self.chunk)
+        body, checksum = data[:-CHECKSUM], data[-CHECKSUM:]
+        if len(data) <= CHECKSUM or checksum.tobytes() != _checksum(body):
+            raise mismatch(where)
+        if self.compressed:
+            numcodecs.blosc.decompress(body, out)
+        elif len(body) != len(out):
+            raise mismatch(where)
+        else:
+            out[:] = body
 
 
-def whole_checksum(shard: bytes) -> int:
-    """The ledger's checksum of a shard: crc32, of another polynomial than the crc32c inside.
+def whole_checksum(data: bytes) -> int:
+    """The ledger's checksum of a file: crc32, of another polynomial than the crc32c inside.
 
     The crc32c of bytes that end in their own crc32c is the same whatever they are, so that it would tell two shards
     apart no more than their lengths do.
     """
-    return zlib.crc32(shard)
+    return zlib.crc32(data)
 
 
-def _checksum(data: bytes) -> bytes:
-    return int(google_crc32c.value(data)).to_bytes(CHECKSUM, "little")
+def mismatch(what: str) -> CorruptError:
+    """The error for bytes that aren't those that were written."""
+    return CorruptError(f"{what} doesn't match its checksum; run `ldmscene repair`, then extract again")
+
+
+def crc32c(data: bytes | np.ndarray) -> int:
+    """Castagnoli's checksum, as Zarr's crc32c codec keeps it."""
+    return int(google_crc32c.value(data))
+
+
+def _checksum(data: bytes | np.ndarray) -> bytes:
+    return crc32c(data).to_bytes(CHECKSUM, "little")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,41 +12,43 @@ import xarray as xr
 
 from ldmscene.errors import CorruptError, IncompleteError, InputError, StoreError, unknown
 from ldmscene.manifest import Manifest
-from ldmscene.store import layout
-from ldmscene.store.files import write_file
-from ldmscene.store.ledger import Ledger
+from ldmscene.store import layout, metadata
+from ldmscene.store.ledger import METADATA, Ledger
+from ldmscene.store.places import Place, place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.summary import describe_html
 
 
 class ActivationStore:
-    """A store on disk. It serves complete samples only: those that the ledger lists.
+    """A store in a folder or an object store. It serves complete samples only: those that the ledger lists.
 
     It shows the store as it was when opened; `refresh` looks again.
 
     Attributes
     ----------
-    root : pathlib.Path
+    root : pathlib.Path or ObjectPath
     config : dict
         All that the activations depend on; `fingerprint` is its hash.
     manifest : Manifest
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | Place) -> None:
+        self.root = place(root)
         self.refresh()
 
     def refresh(self) -> None:
         """Look again at what there is and what is complete."""
-        attributes = layout.read_root(self.root)
+        attributes = metadata.read_root(self.root)
         if attributes is None:
             raise StoreError(f"no store at {self.root}; make one with `ldmscene extract`")
         self.attributes: dict = attributes
         self.fingerprint: str = attributes["fingerprint"]
         self.config: dict = attributes["config"]
+        self.compression: str = attributes.get("compression", "none")
         self.manifest = read_stored_manifest(self.root)
-        self.ledger = Ledger(self.root / layout.LEDGER).rows()
-        self._arrays = {path: ShardArray.of(self.root, path, a) for path, a in layout.arrays(self.root).items()}
+        rows = Ledger(self.root / layout.LEDGER).rows()
+        self.ledger = rows[rows["sample_id"] != METADATA]
+        self._arrays = {path: ShardArray.of(self.root, path, a) for path, a in metadata.arrays(self.root).items()}
         self._done = {str(what): set(rows) for what, rows in self.ledger.groupby("what")["sample_id"]}
         frame = self.manifest.frame
         self._index = dict(zip(frame["sample_id"], range(len(frame)), strict=True))
@@ -78,7 +79,7 @@ class ActivationStore:
     @property
     def timesteps(self) -> list[float]:
         """The timestep of each denoiser call."""
-        return xr.open_zarr(self.root / layout.ZARR, consolidated=False)["timestep"].values.tolist()
+        return metadata.read_coordinate(self.root, "timestep").tolist()
 
     @property
     def targets(self) -> list[str]:
@@ -90,6 +91,11 @@ class ActivationStore:
         if path not in self._arrays:
             raise unknown(f"array in {self.root}", path, self._arrays)
         return self._arrays[path]
+
+    @property
+    def paths(self) -> list[str]:
+        """Every array, complete or not."""
+        return list(self._arrays)
 
     @property
     def complete_paths(self) -> list[str]:
@@ -230,15 +236,20 @@ class ActivationStore:
         return describe_html(self)
 
 
-def read_stored_manifest(root: Path) -> Manifest:
+def read_stored_manifest(root: Place) -> Manifest:
     path = root / layout.MANIFEST
     try:
         return Manifest(pyarrow.parquet.read_table(pa.BufferReader(path.read_bytes())))
+    except FileNotFoundError as error:
+        raise CorruptError(
+            f"{path} is missing: either the store was still being made, and the same `ldmscene extract` goes on, "
+            "or it was lost; restore it from a copy"
+        ) from error
     except (OSError, pa.ArrowInvalid) as error:
         raise CorruptError(f"the manifest of the store, {path}, can't be read ({error})") from error
 
 
-def write_stored_manifest(root: Path, manifest: Manifest) -> None:
+def encode_manifest(manifest: Manifest) -> bytes:
     sink = pa.BufferOutputStream()
     pyarrow.parquet.write_table(manifest.table, sink)
-    write_file(root / layout.MANIFEST, sink.getvalue().to_pybytes())
+    return sink.getvalue().to_pybytes()

@@ -6,15 +6,16 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from ldmscene.errors import StoreError
-from ldmscene.store.files import write_file
-from ldmscene.store.layout import LEDGER, ArraySpec, shard_file
+from ldmscene.store.compression import round_mantissa
+from ldmscene.store.files import remove_leftovers, write_file
+from ldmscene.store.layout import LEDGER, ZARR, ArraySpec, shard_place
 from ldmscene.store.ledger import Entry, Ledger
+from ldmscene.store.places import Place
 from ldmscene.store.shards import whole_checksum
 
 WAITING = 2  # samples that may wait for the disk; with the one being written they bound the memory
@@ -36,7 +37,7 @@ class StoreWriter:
     end of the block) raises the cause, and every row whose entries were written stays.
     """
 
-    def __init__(self, root: Path, specs: list[ArraySpec]) -> None:
+    def __init__(self, root: Place, specs: list[ArraySpec]) -> None:
         self._root = root
         self._specs = {spec.path: spec for spec in specs}
         self._ledger = Ledger(root / LEDGER)
@@ -45,6 +46,8 @@ class StoreWriter:
         self._pending: list[Future[None]] = []
 
     def __enter__(self) -> StoreWriter:
+        for folder in (LEDGER, *(f"{ZARR}/{path}" for path in self._specs)):
+            remove_leftovers(self._root / folder)
         return self
 
     def put(self, row: Row) -> None:
@@ -79,7 +82,9 @@ class StoreWriter:
         spec = self._specs[path]
         if array.shape != spec.shape:
             raise StoreError(f"sample {row.sample_id}: {path} has shape {array.shape}, the store expects {spec.shape}")
+        if spec.kept_bits is not None:
+            array = round_mantissa(array, spec.kept_bits)
         data = spec.layout.encode(array)
-        write_file(shard_file(self._root, path, row.index, len(spec.shape)), data)
+        write_file(shard_place(self._root, path, row.index, len(spec.shape)), data)
         bad = int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else 0
         return Entry(row.sample_id, path, whole_checksum(data), len(data), bad)

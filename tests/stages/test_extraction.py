@@ -164,7 +164,7 @@ def test_a_run_stopped_at_any_write_goes_on_to_the_same_store(tiny, tmp_path, mo
             raise KeyboardInterrupt
         write(path, data)
 
-    for place in ("files", "layout", "writer", "ledger", "store"):
+    for place in ("metadata", "writer", "ledger"):
         monkeypatch.setattr(f"ldmscene.store.{place}.write_file", failing)
     stopped = False
     try:
@@ -189,7 +189,7 @@ def test_a_failing_disk_stops_the_run_with_its_cause_and_keeps_what_is_finished(
     sync, count = os.fsync, iter(range(10_000))
 
     def failing(handle):
-        if next(count) > 40:
+        if next(count) > 80:  # the first fifty or so make the store
             raise OSError(code, os.strerror(code))
         sync(handle)
 

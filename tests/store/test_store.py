@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import random
-
 import numpy as np
 import pytest
-import xarray as xr
 import zarr
 
 import ldmscene
 from ldmscene.errors import CorruptError, IncompleteError, InputError, StoreError, UnknownNameError
 from ldmscene.store import layout
-from ldmscene.store.check import find_faults, repair
 from tests.conftest import FIRST, LAST, STEPS
 
 
@@ -25,14 +20,6 @@ def test_activations_are_what_zarr_reads(store):
     np.testing.assert_array_equal(ours, theirs[store.rows(ours["sample"].values)][:, :, 0])
     np.testing.assert_array_equal(store.activations(FIRST, step=2, split="test"), ours.sel(step=2))
     np.testing.assert_array_equal(store.activations(FIRST, step=[3, 1], split="test"), ours.sel(step=[3, 1]))
-
-
-def test_xarray_opens_the_whole_and_a_part_without_us(store):
-    tree = xr.open_datatree(store.root / layout.ZARR, engine="zarr", consolidated=False)
-    assert tree["image"].dims == ("sample", "Y", "X", "rgb")
-    assert tree["timestep"].values.tolist() == store.timesteps
-    one = xr.open_zarr(store.root / layout.ZARR, group=f"activations/{LAST}", consolidated=False)
-    np.testing.assert_array_equal(one["activation"][3, :, 0], store.activations(LAST)[3])
 
 
 def test_what_the_store_says_of_itself(store, manifest):
@@ -77,24 +64,6 @@ def test_a_sample_without_its_ledger_row_is_not_served(two):
         again.activations(FIRST)
 
 
-def test_repair_leaves_alone_what_is_no_store(tmp_path):
-    (tmp_path / layout.LEDGER).mkdir()
-    (tmp_path / layout.LEDGER / "mine.parquet").write_bytes(b"mine")
-    with pytest.raises(StoreError, match="no store"):
-        repair(tmp_path)
-    assert (tmp_path / layout.LEDGER / "mine.parquet").read_bytes() == b"mine"
-
-
-def test_repair_sets_an_unreadable_ledger_file_aside(two):
-    (path,) = (two.root / layout.LEDGER).glob("*.parquet")
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(CorruptError, match="repair"):
-        ldmscene.open(two.root)
-    assert repair(two.root) == 1
-    assert not ldmscene.open(two.root).samples["complete"].any()
-    assert path.with_suffix(".broken").exists()
-
-
 def test_opening_what_is_no_store(tmp_path):
     with pytest.raises(StoreError, match="no store at"):
         ldmscene.open(tmp_path / "nothing")
@@ -103,40 +72,7 @@ def test_opening_what_is_no_store(tmp_path):
         ldmscene.open(tmp_path)
 
 
-def test_a_newer_format_is_refused_with_the_version_that_reads_it(two):
-    path = two.root / layout.ZARR / "zarr.json"
-    meta = json.loads(path.read_text())
-    meta["attributes"] |= {"format": layout.FORMAT + 1, "ldmscene": "9.9"}
-    path.write_text(json.dumps(meta))
-    with pytest.raises(StoreError, match=r"written by ldmscene 9\.9"):
-        ldmscene.open(two.root)
-
-
 def test_damaged_root_metadata_is_named(two):
     (two.root / layout.ZARR / "zarr.json").write_text("{")
     with pytest.raises(CorruptError, match=r"zarr\.json is damaged"):
         ldmscene.open(two.root)
-
-
-def test_verify_finds_every_flipped_bit_and_truncation_and_repair_drops_them(two):
-    shards = [two.info(row.what).file(two.rows([row.sample_id])[0]) for row in two.ledger.itertuples()]
-    whole = {path: path.read_bytes() for path in shards}
-    assert len(whole) == 6
-    assert find_faults(two.root) == []
-    draw = random.Random(0)
-    for trial in range(60):
-        path = draw.choice(sorted(whole))
-        data = bytearray(whole[path])
-        if trial % 2:
-            data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-        else:
-            del data[draw.randrange(len(data)) :]
-        path.write_bytes(data)
-        assert len(find_faults(two.root)) == 1, f"{path}, trial {trial}"
-        path.write_bytes(whole[path])
-    path.write_bytes(b"")
-    assert repair(two.root) == 1
-    assert find_faults(two.root) == []
-    mended = ldmscene.open(two.root)
-    assert len(mended.ledger) == len(two.ledger) - 1
-    assert len(mended.ledger.merge(two.ledger)) == len(mended.ledger)

@@ -1,0 +1,180 @@
+"""The store's reader, writer and ledger beside other libraries, on activations of Stable Diffusion v1.4's shapes.
+
+python -m benchmarks.store            # about 5 GB of disk, a few minutes
+python -m benchmarks.store --quick    # small, untimed in spirit; a test runs it
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import tensorstore
+import zarr
+import zarrs  # noqa: F401, registers its pipeline
+from rich.console import Console
+
+from benchmarks.harness import compare, measure, save, table
+from ldmscene.manifest import read_manifest
+from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter, files
+from ldmscene.store.compression import compress
+from ldmscene.store.layout import LATENTS, LEDGER, ZARR, activation_path
+from ldmscene.store.ledger import Entry, Ledger
+from ldmscene.store.prepare import prepare_store
+from ldmscene.store.reader import ShardArray
+
+SHAPES = {"up_blocks.3": (64, 64, 320), "up_blocks.2": (32, 32, 640), "mid_block": (8, 8, 1280)}
+STEPS = 15
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--folder", help="on the disk to be measured; a temporary folder where not given")
+    options = parser.parse_args()
+    samples, rounds = (2, 1) if options.quick else (24, 7)
+    ledger = (10, 100) if options.quick else (1_000, 10_000, 100_000)
+    shapes = {"mid_block": SHAPES["mid_block"]} if options.quick else SHAPES
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        for module, shape in shapes.items():
+            place = Path(folder) / module
+            for name, rows in benchmark_module(place, module, shape, samples, rounds):
+                save(f"store-{name}-{module}", rows)
+                Console().print(table(rows, f"{name}, {module} {shape}, {samples} samples"))
+        rows = [benchmark_ledger(Path(folder) / f"ledger-{n}", n, rounds) for n in ledger]
+        save("store-ledger", rows)
+        Console().print(table(rows, "open and list a store"))
+
+
+def benchmark_module(
+    folder: Path, module: str, shape: tuple[int, ...], samples: int, rounds: int
+) -> Iterator[tuple[str, list[dict]]]:
+    """Writing one sample, then reading one step of all samples."""
+    data = np.random.default_rng(0).normal(size=(STEPS, 1, *shape)).astype(np.float16)
+    stores = {c: _made(folder / c, module, data, samples, c) for c in ("none", "lossless", "rounded")}
+    gigabytes = data.nbytes / 1e9
+    yield "write", compare(measure(_writers(folder, stores["none"], module, data), rounds), "flat file", GB=gigabytes)
+    readers = _readers(folder, stores, module, data, samples)
+    gigabytes *= samples / STEPS
+    yield "read-cached", compare(measure(readers, rounds), "np.fromfile", GB=gigabytes)
+    if hasattr(os, "posix_fadvise"):
+        cold = measure(readers, rounds, before=lambda: _evict(folder))
+        yield "read-cold", compare(cold, "np.fromfile", GB=gigabytes)
+
+
+def _made(root: Path, module: str, data: np.ndarray, samples: int, compression: str) -> ActivationStore:
+    spec = ArraySpec(activation_path(module), ("step", "branch", "y", "x", "channel"), data.shape, "float16", cut=2)
+    specs = compress([spec, ArraySpec(LATENTS, ("step",), (STEPS,), "float32")], compression)
+    manifest = read_manifest([("a prompt", seed) for seed in range(samples)])
+    config = {"branches": ["cond"]}
+    store = prepare_store(root, config, manifest, [module], range(STEPS), specs, list, compression)
+    with StoreWriter(root, specs) as writer:
+        for index, sample_id in enumerate(manifest.frame["sample_id"]):
+            arrays = {spec.path: data, LATENTS: np.zeros(STEPS, np.float32)}
+            writer.put(Row(sample_id, index, arrays))
+    store.refresh()
+    return store
+
+
+def _readers(
+    folder: Path, stores: dict[str, ActivationStore], module: str, data: np.ndarray, samples: int
+) -> dict[str, Callable[[], object]]:
+    """Ways to read step 2 of every sample; each checks what it can."""
+    step, rows, path = 2, range(samples), activation_path(module)
+    flat, hdf = folder / "flat", folder / "hdf5.h5"
+    np.broadcast_to(data[step], (samples, *data[step].shape)).tofile(flat)
+    with h5py.File(hdf, "w") as file:
+        chunks = (1, 1, *data.shape[1:])
+        file.create_dataset("x", (samples, *data.shape), "f2", chunks=chunks, fletcher32=True)[:] = data
+    arrays = {c: store.info(path) for c, store in stores.items()}
+    on_disk = stores["none"].root / ZARR / path
+
+    def read(array: ShardArray) -> np.ndarray:
+        return array.read(rows, {"step": [step]})
+
+    def each_file() -> list[np.ndarray]:
+        offset = step * (arrays["none"].layout.chunk_bytes + 4)
+        return [np.fromfile(arrays["none"].file(i), np.float16, data[step].size, offset=offset) for i in rows]
+
+    def with_zarrs() -> object:
+        with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+            return zarr.open_array(on_disk, mode="r")[:, step]
+
+    def with_hdf5() -> object:
+        with h5py.File(hdf) as file:
+            return file["x"][:, step]
+
+    return {
+        "np.fromfile": lambda: np.fromfile(flat, np.float16),
+        "np.fromfile, a file each": each_file,
+        "ldmscene": lambda: read(arrays["none"]),
+        "ldmscene, lossless": lambda: read(arrays["lossless"]),
+        "ldmscene, rounded": lambda: read(arrays["rounded"]),
+        "TensorStore": lambda: _tensorstore(on_disk)[:, step].read().result(),
+        "h5py, fletcher32": with_hdf5,
+        "zarr-python": lambda: zarr.open_array(on_disk, mode="r")[:, step],
+        "zarrs": with_zarrs,
+    }
+
+
+def _writers(folder: Path, store: ActivationStore, module: str, data: np.ndarray) -> dict[str, Callable[[], object]]:
+    """Ways to write one sample, all steps; ours and the flat file are durable when they return."""
+    array = store.info(activation_path(module))
+    copy = folder / "theirs"
+    zarr.create_array(
+        copy, shape=(1, *data.shape), chunks=(1, 1, *data.shape[1:]), shards=(1, *data.shape), dtype="float16",
+        compressors=[zarr.codecs.Crc32cCodec()], filters=[], fill_value=np.nan, config={"write_empty_chunks": True},
+    )  # fmt: skip
+
+    def with_zarr() -> None:
+        zarr.open_array(copy, mode="r+", config={"write_empty_chunks": True})[0] = data
+
+    return {
+        "flat file": lambda: files.write_file(folder / "flat-written", data.tobytes()),
+        "ldmscene": lambda: files.write_file(array.file(0), array.layout.encode(data)),
+        "TensorStore": lambda: _tensorstore(copy)[0].write(data).result(),
+        "zarr-python": with_zarr,
+    }
+
+
+def _tensorstore(folder: Path) -> tensorstore.TensorStore:
+    place = {"driver": "file", "path": f"{folder}/"}
+    return tensorstore.open({"driver": "zarr3", "kvstore": place}, open=True).result()
+
+
+def _evict(folder: Path) -> None:
+    """Ask the system to forget files, so that the next read comes from the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            handle = os.open(path, os.O_RDONLY)
+            os.fsync(handle)
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(handle)
+
+
+def benchmark_ledger(root: Path, rows: int, rounds: int) -> dict:
+    """A store of as many ledger rows as 18 arrays a sample make."""
+    samples = max(rows // 18, 1)
+    names = [f"block.{i}" for i in range(17)]
+    specs = [
+        ArraySpec(activation_path(n), ("step", "branch", "y", "x", "c"), (1,) * 5, "float16", cut=2) for n in names
+    ]
+    specs.append(ArraySpec(LATENTS, ("step",), (1,), "float32"))
+    manifest = read_manifest([(f"prompt {i}", i) for i in range(samples)])
+    prepare_store(root, {"branches": ["cond"]}, manifest, names, [0.0], specs, list)
+    ids = manifest.frame["sample_id"].tolist()
+    for start in range(0, samples, 1000):
+        some = ids[start : start + 1000]
+        Ledger(root / LEDGER).append(Entry(s, spec.path, 0, 2, 0) for s in some for spec in specs)
+    seconds = measure({"open": lambda: ActivationStore(root), "list": lambda: ActivationStore(root).samples}, rounds)
+    middle = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
+    return {"ledger rows": samples * 18, "samples": samples, **{k: round(v, 4) for k, v in middle.items()}}
+
+
+if __name__ == "__main__":
+    main()

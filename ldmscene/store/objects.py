@@ -1,0 +1,164 @@
+"""Keys of an S3-compatible object store, with the part of pathlib's interface that a store uses.
+
+One request writes an object whole or not at all, and it is durable when the request returns, so that nothing of
+a killed writer is left behind. Endpoint and credentials come from the usual AWS environment variables
+(`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_ALLOW_HTTP` …), as obstore reads them; they are kept nowhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatch
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from zarr.abc.store import Store
+from zarr.storage import ObjectStore
+
+from ldmscene.errors import InputError
+
+if TYPE_CHECKING:
+    import obstore
+
+RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
+TIMEOUT = timedelta(minutes=5)  # of one request; a shard of 40 MB must fit through a slow line
+
+
+@dataclass(frozen=True)
+class ObjectPath:
+    """One key, or the prefix of many.
+
+    Attributes
+    ----------
+    bucket : str
+        As `s3://bucket`.
+    key : str
+        Without slashes at its ends; empty for the bucket's top.
+    """
+
+    bucket: str
+    key: str = ""
+
+    @classmethod
+    def of(cls, url: str) -> ObjectPath:
+        scheme, _, rest = url.partition("://")
+        bucket, _, key = rest.partition("/")
+        if "@" in bucket:
+            raise InputError("an object store's URL holds no credentials; set AWS_ACCESS_KEY_ID and its siblings")
+        if not bucket:
+            raise InputError(f"expected {scheme}://bucket/prefix, got {url!r}")
+        return cls(f"{scheme}://{bucket}", key.strip("/"))
+
+    def __str__(self) -> str:
+        return f"{self.bucket}/{self.key}".rstrip("/")
+
+    def __truediv__(self, part: str) -> ObjectPath:
+        return ObjectPath(self.bucket, f"{self.key}/{part}".strip("/"))
+
+    @property
+    def name(self) -> str:
+        return str(self).rpartition("/")[2]
+
+    def with_suffix(self, suffix: str) -> ObjectPath:
+        return ObjectPath(self.bucket, self.key.rpartition(".")[0] + suffix)
+
+    def is_file(self) -> bool:
+        """Whether there is an object under this very key."""
+        try:
+            with asking(self):
+                self._client.head(self.key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    exists = is_file
+
+    def read_bytes(self) -> bytes:
+        with asking(self):
+            return bytes(self._client.get(self.key).bytes())
+
+    def read_tail(self, length: int) -> bytes:
+        """The last bytes; fewer where the object is shorter."""
+        with asking(self):
+            return bytes(self._client.get(self.key, options={"range": {"suffix": length}}).bytes())
+
+    def read_ranges(self, offsets: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
+        """Several ranges at once; fewer bytes where the object ends early."""
+        with asking(self):
+            found = self._client.get_ranges(self.key, starts=list(offsets), lengths=list(lengths))
+            return [memoryview(part) for part in found]
+
+    def write_bytes(self, data: bytes) -> None:
+        with asking(self):
+            self._client.put(self.key, data, use_multipart=False)  # parts of a killed upload would stay, unseen
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        with asking(self):
+            if not missing_ok:
+                self._client.head(self.key)
+            self._client.delete(self.key)
+
+    def iterdir(self) -> Iterator[ObjectPath]:
+        """What lies directly under this prefix: objects and prefixes."""
+        with asking(self):
+            found = self._client.list_with_delimiter(self.key or None)
+        yield from (ObjectPath(self.bucket, one["path"]) for one in found["objects"])
+        yield from (ObjectPath(self.bucket, prefix.strip("/")) for prefix in found["common_prefixes"])
+
+    def glob(self, pattern: str) -> Iterator[ObjectPath]:
+        """Those directly under this prefix whose name fits."""
+        return (path for path in self.iterdir() if fnmatch(path.name, pattern))
+
+    def zarr(self) -> Store:
+        """This prefix as a store of zarr-python's, to be read only."""
+        return ObjectStore(_client(str(self), _settings()), read_only=True)
+
+    @property
+    def _client(self) -> obstore.store.S3Store:
+        return _client(self.bucket, _settings())
+
+
+def _settings() -> tuple[tuple[str, str], ...]:
+    """The environment that a client is made from, so that another one gets another client."""
+    return tuple(sorted((k, v) for k, v in os.environ.items() if k.upper().startswith("AWS_")))
+
+
+@lru_cache(maxsize=16)
+def _client(url: str, settings: tuple[tuple[str, str], ...]) -> obstore.store.S3Store:
+    try:
+        from obstore.store import S3Store
+    except ImportError as error:
+        raise InputError(f"{url} needs obstore; install it with `pip install 'ldmscene[s3]'`") from error
+    plain = {k.upper(): v.lower() for k, v in settings}.get("AWS_ALLOW_HTTP") in ("1", "true")
+    return S3Store.from_url(url, client_options={"timeout": TIMEOUT, "allow_http": plain}, retry_config=RETRY)  # type: ignore[arg-type]
+
+
+@contextmanager
+def asking(path: object) -> Iterator[None]:
+    """Turn what obstore raises into the errors that a file system would have raised, in one sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error):
+            raise OSError(f"there is no such bucket: {path}") from error
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("obstore"):
+            raise
+        raise _named(error, path) from error
+
+
+def _named(error: Exception, path: object) -> OSError:
+    kind, text = type(error).__name__, str(error).partition("\n")[0]
+    if kind in ("PermissionDeniedError", "UnauthenticatedError"):
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    if "169.254.169.254" in text:  # where a machine inside AWS would be told its own
+        return PermissionError("no credentials for the object store; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    if "HTTP error" in text:
+        return ConnectionError(f"the object store doesn't answer ({text})")
+    return OSError(text)

@@ -1,0 +1,45 @@
+"""Where a store lies: a local folder, or a prefix in an object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
+
+from ldmscene.errors import InputError
+from ldmscene.store.objects import ObjectPath
+
+Place = Path | ObjectPath  # both have the part of pathlib's interface that a store uses
+
+
+def place(where: str | Place) -> Place:
+    """A folder's path, `file://…` or `s3://bucket/prefix`.
+
+    Raises
+    ------
+    InputError
+        If the URL is of another kind.
+    """
+    if not isinstance(where, str) or "://" not in where:
+        return where if isinstance(where, ObjectPath) else Path(where)
+    scheme = where.partition("://")[0].lower()
+    if scheme == "file":
+        return Path(unquote(urlsplit(where).path))
+    if scheme == "s3":
+        return ObjectPath.of(where)
+    raise InputError(f"a store's place is a folder, file://… or s3://bucket/prefix; got {where!r}")
+
+
+def zarr_store(folder: Place) -> Store:
+    """A place as zarr-python reads it; what is written goes through `write_file`."""
+    if isinstance(folder, ObjectPath):
+        return folder.zarr()
+    return LocalStore(folder, read_only=True)
+
+
+def files_in(folder: Place, suffix: str) -> list[Place]:
+    """Files directly in a folder whose names end so, in order; none where there is no folder."""
+    found: list[Place] = [*folder.glob(f"*{suffix}")]
+    return sorted(found, key=str)

@@ -1,0 +1,86 @@
+"""A store opens without ldmscene: xarray, zarr-python, TensorStore and zarrs read what we read."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+import jsonschema
+import numpy as np
+import pytest
+import tensorstore
+import xarray as xr
+import zarr
+import zarrs  # noqa: F401, registers its pipeline
+
+from ldmscene.store import layout
+from ldmscene.store.compression import COMPRESSIONS
+from tests.store import worlds
+
+ACTIVATION = layout.activation_path(worlds.MODULE)
+
+
+@pytest.fixture(scope="module", params=COMPRESSIONS)
+def store(request, tmp_path_factory):
+    return worlds.make(tmp_path_factory.mktemp("interchange") / "s", 5, request.param)
+
+
+def _xarray_tree(store, path):
+    tree = xr.open_datatree(store.root / layout.ZARR, engine="zarr", consolidated=False)
+    assert tree.sizes["sample"] == 5
+    assert tree["timestep"].values.tolist() == [9, 5, 1]
+    return tree[path].values
+
+
+def _xarray_group(store, path):
+    group, _, name = path.rpartition("/")
+    found = xr.open_zarr(store.root / layout.ZARR, group=group or None, consolidated=False)[name]
+    assert found.dims == ("sample", *store.info(path).dims)
+    return found.values
+
+
+def _zarr(store, path):
+    return zarr.open_array(store.root / layout.ZARR / path, mode="r")[:]
+
+
+def _zarrs(store, path):
+    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        return zarr.open_array(store.root / layout.ZARR / path, mode="r")[:]
+
+
+def _tensorstore(store, path):
+    place = {"driver": "file", "path": f"{store.root / layout.ZARR / path}/"}
+    return tensorstore.open({"driver": "zarr3", "kvstore": place}, open=True).result().read().result()
+
+
+@pytest.mark.parametrize("read", [_xarray_tree, _xarray_group, _zarr, _zarrs, _tensorstore])
+@pytest.mark.parametrize("path", [ACTIVATION, layout.LATENTS, layout.IMAGE])
+def test_another_reader_sees_the_same_numbers(store, path, read):
+    ours = store.info(path).read(range(5), {})
+    theirs = np.asarray(read(store, path))
+    assert theirs.dtype == ours.dtype
+    np.testing.assert_array_equal(theirs, ours)
+
+
+def _schema() -> dict:
+    return json.loads((resources.files("ldmscene.store") / "schema.json").read_text())
+
+
+def _document(store) -> dict:
+    return {"attributes": store.attributes, "ledger": store.ledger.to_dict("records")}
+
+
+def test_a_store_is_what_its_schema_says(store, two):
+    jsonschema.Draft202012Validator.check_schema(_schema())
+    jsonschema.validate(_document(store), _schema())
+    jsonschema.validate(_document(two), _schema())
+    assert _schema()["properties"]["attributes"]["properties"]["format"]["const"] == layout.FORMAT
+
+
+@pytest.mark.parametrize(
+    ("where", "value"), [("format", 2), ("fingerprint", "?"), ("modules", ["a", "a"]), ("compression", "int8")]
+)
+def test_what_is_no_store_fails_the_schema(store, where, value):
+    document = _document(store)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "attributes": {**document["attributes"], where: value}}, _schema())

@@ -1,0 +1,33 @@
+"""Benchmarks run, untimed in spirit, so that they can't rot."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+
+import pytest
+
+from benchmarks import harness, store
+
+
+def test_the_store_benchmark_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(harness.save, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(sys, "argv", ["store", "--quick", "--folder", str(tmp_path)])
+    store.main()
+    assert "TensorStore" in capsys.readouterr().out
+    names = {path.stem for path in tmp_path.glob("*.json")}
+    assert {"store-ledger", "store-write-mid_block", "store-read-cached-mid_block"} <= names
+    kept = json.loads((tmp_path / "store-ledger.json").read_text())
+    assert kept["machine"]["cores"] >= 1
+    assert kept["rows"][0]["ledger rows"] == 18
+
+
+def test_ways_take_turns_and_ratios_are_of_medians():
+    order: list[str] = []
+    seconds = harness.measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
+    assert order == ["a", "b"] * 4
+    assert [len(values) for values in seconds.values()] == [3, 3]
+    a, b = harness.compare({"a": [1.0, 2.0, 9.0], "b": [4.0, 4.0, 4.0]}, "a", GB=8.0)
+    assert (a["GB/s"], b["GB/s"]) == (4.0, 2.0)
+    assert b["speed ÷ a"] == pytest.approx(statistics.median([1, 2, 9]) / 4)
