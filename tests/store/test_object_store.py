@@ -58,7 +58,7 @@ def test_the_command_line_takes_the_url(filled, tmp_path):
     url = f"{filled.root}-cli"
     code, _, err = call("extract", "tiny-scenes", tmp_path / "m.csv", "--store", url, "--modules", FIRST, "--steps", 1)
     assert code == 0, err
-    (path,) = files_in(ldmscene.open(url).root / LEDGER, ".parquet")
+    path, *_ = files_in(ldmscene.open(url).root / LEDGER, ".parquet")
     path.write_bytes(b"damaged")
     code, _, err = call("verify", url)
     assert code == 2
