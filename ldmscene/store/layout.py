@@ -72,4 +72,8 @@ class ArraySpec:
 
 def shard_place(root: Place, path: str, index: int, axes: int) -> Place:
     """The file of one sample's shard; `axes` counts those behind `sample`."""
-    return root / ZARR / path / ".".join(["c", str(index), *["0"] * axes])
+    return root / ZARR / path / shard_name(index, axes)
+
+
+def shard_name(index: int, axes: int) -> str:
+    return f"c.{index}" + ".0" * axes

@@ -90,10 +90,8 @@ def _taken(root: Place) -> bool:
     """Whether something lies there that isn't a store in the making."""
     try:
         return bool({path.name for path in root.iterdir()} - {ZARR, LEDGER})
-    except NotADirectoryError:
-        return True
-    except FileNotFoundError:
-        return False
+    except (FileNotFoundError, NotADirectoryError):
+        return root.is_file()
 
 
 def array_documents(root: Place, specs: Sequence[ArraySpec], samples: int) -> Documents:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -15,15 +14,13 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.metadata import ArrayV3Metadata
 
-from ldmscene.errors import CorruptError, StoreError
-from ldmscene.store.layout import shard_place
-from ldmscene.store.objects import ObjectPath
+from ldmscene.errors import StoreError
+from ldmscene.store.layout import ZARR, shard_name, shard_place
 from ldmscene.store.places import Place
-from ldmscene.store.ranges import read_chunks
+from ldmscene.store.ranges import read_shards
 from ldmscene.store.shards import ShardLayout
 
 BLOCK_BYTES = 64 * 2**20  # a dask block: large enough that its overhead vanishes, small enough to stream
-REQUESTS = 16  # to an object store at once, each of which waits for the network
 
 
 @dataclass(frozen=True)
@@ -63,22 +60,10 @@ class ShardArray:
         positions = list(product(*chosen))
         out = np.empty((len(samples), *self.selected_shape(select)), self.layout.dtype)
         rows = out.reshape(len(samples), len(positions), -1).view(np.uint8)
-        if isinstance(self.root, ObjectPath) and len(samples) > 1:
-            with ThreadPoolExecutor(REQUESTS) as pool:
-                list(pool.map(self._read_sample, samples, [positions] * len(samples), rows))
-        else:
-            for sample, row in zip(samples, rows, strict=True):
-                self._read_sample(sample, positions, row)
+        folder, axes = self.root / ZARR / self.path, len(self.layout.shape)
+        shards = [(folder / shard_name(sample, axes), f"{self.path}, row {sample}") for sample in samples]
+        read_shards(shards, self.layout, positions, rows)
         return out
-
-    def _read_sample(self, sample: int, positions: Sequence[tuple[int, ...]], out: np.ndarray) -> None:
-        where = f"{self.path}, row {sample}"
-        try:
-            read_chunks(self.file(sample), self.layout, positions, out, where)
-        except FileNotFoundError as error:
-            raise CorruptError(
-                f"{where} is missing though the ledger lists it; run `ldmscene repair`, then extract again"
-            ) from error
 
     def selected_shape(self, select: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
         return tuple(len(select[d]) if d in select else n for d, n in zip(self.dims, self.layout.shape, strict=True))

@@ -60,8 +60,9 @@ def test_the_command_line_takes_the_url(filled, tmp_path):
     assert code == 0, err
     path, *_ = files_in(ldmscene.open(url).root / LEDGER, ".parquet")
     path.write_bytes(b"damaged")
-    code, _, err = call("verify", url)
+    code, out, err = call("verify", url)
     assert code == 2
-    assert f"{url}/{LEDGER}" in err
+    assert f"{LEDGER}/{path.name}" in out
+    assert f"ldmscene repair {url}" in err
     assert call("repair", url)[0] == 0
     assert call("verify", url)[0] == 0
