@@ -55,7 +55,7 @@ def _extraction_options(command):
                 type=click.Choice(["none", "lossless", "rounded"]),
                 default="none",
                 show_default=True,
-                help="Of what is stored. lossless saves a tenth, rounded a quarter; both read several times slower.",
+                help="Of what is stored. lossless saves a tenth, rounded a quarter; both read at half the rate.",
             ),
             click.option("--device", help="For example cpu or cuda; the fastest there is where not given."),
             click.option("--batch-size", default=1, show_default=True, help="Samples generated together."),

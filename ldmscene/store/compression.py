@@ -1,9 +1,9 @@
 """What compression costs, and the rounding that makes it worth its cost.
 
-Measured on activations of Stable Diffusion v1.4's shape (the ratios are those of `benchmarks/store.py`):
+Measured on activations of Stable Diffusion v1.4's shape (for the rates see `benchmarks/store.py`):
 
 - `none`: read at the rate of plain files. The default, since reading is what users wait for.
-- `lossless`: blosc with lz4 over bit-shuffled float16. Saves about a tenth, and reads several times slower.
+- `lossless`: blosc with lz4 over bit-shuffled float16. Saves about a tenth, and reads at about half the rate.
 - `rounded`: activations keep 7 bits of their mantissa (float16 has 10), then as above. Saves more than a quarter, and
   probes of targets that live in directions of low variance lose up to 0.02 of R². It changes what is stored, so it is
   part of the fingerprint.
