@@ -23,7 +23,7 @@ from ldmscene.labelers import GivenLabels, Labeler
 from ldmscene.manifest import SPLITS, Manifest, image_manifest, read_manifest
 from ldmscene.report import write_figures, write_site
 from ldmscene.stages import baselines as _baselines
-from ldmscene.stages import evaluation, extraction, labeling, protocols, reporting, task
+from ldmscene.stages import evaluation, extraction, keeping, labeling, protocols, reporting, task
 from ldmscene.stages import recognition as _recognition
 from ldmscene.stages.cluster import extract_on
 from ldmscene.stages.given import read_images
@@ -59,6 +59,8 @@ def extract(
     progress: bool = True,
     part: str = "1/1",
     client=None,
+    keep: str = "activations",
+    labelers: Mapping[str, str | Labeler | Callable] | None = None,
 ) -> ActivationStore | dict[str, float]:
     """Generate what a store lacks of a manifest, and keep the denoiser's activations.
 
@@ -97,6 +99,11 @@ def extract(
     client
         A `dask.distributed` client: each worker loads a pipeline of its own and fills a part. The model is then a
         folder or a hub id that every worker can read, the scheduler a name.
+    keep : {"activations", "statistics"}
+        "statistics": of training samples, keep just what `evaluate` needs of them for the targets in `labelers`.
+        They are labelled as they are generated, and dropped 16 by 16; held-out samples stay as they are.
+    labelers
+        Target to labeler, as `label` takes them, for keep="statistics".
 
     Returns
     -------
@@ -112,6 +119,10 @@ def extract(
         If the disk fails; finished samples stay.
     """
     _check_batches(batch_size, previews)
+    if keep not in ("activations", "statistics"):
+        raise InputError(f"keep must be 'activations' or 'statistics'; got {keep!r}")
+    if keep == "statistics" and (client is not None or part != "1/1" or not labelers):
+        raise InputError("keep='statistics' needs labelers=, and runs in one process: without client= and part=")
     some = extraction.Part.parse(part)
     if client is not None and (isinstance(model, DiffusionPipeline) or not isinstance(scheduler, str | None)):
         raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")
@@ -135,6 +146,11 @@ def extract(
         root = (
             place(store) if store is not None else Path("stores") / fingerprint(plan.config() | settings(compression))
         )
+        if keep == "statistics":
+            return keeping.extract_statistics(
+                plan, table, root, labelers or {}, CV,
+                previews=previews, compression=compression, batch_size=batch_size, progress=progress,
+            )  # fmt: skip
         if client is None:
             return extraction.fill(
                 plan, table, root, previews=previews, compression=compression, batch_size=batch_size,

@@ -22,7 +22,8 @@ def set_up(store: ActivationStore, task: Task, scope: Scope, client=None) -> Ben
     places = [Activations.of(store, module, 0) for module in scope.modules]
     latent = store.info(LATENTS).layout.shape[2:]
     grids = [*(place.grid for place in places), (latent[0], latent[1])]
-    return prepare(store, Kept.beside(store.root), task, grids, client)
+    apart = any(store.dropped(place.path) for place in places)
+    return prepare(store, Kept.beside(store.root), task, grids, client, apart)
 
 
 def fit_store(bench: Bench, scope: Scope, client=None) -> xr.Dataset:

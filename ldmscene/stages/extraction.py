@@ -193,7 +193,7 @@ def missing_batches(
     part: Part = WHOLE,
 ) -> Iterator[Batch]:
     """What is left to do for a part of a manifest, in its order."""
-    done = {spec.path: store.complete(spec.path) for spec in specs}
+    done = {spec.path: store.finished(spec.path) for spec in specs}
     wanted = set(manifest.keys)
 
     def lacks(row) -> frozenset[str]:

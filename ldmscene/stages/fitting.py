@@ -73,8 +73,13 @@ class Scores:
     degenerate: Mapping[str, int]  # how many have their value by definition
 
 
-def prepare(store: ActivationStore, kept: Kept, task: Task, grids: Iterable[Grid], client: Any = None) -> Bench:
-    """Reduce all labels to all grids, and see which targets have the same labelled pixels."""
+def prepare(
+    store: ActivationStore, kept: Kept, task: Task, grids: Iterable[Grid], client: Any = None, apart: bool = False
+) -> Bench:
+    """Reduce all labels to all grids, and see which targets have the same labelled pixels.
+
+    With `apart` none are grouped: whether they have may show in later samples only.
+    """
     labels = {
         (target.name, block): LabelBlock.of(store, target, block)
         for target in task.targets
@@ -85,7 +90,7 @@ def prepare(store: ActivationStore, kept: Kept, task: Task, grids: Iterable[Grid
     known = dict(zip(labels, compute(jobs, client), strict=True))
     patterns: dict[tuple[str, ...], list[str]] = {}
     for target in task.targets:
-        pattern = tuple(known[target.name, block] for block in task.train)
+        pattern = (target.name,) if apart else tuple(known[target.name, block] for block in task.train)
         patterns.setdefault(pattern, []).append(target.name)
     return Bench(store, store, kept, task, labels, tuple(tuple(names) for names in patterns.values()))
 
@@ -106,13 +111,14 @@ def fit_places(bench: Bench, places: Sequence[Place], client: Any = None) -> lis
 
 
 def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> Any:
-    keys = [fold_key(bench, place, fold, checksum) for fold in bench.task.folds]
-    statistics = [
-        None
-        if bench.kept.has(MOMENTS, key)
-        else _merged([dask.delayed(block_moments)(shared, place, block) for block in fold])
-        for key, fold in zip(keys, bench.task.folds, strict=True)
-    ]
+    keys = [group_keys(bench, place, fold, checksum) for fold in bench.task.folds]
+    statistics: list[Any] = []
+    for names, fold in zip(keys, bench.task.folds, strict=True):
+        if all(bench.kept.has(MOMENTS, name) for name in names):
+            statistics.append(None)
+        else:
+            _check_stored(bench, place, fold)
+            statistics.append(_merged([dask.delayed(block_moments)(shared, place, block) for block in fold]))
     solved = dask.delayed(solve_place)(shared, keys, statistics)
     scored = [
         dask.delayed(score_block)(shared, place, block, block_key(place, block, checksum), solved)
@@ -121,16 +127,39 @@ def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, i
     return dask.delayed(collect)(shared, solved, scored)
 
 
+def _check_stored(bench: Bench, place: Place, blocks: Sequence[Block]) -> None:
+    dropped = bench.features.dropped(place.path) if place.path else set()
+    gone = [sample_id for block in blocks for sample_id in block.ids if sample_id in dropped]
+    if gone:
+        raise InputError(
+            f"activations of {len(gone)} training samples, {gone[0]} among them, were dropped for their statistics, "
+            "and those are of other targets or folds; evaluate with the targets and the cv of the extraction"
+        )
+
+
 def block_key(place: Place, block: Block, checksum: Mapping[str, int]) -> dict:
     """What the features of a block depend on."""
     return {"place": place.key(), "bytes": [checksum.get(sample_id, 0) for sample_id in block.ids]}
 
 
-def fold_key(bench: Bench, place: Place, blocks: Sequence[Block], checksum: Mapping[str, int]) -> str:
-    """What the statistics of some blocks depend on."""
-    labels = [bench.labels[target.name, block].key(place.grid) for target in bench.task.targets for block in blocks]
+def group_keys(bench: Bench, place: Place, blocks: Sequence[Block], checksum: Mapping[str, int]) -> list[str]:
+    """For each group of targets, what its statistics of some blocks depend on."""
     features = [block_key(place, block, checksum) for block in blocks]
-    return fingerprint({"features": features, "labels": labels, "columns": bench.columns})
+    keys = []
+    for group in bench.groups:
+        labels = [bench.labels[name, block].key(place.grid) for name in group for block in blocks]
+        keys.append(fingerprint({"features": features, "labels": labels}))
+    return keys
+
+
+def read_moments(kept: Kept, keys: Sequence[str]) -> list[Moments]:
+    """The statistics that are kept for each group."""
+    return [unpack_moments(kept.read(MOMENTS, key)) for key in keys]
+
+
+def keep_moments(kept: Kept, keys: Sequence[str], groups: Sequence[Moments]) -> None:
+    for key, group in zip(keys, groups, strict=True):
+        kept.write(MOMENTS, key, pack_moments(group))
 
 
 def _merged(parts: list[Any]) -> Any:
@@ -168,14 +197,14 @@ def _cells(bench: Bench, group: Sequence[str], block: Block, grid: Grid) -> dict
     return own | lent
 
 
-def solve_place(bench: Bench, keys: Sequence[str], folds: Sequence[list[Moments] | None]) -> Solved:
-    """All probes of a place, from the statistics of each fold; None: those that are kept under its key."""
+def solve_place(bench: Bench, keys: Sequence[Sequence[str]], folds: Sequence[Sequence[Moments] | None]) -> Solved:
+    """All probes of a place, from each fold's statistics by group; None: those that are kept under its keys."""
     known = []
-    for key, fold in zip(keys, folds, strict=True):
+    for names, fold in zip(keys, folds, strict=True):
         if fold is not None:
-            bench.kept.write(MOMENTS, key, pack_moments(fold))
-        known.append(unpack_moments(bench.kept.read(MOMENTS, key)) if fold is None else fold)
-    return solve(bench.kept, bench.task, bench.columns, fingerprint({"folds": list(keys)}), known)
+            keep_moments(bench.kept, names, fold)
+        known.append(read_moments(bench.kept, names) if fold is None else fold)
+    return solve(bench.kept, bench.task, bench.columns, fingerprint({"folds": [list(names) for names in keys]}), known)
 
 
 # --- held-out samples ---

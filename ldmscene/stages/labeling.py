@@ -31,6 +31,7 @@ class Wanted:
     target: str
     on: str
     split: str | None
+    only: frozenset[str] | None = None  # of these samples; all where not given
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.target):
@@ -51,7 +52,8 @@ class Wanted:
     def sample_ids(self) -> list[str]:
         """All samples of the split, in the manifest's order."""
         frame = self.store.manifest.frame
-        return frame["sample_id"][frame["split"].eq(self.split) | (self.split is None)].tolist()
+        ids = frame["sample_id"][frame["split"].eq(self.split) | (self.split is None)]
+        return [s for s in ids if self.only is None or s in self.only]
 
     def spec(self, meaning: Mapping) -> ArraySpec:
         """The array that takes the labels."""

@@ -148,7 +148,7 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     chosen = tuple(check_alphas(alphas).tolist())
     if len(chosen) < 2:
         raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
-    targets = tuple(_target(store, name) for name in scope.targets)  # before anything is read
+    targets = targets_of(store, scope.targets)  # before anything is read
     frame = store.manifest.frame.assign(prompt=store.manifest.groups)  # given images are groups of their own
     train, test = (frame[frame["split"] == split] for split in ("train", "test"))
     ids = [*train["sample_id"], *test["sample_id"]]
@@ -159,7 +159,7 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     return Task(
         targets=targets,
         folds=tuple(training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1)),
-        test=tuple(Block(tuple(ids)) for ids in _cut(test["sample_id"])),
+        test=tuple(Block(tuple(ids)) for ids in cut(test["sample_id"])),
         alphas=chosen,
     )
 
@@ -170,7 +170,7 @@ def training_blocks(frame: pd.DataFrame) -> tuple[Block, ...]:
     dealt = frame.iloc[np.argsort(turn.to_numpy(), kind="stable")]
     return tuple(
         Block(tuple(ids), tuple(lend(ids, prompts)))
-        for ids, prompts in zip(_cut(dealt["sample_id"]), _cut(dealt["prompt"]), strict=True)
+        for ids, prompts in zip(cut(dealt["sample_id"]), cut(dealt["prompt"]), strict=True)
     )
 
 
@@ -180,18 +180,22 @@ def lend(sample_ids: Iterable[str], prompts: Iterable[str]) -> list[str]:
     Samples are shifted by the size of the largest prompt, once they stand prompt by prompt. Only if one prompt has
     more than half of all samples do some borrow from their own.
     """
-    ids, (codes, count) = (
-        np.array(list(sample_ids)),
-        np.unique(list(prompts), return_inverse=True, return_counts=True)[1:],
-    )
+    ids = np.array(list(sample_ids))
+    _, codes, count = np.unique(list(prompts), return_inverse=True, return_counts=True)
     order = np.argsort(codes, kind="stable")
     lenders = np.empty_like(ids)
     lenders[order] = np.roll(ids[order], int(count.max()))
     return lenders.tolist()
 
 
-def _cut(column: pd.Series) -> list[list[str]]:
+def cut(column: pd.Series) -> list[list[str]]:
+    """A column in pieces of a block's length."""
     return [column.iloc[i : i + BLOCK].tolist() for i in range(0, len(column), BLOCK)]
+
+
+def targets_of(store: ActivationStore, names: Sequence[str]) -> tuple[Target, ...]:
+    """Targets as a store's labels describe them; InputError for kinds that probes of a grid don't predict."""
+    return tuple(_target(store, name) for name in names)
 
 
 def _target(store: ActivationStore, name: str) -> Target:
@@ -223,7 +227,7 @@ def check_complete(store: ActivationStore, modules: Sequence[str], sample_ids: S
         With how many samples, and one of them.
     """
     for path in (LATENTS, *map(activation_path, modules)):
-        absent = [s for s in sample_ids if s not in store.complete(path)]
+        absent = [s for s in sample_ids if s not in store.finished(path)]
         if absent:
             raise IncompleteError(
                 f"{len(absent)} samples lack {path} in {store.root}, {absent[0]} among them; run extract again"

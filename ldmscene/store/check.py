@@ -70,7 +70,7 @@ def _shard_faults(root: Place, rows: pd.DataFrame) -> Iterator[Fault]:
     index = {sample_id: i for i, sample_id in enumerate(ids)}
     for what, group in rows.groupby("what", sort=False):
         shards = {path.name.split(".")[1]: path for path in files_in(root / ZARR / str(what), "") if _is_shard(path)}
-        for row in group.itertuples():
+        for row in group[group["bytes"] > 0].itertuples():  # the others were dropped
             path = shards.get(str(index.get(row.sample_id)))
             if row.sample_id not in index:
                 yield Fault(row.sample_id, row.what, "is not in the manifest")

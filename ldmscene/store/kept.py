@@ -50,20 +50,25 @@ class Kept:
         tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         write_file(self._file(kind, key), save(tensors, {_CHECKSUM: str(_checksum(tensors))}))
 
+    def remove(self, kind: str, key: object) -> None:
+        self._file(kind, key).unlink(missing_ok=True)
+
     def read(self, kind: str, key: object) -> dict[str, np.ndarray]:
         """What `write` got under this key.
 
         Raises
         ------
         CorruptError
-            If the bytes aren't those that were written.
+            If there is nothing, or the bytes aren't those that were written.
         """
         path = self._file(kind, key)
-        data = path.read_bytes()
         try:
+            data = path.read_bytes()
             tensors = load(data)
             size = int.from_bytes(data[:8], "little")
             sound = json.loads(data[8 : 8 + size])["__metadata__"][_CHECKSUM] == str(_checksum(tensors))
+        except FileNotFoundError as error:
+            raise CorruptError(f"{path} is gone; run the same command again") from error
         except (SafetensorError, KeyError, ValueError):
             sound = False
         if not sound:

@@ -49,7 +49,11 @@ class ActivationStore:
         rows = Ledger(self.root / layout.LEDGER).rows()
         self.ledger = rows[rows["sample_id"] != METADATA]
         self._arrays = {path: ShardArray.of(self.root, path, a) for path, a in metadata.arrays(self.root).items()}
-        self._done = {str(what): set(rows) for what, rows in self.ledger.groupby("what")["sample_id"]}
+        stored = self.ledger["bytes"] > 0
+        self._done, self._dropped = (
+            {str(what): set(ids) for what, ids in rows.groupby("what")["sample_id"]}
+            for rows in (self.ledger[stored], self.ledger[~stored])
+        )
         frame = self.manifest.frame
         self._index = dict(zip(frame["sample_id"], range(len(frame)), strict=True))
 
@@ -57,12 +61,12 @@ class ActivationStore:
 
     @property
     def samples(self) -> pd.DataFrame:
-        """The manifest, and whether each sample's activations are complete in all modules."""
-        frame = self.manifest.frame
-        whole = (
-            set.intersection(*(self._done.get(p, set()) for p in self._activation_paths())) if self.modules else set()
+        """The manifest, and whether each sample is `complete` in all modules: stored, or `dropped` for statistics."""
+        frame, paths = self.manifest.frame, self._activation_paths()
+        whole, dropped = (
+            set.intersection(*map(which, paths)) if paths else set() for which in (self.finished, self.dropped)
         )
-        return frame.assign(complete=frame["sample_id"].isin(whole))
+        return frame.assign(complete=frame["sample_id"].isin(whole), dropped=frame["sample_id"].isin(dropped))
 
     @property
     def modules(self) -> list[str]:
@@ -83,8 +87,8 @@ class ActivationStore:
 
     @property
     def targets(self) -> list[str]:
-        """Targets that have labels."""
-        return [p.split("/")[1] for p in self._arrays if p.startswith("labels/") and p in self._done]
+        """Targets that have labels, by name."""
+        return sorted(p.split("/")[1] for p in self._arrays if p.startswith("labels/") and p in self._done)
 
     def info(self, path: str) -> ShardArray:
         """Layout and attributes of one array, by its path in the hierarchy."""
@@ -106,8 +110,16 @@ class ActivationStore:
         """The sample_ids for which an array is complete."""
         return self._done.get(path, set())
 
+    def dropped(self, path: str) -> set[str]:
+        """The sample_ids for which an array was dropped, once its statistics were kept."""
+        return self._dropped.get(path, set())
+
+    def finished(self, path: str) -> set[str]:
+        """The sample_ids for which nothing is left to do: complete or dropped."""
+        return self.complete(path) | self.dropped(path)
+
     def checksums(self, path: str) -> dict[str, int]:
-        """The crc32 of an array's bytes, for each sample that is complete."""
+        """The crc32 of an array's bytes, for each sample that is complete or dropped."""
         rows = self.ledger[self.ledger["what"] == path]
         return dict(zip(rows["sample_id"], rows["crc32"].astype(int), strict=True))
 

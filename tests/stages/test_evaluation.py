@@ -304,10 +304,10 @@ def test_every_training_sample_is_in_one_block(prompts):
     assert all(sorted(block.lenders) == sorted(block.ids) for block in blocks)
 
 
-@given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 2**32 - 1))
-def test_statistics_are_packed_without_loss(groups, channels, seed):
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_statistics_are_packed_without_loss(channels, seed):
     rng = np.random.default_rng(seed)
-    whole = [Moments.of(rng.normal(size=(9, channels)), None, rng.normal(size=(9, 2))) for _ in range(groups)]
-    for one, back in zip(whole, unpack_moments(pack_moments(whole)), strict=True):
-        for name, value in vars(one).items():
-            np.testing.assert_array_equal(vars(back)[name], value)
+    whole = Moments.of(rng.normal(size=(9, channels)), None, rng.normal(size=(9, 2)))
+    back = unpack_moments(pack_moments(whole))
+    for name, value in vars(whole).items():
+        np.testing.assert_array_equal(vars(back)[name], value)

@@ -1,0 +1,35 @@
+"""Taking away arrays whose statistics are kept. The ledger says so first; a dropped array has 0 bytes there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ldmscene.store.layout import LEDGER
+from ldmscene.store.ledger import Entry, Ledger
+from ldmscene.store.store import ActivationStore
+
+
+def drop(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[str]) -> None:
+    """Drop arrays of some samples for good. Their checksums stay in the ledger: statistics are named by them."""
+    checksums = {path: store.checksums(path) for path in paths}
+    ledger = Ledger(store.root / LEDGER)
+    ledger.append(
+        Entry(sample_id, path, known[sample_id], bytes=0, nonfinite=0)
+        for path, known in checksums.items()
+        for sample_id in sample_ids
+    )
+    store.refresh()
+    _remove(store, sample_ids, checksums)
+
+
+def sweep(store: ActivationStore) -> None:
+    """Remove what a run that was stopped between the ledger and the disk left of dropped arrays."""
+    for path in store.paths:
+        _remove(store, store.dropped(path), [path])
+
+
+def _remove(store: ActivationStore, sample_ids: Iterable[str], paths: Iterable[str]) -> None:
+    rows = store.rows(sample_ids)
+    for path in paths:
+        for row in rows:
+            store.info(path).file(row).unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""Statistics instead of activations: the same grid as from a store that keeps everything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ldmscene
+from ldmscene import testbed
+from ldmscene.errors import IncompleteError, InputError
+from ldmscene.stages import task
+from ldmscene.store import files
+from ldmscene.store.check import find_faults
+from ldmscene.store.layout import activation_path
+from tests.conftest import FIRST, LAST, make_manifest
+
+LABELERS = {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
+OPTIONS = {"modules": [FIRST, LAST], "steps": 1}
+ALPHAS = (1e1, 1e3, 1e5)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return make_manifest(10, 3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks():
+    """So that ten training samples, in five folds, are two blocks a fold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task, "BLOCK", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, samples, small_blocks, tmp_path_factory) -> xr.Dataset:
+    """The grid of a store that keeps all activations."""
+    store = ldmscene.extract(tiny, samples, tmp_path_factory.mktemp("keeping") / "whole", **OPTIONS)
+    for target, labeler in LABELERS.items():
+        ldmscene.label(store, target, labeler)
+    return ldmscene.evaluate(store, alphas=ALPHAS)
+
+
+def _keep(tiny, samples, root, **options):
+    return ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics", labelers=LABELERS, **options)
+
+
+def _assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
+    xr.testing.assert_allclose(found.drop_attrs(), expected.drop_attrs(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_grid_is_that_of_all_activations(tiny, samples, whole, tmp_path):
+    store = _keep(tiny, samples, tmp_path / "kept")
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+    some = ldmscene.evaluate(store, ["shading", "depth"], LAST, alphas=(3.0, 300.0))
+    assert np.isfinite(some["probe"].sel(target="depth", metric="spearman")).all()
+
+    assert store.samples["complete"].all()
+    assert store.samples["dropped"].tolist() == [True] * 10 + [False] * 3
+    shards = [path for path in (store.root / "activations.zarr" / "activations").rglob("c.*") if path.is_file()]
+    assert len(shards) == 3 * len(OPTIONS["modules"])
+    assert store.activations(LAST, 0, "test").shape[0] == 3
+    with pytest.raises(IncompleteError, match="no sample of split 'train'"):
+        store.activations(LAST, 0, "train")
+    assert find_faults(store) == []
+
+
+def test_the_same_call_again_runs_no_model(tiny, samples, tmp_path, monkeypatch):
+    _keep(tiny, samples, tmp_path / "kept")
+
+    def refuse(*_, **__):
+        raise AssertionError("the denoiser ran")
+
+    monkeypatch.setattr(tiny.unet, "forward", refuse)
+    _keep(tiny, samples, tmp_path / "kept")
+
+
+class _Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", [9, 38, 61, 90])
+def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, tmp_path, monkeypatch, at):
+    replace, count = files.Path.replace, 0
+
+    def stop(self, target):
+        nonlocal count
+        count += 1
+        if count == at:
+            raise _Stop
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.Path, "replace", stop)
+        with pytest.raises(_Stop):
+            _keep(tiny, samples, tmp_path / "kept")
+    store = _keep(tiny, samples, tmp_path / "kept")
+    assert find_faults(store) == []
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, tmp_path):
+    root = tmp_path / "kept"
+    with pytest.raises(InputError, match="needs labelers="):
+        ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics")
+    with pytest.raises(InputError, match="keep must be"):
+        ldmscene.extract(tiny, samples, root, **OPTIONS, keep="everything")
+    assert not root.exists()
+    store = _keep(tiny, samples, root)
+    with pytest.raises(InputError, match="cv of the extraction"):
+        ldmscene.evaluate(store, alphas=ALPHAS, cv=2)
+    ldmscene.label(store, "redness", lambda images: images[..., 0] / 255)
+    with pytest.raises(InputError, match="other targets or folds"):
+        ldmscene.evaluate(store, "redness", alphas=ALPHAS)
+    with pytest.raises(InputError, match="use another store"):
+        _keep(tiny, make_manifest(12, 3), root)
+    assert store.info(activation_path(LAST)).layout.shape[0] == 1
