@@ -114,7 +114,7 @@ def memory() -> list[dict]:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.capture", "extract", str(samples)], capture_output=True, check=True
         )
-        rows.append({"samples": samples, "peak MB": json.loads(done.stdout)["peak"] / 1e6})
+        rows.append({"samples": samples, "peak MB": round(json.loads(done.stdout)["peak"] / 1e6, 1)})
     return [{**row, "ratio": round(row["peak MB"] / rows[0]["peak MB"], 3)} for row in rows]
 
 
@@ -142,7 +142,12 @@ def full() -> list[dict]:
     assert store.samples["complete"].all()
     return [
         {"what": "bytes", "foretold": told["bytes"], "measured": stored, "ratio": round(stored / told["bytes"], 3)},
-        {"what": "seconds", "foretold": told["seconds"], "measured": seconds, "ratio": seconds / told["seconds"]},
+        {
+            "what": "seconds",
+            "foretold": round(told["seconds"], 1),
+            "measured": round(seconds, 1),
+            "ratio": round(seconds / told["seconds"], 3),
+        },
         {"what": "peak bytes", "foretold": "", "measured": peak(), "ratio": ""},
     ]
 
