@@ -8,7 +8,6 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import dsyrk
 
 from ldmscene.errors import InputError, ShapeError
 
@@ -16,7 +15,7 @@ Array = np.ndarray
 
 # A block stays in the cache between the cast and the product, if that leaves the product rows enough.
 _BLOCK_VALUES = 1 << 17
-_BLOCK_ROWS = 512
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _of_array(X: Array, w: Array, Y: Array) -> Moments:
     shift = np.concatenate([_rough_mean(X, w), [0.0], w @ Y / w.sum()])
     rows = max(_BLOCK_ROWS, _BLOCK_VALUES // width)
     block = np.empty((min(rows, len(X)), width))
-    sums = np.zeros((width, width), order="F")
+    sums, product = np.zeros((2, width, width))
     root = None if (w == w[0]).all() else np.sqrt(w)
     for first in range(0, len(X), rows):
         part = block[: len(X) - first]
@@ -142,8 +141,9 @@ def _of_array(X: Array, w: Array, Y: Array) -> Moments:
         part[:, c], part[:, c + 1 :] = 1, Y[one] - shift[c + 1 :]
         if root is not None:
             part *= root[one, None]
-        sums = dsyrk(1.0, part.T, beta=1.0, c=sums, overwrite_c=True)
-    sums = np.triu(sums) + np.triu(sums, 1).T
+        # numpy sees that both are one matrix and calls the BLAS's syrk; other threads run meanwhile, as they couldn't
+        # in SciPy's.
+        sums += np.matmul(part.T, part, out=product)
     return _from_sums(sums if root is not None else w[0] * sums, shift, c)
 
 

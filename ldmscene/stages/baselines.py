@@ -17,8 +17,10 @@ from ldmscene.stages.places import Latents, Place, Position
 from ldmscene.stages.task import Block, Target, Task
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import LATENTS, intermediate_path
+from ldmscene.store.prepare import fingerprint
 
 SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}
+SCORES = "scores"
 
 
 def baselines(bench: Bench, steps: Sequence[int], client: Any = None) -> xr.DataArray:
@@ -48,8 +50,14 @@ def _unprobed(bench: Bench, steps: Sequence[int], client: Any) -> xr.DataArray:
     jobs = []
     for target in bench.task.targets:
         sources = _sources(bench.store, bench.task, target)
-        mean = dask.delayed(mean_label)([dask.delayed(label_sums)(shared, target, b) for b in bench.task.train])
-        jobs += [dask.delayed(score_readings)(shared, target, b, list(steps), sources, mean) for b in bench.task.test]
+        keys = [_key(bench, target, block, steps, sources) for block in bench.task.test]
+        mean = None
+        if not all(bench.kept.has(SCORES, key) for key in keys):
+            mean = dask.delayed(mean_label)([dask.delayed(label_sums)(shared, target, b) for b in bench.task.train])
+        jobs += [
+            dask.delayed(keep_readings)(shared, key, target, block, list(steps), sources, mean)
+            for key, block in zip(keys, bench.task.test, strict=True)
+        ]
     scored = iter(compute(jobs, client))
     arrays = []
     for target in bench.task.targets:
@@ -61,6 +69,38 @@ def _unprobed(bench: Bench, steps: Sequence[int], client: Any) -> xr.DataArray:
 def _sources(store: ActivationStore, task: Task, target: Target) -> dict[str, str]:
     wanted = set(task.test_ids)
     return {n: s for n, s in SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.name))}
+
+
+def _key(bench: Bench, target: Target, block: Block, steps: Sequence[int], sources: Mapping[str, str]) -> dict:
+    """What the scores of a block's readings depend on."""
+    train = fingerprint({"labels": [bench.labels[target.name, b].source for b in bench.task.train]})
+    read = {source: bench.store.checksums(intermediate_path(source, target.name)) for source in sources.values()}
+    return {
+        "of": vars(target),
+        "labels": bench.labels[target.name, block].source,
+        "mean": train,
+        "steps": list(steps),
+        "readings": {source: [known[sample_id] for sample_id in block.ids] for source, known in read.items()},
+    }
+
+
+def keep_readings(
+    bench: Bench,
+    key: dict,
+    target: Target,
+    block: Block,
+    steps: Sequence[int],
+    sources: Mapping[str, str],
+    mean: np.ndarray | None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """`score_readings`, from what is kept or into it."""
+    readings = [MEAN_LABEL, *sources]
+    if mean is None or bench.kept.has(SCORES, key):
+        kept = bench.kept.read(SCORES, key)
+        return {reading: {m: kept[f"{reading}/{m}"] for m in target.metrics} for reading in readings}
+    found = score_readings(bench, target, block, steps, sources, mean)
+    bench.kept.write(SCORES, key, {f"{r}/{m}": found[r][m] for r in readings for m in target.metrics})
+    return found
 
 
 def label_sums(bench: Bench, target: Target, block: Block) -> tuple[np.ndarray, np.ndarray]:

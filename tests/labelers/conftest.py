@@ -30,16 +30,19 @@ def _import_torchvision():
     return importlib.import_module("torchvision")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def torchvision():
-    if BESIDE.is_dir() and str(BESIDE) not in sys.path:
-        sys.path.append(str(BESIDE))
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision isn't installed; `make test` gets it")
-    return _import_torchvision()
+    # For these tests alone: workers of a cluster inherit the path, and would import it as everybody else does.
+    sys.path.append(str(BESIDE))
+    try:
+        if importlib.util.find_spec("torchvision") is None:
+            pytest.skip("torchvision isn't installed; `make test` gets it")
+        yield _import_torchvision()
+    finally:
+        sys.path.remove(str(BESIDE))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def carvekit(torchvision):
     return pytest.importorskip("carvekit", reason="carvekit isn't installed; `make test` gets it")
 
