@@ -133,17 +133,16 @@ def _of_array(X: Array, w: Array, Y: Array) -> Moments:
     block = np.empty((min(rows, len(X)), width))
     sums, product = np.zeros((2, width, width))
     root = None if (w == w[0]).all() else np.sqrt(w)
-    for first in range(0, len(X), rows):
-        part = block[: len(X) - first]
-        one = slice(first, first + len(part))
-        with np.errstate(invalid="ignore"):  # an infinity, which the caller reports
+    with np.errstate(invalid="ignore"):  # an infinity, which the caller reports
+        for first in range(0, len(X), rows):
+            part = block[: len(X) - first]
+            one = slice(first, first + len(part))
             np.subtract(X[one], shift[:c], out=part[:, :c])
-        part[:, c], part[:, c + 1 :] = 1, Y[one] - shift[c + 1 :]
-        if root is not None:
-            part *= root[one, None]
-        # numpy sees that both are one matrix and calls the BLAS's syrk; other threads run meanwhile, as they couldn't
-        # in SciPy's.
-        sums += np.matmul(part.T, part, out=product)
+            part[:, c], part[:, c + 1 :] = 1, Y[one] - shift[c + 1 :]
+            if root is not None:
+                part *= root[one, None]
+            # numpy calls the BLAS's syrk for a matrix times itself. SciPy's would keep other threads waiting.
+            sums += np.matmul(part.T, part, out=product)
     return _from_sums(sums if root is not None else w[0] * sums, shift, c)
 
 
