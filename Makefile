@@ -23,6 +23,8 @@ lint: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.probes
+	$(BIN)/python -m benchmarks.evaluate
 	$(BIN)/python -m benchmarks.capture tiny
 	$(BIN)/python -m benchmarks.capture memory
 

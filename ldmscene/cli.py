@@ -72,9 +72,27 @@ def _extraction_options(command):
 @_extraction_options
 @click.option("--previews", help="Keep the decoded x_t and predicted x_0 of each step: 'all', or a split's name.")
 @click.option("--part", default="1/1", show_default=True, help="2/4: the second of four that fill one store at once.")
+@click.option(
+    "--keep",
+    type=click.Choice(["activations", "statistics"]),
+    default="activations",
+    show_default=True,
+    help="statistics: of training samples, keep just what `evaluate` needs for the targets of --labeler.",
+)
+@click.option(
+    "--labeler", "labelers", multiple=True, metavar="TARGET=LABELER", help="For --keep statistics; may be repeated."
+)
 @click.option("--dry-run", is_flag=True, help="Time the first batch and print what all would take; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print for a script.")
-def extract(model: str, manifest: str, previews: str | None, modules: Sequence[str], as_json: bool, **options) -> None:
+def extract(
+    model: str,
+    manifest: str,
+    previews: str | None,
+    modules: Sequence[str],
+    labelers: Sequence[str],
+    as_json: bool,
+    **options,
+) -> None:
     """Generate what a store lacks of a MANIFEST and keep MODEL's activations.
 
     MODEL is tiny-scenes, a local folder or a hub id.
@@ -82,11 +100,14 @@ def extract(model: str, manifest: str, previews: str | None, modules: Sequence[s
     \b
     Example:
         ldmscene extract tiny-scenes manifests/demo.csv --store stores/demo --previews test --batch-size 8
+        ldmscene extract tiny-scenes manifests/demo.csv --store stores/small --keep statistics \\
+            --labeler depth=tiny-depth --labeler mask=tiny-mask
     """
     from ldmscene import pipeline
 
     kept = {None: False, "all": True}.get(previews, previews)
-    result = pipeline.extract(model, manifest, modules=list(modules), previews=kept or False, **options)
+    named = dict(_pair(text) for text in labelers)
+    result = pipeline.extract(model, manifest, modules=list(modules), previews=kept or False, labelers=named, **options)
     if isinstance(result, dict):
         _print_estimate(result, as_json)
     else:

@@ -366,8 +366,10 @@ def evaluate(
 ) -> xr.Dataset:
     """Fit a probe at every (target, module, step) on the training samples and score it on the test samples.
 
-    Continuous targets get a ridge, binary ones a logistic regression, exact at label resolution. The penalty is
-    chosen by cross-validation over groups of prompts. The result is kept in the store: the same call again reads it.
+    A ridge for each target, exact at label resolution; binary targets get log odds from it, by the linear
+    discriminant of the same statistics. The penalty is chosen by cross-validation over groups of prompts. Each
+    activation is read once, in blocks: memory doesn't grow with the number of samples. The grid is kept in the store,
+    so that the same call again reads it, and so are statistics: other `alphas` read no activation.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from ldmscene.store import files
 from ldmscene.store.check import find_faults
 from ldmscene.store.layout import activation_path
 from tests.conftest import FIRST, LAST, make_manifest
+from tests.test_cli import call
 
 LABELERS = {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
 OPTIONS = {"modules": [FIRST, LAST], "steps": 1}
@@ -98,6 +99,27 @@ def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, tmp_path, monkeypa
     store = _keep(tiny, samples, tmp_path / "kept")
     assert find_faults(store) == []
     _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def test_the_command_line_keeps_statistics(samples, tmp_path):
+    samples.to_csv(tmp_path / "table.csv")
+    words = [
+        "extract",
+        "tiny-scenes",
+        tmp_path / "table.csv",
+        "--store",
+        tmp_path / "s",
+        "--steps",
+        1,
+        "--modules",
+        LAST,
+    ]
+    code, _, err = call(*words, "--keep", "statistics", "--labeler", "mask=tiny-mask")
+    assert code == 0, err
+    assert ldmscene.open(tmp_path / "s").samples["dropped"].sum() == 10
+    code, _, err = call(*words, "--keep", "statistics")
+    assert code == 2
+    assert "needs labelers=" in err
 
 
 def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, tmp_path):

@@ -1,0 +1,19 @@
+"""Benchmarks run at a small size, so that they can't rot; what they measure there means nothing."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import evaluate, probes
+
+
+@pytest.mark.parametrize(("benchmark", "rows"), [(probes, 11), (evaluate, 4)])
+def test_every_row_is_measured(benchmark, rows, monkeypatch):
+    tables = []
+    monkeypatch.setattr(benchmark, "table", lambda found: tables.append(found) or "")
+    done = CliRunner().invoke(benchmark.main, ["--quick"], catch_exceptions=False)
+    assert done.exit_code == 0
+    (found,) = tables
+    assert len(found) == rows
+    assert all(one["seconds"] > 0 or one["theirs"] > 0 for one in found)
