@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ldmscene.errors import CorruptError, StoreError
 from ldmscene.store.files import write_file
+from ldmscene.store.kept import damaged
 from ldmscene.store.layout import LEDGER, MANIFEST, ZARR
 from ldmscene.store.ledger import METADATA, SCHEMA, Ledger, read
 from ldmscene.store.metadata import read_root
@@ -51,7 +52,7 @@ def find_faults(store: str | Place | ActivationStore) -> list[Fault]:
     broken = {fault.what for fault in faults}
     if MANIFEST not in broken:
         faults += _shard_faults(root, rows[~ours])
-    return faults
+    return faults + [Fault("", path, "doesn't match its checksum") for path in damaged(root)]
 
 
 def find_orphans(store: ActivationStore) -> list[Place]:

@@ -18,10 +18,10 @@ from safetensors.numpy import load, save
 
 from ldmscene.errors import CorruptError, WriteError
 from ldmscene.store.files import write_file
-from ldmscene.store.places import Place
+from ldmscene.store.places import Place, files_in
 from ldmscene.store.prepare import fingerprint
 
-STATISTICS = "statistics"
+STATISTICS, README = "statistics", "README"
 _CHECKSUM = "crc32c"
 
 
@@ -36,7 +36,7 @@ class Kept:
         """In a store's own folder, or in a temporary one where the store can't be written to."""
         folder: Place = root / STATISTICS
         try:
-            write_file(folder / "README", b"Computed from this store; what is deleted here is computed again.\n")
+            write_file(folder / README, b"Computed from this store; what is deleted here is computed again.\n")
         except WriteError as error:
             warnings.warn(f"statistics aren't kept, so that the next evaluation reads again: {error}", stacklevel=4)
             folder = Path(tempfile.mkdtemp(prefix="ldmscene-"))
@@ -63,20 +63,33 @@ class Kept:
         """
         path = self._file(kind, key)
         try:
-            data = path.read_bytes()
-            tensors = load(data)
-            size = int.from_bytes(data[:8], "little")
-            sound = json.loads(data[8 : 8 + size])["__metadata__"][_CHECKSUM] == str(_checksum(tensors))
+            tensors = _decode(path.read_bytes())
         except FileNotFoundError as error:
             raise CorruptError(f"{path} is gone; run the same command again") from error
-        except (SafetensorError, KeyError, ValueError):
-            sound = False
-        if not sound:
+        if tensors is None:
             raise CorruptError(f"{path} was damaged after it was written; delete it and run the same command again")
         return tensors
 
     def _file(self, kind: str, key: object) -> Place:
         return self.folder / kind / f"{fingerprint({'key': key})}.safetensors"
+
+
+def damaged(root: Place) -> list[str]:
+    """Files of a store's statistics whose bytes aren't those that were written, relative to the store."""
+    kinds = [kind for kind in (root / STATISTICS).glob("*") if kind.name != README]
+    files = [(kind.name, path) for kind in kinds for path in files_in(kind, ".safetensors")]
+    return [f"{STATISTICS}/{kind}/{path.name}" for kind, path in files if _decode(path.read_bytes()) is None]
+
+
+def _decode(data: bytes) -> dict[str, np.ndarray] | None:
+    """The arrays of a file; None if it was damaged."""
+    try:
+        tensors = load(data)
+        size = int.from_bytes(data[:8], "little")
+        sound = json.loads(data[8 : 8 + size])["__metadata__"][_CHECKSUM] == str(_checksum(tensors))
+    except (SafetensorError, KeyError, ValueError):
+        return None
+    return tensors if sound else None
 
 
 def _checksum(tensors: Mapping[str, np.ndarray]) -> int:

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from ldmscene.errors import CorruptError, WriteError
 from ldmscene.store import kept
+from ldmscene.store.check import find_faults, repair
 from ldmscene.store.kept import Kept
 
 ARRAYS = {"whole": np.arange(12.0).reshape(3, 4), "number": np.float64(2.5), "few": np.zeros((0, 2), np.float32)}
@@ -70,3 +71,17 @@ def test_a_store_that_cannot_be_written_to_is_read_all_the_same(tmp_path, monkey
     place.write("a", "key", ARRAYS)
     assert place.has("a", "key")
     assert not any(tmp_path.iterdir())
+
+
+def test_verify_names_what_was_damaged_and_repair_sets_it_aside(two):
+    place = Kept.beside(two.root)
+    for key in range(3):
+        place.write("moments", key, ARRAYS)
+    assert find_faults(two) == []
+    damaged = sorted((two.root / "statistics" / "moments").iterdir())[1]
+    damaged.write_bytes(damaged.read_bytes()[:-9] + b"         ")
+    (fault,) = find_faults(two)
+    assert fault.what == f"statistics/moments/{damaged.name}"
+    assert repair(two.root) == 1
+    assert not damaged.exists()
+    assert find_faults(two) == []
