@@ -30,7 +30,7 @@ def _import_torchvision():
     return importlib.import_module("torchvision")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def torchvision():
     # For these tests alone: workers of a cluster inherit the path, and would import it as everybody else does.
     sys.path.append(str(BESIDE))
@@ -42,7 +42,7 @@ def torchvision():
         sys.path.remove(str(BESIDE))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def carvekit(torchvision):
     return pytest.importorskip("carvekit", reason="carvekit isn't installed; `make test` gets it")
 
