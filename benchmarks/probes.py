@@ -231,8 +231,9 @@ def discriminant_against_logistic(world: World) -> dict:
 
 @click.command(help=__doc__)
 @click.option("--quick", is_flag=True, help="Small sizes: whether it runs, not how fast.")
-def main(quick: bool) -> None:
-    samples, grid, channels, side = (30, 8, 16, 64) if quick else (369, 64, 320, 512)
+@click.option("--samples", default=369, show_default=True, help="Two thirds of them are for training.")
+def main(quick: bool, samples: int) -> None:
+    samples, grid, channels, side = (30, 8, 16, 64) if quick else (samples, 64, 320, 512)
     epochs, rounds = (2, 1) if quick else (30, 7)
     world = World(samples, grid, channels, side)
     few = World(samples if quick else 24, grid, channels, side)

@@ -397,8 +397,8 @@ def evaluate(
     scope = task.Scope.of(opened, targets, modules, steps)
     made_from = {
         **vars(scope),
-        "cv": cv,
-        "alphas": list(alphas),
+        "cv": int(cv),
+        "alphas": [float(alpha) for alpha in alphas],
         "ldmscene": version("ldmscene"),
         "data": reporting.state(opened, scope.targets),
         "permuted": reporting.state(control, []) if control else None,

@@ -20,7 +20,7 @@ from ldmscene.progress import bar
 from ldmscene.stages.given import GivenImages
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, MANIFEST, PREVIEWS, activation_path
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import prepare_store
 from ldmscene.store.summary import human_bytes
@@ -169,9 +169,26 @@ def fill(
 
 def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, compression: str) -> ActivationStore:
     """Make a store ready to be filled: created, or extended by samples and modules."""
+    _check_training(root, manifest)
     names = [m.name for m in plan.modules]
     specs = compress(array_specs(plan, previews), compression)
     return prepare_store(root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression)
+
+
+def _check_training(root: Place, manifest: Manifest) -> None:
+    """Refuse new training samples where others were dropped for their statistics: folds would change."""
+    if not (root / MANIFEST).exists():
+        return
+    store = ActivationStore(root)
+    known = {
+        key for key, split in zip(store.manifest.keys, store.manifest.frame["split"], strict=True) if split == "train"
+    }
+    asked = {key for key, split in zip(manifest.keys, manifest.frame["split"], strict=True) if split == "train"}
+    if any(store.dropped(path) for path in store.paths) and not asked <= known:
+        raise InputError(
+            f"{root} holds statistics of {len(known)} training samples, to which no others can be added, since folds "
+            "would change; use another store"
+        )
 
 
 def _say_bound(specs: Sequence[ArraySpec], batch_size: int) -> None:

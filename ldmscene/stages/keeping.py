@@ -7,6 +7,7 @@ the store or in the statistics of every place, so that a run that was stopped go
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -32,8 +33,9 @@ from ldmscene.stages.places import Activations
 from ldmscene.stages.task import Block, Task, check_splits, cut, targets_of, training_blocks
 from ldmscene.store import ActivationStore
 from ldmscene.store.dropping import drop, sweep
-from ldmscene.store.kept import Kept
-from ldmscene.store.layout import MANIFEST, activation_path
+from ldmscene.store.files import write_file
+from ldmscene.store.kept import STATISTICS, Kept
+from ldmscene.store.layout import activation_path
 from ldmscene.store.places import Place
 
 
@@ -56,8 +58,8 @@ def extract_statistics(
     """
     check_splits(manifest, cv)
     found = {target: labeling.resolve(labeler) for target, labeler in labelers.items()}
-    _check_same_training(root, manifest)
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
+    _agree(root, {"targets": sorted(found), "cv": cv})
 
     def produce(sample_ids: Collection[str]) -> None:
         extraction.fill(plan, store.manifest.only(sample_ids), root, progress=False, **options)
@@ -75,17 +77,13 @@ def extract_statistics(
     return store
 
 
-def _check_same_training(root: Place, manifest: Manifest) -> None:
-    if not (root / MANIFEST).exists():  # new, or stopped before its manifest was written
-        return
-    store = ActivationStore(root)
-    dropped = store.samples["dropped"].to_numpy()
-    known, asked = (set(m.frame["sample_id"][m.frame["split"] == "train"]) for m in (store.manifest, manifest))
-    if dropped.any() and not asked <= known:
-        raise InputError(
-            f"{root} holds statistics of {len(known)} training samples, to which no others can be added, since folds "
-            "would change; use another store"
-        )
+def _agree(root: Place, terms: dict) -> None:
+    """Note what the statistics are of, or refuse to go on with anything else."""
+    path = root / STATISTICS / "terms.json"
+    if not path.exists():
+        write_file(path, json.dumps(terms).encode())
+    elif (before := json.loads(path.read_bytes())) != terms:
+        raise InputError(f"{root} keeps statistics of {before}, which can't become those of {terms}; use another store")
 
 
 def reduce_training(
@@ -129,7 +127,7 @@ def absorb(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Bloc
     """Add the last of a fold's blocks to the statistics of those before it, at every place."""
     task = Task(targets_of(store, targets), (tuple(blocks),), (), ())
     places = [Activations.of(store, module, step) for module in store.modules for step in store.steps]
-    bench = prepare(store, Kept.beside(store.root), task, [place.grid for place in places], apart=True)
+    bench = prepare(store, Kept(store.root / STATISTICS), task, [place.grid for place in places], apart=True)
     shared = dask.delayed(bench)
     checksums = {place.path: store.checksums(place.path) for place in places}
     compute([dask.delayed(_absorb)(shared, place, blocks, checksums[place.path]) for place in places])

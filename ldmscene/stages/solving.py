@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -121,4 +122,5 @@ def _subspace(kept: Kept, task: Task, key: str, groups: Sequence[Group]) -> tupl
             kept.write(SUBSPACE, made_from, vars(space))
         if max(space.lost(first.train, coef) for group in groups for coef in group.coef) <= ACCURACY:
             break
-    return space, made_from
+    # Coordinates belong to these very directions, which a second computation need not find again.
+    return space, fingerprint({"from": made_from, "directions": zlib.crc32(space.directions.tobytes())})

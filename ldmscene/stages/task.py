@@ -184,13 +184,15 @@ def lend(sample_ids: Iterable[str], prompts: Iterable[str]) -> list[str]:
     _, codes, count = np.unique(list(prompts), return_inverse=True, return_counts=True)
     order = np.argsort(codes, kind="stable")
     lenders = np.empty_like(ids)
-    lenders[order] = np.roll(ids[order], int(count.max()))
+    largest = int(count.max())
+    lenders[order] = np.roll(ids[order], largest if largest < len(ids) else 1)
     return lenders.tolist()
 
 
 def cut(column: pd.Series) -> list[list[str]]:
     """A column in pieces of a block's length."""
-    return [column.iloc[i : i + BLOCK].tolist() for i in range(0, len(column), BLOCK)]
+    pieces = np.array_split(column.to_numpy(), max(1, -(-len(column) // BLOCK)))  # of even length: none of one sample
+    return [piece.tolist() for piece in pieces]
 
 
 def targets_of(store: ActivationStore, names: Sequence[str]) -> tuple[Target, ...]:

@@ -36,7 +36,10 @@ class Kept:
         """In a store's own folder, or in a temporary one where the store can't be written to."""
         folder: Place = root / STATISTICS
         try:
-            write_file(folder / README, b"Computed from this store; what is deleted here is computed again.\n")
+            write_file(
+                folder / README,
+                b"Computed from this store, and computed again where it is missing, unless its samples were dropped.\n",
+            )
         except WriteError as error:
             warnings.warn(f"statistics aren't kept, so that the next evaluation reads again: {error}", stacklevel=4)
             folder = Path(tempfile.mkdtemp(prefix="ldmscene-"))
