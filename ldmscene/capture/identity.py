@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
 from ldmscene.capture.memo import remembered
 from ldmscene.capture.source import denoiser_of, uncompiled
 from ldmscene.errors import InputError
+from ldmscene.hashing import weights_hash
 
 
 def identity(pipeline: DiffusionPipeline, *, fresh: bool = False) -> dict:
@@ -70,8 +70,4 @@ def _weights_hash(part: nn.Module) -> str:
             f"the weights of {type(part).__name__} are offloaded out of reach, as enable_sequential_cpu_offload does, "
             "and can't be identified; use enable_model_cpu_offload"
         )
-    digest = hashlib.sha256()
-    for name, tensor in sorted(part.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
+    return weights_hash(part)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ldmscene.errors import InputError, unknown
+from ldmscene.hashing import weights_hash
 from ldmscene.labelers.protocol import CLASSIFICATION
 from ldmscene.labelers.weights import (
     best_device,
@@ -18,7 +19,6 @@ from ldmscene.labelers.weights import (
     load_state,
     naming_the_download,
     need,
-    weights_hash,
     weights_only,
 )
 

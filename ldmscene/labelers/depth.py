@@ -11,7 +11,8 @@ from torch import nn
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation, DPTForDepthEstimation
 
 from ldmscene.errors import InputError
-from ldmscene.labelers.weights import best_device, weights_hash
+from ldmscene.hashing import weights_hash
+from ldmscene.labelers.weights import best_device
 
 MIDAS = "Intel/dpt-large"  # DPT_Large, which the published experiment used
 BATCH = 8  # pictures at a time

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ldmscene.labelers.weights import best_device, fill, load_state, naming_the_download, need, weights_hash
+from ldmscene.hashing import weights_hash
+from ldmscene.labelers.weights import best_device, fill, load_state, naming_the_download, need
 
 INSTALL = "pip install 'ldmscene[tracer]'"
 DOWNLOAD = "python -c 'from carvekit.ml.files.models_loc import tracer_b7_pretrained as get; get()'"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 from collections.abc import Iterator
@@ -19,16 +18,6 @@ from torch import nn
 from ldmscene.errors import InputError
 
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch
-
-
-def weights_hash(*parts: nn.Module) -> str:
-    """A short name for the weights of some modules, wherever they were loaded from."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for name, tensor in sorted(part.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def best_device(device: str | None) -> str:
