@@ -32,16 +32,21 @@ def cli() -> None:
     """
 
 
+_MODULES = click.option(
+    "--modules",
+    multiple=True,
+    default=("self-attention",),
+    show_default=True,
+    help="A preset, a glob or a name; may be repeated.",
+)
+_DTYPE = click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+_DEVICE = click.option("--device", help="For example cpu or cuda; the fastest there is where not given.")
+
+
 def _extraction_options(command):
     for option in reversed(
         (
-            click.option(
-                "--modules",
-                multiple=True,
-                default=("self-attention",),
-                show_default=True,
-                help="A preset, a glob or a name; may be repeated.",
-            ),
+            _MODULES,
             click.option("--steps", default=15, show_default=True, help="Denoising steps."),
             click.option("--guidance-scale", default=7.5, show_default=True),
             click.option("--negative-prompt", default="", help="The unconditional branch's prompt."),
@@ -49,7 +54,7 @@ def _extraction_options(command):
             click.option("--height", type=int, help="Pixels; the model's default where not given."),
             click.option("--width", type=int, help="Pixels; the model's default where not given."),
             click.option("--branch", type=click.Choice(["cond", "uncond", "both"]), default="cond", show_default=True),
-            click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True),
+            _DTYPE,
             click.option(
                 "--compression",
                 type=click.Choice(["none", "lossless", "rounded"]),
@@ -57,7 +62,7 @@ def _extraction_options(command):
                 show_default=True,
                 help="Of what is stored. lossless saves a tenth, rounded a quarter; both read at half the rate.",
             ),
-            click.option("--device", help="For example cpu or cuda; the fastest there is where not given."),
+            _DEVICE,
             click.option("--batch-size", default=1, show_default=True, help="Samples generated together."),
         )
     ):
@@ -108,10 +113,7 @@ def extract(
     kept = {None: False, "all": True}.get(previews, previews)
     named = dict(_pair(text) for text in labelers)
     result = pipeline.extract(model, manifest, modules=list(modules), previews=kept or False, labelers=named, **options)
-    if isinstance(result, dict):
-        _print_estimate(result, as_json)
-    else:
-        _print_info(result, as_json)
+    _print_extraction(result, as_json)
 
 
 @cli.command("extract-images")
@@ -128,15 +130,9 @@ def extract(
 )
 @click.option("--prompt", "prompts", default="", help="One for all images.")
 @click.option("--seed", "seeds", default=0, show_default=True, help="Of the noise.")
-@click.option(
-    "--modules",
-    multiple=True,
-    default=("self-attention",),
-    show_default=True,
-    help="A preset, a glob or a name; may be repeated.",
-)
-@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
-@click.option("--device", help="For example cpu or cuda; the fastest there is where not given.")
+@_MODULES
+@_DTYPE
+@_DEVICE
 @click.option("--batch-size", default=1, show_default=True, help="Images noised together.")
 @click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print for a script.")
@@ -150,10 +146,7 @@ def extract_images(model: str, folder: str, modules: Sequence[str], as_json: boo
     from ldmscene import pipeline
 
     result = pipeline.extract_images(model, folder, modules=list(modules), **options)
-    if isinstance(result, dict):
-        _print_estimate(result, as_json)
-    else:
-        _print_info(result, as_json)
+    _print_extraction(result, as_json)
 
 
 @cli.command()
@@ -170,7 +163,7 @@ def extract_images(model: str, folder: str, modules: Sequence[str], as_json: boo
 @click.option("--split", help="Label one split only.")
 @click.option("--kind", type=click.Choice(["continuous", "binary", "classes"]), help="Where the labeler doesn't say.")
 @click.option("--threshold", type=float, help="Of a binary target: pixels above it are foreground.")
-@click.option("--device", help="For example cpu or cuda; the fastest there is where not given.")
+@_DEVICE
 def label(store: str, target: str, labeler: str, **options) -> None:
     """Add LABELER's labels for a TARGET to a STORE.
 
@@ -304,13 +297,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 @cli.command()
 @click.argument("model")
-@click.option(
-    "--modules",
-    multiple=True,
-    default=("self-attention",),
-    show_default=True,
-    help="A preset, a glob or a name; may be repeated.",
-)
+@_MODULES
 @click.option("--json", "as_json", is_flag=True, help="Print for a script.")
 def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
     """List a MODEL's modules with the size of their outputs.
@@ -364,6 +351,12 @@ def repair(store: str) -> None:
 
     dropped = mend(store)
     Console(stderr=True).print(f"{store}: {dropped} broken entries dropped", highlight=False)
+
+
+def _print_extraction(result, as_json: bool) -> None:
+    """A store, or what a dry run foretells of one."""
+    show = _print_estimate if isinstance(result, dict) else _print_info
+    show(result, as_json)
 
 
 def _print_estimate(estimate: dict, as_json: bool) -> None:

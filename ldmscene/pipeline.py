@@ -127,7 +127,7 @@ def extract(
     if client is not None and (isinstance(model, DiffusionPipeline) or not isinstance(scheduler, str | None)):
         raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")
     table = read_manifest(manifest)
-    pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
+    pipeline = _load(model, device)
     with capture.with_scheduler(pipeline, scheduler):
         plan = capture.make_plan(
             pipeline,
@@ -164,6 +164,10 @@ def extract(
     )  # fmt: skip
     extract_on(client, same)
     return ActivationStore(root)
+
+
+def _load(model: str | Path | DiffusionPipeline, device: str | None) -> DiffusionPipeline:
+    return capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
 
 
 def _check_batches(batch_size: int, previews: bool | str) -> None:
@@ -226,7 +230,7 @@ def extract_images(
     given = read_images(images)
     count = len(given.hashes)
     table = image_manifest(given.hashes, _each("prompts", prompts, count), _each("seeds", seeds, count), splits)
-    pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
+    pipeline = _load(model, device)
     with capture.with_scheduler(pipeline, capture.given_scheduler(pipeline.scheduler, timesteps)):
         plan = capture.make_plan(
             pipeline,
@@ -491,7 +495,7 @@ def run(
     for target, one in found.items():
         if isinstance(one, GivenLabels):
             labeling.check_given(one, target, table.frame["sample_id"].tolist())
-    pipeline = capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
+    pipeline = _load(model, device)
     flat = [
         m["module"] for m in list_modules(pipeline, options.get("modules", "self-attention")) if "y" not in m["dims"]
     ]

@@ -50,7 +50,7 @@ def _unprobed(bench: Bench, steps: Sequence[int], client: Any) -> xr.DataArray:
     jobs = []
     for target in bench.task.targets:
         sources = _sources(bench.store, bench.task, target)
-        keys = [_key(bench, target, block, steps, sources) for block in bench.task.test]
+        keys = _keys(bench, target, steps, sources)
         mean = None
         if not all(bench.kept.has(SCORES, key) for key in keys):
             mean = dask.delayed(mean_label)([dask.delayed(label_sums)(shared, target, b) for b in bench.task.train])
@@ -71,17 +71,20 @@ def _sources(store: ActivationStore, task: Task, target: Target) -> dict[str, st
     return {n: s for n, s in SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.name))}
 
 
-def _key(bench: Bench, target: Target, block: Block, steps: Sequence[int], sources: Mapping[str, str]) -> dict:
-    """What the scores of a block's readings depend on."""
+def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[str, str]) -> list[dict]:
+    """For each block of held-out samples, what the scores of its readings depend on."""
     train = fingerprint({"labels": [bench.labels[target.name, b].source for b in bench.task.train]})
     read = {source: bench.store.checksums(intermediate_path(source, target.name)) for source in sources.values()}
-    return {
-        "of": vars(target),
-        "labels": bench.labels[target.name, block].source,
-        "mean": train,
-        "steps": list(steps),
-        "readings": {source: [known[sample_id] for sample_id in block.ids] for source, known in read.items()},
-    }
+    return [
+        {
+            "of": vars(target),
+            "labels": bench.labels[target.name, block].source,
+            "mean": train,
+            "steps": list(steps),
+            "readings": {source: [known[sample_id] for sample_id in block.ids] for source, known in read.items()},
+        }
+        for block in bench.task.test
+    ]
 
 
 def keep_readings(

@@ -20,7 +20,8 @@ from ldmscene.progress import bar
 from ldmscene.stages.given import GivenImages
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
-from ldmscene.store.layout import IMAGE, LATENTS, MANIFEST, PREVIEWS, activation_path
+from ldmscene.store.kept import TERMS
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import prepare_store
 from ldmscene.store.summary import human_bytes
@@ -177,7 +178,7 @@ def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, c
 
 def _check_training(root: Place, manifest: Manifest) -> None:
     """Refuse new training samples where others were dropped for their statistics: folds would change."""
-    if not (root / MANIFEST).exists():
+    if not (root / TERMS).exists():
         return
     store = ActivationStore(root)
     known = {

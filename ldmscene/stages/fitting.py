@@ -24,6 +24,7 @@ from ldmscene.stages.solving import SHUFFLED, Solved, solve
 from ldmscene.stages.task import Block, Target, Task
 from ldmscene.store import ActivationStore
 from ldmscene.store.kept import Kept
+from ldmscene.store.layout import label_path
 from ldmscene.store.prepare import fingerprint
 
 MOMENTS, COORDINATES = "moments", "coordinates"
@@ -80,8 +81,9 @@ def prepare(
 
     With `apart` none are grouped: whether they have may show in later samples only.
     """
+    checksums = {target.name: store.checksums(label_path(target.name)) for target in task.targets}
     labels = {
-        (target.name, block): LabelBlock.of(store, target, block)
+        (target.name, block): LabelBlock.of(target, block, checksums[target.name])
         for target in task.targets
         for block in (*task.train, *task.test)
     }

@@ -34,7 +34,7 @@ from ldmscene.stages.task import Block, Task, check_splits, cut, targets_of, tra
 from ldmscene.store import ActivationStore
 from ldmscene.store.dropping import drop, sweep
 from ldmscene.store.files import write_file
-from ldmscene.store.kept import STATISTICS, Kept
+from ldmscene.store.kept import STATISTICS, TERMS, Kept
 from ldmscene.store.layout import activation_path
 from ldmscene.store.places import Place
 
@@ -79,7 +79,7 @@ def extract_statistics(
 
 def _agree(root: Place, terms: dict) -> None:
     """Note what the statistics are of, or refuse to go on with anything else."""
-    path = root / STATISTICS / "terms.json"
+    path = root / TERMS
     if not path.exists():
         write_file(path, json.dumps(terms).encode())
     elif (before := json.loads(path.read_bytes())) != terms:

@@ -30,8 +30,8 @@ class LabelBlock:
     """crc32 of each label that is read"""
 
     @classmethod
-    def of(cls, store: ActivationStore, target: Target, block: Block) -> LabelBlock:
-        checksum = store.checksums(label_path(target.name))
+    def of(cls, target: Target, block: Block, checksum: Mapping[str, int]) -> LabelBlock:
+        """`checksum` has that of each sample's label."""
         return cls(target, block, [checksum[sample_id] for sample_id in (*block.ids, *block.lenders)])
 
     def key(self, grid: Grid) -> dict:
@@ -57,11 +57,12 @@ class LabelBlock:
             known = np.frombuffer(hashlib.sha256(np.packbits(~np.isnan(maps)).tobytes()).digest(), np.uint8)
             # Ranks are for scores, and lenders are for fits.
             ranks = False if self.block.lenders else rank_labels(maps)
-            lent = self.read(store, self.block.lenders) if self.block.lenders else None
+            whole = Truth.of(maps, ranks=ranks)
+            lent = Cells.of(self.read(store, self.block.lenders), maps.shape[1:]) if self.block.lenders else None
             for grid in missing:
-                reduced = _of_truth(Truth.of(maps, grid, ranks))
+                reduced = _of_truth(whole.coarsen(grid))
                 if lent is not None:
-                    reduced["lent"] = _lent(Cells.of(lent, grid))
+                    reduced["lent"] = _lent(lent.coarsen(grid))
                 kept.write(KIND, self.key(grid), {**reduced, "known": known})
         return kept.read(KIND, self.key(grids[0]))["known"].tobytes().hex()
 

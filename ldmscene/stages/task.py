@@ -229,7 +229,8 @@ def check_complete(store: ActivationStore, modules: Sequence[str], sample_ids: S
         With how many samples, and one of them.
     """
     for path in (LATENTS, *map(activation_path, modules)):
-        absent = [s for s in sample_ids if s not in store.finished(path)]
+        finished = store.finished(path)
+        absent = [s for s in sample_ids if s not in finished]
         if absent:
             raise IncompleteError(
                 f"{len(absent)} samples lack {path} in {store.root}, {absent[0]} among them; run extract again"

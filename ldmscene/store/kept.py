@@ -22,6 +22,7 @@ from ldmscene.store.places import Place, files_in
 from ldmscene.store.prepare import fingerprint
 
 STATISTICS, README = "statistics", "README"
+TERMS = f"{STATISTICS}/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
 _CHECKSUM = "crc32c"
 
 
