@@ -17,3 +17,6 @@ def test_every_row_is_measured(benchmark, rows, monkeypatch):
     (found,) = tables
     assert len(found) == rows
     assert all(one["seconds"] > 0 or one["theirs"] > 0 for one in found)
+    for one in found:
+        if "of one image" in one["work"]:
+            assert float(one["note"].removeprefix("apart by ")) < 1e-10

@@ -286,6 +286,23 @@ def test_what_cannot_be_evaluated_is_refused_with_the_reason(tiny, two, store):
         ldmscene.evaluate(unfinished, modules=[FIRST])
 
 
+def test_other_directions_than_before_get_coordinates_of_their_own(store, tmp_path):
+    fresh = bare_copy(store, tmp_path / "copy")
+    ldmscene.evaluate(fresh, "depth", LAST, [1], alphas=ALPHAS, cv=3)
+    for path in (fresh.root / "statistics" / "subspace").iterdir():
+        path.unlink()
+    others = (7.0, 700.0)
+    again = ldmscene.evaluate(fresh, "depth", LAST, [1], alphas=others, cv=3)
+    anew = ldmscene.evaluate(bare_copy(store, tmp_path / "other"), "depth", LAST, [1], alphas=others, cv=3)
+    xr.testing.assert_allclose(again.drop_attrs(), anew.drop_attrs(), rtol=1e-6, atol=1e-6)
+
+
+def test_penalties_may_be_whole_numbers_of_numpy(store):
+    found = ldmscene.evaluate(store, "depth", LAST, [1], alphas=np.array([10, 1000, 100000]), cv=np.int64(3))
+    same = ldmscene.evaluate(store, "depth", LAST, [1], alphas=ALPHAS, cv=3)
+    xr.testing.assert_identical(found, same)
+
+
 @given(st.lists(st.integers(0, 8), min_size=2, max_size=60))
 def test_labels_are_lent_once_each_and_to_other_prompts(prompts):
     ids = [f"s{i}" for i in range(len(prompts))]
@@ -294,6 +311,7 @@ def test_labels_are_lent_once_each_and_to_other_prompts(prompts):
     largest = max(prompts.count(p) for p in prompts)
     own = sum(prompts[i] == prompts[int(lender[1:])] for i, lender in enumerate(lenders))
     assert own <= max(0, 2 * largest - len(prompts))
+    assert not any(own_id == lender for own_id, lender in zip(ids, lenders, strict=True))
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=70))

@@ -68,13 +68,16 @@ def test_the_grid_is_that_of_all_activations(tiny, samples, whole, tmp_path):
 
 
 def test_the_same_call_again_runs_no_model(tiny, samples, tmp_path, monkeypatch):
-    _keep(tiny, samples, tmp_path / "kept")
+    first = _keep(tiny, samples, tmp_path / "kept")
+    assert first.samples["complete"].all()
 
     def refuse(*_, **__):
         raise AssertionError("the denoiser ran")
 
     monkeypatch.setattr(tiny.unet, "forward", refuse)
-    _keep(tiny, samples, tmp_path / "kept")
+    again = _keep(tiny, samples, tmp_path / "kept")
+    assert again.samples.equals(first.samples)
+    assert again.ledger.equals(first.ledger)
 
 
 class _Stop(BaseException):
@@ -135,6 +138,20 @@ def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, tmp_path):
     ldmscene.label(store, "redness", lambda images: images[..., 0] / 255)
     with pytest.raises(InputError, match="other targets or folds"):
         ldmscene.evaluate(store, "redness", alphas=ALPHAS)
-    with pytest.raises(InputError, match="use another store"):
-        _keep(tiny, make_manifest(12, 3), root)
+    with pytest.raises(InputError, match="can't become those of"):
+        ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics", labelers={"mask": "tiny-mask"})
+    for more in ({}, {"keep": "statistics", "labelers": LABELERS}):
+        with pytest.raises(InputError, match="no others can be added"):
+            ldmscene.extract(tiny, make_manifest(12, 3), root, **OPTIONS, **more)
+    assert len(ldmscene.open(root).manifest) == len(samples)
     assert store.info(activation_path(LAST)).layout.shape[0] == 1
+
+
+def test_shards_that_a_stopped_run_left_of_dropped_samples_are_removed(tiny, samples, tmp_path):
+    store = _keep(tiny, samples, tmp_path / "kept")
+    dropped = store.samples.query("dropped")["sample_id"].iloc[0]
+    left = store.info(activation_path(LAST)).file(store.rows([dropped])[0])
+    assert not left.exists()
+    left.write_bytes(b"as it was")
+    _keep(tiny, samples, tmp_path / "kept")
+    assert not left.exists()
