@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ldmscene.grid import emergence
     from ldmscene.manifest import Manifest, read_manifest, read_published
-    from ldmscene.pipeline import evaluate, extract, extract_images, label, recognition, run, write_report
+    from ldmscene.pipeline import evaluate, extract, extract_images, label, recognition, run, verify, write_report
     from ldmscene.pipeline import open_store as open
     from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
     from ldmscene.probes.published import load_published_probe
     from ldmscene.store import ActivationStore
+    from ldmscene.store.check import repair
 
 _HOMES = {
     "ActivationStore": ("ldmscene.store", "ActivationStore"),
@@ -34,7 +35,9 @@ _HOMES = {
     "read_manifest": ("ldmscene.manifest", "read_manifest"),
     "read_published": ("ldmscene.manifest", "read_published"),
     "recognition": ("ldmscene.pipeline", "recognition"),
+    "repair": ("ldmscene.store.check", "repair"),
     "run": ("ldmscene.pipeline", "run"),
+    "verify": ("ldmscene.pipeline", "verify"),
     "write_report": ("ldmscene.pipeline", "write_report"),
 }
 
@@ -54,7 +57,9 @@ __all__ = [
     "read_manifest",
     "read_published",
     "recognition",
+    "repair",
     "run",
+    "verify",
     "write_report",
 ]
 

@@ -326,10 +326,11 @@ def info(store: str, as_json: bool) -> None:
 @click.argument("store")
 def verify(store: str) -> None:
     """Check every byte that a STORE's ledger vouches for; exit code 2 if one is wrong."""
+    from ldmscene import pipeline
     from ldmscene.store import ActivationStore
-    from ldmscene.store.check import find_faults, find_orphans
+    from ldmscene.store.check import find_orphans
 
-    faults = find_faults(store)
+    faults = pipeline.verify(store)
     for fault in faults:
         print(fault)
     if faults:

@@ -11,8 +11,10 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `alpha` | target, module, step | the penalty that cross-validation on training samples chose |
 | `cv_score` | target, module, step | the cross-validated score on training samples, higher is better |
 
-Coordinates: `timestep` (step), `primary` and `kind` (target), `height`, `width`, `channels` and `block` (module), and
-`prompt` (sample), a number for each prompt.
+Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under) and
+`of_class` (target); `height`, `width`, `channels` and `block` (module); `prompt` (sample), a number for each prompt.
+Labels of classes give a target for each class against all others, `segments=2` of `segments`, whose `of_class` is 2;
+it is NaN for other targets.
 A score is NaN where a metric doesn't fit a target or a baseline wasn't run.
 Modules are chosen by `cv_score`, so that held-out samples judge and never choose.
 """

@@ -28,8 +28,10 @@ from ldmscene.stages import recognition as _recognition
 from ldmscene.stages.cluster import extract_on
 from ldmscene.stages.given import read_images
 from ldmscene.store import ActivationStore
+from ldmscene.store.check import Fault, find_faults
 from ldmscene.store.compression import settings
 from ldmscene.store.files import naming_the_cause
+from ldmscene.store.kept import VERSION
 from ldmscene.store.places import Place, place
 from ldmscene.store.prepare import fingerprint
 
@@ -404,6 +406,7 @@ def evaluate(
         "cv": int(cv),
         "alphas": [float(alpha) for alpha in alphas],
         "ldmscene": version("ldmscene"),
+        "computed": VERSION,
         "data": reporting.state(opened, scope.targets),
         "permuted": reporting.state(control, []) if control else None,
     }
@@ -552,6 +555,25 @@ def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[
         }
         for m in shapes
     ]
+
+
+def verify(store: ActivationStore | str | Path) -> list[Fault]:
+    """Compare every byte that a store's ledger vouches for with its checksum, and look for statistics that are gone.
+
+    Works on stores that are too broken to be opened. `ldmscene.repair` drops what is broken from the ledger, so that
+    the next `extract` or `label` makes it again.
+
+    Returns
+    -------
+    list of Fault
+        Each with `sample_id` (empty where it belongs to no sample), `what` and `why`; empty if all is well.
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    """
+    return find_faults(store) or keeping.find_lost(_opened(store))
 
 
 def open_store(path: str | Path) -> ActivationStore:

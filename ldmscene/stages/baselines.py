@@ -12,7 +12,7 @@ import xarray as xr
 from ldmscene.grid import LABELER_NOISY, LABELER_PREDICTED, MEAN_LABEL, POSITION, RAW_LATENT
 from ldmscene.metrics import Truth
 from ldmscene.stages.evaluation import assemble
-from ldmscene.stages.fitting import Bench, compute, fit_places, score
+from ldmscene.stages.fitting import Bench, compute, fit_places, merged, score
 from ldmscene.stages.places import Latents, Place, Position
 from ldmscene.stages.task import Block, Target, Task
 from ldmscene.store import ActivationStore
@@ -53,7 +53,8 @@ def _unprobed(bench: Bench, steps: Sequence[int], client: Any) -> xr.DataArray:
         keys = _keys(bench, target, steps, sources)
         mean = None
         if not all(bench.kept.has(SCORES, key) for key in keys):
-            mean = dask.delayed(mean_label)([dask.delayed(label_sums)(shared, target, b) for b in bench.task.train])
+            sums = [dask.delayed(label_sums)(shared, target, block) for block in bench.task.train]
+            mean = dask.delayed(mean_label)(merged(sums, add_sums))
         jobs += [
             dask.delayed(keep_readings)(shared, key, target, block, list(steps), sources, mean)
             for key, block in zip(keys, bench.task.test, strict=True)
@@ -68,13 +69,13 @@ def _unprobed(bench: Bench, steps: Sequence[int], client: Any) -> xr.DataArray:
 
 def _sources(store: ActivationStore, task: Task, target: Target) -> dict[str, str]:
     wanted = set(task.test_ids)
-    return {n: s for n, s in SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.name))}
+    return {n: s for n, s in SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.labels))}
 
 
 def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[str, str]) -> list[dict]:
     """For each block of held-out samples, what the scores of its readings depend on."""
     train = fingerprint({"labels": [bench.labels[target.name, b].source for b in bench.task.train]})
-    read = {source: bench.store.checksums(intermediate_path(source, target.name)) for source in sources.values()}
+    read = {source: bench.store.checksums(intermediate_path(source, target.labels)) for source in sources.values()}
     return [
         {
             "of": vars(target),
@@ -113,9 +114,15 @@ def label_sums(bench: Bench, target: Target, block: Block) -> tuple[np.ndarray, 
     return known.sum(0), np.where(known, maps, 0).sum(0, dtype=np.float64)
 
 
-def mean_label(sums: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def add_sums(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of several blocks together."""
+    count, total = (np.sum(some, axis=0) for some in zip(*parts, strict=True))
+    return count, total
+
+
+def mean_label(sums: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Each pixel's mean label (Y, X) over training samples; 0 where it never has one."""
-    count, total = (sum(parts) for parts in zip(*sums, strict=True))
+    count, total = sums
     return total / np.maximum(count, 1)
 
 
@@ -128,7 +135,7 @@ def score_readings(
     once = score(target, truth, value, value > 0.5).each
     found = {MEAN_LABEL: {metric: np.tile(scores, (len(steps), 1)) for metric, scores in once.items()}}
     for reading, source in sources.items():
-        array = bench.store.info(intermediate_path(source, target.name))
+        array = bench.store.info(intermediate_path(source, target.labels))
         rows = bench.store.rows(block.ids)
         each = [_score_reading(array.read(rows, {"step": [step]})[:, 0], target, truth) for step in steps]
         found[reading] = {metric: np.stack([one[metric] for one in each]) for metric in target.metrics}
@@ -136,6 +143,9 @@ def score_readings(
 
 
 def _score_reading(maps: np.ndarray, target: Target, truth: Truth) -> Mapping[str, np.ndarray]:
+    if target.of_class is not None:  # classes have no mean: gaps are filled in the mask
+        value = without_gaps(target.values(maps))
+        return score(target, truth, value, value > 0.5).each
     value = without_gaps(maps)
     return score(target, truth, value, target.values(value) > 0).each
 

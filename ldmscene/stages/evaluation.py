@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from ldmscene.capture import stage
-from ldmscene.stages.fitting import Bench, Fit, fit_places, prepare
+from ldmscene.stages.fitting import Bench, Fit, fit_places, reduce_labels, ungrouped
 from ldmscene.stages.places import Activations
 from ldmscene.stages.task import Scope, Task
 from ldmscene.store import ActivationStore
@@ -22,8 +22,12 @@ def set_up(store: ActivationStore, task: Task, scope: Scope, client=None) -> Ben
     places = [Activations.of(store, module, 0) for module in scope.modules]
     latent = store.info(LATENTS).layout.shape[2:]
     grids = [*(place.grid for place in places), (latent[0], latent[1])]
+    # Statistics that were made sample by sample are of one target each: whether two have the same labelled pixels
+    # showed in the last of them only.
     apart = any(store.dropped(place.path) for place in places)
-    return prepare(store, Kept.beside(store.root), task, grids, client, apart)
+    bench = ungrouped(store, Kept.beside(store.root), task)
+    grouped = reduce_labels(bench, grids, client)
+    return bench if apart else grouped
 
 
 def fit_store(bench: Bench, scope: Scope, client=None) -> xr.Dataset:
@@ -89,5 +93,7 @@ def assemble(
             "sample": task.test_ids,
             "primary": ("target", [target.primary for target in task.targets]),
             "kind": ("target", [target.kind for target in task.targets]),
+            "labels": ("target", [target.labels for target in task.targets]),
+            "of_class": ("target", [np.nan if t.of_class is None else t.of_class for t in task.targets]),
         },
     )

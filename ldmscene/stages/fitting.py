@@ -6,7 +6,7 @@ coordinates are kept in the store, so that other strengths read no features agai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,27 +74,26 @@ class Scores:
     degenerate: Mapping[str, int]  # how many have their value by definition
 
 
-def prepare(
-    store: ActivationStore, kept: Kept, task: Task, grids: Iterable[Grid], client: Any = None, apart: bool = False
-) -> Bench:
-    """Reduce all labels to all grids, and see which targets have the same labelled pixels.
-
-    With `apart` none are grouped: whether they have may show in later samples only.
-    """
-    checksums = {target.name: store.checksums(label_path(target.name)) for target in task.targets}
+def ungrouped(store: ActivationStore, kept: Kept, task: Task) -> Bench:
+    """A bench on which each target is a group of its own, with labels that aren't reduced yet."""
+    checksums = {name: store.checksums(label_path(name)) for name in {target.labels for target in task.targets}}
     labels = {
-        (target.name, block): LabelBlock.of(target, block, checksums[target.name])
+        (target.name, block): LabelBlock.of(target, block, checksums[target.labels])
         for target in task.targets
         for block in (*task.train, *task.test)
     }
-    wanted, shared = sorted(set(grids)), dask.delayed(store)
-    jobs = [dask.delayed(LabelBlock.reduce)(block, shared, kept, wanted) for block in labels.values()]
-    known = dict(zip(labels, compute(jobs, client), strict=True))
+    return Bench(store, store, kept, task, labels, tuple((target.name,) for target in task.targets))
+
+
+def reduce_labels(bench: Bench, grids: Iterable[Grid], client: Any = None) -> Bench:
+    """Reduce all labels to all grids, and group the targets that have the same labelled pixels."""
+    wanted, shared = sorted(set(grids)), dask.delayed(bench.store)
+    jobs = [dask.delayed(LabelBlock.reduce)(block, shared, bench.kept, wanted) for block in bench.labels.values()]
+    known = dict(zip(bench.labels, compute(jobs, client), strict=True))
     patterns: dict[tuple[str, ...], list[str]] = {}
-    for target in task.targets:
-        pattern = (target.name,) if apart else tuple(known[target.name, block] for block in task.train)
-        patterns.setdefault(pattern, []).append(target.name)
-    return Bench(store, store, kept, task, labels, tuple(tuple(names) for names in patterns.values()))
+    for target in bench.task.targets:
+        patterns.setdefault(tuple(known[target.name, block] for block in bench.task.train), []).append(target.name)
+    return replace(bench, groups=tuple(tuple(names) for names in patterns.values()))
 
 
 def compute(jobs: Sequence[Any], client: Any = None) -> tuple:
@@ -120,7 +119,8 @@ def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, i
             statistics.append(None)
         else:
             _check_stored(bench, place, fold)
-            statistics.append(_merged([dask.delayed(block_moments)(shared, place, block) for block in fold]))
+            parts = [dask.delayed(block_moments)(shared, place, block) for block in fold]
+            statistics.append(merged(parts, _merge))
     solved = dask.delayed(solve_place)(shared, keys, statistics)
     scored = [
         dask.delayed(score_block)(shared, place, block, block_key(place, block, checksum), solved)
@@ -135,7 +135,8 @@ def _check_stored(bench: Bench, place: Place, blocks: Sequence[Block]) -> None:
     if gone:
         raise InputError(
             f"activations of {len(gone)} training samples, {gone[0]} among them, were dropped for their statistics, "
-            "and those are of other targets or folds; evaluate with the targets and the cv of the extraction"
+            "and those are of other targets or folds, or lost; evaluate with the targets and the cv of the extraction, "
+            "or have what is lost made again by the same `extract`"
         )
 
 
@@ -164,10 +165,10 @@ def keep_moments(kept: Kept, keys: Sequence[str], groups: Sequence[Moments]) -> 
         kept.write(MOMENTS, key, pack_moments(group))
 
 
-def _merged(parts: list[Any]) -> Any:
-    """A tree of merges, so that no more than a few statistics wait for each other."""
+def merged(parts: list[Any], merge: Callable[[Sequence[Any]], Any]) -> Any:
+    """A tree of delayed merges, so that no more than a few parts wait for each other."""
     while len(parts) > 1:
-        parts = [dask.delayed(_merge)(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
+        parts = [dask.delayed(merge)(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
     return parts[0]
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dask
 
 from ldmscene.capture import Plan
 from ldmscene.errors import InputError
+from ldmscene.labelers import provenance
 from ldmscene.manifest import Manifest
 from ldmscene.probes import assign_folds
 from ldmscene.progress import bar
@@ -26,16 +28,18 @@ from ldmscene.stages.fitting import (
     compute,
     group_keys,
     keep_moments,
-    prepare,
     read_moments,
+    reduce_labels,
+    ungrouped,
 )
 from ldmscene.stages.places import Activations
-from ldmscene.stages.task import Block, Task, check_splits, cut, targets_of, training_blocks
+from ldmscene.stages.task import PRIMARY_OF_KIND, Block, Task, check_splits, cut, targets_of, training_blocks
 from ldmscene.store import ActivationStore
-from ldmscene.store.dropping import drop, sweep
+from ldmscene.store.check import Fault
+from ldmscene.store.dropping import drop, forget, sweep
 from ldmscene.store.files import write_file
 from ldmscene.store.kept import STATISTICS, TERMS, Kept
-from ldmscene.store.layout import activation_path
+from ldmscene.store.layout import activation_path, label_path
 from ldmscene.store.places import Place
 
 
@@ -58,6 +62,7 @@ def extract_statistics(
     """
     check_splits(manifest, cv)
     found = {target: labeling.resolve(labeler) for target, labeler in labelers.items()}
+    _check_kinds(found)
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})
 
@@ -75,6 +80,16 @@ def extract_statistics(
             produce(sample_ids)
             advance(len(sample_ids))
     return store
+
+
+def _check_kinds(labelers: Mapping[str, object]) -> None:
+    for target, labeler in labelers.items():
+        kind = provenance(labeler, None, None).get("kind", "continuous")
+        if kind not in PRIMARY_OF_KIND:
+            raise InputError(
+                f"labelers: {target!r} holds {kind}, and statistics are kept for numbers and masks; keep activations, "
+                "or give a labeler for one class as a mask"
+            )
 
 
 def _agree(root: Place, terms: dict) -> None:
@@ -105,37 +120,47 @@ def reduce_training(
         Told of each number of samples that is done.
     """
     sweep(store)
-    frame = store.manifest.frame.assign(prompt=store.manifest.groups)
-    train = frame[frame["split"] == "train"]
-    fold = assign_folds(len(train), cv, train["prompt"].to_numpy())
-    for k in range(int(fold.max()) + 1):
-        blocks = training_blocks(train[fold == k])
+    for blocks in _folds(store.manifest, cv):
+        for loss in _losses(store, targets, blocks):
+            produce(loss.sample_ids)  # labels alone may have been lost: statistics are known by them
+            store.refresh()
+        for loss in _losses(store, targets, blocks):
+            forget(store, loss.sample_ids, activation_path(loss.module))
         for n, block in enumerate(blocks, start=1):
-            if not _dropped(store, block):
+            left = [m for m in store.modules if not set(block.ids) <= store.dropped(activation_path(m))]
+            if left:
                 produce(block.ids)
                 store.refresh()
-                absorb(store, targets, blocks[:n])
-                drop(store, block.ids, [activation_path(module) for module in store.modules])
+                absorb(store, targets, blocks[:n], left)
+                drop(store, block.ids, map(activation_path, left))
             advance(len(block.ids))
 
 
-def _dropped(store: ActivationStore, block: Block) -> bool:
-    return all(set(block.ids) <= store.dropped(activation_path(module)) for module in store.modules)
+def _folds(manifest: Manifest, cv: int) -> list[tuple[Block, ...]]:
+    frame = manifest.frame.assign(prompt=manifest.groups)
+    train = frame[frame["split"] == "train"]
+    fold = assign_folds(len(train), cv, train["prompt"].to_numpy())
+    return [training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1)]
 
 
-def absorb(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block]) -> None:
-    """Add the last of a fold's blocks to the statistics of those before it, at every place."""
-    task = Task(targets_of(store, targets), (tuple(blocks),), (), ())
-    places = [Activations.of(store, module, step) for module in store.modules for step in store.steps]
-    bench = prepare(store, Kept(store.root / STATISTICS), task, [place.grid for place in places], apart=True)
+def absorb(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block], modules: Sequence[str]) -> None:
+    """Add the last of a fold's blocks to the statistics of those before it, at every step of some modules."""
+    places = [Activations.of(store, module, step) for module in modules for step in store.steps]
+    reduce_labels(_bench(store, targets, blocks[-1:]), [place.grid for place in places])
+    bench = _bench(store, targets, blocks)
     shared = dask.delayed(bench)
     checksums = {place.path: store.checksums(place.path) for place in places}
     compute([dask.delayed(_absorb)(shared, place, blocks, checksums[place.path]) for place in places])
 
 
+def _bench(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block]) -> Bench:
+    todo = Task(targets_of(store, targets, ()), (tuple(blocks),), (), ())
+    return ungrouped(store, Kept(store.root / STATISTICS), todo)
+
+
 def _absorb(bench: Bench, place: Activations, blocks: Sequence[Block], checksum: Mapping[str, int]) -> None:
     keys, before = (group_keys(bench, place, some, checksum) for some in (blocks, blocks[:-1]))
-    if all(bench.kept.has(MOMENTS, key) for key in keys):
+    if _has(bench, keys):
         return
     moments = block_moments(bench, place, blocks[-1])
     if len(blocks) > 1:
@@ -144,3 +169,57 @@ def _absorb(bench: Bench, place: Activations, blocks: Sequence[Block], checksum:
     keep_moments(bench.kept, keys, moments)
     for key in before:
         bench.kept.remove(MOMENTS, key)
+
+
+def _has(bench: Bench, keys: Sequence[str]) -> bool:
+    return all(bench.kept.has(MOMENTS, key) for key in keys)
+
+
+# --- what was lost ---
+
+
+@dataclass(frozen=True)
+class _Loss:
+    module: str
+    sample_ids: tuple[str, ...]
+
+
+def find_lost(store: ActivationStore) -> list[Fault]:
+    """What a store dropped and has no statistics of; the same `extract` makes it again."""
+    path = store.root / TERMS
+    if not path.exists():
+        return []
+    terms = json.loads(path.read_bytes())
+    return [
+        Fault("", f"{STATISTICS}/{MOMENTS}", f"lacks {loss.module} of {len(loss.sample_ids)} samples that were dropped")
+        for blocks in _folds(store.manifest, terms["cv"])
+        for loss in _losses(store, terms["targets"], blocks)
+    ]
+
+
+def _losses(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block]) -> list[_Loss]:
+    """Modules whose statistics of a fold are gone, with the samples that were dropped for them."""
+    labelled = [set(block.ids) <= _labelled(store, targets) for block in blocks]
+    found = []
+    for module in store.modules:
+        dropped = store.dropped(activation_path(module))
+        done = sum(set(block.ids) <= dropped for block in blocks)
+        # A run that was stopped may have counted the next block in, and not dropped it yet.
+        prefixes = [blocks[:n] for n in (done, done + 1) if n <= len(blocks) and all(labelled[:n])]
+        if done and not _has_all(store, targets, module, prefixes):
+            found.append(_Loss(module, tuple(sample_id for block in blocks[:done] for sample_id in block.ids)))
+    return found
+
+
+def _labelled(store: ActivationStore, targets: Sequence[str]) -> set[str]:
+    return set.intersection(*(store.complete(label_path(target)) for target in targets))
+
+
+def _has_all(store: ActivationStore, targets: Sequence[str], module: str, prefixes: Sequence[Sequence[Block]]) -> bool:
+    """Whether the statistics of one of a fold's beginnings are there, for every step of a module."""
+    checksum = store.checksums(activation_path(module))
+    benches = [(_bench(store, targets, some), some) for some in prefixes]
+    places = [Activations.of(store, module, step) for step in store.steps]
+    return all(
+        any(_has(bench, group_keys(bench, place, some, checksum)) for bench, some in benches) for place in places
+    )

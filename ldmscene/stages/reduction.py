@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,14 +40,7 @@ class LabelBlock:
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
         """Labels (sample, Y, X) as they are predicted."""
-        maps = self.target.values(store.info(label_path(self.target.name)).read(store.rows(sample_ids), {}))
-        blank = np.isnan(maps).all((1, 2))
-        if blank.any():
-            raise InputError(
-                f"sample {sample_ids[int(blank.argmax())]} has no labelled pixel for {self.target.name!r}; "
-                "leave it out of the manifest"
-            )
-        return maps
+        return self.target.values(store.info(label_path(self.target.labels)).read(store.rows(sample_ids), {}))
 
     def reduce(self, store: ActivationStore, kept: Kept, grids: Sequence[Grid]) -> str:
         """Reduce to each grid what isn't kept yet; returns a hash of which pixels have a label."""
@@ -55,16 +48,25 @@ class LabelBlock:
         if missing:
             maps = self.read(store, self.block.ids)
             known = np.frombuffer(hashlib.sha256(np.packbits(~np.isnan(maps)).tobytes()).digest(), np.uint8)
-            # Ranks are for scores, and lenders are for fits.
-            ranks = False if self.block.lenders else rank_labels(maps)
-            whole = Truth.of(maps, ranks=ranks)
-            lent = Cells.of(self.read(store, self.block.lenders), maps.shape[1:]) if self.block.lenders else None
+            whole = self._for_fits(store, maps) if self.block.lenders else self._for_scores(maps)
             for grid in missing:
-                reduced = _of_truth(whole.coarsen(grid))
-                if lent is not None:
-                    reduced["lent"] = _lent(lent.coarsen(grid))
-                kept.write(KIND, self.key(grid), {**reduced, "known": known})
+                kept.write(KIND, self.key(grid), {**whole(grid), "known": known})
         return kept.read(KIND, self.key(grids[0]))["known"].tobytes().hex()
+
+    def _for_fits(self, store: ActivationStore, maps: np.ndarray) -> Callable[[Grid], dict[str, np.ndarray]]:
+        own = Cells.of(maps, maps.shape[1:])
+        lent = Cells.of(self.read(store, self.block.lenders), maps.shape[1:])
+        return lambda grid: {**_of_cells(own.coarsen(grid)), "lent": _lent(lent.coarsen(grid))}
+
+    def _for_scores(self, maps: np.ndarray) -> Callable[[Grid], dict[str, np.ndarray]]:
+        blank = np.isnan(maps).all((1, 2))
+        if blank.any():
+            raise InputError(
+                f"held-out sample {self.block.ids[int(blank.argmax())]} has no labelled pixel for "
+                f"{self.target.labels!r}, so that nothing can be scored; label it under another target's name"
+            )
+        whole = Truth.of(maps, ranks=rank_labels(maps))
+        return lambda grid: _of_truth(whole.coarsen(grid))
 
     def cells(self, kept: Kept, grid: Grid) -> tuple[Cells, Cells]:
         """Training labels on a grid, and those that stand in for them in the control."""
@@ -80,19 +82,25 @@ class LabelBlock:
         )
 
 
-def _of_truth(truth: Truth) -> dict[str, np.ndarray]:
-    cells = truth.cells
-    arrays = {
+def _of_cells(cells: Cells) -> dict[str, np.ndarray]:
+    return {
         "weight": cells.weight,
         "total": cells.total,
         "scatter": cells.scatter,
         "scale": np.array(cells.scale),
+    }
+
+
+def _of_truth(truth: Truth) -> dict[str, np.ndarray]:
+    assert truth.ranks is not None
+    assert truth.rank_scatter is not None
+    return {
+        **_of_cells(truth.cells),
         "mean": truth.mean,
         "label_scatter": truth.scatter,
+        "ranks": truth.ranks,
+        "rank_scatter": truth.rank_scatter,
     }
-    if truth.ranks is not None and truth.rank_scatter is not None:
-        arrays |= {"ranks": truth.ranks, "rank_scatter": truth.rank_scatter}
-    return arrays
 
 
 def _to_cells(arrays: Mapping[str, np.ndarray]) -> Cells:
@@ -101,6 +109,6 @@ def _to_cells(arrays: Mapping[str, np.ndarray]) -> Cells:
 
 
 def _lent(cells: Cells) -> np.ndarray:
-    """Mean label of each cell; the image's own mean where a cell has no label."""
-    whole = cells.total.sum((1, 2)) / cells.weight.sum((1, 2))
+    """Mean label of each cell; the image's own mean where a cell has no label, 0 where the image has none."""
+    whole = cells.total.sum((1, 2)) / np.maximum(cells.weight.sum((1, 2)), 1)
     return np.where(cells.weight > 0, cells.mean, whole[:, None, None])

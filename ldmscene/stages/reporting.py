@@ -30,7 +30,7 @@ def report_data(store: ActivationStore, grid: xr.Dataset, shown: int = SHOWN) ->
     """Everything that a report shows, for the first held-out samples; pictures stay on disk until they are needed."""
     ids = [str(s) for s in grid["sample"].values[:shown]]
     frame = store.manifest.frame.set_index("sample_id").loc[ids]
-    targets = [str(t) for t in grid["target"].values]
+    targets = list(zip(grid["target"].values, grid["labels"].values, grid["of_class"].values, strict=True))
     steps = grid["step"].values
 
     def only(array: xr.DataArray) -> xr.DataArray:
@@ -39,10 +39,10 @@ def report_data(store: ActivationStore, grid: xr.Dataset, shown: int = SHOWN) ->
 
     kept = {source: set(ids) <= store.complete(path) for source, path in PREVIEWS.items()}
     read = {
-        (source, target): only(store.intermediate(source, target, "test"))
+        (source, str(target)): only(_shown(store.intermediate(source, str(labels), "test"), value))
         for source in PREVIEWS
-        for target in targets
-        if set(ids) <= store.complete(intermediate_path(source, target))
+        for target, labels, value in targets
+        if set(ids) <= store.complete(intermediate_path(source, str(labels)))
     }
     return ReportData(
         grid=grid,
@@ -50,11 +50,16 @@ def report_data(store: ActivationStore, grid: xr.Dataset, shown: int = SHOWN) ->
         image=only(store.images("test")),
         noisy=only(store.previews("noisy", "test")) if kept["noisy"] else None,
         predicted=only(store.previews("predicted", "test")) if kept["predicted"] else None,
-        labels={target: only(store.labels(target, "test")) for target in targets},
+        labels={str(t): only(_shown(store.labels(str(labels), "test"), value)) for t, labels, value in targets},
         intermediate=read,
         predict=lambda target, module, step: predicted_map(store, grid, ids, target, module, step),
         provenance=json.loads(grid.attrs["provenance"]),
     )
+
+
+def _shown(maps: xr.DataArray, of_class: float) -> xr.DataArray:
+    """Labels as they are drawn: of one class, where it is."""
+    return maps if np.isnan(of_class) else (maps == of_class).where(maps.notnull())
 
 
 def predicted_map(

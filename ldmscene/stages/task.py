@@ -20,16 +20,20 @@ from ldmscene.store.prepare import differences
 
 PRIMARY = {"depth": "spearman", "shading": "pearson"}
 PRIMARY_OF_KIND = {"continuous": "pearson", "binary": "dice"}
+CLASSES = "classes"
+MANY_CLASSES = 64
 BLOCK = 16  # samples; kept statistics depend on it
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be predicted, and how it is scored."""
+    """What is to be predicted, and how it is scored. Of labels of classes, each class is a mask of its own."""
 
     name: str
     kind: str  # continuous or binary
     threshold: float | None  # labels above it are foreground
+    labels: str  # the name under which they are stored
+    of_class: float | None = None  # labels equal to it are foreground
 
     @property
     def metrics(self) -> list[str]:
@@ -44,8 +48,11 @@ class Target:
         """Stored labels as they are predicted: binary ones as 0 and 1, float32; NaN stays NaN."""
         if self.kind != "binary":
             return maps
-        limit = 0.5 if self.threshold is None else self.threshold
-        return np.where(np.isnan(maps), np.nan, maps > limit).astype(np.float32)
+        if self.of_class is not None:
+            foreground = maps == self.of_class
+        else:
+            foreground = maps > (0.5 if self.threshold is None else self.threshold)
+        return np.where(np.isnan(maps), np.nan, foreground).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class Scope:
         return cls(
             _chosen("target with labels in this store", targets, store.targets),
             _chosen("module in this store", modules, store.modules),
-            chosen_steps,
+            list(dict.fromkeys(chosen_steps)),
         )
 
 
@@ -116,7 +123,7 @@ def _chosen(kind: str, asked: str | Iterable[str] | None, known: Sequence[str]) 
     for name in names:
         if name not in known:
             raise unknown(kind, name, known)
-    return names
+    return list(dict.fromkeys(names))
 
 
 def check_splits(manifest: Manifest, cv: int) -> None:
@@ -148,7 +155,6 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     chosen = tuple(check_alphas(alphas).tolist())
     if len(chosen) < 2:
         raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
-    targets = targets_of(store, scope.targets)  # before anything is read
     frame = store.manifest.frame.assign(prompt=store.manifest.groups)  # given images are groups of their own
     train, test = (frame[frame["split"] == split] for split in ("train", "test"))
     ids = [*train["sample_id"], *test["sample_id"]]
@@ -157,7 +163,7 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     check_splits(store.manifest, cv)
     fold = assign_folds(len(train), cv, train["prompt"].to_numpy())
     return Task(
-        targets=targets,
+        targets=targets_of(store, scope.targets, train["sample_id"]),
         folds=tuple(training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1)),
         test=tuple(Block(tuple(ids)) for ids in cut(test["sample_id"])),
         alphas=chosen,
@@ -195,20 +201,36 @@ def cut(column: pd.Series) -> list[list[str]]:
     return [piece.tolist() for piece in pieces]
 
 
-def targets_of(store: ActivationStore, names: Sequence[str]) -> tuple[Target, ...]:
-    """Targets as a store's labels describe them; InputError for kinds that probes of a grid don't predict."""
-    return tuple(_target(store, name) for name in names)
+def targets_of(store: ActivationStore, names: Sequence[str], train: Sequence[str]) -> tuple[Target, ...]:
+    """Targets as a store's labels describe them; of classes, one for each that a training sample (sample_id) has."""
+    return tuple(target for name in names for target in _targets(store, name, train))
 
 
-def _target(store: ActivationStore, name: str) -> Target:
+def _targets(store: ActivationStore, name: str, train: Sequence[str]) -> list[Target]:
     attributes: Mapping[str, Any] = store.info(label_path(name)).attributes
     kind = attributes.get("kind", "continuous")
-    if kind not in PRIMARY_OF_KIND:
-        raise InputError(
-            f"target {name!r} holds {kind}, and the grid fits numbers and masks; label a class as a mask, as in "
-            f"label(store, 'one', store.labels({name!r}) == 1, kind='binary'), or use LogisticProbe"
-        )
-    return Target(name, kind, attributes.get("threshold"))
+    if kind == CLASSES:
+        return [class_target(name, value) for value in _classes(store, name, train)]
+    return [Target(name, kind, attributes.get("threshold"), name)]
+
+
+def class_target(labels: str, value: float) -> Target:
+    """One class against all others. No target of a store is called so, since names hold no `=`."""
+    return Target(f"{labels}={value:g}", "binary", None, labels, value)
+
+
+def _classes(store: ActivationStore, name: str, sample_ids: Sequence[str]) -> list[float]:
+    """All classes in the labels of some samples, in order."""
+    array = store.info(label_path(name))
+    found: set[float] = set()
+    for sample_id in sample_ids:
+        found |= set(np.unique(array.read(store.rows([sample_id]), {})).tolist())
+        if len(found) > MANY_CLASSES:
+            raise InputError(
+                f"target {name!r} has more than {MANY_CLASSES} classes, each of which is a mask of its own; "
+                "join some, or label it with kind='continuous'"
+            )
+    return sorted(value for value in found if not np.isnan(value))
 
 
 def _check_labels(store: ActivationStore, targets: Sequence[str], sample_ids: Sequence[str]) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-import pyarrow as pa
 
 from ldmscene.errors import CorruptError, StoreError
 from ldmscene.store.files import write_file
 from ldmscene.store.kept import damaged
 from ldmscene.store.layout import LEDGER, MANIFEST, ZARR
-from ldmscene.store.ledger import METADATA, SCHEMA, Ledger, read
+from ldmscene.store.ledger import METADATA, Ledger, read
 from ldmscene.store.metadata import read_root
 from ldmscene.store.places import Place, files_in, place
 from ldmscene.store.shards import whole_checksum
@@ -118,7 +117,7 @@ def repair(store: str | Place) -> int:
     rows = Ledger(root / LEDGER).rows()
     kept = [pair not in broken for pair in zip(rows["sample_id"], rows["what"], strict=True)]
     if not all(kept):
-        _replace(root / LEDGER, rows[kept])
+        Ledger(root / LEDGER).replace(rows[kept])
     return len(faults)
 
 
@@ -140,10 +139,3 @@ def _set_aside(path: Place) -> None:
     if path.exists():
         write_file(path.with_suffix(".broken"), path.read_bytes())
         path.unlink()
-
-
-def _replace(folder: Place, rows: pd.DataFrame) -> None:
-    old = files_in(folder, ".parquet")
-    Ledger(folder).write(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False))
-    for path in old:
-        path.unlink(missing_ok=True)

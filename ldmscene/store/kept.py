@@ -24,6 +24,8 @@ from ldmscene.store.prepare import fingerprint
 STATISTICS, README = "statistics", "README"
 TERMS = f"{STATISTICS}/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
 _CHECKSUM = "crc32c"
+# Counted up with every change of how something kept is computed, so that older files are never taken for it.
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Kept:
     """Arrays in files whose names are hashes of all that the arrays depend on: such a file is right, or absent."""
 
     folder: Place
+    elsewhere: Place | None = None
+    """a folder that is read, too, and never written"""
 
     @classmethod
     def beside(cls, root: Place) -> Kept:
@@ -42,13 +46,14 @@ class Kept:
                 b"Computed from this store, and computed again where it is missing, unless its samples were dropped.\n",
             )
         except WriteError as error:
-            warnings.warn(f"statistics aren't kept, so that the next evaluation reads again: {error}", stacklevel=4)
-            folder = Path(tempfile.mkdtemp(prefix="ldmscene-"))
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            warnings.warn(f"new statistics aren't kept, so that they are computed again: {error}", stacklevel=4)
+            own = Path(tempfile.mkdtemp(prefix="ldmscene-"))
+            atexit.register(shutil.rmtree, own, ignore_errors=True)
+            return cls(own, elsewhere=folder)
         return cls(folder)
 
     def has(self, kind: str, key: object) -> bool:
-        return self._file(kind, key).exists()
+        return self._found(kind, key).exists()
 
     def write(self, kind: str, key: object, arrays: Mapping[str, np.ndarray]) -> None:
         tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -65,7 +70,7 @@ class Kept:
         CorruptError
             If there is nothing, or the bytes aren't those that were written.
         """
-        path = self._file(kind, key)
+        path = self._found(kind, key)
         try:
             tensors = _decode(path.read_bytes())
         except FileNotFoundError as error:
@@ -75,7 +80,15 @@ class Kept:
         return tensors
 
     def _file(self, kind: str, key: object) -> Place:
-        return self.folder / kind / f"{fingerprint({'key': key})}.safetensors"
+        return self.folder / _name(kind, key)
+
+    def _found(self, kind: str, key: object) -> Place:
+        own = self._file(kind, key)
+        return own if self.elsewhere is None or own.exists() else self.elsewhere / _name(kind, key)
+
+
+def _name(kind: str, key: object) -> str:
+    return f"{kind}/{fingerprint({'key': key, 'version': VERSION})}.safetensors"
 
 
 def damaged(root: Place) -> list[str]:

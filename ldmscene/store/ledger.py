@@ -96,6 +96,13 @@ class Ledger:
         self._count += 1
         return path
 
+    def replace(self, rows: pd.DataFrame) -> None:
+        """Have these rows and no others; nobody else may write meanwhile."""
+        old = files_in(self.folder, ".parquet")
+        self._own = [self.write(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False))]
+        for path in old:
+            path.unlink(missing_ok=True)
+
     def rows(self, without: Collection[Place] = ()) -> pd.DataFrame:
         """All rows but those of some files, one for each (sample_id, what); where there are several, the newest."""
         frame = pa.concat_tables([SCHEMA.empty_table(), *self._tables(without)]).to_pandas()

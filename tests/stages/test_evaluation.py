@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,16 @@ from sklearn.preprocessing import PolynomialFeatures
 import ldmscene
 from ldmscene import capture
 from ldmscene import grid as grids
-from ldmscene.errors import IncompleteError, InputError, UnknownNameError
+from ldmscene.errors import IncompleteError, InputError, UnknownNameError, WriteError
 from ldmscene.probes import Moments, assign_folds
 from ldmscene.stages import reporting
 from ldmscene.stages.baselines import without_gaps
 from ldmscene.stages.packing import pack_moments, unpack_moments
+from ldmscene.stages.places import Activations
 from ldmscene.stages.solving import LADDER
 from ldmscene.stages.task import lend, training_blocks
-from ldmscene.store import layout
+from ldmscene.store import kept, layout
+from ldmscene.store.files import write_file
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, make_manifest
 
 MODULES = [FIRST, LAST]
@@ -329,3 +332,77 @@ def test_statistics_are_packed_without_loss(channels, seed):
     back = unpack_moments(pack_moments(whole))
     for name, value in vars(whole).items():
         np.testing.assert_array_equal(vars(back)[name], value)
+
+
+def test_each_class_is_a_mask_of_its_own(store, tmp_path):
+    copy = bare_copy(store, tmp_path / "copy")
+
+    def thirds(images):
+        return images[..., 0] // 86
+
+    for on, split in (("image", None), ("noisy", "test")):
+        ldmscene.label(copy, "thirds", thirds, kind="classes", on=on, split=split)
+    ldmscene.label(copy, "third", lambda images: thirds(images) == 2, kind="binary")
+    found = ldmscene.evaluate(copy, ["thirds", "third"], LAST, [1], alphas=ALPHAS, cv=3)
+    assert found["target"].values.tolist() == ["thirds=0", "thirds=1", "thirds=2", "third"]
+    assert found["labels"].values.tolist() == ["thirds"] * 3 + ["third"]
+    assert found["of_class"].values[:3].tolist() == [0, 1, 2]
+    for name in ("probe", "shuffled", "alpha", "coef"):
+        one, other = (found[name].sel(target=t).values for t in ("thirds=2", "third"))
+        np.testing.assert_array_equal(one, other)
+    read = found["baseline"].sel(reading=grids.LABELER_NOISY, metric="dice", step=1).sel(target="thirds=2")
+    images = copy.previews("noisy", "test").values[:, 1]
+    labels = copy.images("test").values
+    for i, score in enumerate(read.values):
+        a, b = thirds(images[i]) == 2, thirds(labels[i]) == 2
+        assert score == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=1e-6)
+
+    page = ldmscene.write_report(copy, found, tmp_path / "report")
+    assert "thirds=2" in page.read_text()
+
+    ldmscene.label(copy, "brightness", lambda images: images[..., 0].astype(int), kind="classes")
+    with pytest.raises(InputError, match="more than 64 classes"):
+        ldmscene.evaluate(copy, "brightness", LAST, [1], alphas=ALPHAS, cv=3)
+
+
+def test_training_samples_without_labels_weigh_nothing_and_held_out_ones_are_refused(store, tmp_path):
+    copy = bare_copy(store, tmp_path / "copy")
+    frame = copy.manifest.frame
+    depth = store.labels("depth").load()
+    blank, held_out = (frame["sample_id"][frame["split"] == split].iloc[0] for split in ("train", "test"))
+    ldmscene.label(copy, "some", depth.where(depth["sample"] != blank))
+    found = ldmscene.evaluate(copy, "some", LAST, [1], alphas=ALPHAS, cv=3)
+    X, y = copy.activations(LAST, 1, "train"), depth.sel(sample=frame["sample_id"][frame["split"] == "train"].tolist())
+    seen = y["sample"].values != blank
+    ridge = ldmscene.RidgeProbe(alphas=[found["alpha"].item()]).fit(X[seen].values, y[seen].values)
+    np.testing.assert_allclose(found["coef"].values.ravel(), ridge.coef_.ravel(), rtol=1e-4, atol=1e-7)
+
+    ldmscene.label(copy, "fewer", depth.where(depth["sample"] != held_out))
+    with pytest.raises(InputError, match=f"held-out sample {held_out} has no labelled pixel for 'fewer'"):
+        ldmscene.evaluate(copy, "fewer", LAST, [1], alphas=ALPHAS, cv=3)
+
+
+def test_nothing_is_evaluated_twice(store):
+    found = ldmscene.evaluate(store, ["depth", "depth"], [LAST, LAST], [1, 1, np.int64(1)], alphas=ALPHAS, cv=3)
+    assert (found.sizes["target"], found.sizes["module"], found.sizes["step"]) == (1, 1, 1)
+    assert found["cv_score"].notnull().all()
+
+
+def test_a_store_that_cannot_be_written_to_lends_what_it_keeps(store, grid, tmp_path, monkeypatch):
+    copy = ldmscene.open(shutil.copytree(store.root, tmp_path / "copy"))
+    shutil.rmtree(copy.root / "probes")
+
+    def refuse(path, data):
+        if copy.root in path.parents:
+            raise WriteError(f"can't write {path}: the disk is read-only")
+        write_file(path, data)
+
+    def unread(*_):
+        raise AssertionError("activations were read")
+
+    monkeypatch.setattr(kept, "write_file", refuse)
+    monkeypatch.setattr(reporting, "write_file", refuse)
+    monkeypatch.setattr(Activations, "read", unread)
+    with pytest.warns(UserWarning, match="kept"):
+        again = ldmscene.evaluate(copy, modules=MODULES, alphas=ALPHAS, cv=3)
+    xr.testing.assert_allclose(again.drop_attrs(), grid.drop_attrs(), rtol=1e-6)  # merged in another order

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import xarray as xr
+from safetensors.numpy import load
 
 import ldmscene
 from ldmscene import testbed
 from ldmscene.errors import IncompleteError, InputError
-from ldmscene.stages import task
-from ldmscene.store import files
-from ldmscene.store.check import find_faults
-from ldmscene.store.layout import activation_path
+from ldmscene.stages import keeping, task
+from ldmscene.stages.packing import unpack_moments
+from ldmscene.store import dropping, files
+from ldmscene.store.check import find_faults, repair
+from ldmscene.store.layout import activation_path, label_path
 from tests.conftest import FIRST, LAST, make_manifest
 from tests.test_cli import call
 
@@ -155,3 +159,67 @@ def test_shards_that_a_stopped_run_left_of_dropped_samples_are_removed(tiny, sam
     left.write_bytes(b"as it was")
     _keep(tiny, samples, tmp_path / "kept")
     assert not left.exists()
+
+
+def test_modules_can_be_added(tiny, samples, whole, tmp_path):
+    for modules in ([FIRST], [LAST], [FIRST, LAST]):
+        store = ldmscene.extract(
+            tiny, samples, tmp_path / "kept", modules, steps=1, keep="statistics", labelers=LABELERS
+        )
+    assert store.samples["dropped"].sum() == 10
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_statistics_that_were_lost_are_made_again(tiny, samples, whole, tmp_path, how):
+    store = _keep(tiny, samples, tmp_path / "kept")
+    assert keeping.find_lost(store) == []
+    victim = sorted((store.root / "statistics" / "moments").iterdir())[3]
+    kept = victim.read_bytes()
+    if how == "gone":
+        victim.unlink()
+    else:
+        victim.write_bytes(kept[:-9] + bytes([kept[-9] ^ 1]) + kept[-8:])
+        assert [fault.what for fault in ldmscene.verify(store)] == [f"statistics/moments/{victim.name}"]
+        assert repair(store.root) == 1
+    assert "samples that were dropped" in str(*ldmscene.verify(store))
+    code, out, err = call("verify", store.root)
+    assert code == 2
+    assert "of 2 samples that were dropped" in out, err
+    with pytest.raises(InputError, match="or lost; evaluate"):
+        ldmscene.evaluate(store, alphas=ALPHAS)
+    again = _keep(tiny, samples, tmp_path / "kept")
+    assert ldmscene.verify(again) == []
+    assert unpack_moments(load(victim.read_bytes())).weight == unpack_moments(load(kept)).weight
+    _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
+
+
+def test_labels_that_were_lost_are_made_again_alone(tiny, samples, whole, tmp_path, monkeypatch):
+    store = _keep(tiny, samples, tmp_path / "kept")
+    dropped = store.samples.query("dropped")["sample_id"].iloc[0]
+    store.info(label_path("depth")).file(store.rows([dropped])[0]).unlink()
+    assert repair(store.root) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny.unet, "forward", None)
+        again = _keep(tiny, samples, tmp_path / "kept")
+    assert ldmscene.verify(again) == []
+    _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
+
+
+def test_a_clock_that_was_set_back_brings_nothing_dropped_back(tiny, samples, tmp_path, monkeypatch):
+    store = ldmscene.extract(tiny, samples, tmp_path / "all", **OPTIONS)
+    some = store.samples["sample_id"].iloc[:2].tolist()
+    monkeypatch.setattr(dropping.time, "time", lambda: 0.0)
+    dropping.drop(store, some, [activation_path(LAST)])
+    assert ldmscene.open(store.root).dropped(activation_path(LAST)) == set(some)
+
+
+def test_statistics_of_classes_are_refused_before_anything_is_generated(tiny, samples, tmp_path):
+    class Parts:
+        provenance: ClassVar[dict] = {"labeler": "parts", "kind": "classes"}
+
+    with pytest.raises(InputError, match="'parts' holds classes"):
+        ldmscene.extract(
+            tiny, samples, tmp_path / "kept", **OPTIONS, keep="statistics", labelers={"parts": Parts(), **LABELERS}
+        )
+    assert not (tmp_path / "kept").exists()

@@ -64,6 +64,7 @@ def _serves_only_what_is_whole(root: Path, undisturbed: ldmscene.ActivationStore
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.timeout(1800)
 def test_killed_a_hundred_times_nothing_is_lost_and_nothing_torn_is_served(tmp_path, capsys):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ldmscene.pipeline", "torch", "diffusers", "tests.stages.test_kills"])

@@ -93,6 +93,7 @@ def test_labelers_leave_the_sky_without_shading(unseen):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 200 images of 50 steps, on two cores that may be shared
 def test_samples_are_what_the_card_says(tiny, tmp_path):
     judge = Judge()
     judge.load_state_dict({k: v.float() for k, v in load_file(WEIGHTS / "judge.safetensors").items()})
