@@ -9,7 +9,6 @@ python -m benchmarks.capture full      a whole extraction at v1.4's size, agains
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -122,12 +121,7 @@ def extract(samples: int) -> None:
     """One extraction; prints its peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         ldmscene.extract("tiny-scenes", make_manifest(samples), f"{folder}/s", steps=5, batch_size=8, progress=False)
-    print(json.dumps({"peak": peak()}))
-
-
-def peak() -> int:
-    """Bytes of memory that this process held at most."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"peak": harness.peak()}))
 
 
 def full() -> list[dict]:
@@ -148,7 +142,7 @@ def full() -> list[dict]:
             "measured": round(seconds, 1),
             "ratio": round(seconds / told["seconds"], 3),
         },
-        {"what": "peak bytes", "foretold": "", "measured": peak(), "ratio": ""},
+        {"what": "peak bytes", "foretold": "", "measured": harness.peak(), "ratio": ""},
     ]
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ldmscene import plot
     from ldmscene.grid import emergence
     from ldmscene.manifest import Manifest, read_manifest, read_published
     from ldmscene.pipeline import evaluate, extract, extract_images, label, recognition, run, verify, write_report
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from ldmscene.probes.published import load_published_probe
     from ldmscene.store import ActivationStore
     from ldmscene.store.check import repair
+    from ldmscene.table import Grid
 
 _HOMES = {
     "ActivationStore": ("ldmscene.store", "ActivationStore"),
     "AdamProbe": ("ldmscene.probes", "AdamProbe"),
+    "Grid": ("ldmscene.table", "Grid"),
     "LogisticProbe": ("ldmscene.probes", "LogisticProbe"),
     "Manifest": ("ldmscene.manifest", "Manifest"),
     "RidgeProbe": ("ldmscene.probes", "RidgeProbe"),
@@ -44,6 +47,7 @@ _HOMES = {
 __all__ = [
     "ActivationStore",
     "AdamProbe",
+    "Grid",
     "LogisticProbe",
     "Manifest",
     "RidgeProbe",
@@ -54,6 +58,7 @@ __all__ = [
     "label",
     "load_published_probe",
     "open",
+    "plot",
     "read_manifest",
     "read_published",
     "recognition",
@@ -65,6 +70,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return import_module("ldmscene.plot")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.shell_completion import get_completion_class
 from rich.console import Console
 
 from ldmscene.errors import LdmsceneError
@@ -324,15 +325,19 @@ def info(store: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("store")
-def verify(store: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+def verify(store: str, as_json: bool) -> None:
     """Check every byte that a STORE's ledger vouches for; exit code 2 if one is wrong."""
     from ldmscene import pipeline
     from ldmscene.store import ActivationStore
     from ldmscene.store.check import find_orphans
 
     faults = pipeline.verify(store)
-    for fault in faults:
-        print(fault)
+    if as_json:
+        print(json.dumps([vars(fault) for fault in faults]))
+    else:
+        for fault in faults:
+            print(fault)
     if faults:
         raise LdmsceneError(
             f"{len(faults)} faults in {store}; `ldmscene repair {store}` drops what is broken, then extract again"
@@ -383,6 +388,40 @@ def _print_grid(grid, as_json: bool) -> None:
     console.print(terminal.grid_table(grid))
     for target in grid["target"].values:
         console.print(sentence(grid, str(target)), highlight=False)
+
+
+@cli.command()
+@click.argument("store")
+@click.argument("folder")
+@click.option("--sample", "samples", multiple=True, help="A held-out sample_id; the first two where not given.")
+@click.option("--permuted", help="A store of the same samples from the model with permuted weights.")
+@click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty.")
+def figures(store: str, folder: str, samples: Sequence[str], **options) -> None:
+    """Save the figures on a STORE into a FOLDER as PDF, SVG and PNG at paper size.
+
+    \b
+    Example:
+        ldmscene figures stores/demo figures --sample p0042-s7
+    """
+    from ldmscene import pipeline, plot
+
+    opened = pipeline.open_store(store)
+    files = plot.figures(opened, pipeline.evaluate(opened, **options), folder, samples or None)
+    Console(stderr=True).print(f"{folder}: {len(files)} files", highlight=False)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what completes commands, options and names in a SHELL.
+
+    \b
+    Example, for good:
+        ldmscene completion bash >> ~/.bashrc
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None
+    print(kind(cli, {}, "ldmscene", "_LDMSCENE_COMPLETE").source())
 
 
 def _print_page(page: Path) -> None:

@@ -34,6 +34,7 @@ from ldmscene.store.files import naming_the_cause
 from ldmscene.store.kept import VERSION
 from ldmscene.store.places import Place, place
 from ldmscene.store.prepare import fingerprint
+from ldmscene.table import Grid
 
 CV = 5  # folds over prompts
 ALPHAS = tuple(float(a) for a in np.logspace(-1, 6, 8))
@@ -369,7 +370,8 @@ def evaluate(
     alphas: Sequence[float] = ALPHAS,
     permuted: ActivationStore | str | Path | None = None,
     client=None,
-) -> xr.Dataset:
+    progress: bool = True,
+) -> Grid:
     """Fit a probe at every (target, module, step) on the training samples and score it on the test samples.
 
     A ridge for each target, exact at label resolution; binary targets get log odds from it, by the linear
@@ -388,8 +390,8 @@ def evaluate(
 
     Returns
     -------
-    xarray.Dataset
-        As `ldmscene.grid` describes it.
+    Grid
+        An `xarray.Dataset` as `ldmscene.grid` describes it; its `to_dataframe` is a tidy table.
 
     Raises
     ------
@@ -412,18 +414,23 @@ def evaluate(
     }
     path = reporting.grid_file(opened, made_from)
     if path.exists():
-        return reporting.load_grid(path)
+        return _as_grid(reporting.load_grid(path))
     todo = task.load_task(opened, scope, cv, alphas)
     if control is not None:
         task.check_control(opened, control, scope, todo)
-    bench = evaluation.set_up(opened, todo, scope, client)
-    grid = evaluation.fit_store(bench, scope, client)
+    bench = evaluation.set_up(opened, todo, scope, client, progress=progress)
+    grid = evaluation.fit_store(bench, scope, client, "fitting" if progress else "")
     grid["baseline"] = _baselines.baselines(bench, scope.steps, client)
     if control is not None:
-        grid["permuted"] = evaluation.fit_store(bench.on(control), scope, client)["probe"]
+        title = "fitting the control" if progress else ""
+        grid["permuted"] = evaluation.fit_store(bench.on(control), scope, client, title)["probe"]
     grid.attrs["provenance"] = json.dumps(reporting.provenance(opened, made_from, control))
     reporting.keep_grid(grid, path)
-    return grid
+    return _as_grid(grid)
+
+
+def _as_grid(dataset: xr.Dataset) -> Grid:
+    return Grid(dataset.data_vars, dataset.coords, dataset.attrs)
 
 
 def write_report(store: ActivationStore | str | Path, grid: xr.Dataset, folder: str | Path) -> Path:
@@ -457,7 +464,7 @@ def run(
     control: bool = True,
     dry_run: bool = False,
     **options,
-) -> tuple[xr.Dataset, Path] | dict:
+) -> tuple[Grid, Path] | dict:
     """The whole path: extract, label, evaluate with both baselines and the control, report.
 
     Parameters

@@ -11,9 +11,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ldmscene"
 LAYERS = [
-    {"errors", "manifest", "cells", "grid", "hashing", "progress"},
+    {"errors", "manifest", "cells", "grid", "hashing", "progress", "table"},
     {"store", "capture", "labelers", "probes", "metrics", "report", "testbed"},
-    {"stages", "pipeline", "terminal"},
+    {"stages", "pipeline", "plot", "terminal"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -17,7 +17,7 @@ from ldmscene.store.kept import Kept
 from ldmscene.store.layout import LATENTS, activation_path
 
 
-def set_up(store: ActivationStore, task: Task, scope: Scope, client=None) -> Bench:
+def set_up(store: ActivationStore, task: Task, scope: Scope, client=None, *, progress: bool = False) -> Bench:
     """Labels, reduced to the grid of every module and of the latents."""
     places = [Activations.of(store, module, 0) for module in scope.modules]
     latent = store.info(LATENTS).layout.shape[2:]
@@ -26,16 +26,16 @@ def set_up(store: ActivationStore, task: Task, scope: Scope, client=None) -> Ben
     # showed in the last of them only.
     apart = any(store.dropped(place.path) for place in places)
     bench = ungrouped(store, Kept.beside(store.root), task)
-    grouped = reduce_labels(bench, grids, client)
+    grouped = reduce_labels(bench, grids, client, "reducing labels" if progress else "")
     return bench if apart else grouped
 
 
-def fit_store(bench: Bench, scope: Scope, client=None) -> xr.Dataset:
+def fit_store(bench: Bench, scope: Scope, client=None, title: str = "") -> xr.Dataset:
     """The grid of a store, with coordinates that say what its modules, steps and samples are."""
     store, task = bench.features, bench.task
     modules, steps = scope.modules, scope.steps
     places = [Activations.of(store, m, s) for m in modules for s in steps]
-    fits = fit_places(bench, places, client)
+    fits = fit_places(bench, places, client, title)
     grid = assemble({(p.name, p.step): fit for p, fit in zip(places, fits, strict=True)}, task, modules, steps)
     height, width, channels = zip(*(store.info(activation_path(m)).layout.shape[2:] for m in modules), strict=True)
     frame = store.manifest.frame.assign(group=store.manifest.groups).set_index("sample_id")

@@ -161,9 +161,11 @@ def fill(
         _say_bound(specs, batch_size)
     with StoreWriter(root, specs) as writer, bar("extracting", total, enabled=progress) as advance:
         for batch in batches:
+            size = 0
             for row in generate(plan, store.manifest, batch, images):
                 writer.put(row)
-            advance(len(batch.rows))
+                size += sum(array.nbytes for array in row.arrays.values())
+            advance(len(batch.rows), size)
     store.refresh()
     return store
 

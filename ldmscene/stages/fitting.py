@@ -12,11 +12,13 @@ from typing import Any
 
 import dask
 import numpy as np
+from dask.callbacks import Callback
 from threadpoolctl import threadpool_limits
 
 from ldmscene.errors import InputError
 from ldmscene.metrics import METRICS, Truth
 from ldmscene.probes import Moments, Targets, merge_all, moments
+from ldmscene.progress import bar
 from ldmscene.stages.packing import pack_moments, unpack_moments
 from ldmscene.stages.places import Place
 from ldmscene.stages.reduction import Grid, LabelBlock
@@ -85,30 +87,46 @@ def ungrouped(store: ActivationStore, kept: Kept, task: Task) -> Bench:
     return Bench(store, store, kept, task, labels, tuple((target.name,) for target in task.targets))
 
 
-def reduce_labels(bench: Bench, grids: Iterable[Grid], client: Any = None) -> Bench:
+def reduce_labels(bench: Bench, grids: Iterable[Grid], client: Any = None, title: str = "") -> Bench:
     """Reduce all labels to all grids, and group the targets that have the same labelled pixels."""
     wanted, shared = sorted(set(grids)), dask.delayed(bench.store)
     jobs = [dask.delayed(LabelBlock.reduce)(block, shared, bench.kept, wanted) for block in bench.labels.values()]
-    known = dict(zip(bench.labels, compute(jobs, client), strict=True))
+    known = dict(zip(bench.labels, compute(jobs, client, title), strict=True))
     patterns: dict[tuple[str, ...], list[str]] = {}
     for target in bench.task.targets:
         patterns.setdefault(tuple(known[target.name, block] for block in bench.task.train), []).append(target.name)
     return replace(bench, groups=tuple(tuple(names) for names in patterns.values()))
 
 
-def compute(jobs: Sequence[Any], client: Any = None) -> tuple:
-    """Run delayed jobs on dask's threads, or on a `dask.distributed` client whose workers see the same store."""
-    if client is not None:
-        return dask.compute(*jobs, scheduler=client)
-    with threadpool_limits(1, "blas"):  # jobs run side by side; BLAS threads would only compete
-        return dask.compute(*jobs, scheduler="threads")
+def compute(jobs: Sequence[Any], client: Any = None, title: str = "", size: float = 0) -> list:
+    """Run delayed jobs on dask's threads, or on a `dask.distributed` client whose workers see the same store.
+
+    Progress is shown under the title, where there is one; `size` is the bytes of a job.
+    """
+    with bar(title, len(jobs), enabled=bool(title)) as advance:
+        if client is not None:
+            return _compute_on(client, jobs, lambda: advance(1, size))
+        wanted = {job.key for job in jobs}
+        watch = Callback(posttask=lambda key, *_: advance(1, size) if key in wanted else None)
+        with watch, threadpool_limits(1, "blas"):  # jobs run side by side; BLAS threads would only compete
+            return list(dask.compute(*jobs, scheduler="threads"))
 
 
-def fit_places(bench: Bench, places: Sequence[Place], client: Any = None) -> list[dict[str, Fit]]:
+def _compute_on(client: Any, jobs: Sequence[Any], advance: Callable[[], None]) -> list:
+    from dask.distributed import as_completed
+
+    futures = client.compute(list(jobs))
+    for _ in as_completed(futures):
+        advance()
+    return client.gather(futures)
+
+
+def fit_places(bench: Bench, places: Sequence[Place], client: Any = None, title: str = "") -> list[dict[str, Fit]]:
     """Fit and score a probe of every target at each place; features of a sample are read at most once."""
     shared = dask.delayed(bench)
     checksums = {path: bench.features.checksums(path) if path else {} for path in {place.path for place in places}}
-    return list(compute([_fit_place(bench, shared, place, checksums[place.path]) for place in places], client))
+    jobs = [_fit_place(bench, shared, place, checksums[place.path]) for place in places]
+    return compute(jobs, client, title)
 
 
 def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> Any:
@@ -181,16 +199,20 @@ def _merge(parts: Sequence[Sequence[Moments]]) -> list[Moments]:
 
 def block_moments(bench: Bench, place: Place, block: Block) -> list[Moments]:
     """Statistics of one block's features, for each group of targets."""
-    X = read_finite(bench.features, place, block)
-    return [moments(X, Targets.of(_cells(bench, group, block, place.grid))) for group in bench.groups]
+    X = place.read(bench.features, block.ids)
+    try:
+        return [moments(X, Targets.of(_cells(bench, group, block, place.grid))) for group in bench.groups]
+    except InputError:
+        _check_finite(X, place, block)
+        raise
 
 
-def read_finite(store: ActivationStore, place: Place, block: Block) -> np.ndarray:
-    X = place.read(store, block.ids)
-    if not np.isfinite(X).all():
-        bad = block.ids[int(np.argmin(np.isfinite(X).all((1, 2, 3))))]
+def _check_finite(X: np.ndarray, place: Place, block: Block) -> None:
+    """Name the sample that holds NaN or infinity; both show in what was computed, which is quicker to look at."""
+    finite = np.isfinite(X).all((1, 2, 3))
+    if not finite.all():
+        bad = block.ids[int(np.argmin(finite))]
         raise InputError(f"{place.name}, step {place.step}: sample {bad} holds NaN or infinity; run `ldmscene verify`")
-    return X
 
 
 def _cells(bench: Bench, group: Sequence[str], block: Block, grid: Grid) -> dict:
@@ -219,7 +241,11 @@ def score_block(bench: Bench, place: Place, block: Block, features: dict, solved
     if bench.kept.has(COORDINATES, key):
         coordinates = bench.kept.read(COORDINATES, key)["coordinates"]
     else:
-        coordinates = solved.subspace.project(read_finite(bench.features, place, block))
+        X = place.read(bench.features, block.ids)
+        with np.errstate(invalid="ignore"):
+            coordinates = solved.subspace.project(X)
+        if not np.isfinite(coordinates).all():
+            _check_finite(X, place, block)
         bench.kept.write(COORDINATES, key, {"coordinates": coordinates})
     truths = {t.name: bench.labels[t.name, block].truth(bench.kept, place.grid) for t in bench.task.targets}
     targets = {target.name: target for target in bench.task.targets}

@@ -207,7 +207,8 @@ def _write(
         bar(title, sum(map(len, parts)), enabled=progress) as advance,
     ):
         for sample_ids in parts:
-            for sample_id, labels in zip(sample_ids, read(sample_ids), strict=True):
+            found = read(sample_ids)
+            for sample_id, labels in zip(sample_ids, found, strict=True):
                 writer.put(Row(sample_id, store.rows([sample_id])[0], {spec.path: labels}))
-            advance(len(sample_ids))
+            advance(len(sample_ids), found.nbytes)
     store.refresh()

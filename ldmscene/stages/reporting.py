@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ldmscene.errors import CorruptError, WriteError
+from ldmscene.errors import CorruptError, WriteError, unknown
 from ldmscene.report import ReportData
 from ldmscene.stages.places import Activations
 from ldmscene.store import ActivationStore
@@ -26,9 +26,16 @@ MARK = "made-from.txt"  # in a report's folder
 SHOWN = 48  # held-out samples whose pictures go into a report
 
 
-def report_data(store: ActivationStore, grid: xr.Dataset, shown: int = SHOWN) -> ReportData:
-    """Everything that a report shows, for the first held-out samples; pictures stay on disk until they are needed."""
-    ids = [str(s) for s in grid["sample"].values[:shown]]
+def report_data(store: ActivationStore, grid: xr.Dataset, samples: Sequence[str] | None = None) -> ReportData:
+    """Everything that a report shows of some held-out samples, by default the first of them.
+
+    Pictures stay on disk until they are needed.
+    """
+    held_out = [str(s) for s in grid["sample"].values]
+    ids = held_out[:SHOWN] if samples is None else list(samples)
+    for sample_id in ids:
+        if sample_id not in held_out:
+            raise unknown("held-out sample in this grid", sample_id, held_out)
     frame = store.manifest.frame.set_index("sample_id").loc[ids]
     targets = list(zip(grid["target"].values, grid["labels"].values, grid["of_class"].values, strict=True))
     steps = grid["step"].values

@@ -20,13 +20,14 @@ from tests.conftest import LAST, bare_copy
 
 GIB = 2**30
 _EVALUATE = """
-import resource, sys
+import sys
 import numpy as np
 import ldmscene, ldmscene.pipeline, dask.array
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from benchmarks.harness import peak
+before = peak()
 grid = ldmscene.evaluate(sys.argv[1], alphas=np.logspace(-1, 6, 20), cv=5)
 assert grid["probe"].sel(target=["depth", "shading"], metric=["spearman", "pearson"]).notnull().all()
-print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+print(peak() - before)
 """
 
 

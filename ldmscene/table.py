@@ -1,0 +1,63 @@
+"""The grid as users hold it: an `xarray.Dataset` with a tidy table and a notebook's view of its own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ldmscene import grid as grids
+
+_PER_IMAGE = ("probe", "permuted", "shuffled")
+_FITS = ("alpha", "cv_score", "degenerate")
+
+
+class Grid(xr.Dataset):
+    """Scores at every (target, module, step), as `ldmscene.evaluate` returns them; `ldmscene.grid` has its variables.
+
+    All of `xarray.Dataset` works on it. What is taken from it by `sel` or `isel` is a Grid, too.
+    """
+
+    __slots__ = ()
+
+    def to_dataframe(self, dim_order: Sequence[Hashable] | None = None) -> pd.DataFrame:
+        """One row for each target, metric, module and step.
+
+        Columns: `probe`, the mean over held-out images, with `low` and `high`, its 95 % bootstrap interval over
+        prompts; `permuted` and `shuffled` where they were run, and each baseline, as means; `alpha`, `cv_score`,
+        `degenerate` and `timestep`. Scores image by image: `grid["probe"].to_dataframe()`.
+
+        `dim_order` is that of the rows' index.
+        """
+        if "probe" not in self or "sample" not in self["probe"].dims:
+            return super().to_dataframe(dim_order)
+        columns = {"probe": self["probe"].mean("sample")}
+        bounds = grids.interval(self["probe"])
+        columns |= {name: bounds[name] for name in ("low", "high")}
+        columns |= {name: self[name].mean("sample") for name in _PER_IMAGE[1:] if name in self}
+        if "baseline" in self:
+            means = self["baseline"].mean("sample")
+            columns |= {str(name): means.sel(reading=name, drop=True) for name in means["reading"].values}
+        columns |= {name: self[name] for name in _FITS if name in self}
+        dims = list(self["probe"].dims[:-1]) if dim_order is None else list(dim_order)
+        index = {name: self[name].values for name in self["probe"].dims if name != "sample"}
+        plain = {
+            name: array.reset_coords(drop=True).broadcast_like(columns["probe"]) for name, array in columns.items()
+        }
+        frame = xr.Dataset(plain, coords=index).to_dataframe(dims)
+        timestep = dict(zip(self["step"].values.ravel(), self["timestep"].values.ravel(), strict=True))
+        frame["timestep"] = frame.index.get_level_values("step").map(timestep) if "step" in dims else np.nan
+        return frame[frame["probe"].notna()]
+
+    def _repr_html_(self) -> str:
+        whole = {"primary", "probe", "cv_score"} <= set(self.variables) and self["probe"].ndim == 5
+        return (self._findings() if whole else "") + super()._repr_html_()
+
+    def _findings(self) -> str:
+        """What follows from the grid, in words and numbers; everything that came from outside is escaped."""
+        said = "".join(f"<li>{html.escape(grids.sentence(self, str(t)))}</li>" for t in self["target"].values)
+        table = grids.emergence(self).to_html(float_format="{:.2f}".format, na_rep="–", escape=True)
+        return f"<div><strong>Grid</strong><ul>{said}</ul>{table}</div>"
