@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Hashable, Sequence
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -41,15 +40,13 @@ class Grid(xr.Dataset):
         if "baseline" in self:
             means = self["baseline"].mean("sample")
             columns |= {str(name): means.sel(reading=name, drop=True) for name in means["reading"].values}
-        columns |= {name: self[name] for name in _FITS if name in self}
+        columns |= {name: self[name] for name in (*_FITS, "timestep") if name in self.variables}
         dims = list(self["probe"].dims[:-1]) if dim_order is None else list(dim_order)
         index = {name: self[name].values for name in self["probe"].dims if name != "sample"}
         plain = {
             name: array.reset_coords(drop=True).broadcast_like(columns["probe"]) for name, array in columns.items()
         }
         frame = xr.Dataset(plain, coords=index).to_dataframe(dims)
-        timestep = dict(zip(self["step"].values.ravel(), self["timestep"].values.ravel(), strict=True))
-        frame["timestep"] = frame.index.get_level_values("step").map(timestep) if "step" in dims else np.nan
         return frame[frame["probe"].notna()]
 
     def _repr_html_(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -163,19 +165,33 @@ def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
     assert code == 2
     assert row.sample_id in out
     assert "repair" in err
+    code, out, _ = call("verify", two.root, "--json")
+    assert code == 2
+    assert [fault["sample_id"] for fault in json.loads(out)] == [row.sample_id]
     assert call("repair", two.root)[0] == 0
     assert call("verify", two.root)[0] == 0
 
 
 @pytest.mark.parametrize(
     "verb",
-    ["", "extract", "extract-images", "label", "evaluate", "report", "run", "modules", "info", "verify", "repair"],
+    ["", *cli.cli.commands],
 )
 def test_every_verb_explains_itself(verb):
     code, out, _ = call(*([verb] if verb else []), "--help")
     assert code == 0
     assert out.startswith("Usage:")
     assert len(out.splitlines()) > 5
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_the_shells_own(shell):
+    code, out, _ = call("completion", shell)
+    assert code == 0
+    assert f"_LDMSCENE_COMPLETE={shell}_complete" in out
+    asked = {"COMP_WORDS": "ldmscene ev", "COMP_CWORD": "1", "_LDMSCENE_COMPLETE": "bash_complete"}
+    words = [Path(sys.executable).with_name("ldmscene")]
+    done = subprocess.run(words, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "plain,evaluate"
 
 
 def test_the_command_is_installed_and_quick_to_help():

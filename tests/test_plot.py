@@ -1,0 +1,62 @@
+"""Figures from a store and its grid in one call each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import ldmscene
+from ldmscene.errors import IncompleteError, UnknownNameError
+from tests.conftest import FIRST, LAST, bare_copy
+from tests.test_cli import call
+
+
+@pytest.fixture(scope="module")
+def grid(store) -> ldmscene.Grid:
+    return ldmscene.evaluate(store, modules=[FIRST, LAST], cv=5)
+
+
+def test_each_figure_is_one_call(store, grid, tmp_path):
+    sample_id = str(grid["sample"].values[-1])
+    ax = ldmscene.plot.curves(grid, "depth")
+    np.testing.assert_array_equal(ax.get_lines()[0].get_xdata(), grid["step"])
+    assert ldmscene.plot.heatmap(grid, "mask", ax=Figure().add_subplot()).get_title("left") == "mask"
+    for figure in (
+        ldmscene.plot.seven_rows(store, grid, sample_id),
+        ldmscene.plot.seven_rows(store, grid, sample_id, compact=True),
+        ldmscene.plot.four_panels(store, grid, sample_id),
+    ):
+        assert isinstance(figure, Figure)
+    picture = ldmscene.plot.four_panels(store, grid, sample_id).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(picture, store.images().sel(sample=sample_id))
+    assert [p.suffix for p in ldmscene.plot.save(figure, tmp_path / "one")] == [".pdf", ".svg", ".png"]
+
+
+def test_what_cannot_be_drawn_is_said(store, grid, tmp_path):
+    with pytest.raises(UnknownNameError, match="held-out sample"):
+        ldmscene.plot.seven_rows(store, grid, "p9999-s1")
+    train = store.manifest.frame.query("split == 'train'")["sample_id"].iloc[0]
+    with pytest.raises(UnknownNameError, match="held-out sample"):
+        ldmscene.plot.figures(store, grid, tmp_path / "figures", [train])
+    assert not (tmp_path / "figures").exists()
+
+
+def test_seven_rows_need_previews(tiny, two):
+    ldmscene.label(two, "red", lambda images: images[..., 0] / 255)
+    grid = ldmscene.Grid({"sample": two.manifest.frame["sample_id"].iloc[1:].to_numpy()})
+    with pytest.raises((IncompleteError, KeyError)):
+        ldmscene.plot.seven_rows(two, grid, str(grid["sample"].values[0]))
+
+
+def test_the_command_line_saves_those_of_chosen_samples(store, tmp_path):
+    copy = bare_copy(store, tmp_path / "copy")
+    sample_id = copy.manifest.frame.query("split == 'test'")["sample_id"].iloc[2]
+    code, _, err = call("figures", copy.root, tmp_path / "figures", "--sample", sample_id)
+    assert code == 0, err
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"curves-depth.pdf", "heatmap-mask.svg", "seven-rows-0000.png", "four-panels-0000.pdf"} <= names
+    assert "seven-rows-0001.png" not in names
+    code, _, err = call("figures", copy.root, tmp_path / "others", "--sample", "p9")
+    assert code == 2
+    assert "held-out sample" in err
