@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs clean
 
 demo: .venv/.installed
 	$(BIN)/ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
@@ -16,8 +16,8 @@ test-all: demo .venv/labelers/.installed
 	$(BIN)/python -m pytest
 
 lint: .venv/.installed
-	$(BIN)/ruff format --check ldmscene tests benchmarks
-	$(BIN)/ruff check ldmscene tests benchmarks
+	$(BIN)/ruff format --check ldmscene tests benchmarks examples
+	$(BIN)/ruff check ldmscene tests benchmarks examples
 	$(BIN)/mypy ldmscene
 
 bench: .venv/.installed
@@ -27,6 +27,10 @@ bench: .venv/.installed
 	$(BIN)/python -m benchmarks.evaluate
 	$(BIN)/python -m benchmarks.capture tiny
 	$(BIN)/python -m benchmarks.capture memory
+
+docs: .venv/.installed
+	$(BIN)/python -m pdoc --docformat numpy --output-directory site ldmscene \
+		ldmscene.grid ldmscene.labelers ldmscene.metrics ldmscene.plot ldmscene.probes
 
 # Installs again only when what is to be installed has changed.
 .venv/.installed: pyproject.toml constraints.txt
@@ -42,4 +46,4 @@ bench: .venv/.installed
 	touch $@
 
 clean:
-	rm -rf .venv stores/demo stores/demo-permuted report
+	rm -rf .venv stores/demo stores/demo-permuted report site

@@ -56,5 +56,7 @@ class Grid(xr.Dataset):
     def _findings(self) -> str:
         """What follows from the grid, in words and numbers; everything that came from outside is escaped."""
         said = "".join(f"<li>{html.escape(grids.sentence(self, str(t)))}</li>" for t in self["target"].values)
-        table = grids.emergence(self).to_html(float_format="{:.2f}".format, na_rep="–", escape=True)
+        found = grids.emergence(self).rename_axis(None)
+        found["module"] = found["module"].map(grids.short_name)
+        table = found.astype(object).where(found.notna(), "–").to_html(float_format="{:.2f}".format, escape=True)
         return f"<div><strong>Grid</strong><ul>{said}</ul>{table}</div>"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -15,6 +18,7 @@ import torch
 import ldmscene
 from ldmscene import capture, testbed
 from ldmscene.manifest import Manifest, read_manifest
+from ldmscene.store import objects
 from ldmscene.testbed.prompts import random_prompts
 
 torch.set_num_threads(2)
@@ -70,3 +74,35 @@ def files(root: Path) -> dict[str, bytes]:
 def bare_copy(store: ldmscene.ActivationStore, root: Path) -> ldmscene.ActivationStore:
     """The same store elsewhere, without what was computed from it."""
     return ldmscene.open(shutil.copytree(store.root, root, ignore=shutil.ignore_patterns("statistics", "probes")))
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The URL of a bucket on a server of this session's own; credentials and endpoint lie in the environment."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in server_environment(f"http://{host}:{port}").items():
+            patch.setenv(name, value)
+        patch.setattr(objects, "RETRY", {"max_retries": 1, "retry_timeout": timedelta(seconds=2)})
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket"
+    server.stop()
+
+
+def server_environment(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-somebody",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }

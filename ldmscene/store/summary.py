@@ -41,10 +41,11 @@ def describe_html(store: ActivationStore) -> str:
         "modules": len(store.modules),
         "steps": len(store.steps),
         "targets": ", ".join(store.targets) or "none yet",
-        "dropped for statistics": int(samples["dropped"].sum()),
         "size": human_bytes(int(store.ledger["bytes"].sum())),
         "fingerprint": store.fingerprint,
     }
+    if samples["dropped"].any():
+        facts["of these in statistics alone"] = int(samples["dropped"].sum())
     rows = "".join(
         f"<tr><th style='text-align:left'>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>"
         for k, v in facts.items()

@@ -19,8 +19,9 @@ from ldmscene.store.check import find_faults
 from ldmscene.store.ledger import Entry, Ledger
 from ldmscene.store.metadata import read_root
 from ldmscene.store.places import place
+from tests.conftest import server_environment
 from tests.store import worlds
-from tests.store.conftest import contents, server_environment
+from tests.store.conftest import contents
 
 _SPAWN = multiprocessing.get_context("forkserver")
 _SPAWN.set_forkserver_preload(["tests.store.worlds", "obstore.store"])

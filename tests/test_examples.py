@@ -1,0 +1,85 @@
+"""Examples and the tutorial run as they stand, each in an empty folder."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys) -> Callable[..., str]:
+    """Runs an example in an empty folder, in this process, which has imported torch already; returns what it prints."""
+
+    def run_one(name: str, *words: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run_one
+
+
+def test_every_example_is_listed_and_run_here():
+    listed = (EXAMPLES / "README.md").read_text()
+    own = Path(__file__).read_text()
+    for path in [*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*.ipynb")]:
+        assert f"({path.name})" in listed
+        assert f'"{path.name}"' in own
+
+
+def test_a_model_of_ones_own(tmp_path, run):
+    out = run("own_model.py")
+    fingerprints = {line.split("fingerprint ")[1].split(":")[0] for line in out.splitlines() if "fingerprint" in line}
+    assert len(fingerprints) == 2
+    assert len(list((tmp_path / "stores").iterdir())) == 2
+
+
+def test_targets_of_ones_own(run):
+    out = run("own_target.py")
+    for name in ("redness", "edges", "brightness=0", "brightness=1", "brightness=2"):
+        assert name in out
+
+
+def test_a_probe_of_ones_own(run):
+    assert run("own_probe.py").count("ridge") == 4
+
+
+@pytest.mark.slow
+def test_a_cluster(tmp_path):
+    command = [sys.executable, str(EXAMPLES / "dask_cluster.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "28 of 28 samples" in done.stdout
+
+
+def test_an_object_store(run, s3):
+    out = run("object_store.py", f"{s3}/example")
+    assert "28 of 28 samples" in out
+    assert "faults: []" in out
+    assert "xarray.DataArray 'mask'" in out
+
+
+def test_the_tutorial(tmp_path):
+    shutil.copy(EXAMPLES / "prompts.csv", tmp_path)
+    notebook = nbformat.read(EXAMPLES / "tutorial.ipynb", as_version=4)
+    kept = [_kinds(cell) for cell in notebook.cells]
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
+    client.execute()
+    assert [_kinds(cell) for cell in notebook.cells] == kept  # what the reader sees is what it does
+    assert sum("image/png" in kinds for kinds in kept) == 3
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def _kinds(cell) -> set[str]:
+    shown = [o for o in cell.get("outputs", []) if o.get("name") != "stderr"]
+    return {kind for output in shown for kind in output.get("data", {"text/plain": ""})}

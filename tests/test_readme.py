@@ -1,0 +1,94 @@
+"""Everything that the README shows is run, but for what its comments say isn't."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ldmscene
+from ldmscene import cli, testbed
+from tests.conftest import bare_copy, make_manifest
+from tests.test_cli import call
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+EXCUSE = re.compile(r"<!-- not run by the tests: .+ -->\s*$")
+
+
+def _blocks(language: str) -> list[str]:
+    """What is to be run, in order."""
+    found = re.finditer(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [match[1] for match in found if not EXCUSE.search(README[: match.start()])]
+
+
+def _commands() -> list[str]:
+    text = "".join(_blocks("console")).replace("\\\n", "")
+    return [line[2:].split("  #")[0].strip() for line in text.splitlines() if line.startswith("$ ")]
+
+
+@pytest.fixture
+def folder(store, tmp_path, monkeypatch) -> Path:
+    """Where a reader stands: the manifest, shorter than the real one, and what the README says is made elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "manifests").mkdir()
+    make_manifest(6, 2).to_csv(tmp_path / "manifests" / "demo.csv")
+    (tmp_path / "pictures").mkdir()
+    for i, image in enumerate(store.images().values[:12]):
+        Image.fromarray(image).save(tmp_path / "pictures" / f"{i}.png")
+    (tmp_path / "normals").mkdir()
+    for sample_id in make_manifest(6, 2).frame["sample_id"]:
+        np.save(tmp_path / "normals" / f"{sample_id}.npy", np.zeros((64, 64), np.float32))
+    return tmp_path
+
+
+def test_python_runs_from_top_to_bottom(store, folder):
+    blocks = _blocks("python")
+    assert len(blocks) == 4
+    ids = make_manifest(6, 2).frame["sample_id"].tolist()
+    names = {"part_maps": dict.fromkeys(ids, np.indices((64, 64))[1] // 16 * 1.0)}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert ldmscene.open("stores/small").samples["dropped"].sum() == 6
+    assert (folder / "report" / "index.html").exists()
+
+
+def test_commands_of_the_command_line_run(store, folder, tmp_path):
+    ours = [command for command in _commands() if command.startswith("ldmscene ")]
+    assert len(ours) >= 1
+    for name, split in (("train_split_prompts_seeds.csv", 0), ("test_split_prompts_seeds.csv", 1)):
+        rows = [f"{i},a red sphere {i + 10 * split},{i},{i + 10 * split}" for i in range(6)]
+        (folder / name).write_text("\n".join([",prompts,seeds,prompt_inds", *rows]))
+    bare_copy(store, folder / "stores" / "demo")
+    for command in ours:
+        words = shlex.split(command)[1:]
+        if "--protocol" in words:  # Stable Diffusion's weights aren't here
+            words += ["--model", str(testbed.MODELS["tiny-scenes"]), "--height", "64", "--width", "64"]
+        code, _, err = call(*words)
+        assert code == 0, f"{command}: {err}"
+
+
+def test_what_else_is_typed_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in _commands():
+        words = shlex.split(command)
+        assert words[0] in ("make", "ldmscene", "python"), command
+        if words[0] == "make":
+            assert f"\n{words[1]}:" in makefile
+    for verb in re.findall(r"`ldmscene ([a-z-]+)", README):
+        assert verb in cli.cli.commands, verb
+    verbs = re.search(r"`ldmscene extract \|([^`]+)`", README)
+    assert verbs
+    assert {"extract", *re.findall(r"[a-z-]+", verbs[1])} == set(cli.cli.commands)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in re.findall(r"ldmscene\[([a-z0-9]+)\]", README):
+        assert extra in extras
+    for module in re.findall(r"python -m (benchmarks\.\w+)", README):
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists()
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
