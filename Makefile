@@ -16,8 +16,8 @@ test-all: demo .venv/labelers/.installed
 	$(BIN)/python -m pytest
 
 lint: .venv/.installed
-	$(BIN)/ruff format --check ldmscene tests benchmarks examples
-	$(BIN)/ruff check ldmscene tests benchmarks examples
+	$(BIN)/ruff format --check ldmscene tests benchmarks examples docs
+	$(BIN)/ruff check ldmscene tests benchmarks examples docs
 	$(BIN)/mypy ldmscene
 
 bench: .venv/.installed
@@ -29,8 +29,7 @@ bench: .venv/.installed
 	$(BIN)/python -m benchmarks.capture memory
 
 docs: .venv/.installed
-	$(BIN)/python -m pdoc --docformat numpy --output-directory site ldmscene \
-		ldmscene.grid ldmscene.labelers ldmscene.metrics ldmscene.plot ldmscene.probes
+	$(BIN)/python docs/build.py site
 
 # Installs again only when what is to be installed has changed.
 .venv/.installed: pyproject.toml constraints.txt

@@ -96,7 +96,7 @@ def differences(grid: xr.Dataset, target: str, module: str | None = None) -> xr.
 
 
 def emergence(grid: xr.Dataset) -> pd.DataFrame:
-    """From which step on is each target readable, and from which step on in the unfinished picture?
+    """From which step on is each target of a grid readable, and from which step on in the unfinished picture?
 
     A reading counts from the first step from which on it stays above 90 % of the probe's final score, with confidence:
     the lower bound of the paired difference (score − 90 % of the probe's final score of the same image) stays at or

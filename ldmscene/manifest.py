@@ -118,6 +118,13 @@ class Manifest:
 def read_manifest(source: str | Path | Manifest | Sequence[tuple[str, int]]) -> Manifest:
     """Read a CSV or Parquet file, or take (prompt, seed) pairs.
 
+    Parameters
+    ----------
+    source
+        A file with the columns `prompt` and `seed`, and perhaps `split` ("train", "val" or "test"), `sample_id` and
+        `prompt_id`; or pairs; or a `Manifest`, which is returned. Splits are drawn by prompt where not given, so that
+        no prompt lies in two.
+
     Raises
     ------
     ManifestError
@@ -172,6 +179,11 @@ def read_published(train: str | Path, test: str | Path) -> Manifest:
     They hold the columns `prompts`, `seeds` and `prompt_inds` and are read as ISO-8859-1, as the published code
     read them, so that each prompt is the text that its picture was made from ("GEÂ®", where a UTF-8 reader
     sees "GE®"). A sample_id is "prompt index-seed".
+
+    Parameters
+    ----------
+    train, test
+        The two files.
 
     Raises
     ------

@@ -80,6 +80,12 @@ def extract(
         None: a folder under `stores/`, named by the fingerprint.
     modules
         A preset ("self-attention", "cross-attention", "resnet", "all-blocks"), a glob, a name, or a list of them.
+    steps
+        Denoising steps. Where a scheduler calls the denoiser several times in one, each call is a step of the store.
+    guidance_scale
+        As the pipeline takes it. For most, 1 turns guidance off, and there is no unconditional branch then.
+    negative_prompt
+        The unconditional branch's prompt.
     scheduler
         None (the pipeline's own), a diffusers class name, or a scheduler.
     height, width
@@ -88,6 +94,8 @@ def extract(
         Halves of classifier-free guidance to keep.
     dtype : {"float16", "float32"}
         Of the stored activations. Values that overflow stop the run.
+    device
+        Of a model that is given by name, for example "cuda"; the fastest there is where not given.
     batch_size
         Samples generated together. Their noise doesn't depend on it.
     previews
@@ -97,6 +105,8 @@ def extract(
         activation's mantissa, and is part of the fingerprint.
     dry_run
         Run the first batch, and return what the whole would take: bytes, files, memory, seconds. Nothing is written.
+    progress
+        Show a bar where there is a terminal.
     part
         "2/4": the second of four processes that fill one store at once, without knowing of each other.
     client
@@ -279,6 +289,10 @@ def label(
 
     Parameters
     ----------
+    store
+        A store, or its place.
+    target
+        What the labels are called: letters, digits, ".", "_" and "-".
     labeler
         A name, with what follows a colon where it needs more: "tiny-depth", "midas", "depth:FOLDER or hub id",
         "tracer", "intrinsic", "rembg", "vgg16", "torchvision:resnet50", "files:FOLDER", "masks:FOLDER",
@@ -298,6 +312,8 @@ def label(
         Of a labeler that is given by name; the fastest there is where not given.
     batch_size
         Samples read together.
+    progress
+        Show a bar where there is a terminal.
 
     Raises
     ------
@@ -330,6 +346,10 @@ def recognition(
 
     Parameters
     ----------
+    store
+        A store, or its place.
+    target
+        Under which name the classifier's answers are stored.
     top
         The subject counts as named while it is among so many likeliest classes.
     subjects : mapping of sample_id to class name, optional
@@ -381,12 +401,20 @@ def evaluate(
 
     Parameters
     ----------
+    store
+        A store, or its place.
     targets, modules, steps
         What to evaluate; all that the store has where not given.
+    cv
+        Folds over groups of prompts, at least 2, by which the penalty is chosen.
+    alphas
+        Penalties to choose from, positive: of Σ over label pixels (y − prediction)² + alpha × |coefficients|².
     permuted
         A store of the same samples from the model with permuted weights: the same probes are fitted on it.
     client
         A `dask.distributed` client; local threads where not given.
+    progress
+        Show a bar where there is a terminal.
 
     Returns
     -------
@@ -436,6 +464,15 @@ def _as_grid(dataset: xr.Dataset) -> Grid:
 def write_report(store: ActivationStore | str | Path, grid: xr.Dataset, folder: str | Path) -> Path:
     """Write a folder of static pages that open from `file://`, with figures as PDF, SVG and PNG.
 
+    Parameters
+    ----------
+    store
+        A store, or its place.
+    grid
+        What `evaluate` made of that store.
+    folder
+        Made where needed; what an earlier report left there is replaced.
+
     Returns
     -------
     pathlib.Path
@@ -469,6 +506,10 @@ def run(
 
     Parameters
     ----------
+    manifest
+        As `extract` takes it; it needs both splits, train and test.
+    store, report
+        Where the store and the report lie; what is there already isn't done again. The control's store lies beside.
     model
         "tiny-scenes" or the protocol's, where not given.
     protocol : {"scenes"}, optional
@@ -570,6 +611,11 @@ def verify(store: ActivationStore | str | Path) -> list[Fault]:
     Works on stores that are too broken to be opened. `ldmscene.repair` drops what is broken from the ledger, so that
     the next `extract` or `label` makes it again.
 
+    Parameters
+    ----------
+    store
+        A store, or its place.
+
     Returns
     -------
     list of Fault
@@ -585,6 +631,11 @@ def verify(store: ActivationStore | str | Path) -> list[Fault]:
 
 def open_store(path: str | Path) -> ActivationStore:
     """Open an existing store.
+
+    Parameters
+    ----------
+    path
+        A folder, `file://…` or `s3://bucket/prefix`.
 
     Raises
     ------

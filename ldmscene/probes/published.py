@@ -24,6 +24,8 @@ def load_published_probe(path: str | PathLike[str], scale: int) -> AdamProbe:
 
     Parameters
     ----------
+    path : path
+        The `.pth` file.
     scale : int
         Pixels of a picture's side over one position: 512 / h, that is 8, 16, 32 or 64. The file doesn't say.
 
