@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -29,6 +30,12 @@ class Family:
         Guidance is an input of the denoiser: there is no unconditional branch.
     guided_channels : int, optional
         How many of the latents' channels the pipeline guides; all where not given.
+    added_guidance : float
+        What the pipeline adds to `guidance_scale` before it guides with it.
+    masked_text : bool
+        The denoiser can't do without the text's attention mask.
+    presets : mapping
+        Patterns of module names, where they aren't those of most denoisers.
     """
 
     strides: tuple[int, ...] = ()
@@ -36,6 +43,9 @@ class Family:
     text_first: bool = False
     distilled: bool = False
     guided_channels: int | None = None
+    added_guidance: float = 0.0
+    masked_text: bool = False
+    presets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:
@@ -44,6 +54,16 @@ class Family:
 
 _FAMILIES = {
     "UNet2DConditionModel": Family(_UNET_STRIDES),
+    "Kandinsky3UNet": Family(
+        _UNET_STRIDES,
+        added_guidance=1.0,
+        masked_text=True,
+        presets={  # each block's first attention is over the picture, the others are over the text
+            "self-attention": r".*\.attentions\.0\.attention(\.to_out\.0)?",
+            "cross-attention": r".*\.attentions\.[1-9]\d*\.attention(\.to_out\.0)?",
+            "resnet": r".*\.resnets_(in|out)\.\d+",
+        },
+    ),
     "SD3Transformer2DModel": Family((2,), joint=True, text_first=True),
     "FluxTransformer2DModel": Family((2,), joint=True, text_first=True, distilled=True),
     "ChromaTransformer2DModel": Family((2,), joint=True, text_first=True),
@@ -61,7 +81,7 @@ _PACKED = {"FluxTransformer2DModel", "ChromaTransformer2DModel"}  # 2 × 2 laten
 # Modules of the text's side: their tokens are never a picture's, whatever their number.
 _TEXT_SIDE = re.compile(
     r"(.*\.)?(attn2\.(to_[kv]|norm_k)|add_[kqv]_proj|to_add_out|norm_added_[kq]|ff_context|norm\w*_context"
-    r"|context_embedder|caption_projection|caption_norm|text_\w+)(\..*)?"
+    r"|context_embedder|add_time_condition|encoder_hid_proj|caption_projection|caption_norm|text_\w+)(\..*)?"
 )
 
 
@@ -77,6 +97,8 @@ def family_of(denoiser: nn.Module) -> Family:
         return Family()
     family = _FAMILIES[name]
     config: Any = denoiser.config
+    if name == "Kandinsky3UNet":
+        return family
     if name in _PACKED or name == "UNet2DConditionModel":
         distilled = family.distilled or config.get("time_cond_proj_dim") is not None  # latent consistency models
         return Family(**{**vars(family), "distilled": distilled})
@@ -92,6 +114,11 @@ def is_joint(denoiser: nn.Module) -> bool:
     """Whether a denoiser is known to have text and image tokens in one attention."""
     name = type(denoiser).__name__
     return name in _FAMILIES and _FAMILIES[name].joint
+
+
+def presets_of(denoiser: nn.Module) -> Mapping[str, str]:
+    """Patterns of module names that are a denoiser's own."""
+    return _FAMILIES.get(type(denoiser).__name__, Family()).presets
 
 
 def is_text_side(module: str) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
-from ldmscene.capture.families import is_joint
+from ldmscene.capture.families import is_joint, presets_of
 from ldmscene.errors import InputError, unknown
 
 # A joint attention of text and image is what such a denoiser has in the place of self-attention.
@@ -69,7 +69,8 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
             f"{type(denoiser).__name__} has no cross-attention: text and image share one attention; "
             "use 'self-attention', which is that one"
         )
-    matches = {one: _matching(one, names) for one in asked}
+    presets = {**PRESETS, **presets_of(denoiser)}
+    matches = {one: _matching(one, names, presets) for one in asked}
     for one, found in matches.items():
         if not found:
             raise unknown("module or preset", one, [*PRESETS, *names])
@@ -77,11 +78,11 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     return sorted(chosen, key=_forward_order(names))
 
 
-def _matching(one: str, names: list[str]) -> set[str]:
+def _matching(one: str, names: list[str], presets: Mapping[str, str]) -> set[str]:
     """Names that a preset or a glob means; of modules inside each other a preset means the inner."""
-    if one not in PRESETS:
+    if one not in presets:
         return set(fnmatch.filter(names, one))
-    found = {name for name in names if re.fullmatch(PRESETS[one], name)}
+    found = {name for name in names if re.fullmatch(presets[one], name)}
     return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 

@@ -39,6 +39,13 @@ class FirstCall:
         text = self.kwargs.get("encoder_hidden_states")
         return text.shape[1] if isinstance(text, Tensor) else 0
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Of the latents, (y, x); None where they are packed into tokens."""
+        named = (self.kwargs.get(name) for name in ("sample", "hidden_states"))
+        sample = next((one for one in (*self.args[:1], *named) if isinstance(one, Tensor)), None)
+        return (sample.shape[-2], sample.shape[-1]) if sample is not None and sample.ndim == 4 else None
+
 
 class _Stop(Exception):  # noqa: N818, it isn't an error
     pass
@@ -161,7 +168,7 @@ def outline_shapes(denoiser: Any, modules: Sequence[str], text_tokens: int = TEX
 def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) -> dict[str, Any]:
     config = denoiser.config
     needed = inspect.signature(denoiser.forward).parameters
-    text_keys = ("joint_attention_dim", "caption_channels", "text_embed_dim", "cross_attention_dim")
+    text_keys = ("encoder_hid_dim", "joint_attention_dim", "caption_channels", "text_embed_dim", "cross_attention_dim")
     text_width = next((config[key] for key in text_keys if config.get(key)), None)
     tokens = latent[0] * latent[1] // 4
     picture = (1, tokens, config.in_channels) if is_packed(denoiser) else (1, config.in_channels, *latent)
@@ -171,6 +178,7 @@ def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) ->
         "hidden_states": picture,
         "timestep": (1,),
         "encoder_hidden_states": (1, text_tokens, text_width),
+        "encoder_attention_mask": (1 if family_of(denoiser).masked_text else None, text_tokens),
         "pooled_projections": (1, pooled),
         "img_ids": (tokens, 3),
         "txt_ids": (text_tokens, 3),

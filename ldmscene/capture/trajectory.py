@@ -170,6 +170,9 @@ def make_plan(
     )
     with quiet(pipeline):
         first = rehearse(pipeline, plan.arguments([""], [0]))
+    if first.size not in (None, plan.latent):
+        drawn = " × ".join(str(side * factor) for side in first.size or ())
+        raise InputError(f"{type(pipeline).__name__} draws {drawn} where {height} × {width} is asked for; ask for that")
     folding = replace(plan.folding, text_tokens=first.text_tokens)
     shapes = module_shapes(denoiser, names, folding, first)
     return replace(plan, modules=tuple(shapes), timesteps=first.timesteps, folding=folding)
@@ -228,7 +231,7 @@ def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int], given: np.ndar
         folding=plan.folding,
         size=(plan.height, plan.width),
         branches=plan.branches,
-        guidance_scale=plan.guidance_scale,
+        guidance_scale=plan.guidance_scale + plan.folding.family.added_guidance,
     )
     arguments = plan.arguments(prompts, seeds)
     if given is not None:

@@ -28,6 +28,8 @@ from diffusers import (
     FluxTransformer2DModel,
     HunyuanDiT2DModel,
     HunyuanDiTPipeline,
+    Kandinsky3Pipeline,
+    Kandinsky3UNet,
     LatentConsistencyModelPipeline,
     LCMScheduler,
     LuminaNextDiT2DModel,
@@ -44,6 +46,7 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    VQModel,
 )
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -275,11 +278,28 @@ def hunyuan() -> DiffusionPipeline:
     )  # fmt: skip
 
 
+def kandinsky_3() -> DiffusionPipeline:
+    return Kandinsky3Pipeline(
+        unet=Kandinsky3UNet(
+            in_channels=4, time_embedding_dim=4, groups=2, attention_head_dim=4, layers_per_block=2,
+            block_out_channels=(8, 16), cross_attention_dim=WIDTH, encoder_hid_dim=WIDTH,
+        ),
+        movq=VQModel(
+            block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, norm_num_groups=4, num_vq_embeddings=12,
+            vq_embed_dim=4, in_channels=3, out_channels=3, layers_per_block=1,
+        ),
+        text_encoder=t5(), tokenizer=words(),
+        scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2", clip_sample=True, thresholding=False),
+    )  # fmt: skip
+
+
 PIPELINES: dict[str, Callable[[], DiffusionPipeline]] = {
     maker.__name__: maker
     for maker in (
         stable_diffusion, stable_diffusion_2, perturbed_attention, latent_consistency, stable_diffusion_xl,
         stable_diffusion_3, pixart, pixart_sigma, flux, chroma, sana, aura_flow, lumina, cogview_3, cogview_4, hunyuan,
+        kandinsky_3,
     )
 }  # fmt: skip
 

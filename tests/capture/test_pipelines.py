@@ -1,4 +1,4 @@
-"""Pipelines of sixteen kinds: what is captured is what an independent hook saw, value for value."""
+"""Pipelines of seventeen kinds: what is captured is what an independent hook saw, value for value."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ KNOWN = {
     "cogview_3": Known(),
     "cogview_4": Known(parts=("cond", "uncond")),
     "hunyuan": Known(size=(128, 192)),
+    "kandinsky_3": Known(size=(64, 192), tokens=(8, 24)),
 }
 
 # Sizes and prompts are taken as they are given.
@@ -151,6 +152,29 @@ def test_a_distilled_denoiser_says_that_it_has_no_unconditional_branch(name):
     for change in ({"branch": "both"}, {"branch": "uncond"}, {"negative_prompt": "ugly"}):
         with pytest.raises(InputError, match="distilled into its denoiser"):
             _plan(pipeline, name, "self-attention", **change)
+
+
+def test_presets_of_a_denoiser_with_names_of_its_own():
+    pipeline = build("kandinsky_3")
+    chosen = {preset: capture.find_modules(pipeline.unet, preset) for preset in ("self-attention", "cross-attention")}
+    of_itself: dict[str, bool] = {}
+
+    def attends(name: str):
+        return lambda _module, args, _out: of_itself.update({f"{name}.to_out.0": args[0] is args[1]})
+
+    for name, part in pipeline.unet.named_modules():
+        if name.endswith(".attention") and name.startswith(("down", "up")):
+            part.register_forward_hook(attends(name))
+    _independent(pipeline, "kandinsky_3", [])
+    assert set(chosen["self-attention"]) == {name for name, itself in of_itself.items() if itself}
+    assert set(chosen["cross-attention"]) == {name for name, itself in of_itself.items() if not itself}
+    assert all(len(found) > 2 for found in chosen.values())
+    assert len(capture.find_modules(pipeline.unet, "resnet")) == 16
+
+
+def test_a_size_that_the_pipeline_would_round_is_refused():
+    with pytest.raises(InputError, match="Kandinsky3Pipeline draws 128 × 64 where 72 × 64 is asked for"):
+        _plan(build("kandinsky_3"), "kandinsky_3", "self-attention", height=72, width=64)
 
 
 def test_a_joint_attention_is_not_passed_off_as_cross_attention():
