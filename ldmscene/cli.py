@@ -221,8 +221,10 @@ def report(store: str, folder: str, **options) -> None:
         ldmscene report stores/demo report --permuted stores/demo-permuted
     """
     from ldmscene import pipeline
+    from ldmscene.stages import reporting
 
-    _print_page(pipeline.write_report(store, pipeline.evaluate(store, **options), folder))
+    command = reporting.command("report", store, folder, **options)
+    _print_page(pipeline.write_report(store, pipeline.evaluate(store, **options), folder, command=command))
 
 
 @cli.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -461,7 +462,9 @@ def _as_grid(dataset: xr.Dataset) -> Grid:
     return Grid(dataset.data_vars, dataset.coords, dataset.attrs)
 
 
-def write_report(store: ActivationStore | str | Path, grid: xr.Dataset, folder: str | Path) -> Path:
+def write_report(
+    store: ActivationStore | str | Path, grid: xr.Dataset, folder: str | Path, *, command: str = ""
+) -> Path:
     """Write a folder of static pages that open from `file://`, with figures as PDF, SVG and PNG.
 
     Parameters
@@ -472,6 +475,8 @@ def write_report(store: ActivationStore | str | Path, grid: xr.Dataset, folder: 
         What `evaluate` made of that store.
     folder
         Made where needed; what an earlier report left there is replaced.
+    command
+        How the report is made again, to be shown with its provenance.
 
     Returns
     -------
@@ -484,6 +489,8 @@ def write_report(store: ActivationStore | str | Path, grid: xr.Dataset, folder: 
         If the folder can't be written to.
     """
     data = reporting.report_data(_opened(store), grid)
+    if command:
+        data = replace(data, provenance={**data.provenance, "command": command})
     with naming_the_cause(Path(folder)):
         page = write_site(data, Path(folder), figures=write_figures(data, Path(folder) / "figures"))
         reporting.mark(Path(folder), grid)
@@ -528,6 +535,8 @@ def run(
     -------
     The grid, and the report's first page; for a dry run a dict of bytes and counts.
     """
+    asked = {"model": model, "protocol": protocol, "labelers": labelers, **options}
+    asked |= {} if control else {"control": False}
     if protocol is not None:
         model, labelers, options = protocols.find(protocol).fill(model, labelers, options)
     model = model or "tiny-scenes"
@@ -563,7 +572,11 @@ def run(
         extract(capture.permute_weights(pipeline), table, beside, **options)
     grid = evaluate(filled, maps, permuted=beside)
     page = reporting.up_to_date(Path(report), grid)
-    return grid, page or write_report(filled, grid, report)
+    if page is None:
+        again = manifest if isinstance(manifest, str | Path) else f"{store}/manifest.parquet"
+        command = reporting.command("run", again, store=store, report=report, **asked)
+        page = write_report(filled, grid, report, command=command)
+    return grid, page
 
 
 def _estimate_run(model: str | Path, table: Manifest, maps: Sequence[str], control: bool, options: dict) -> dict:

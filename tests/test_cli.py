@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import html
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,13 @@ def only_shapes(denoiser, sample, *args, forward=UNet2DConditionModel.forward, *
     return forward(denoiser, sample, *args, **kwargs)
 
 
+def _sorted_options(words: tuple) -> list:
+    """The command, its options in the order in which they are taken."""
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    order = ["--store", "--report", *(name for name in given if name not in ("--store", "--report"))]
+    return [*words[:2], *(word for name in order for word in (name, given[name]))]
+
+
 def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
     store, report = tmp_path / "store", tmp_path / "report"
     words = ("run", table, "--store", store, "--report", report, "--modules", FIRST, "--steps", 2, "--batch-size", 8)
@@ -49,7 +58,8 @@ def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
     assert code == 0, err
     for word in ("depth", "mask", "shading", "spearman", "dice", "pearson", "95 % interval"):
         assert word in out
-    assert (report / "index.html").exists()
+    page = (report / "index.html").read_text()
+    assert html.escape(shlex.join(["ldmscene", *map(str, _sorted_options(words))]), quote=False) in page
     with monkeypatch.context() as patch:  # a second run has no use for the denoiser
         patch.setattr(UNet2DConditionModel, "forward", only_shapes)
         code, out, _ = call(*words, "--json")
