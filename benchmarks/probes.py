@@ -88,7 +88,8 @@ def ridge_against_adam(world: World, epochs: int) -> dict:
 
 
 def ridge_against(library: str, world: World) -> dict:
-    """scikit-learn's and himalaya's, by the same folds. himalaya keeps a matrix of training × held-out cells."""
+    """scikit-learn's and himalaya's, by the same folds; himalaya makes a matrix of training × held-out cells for each α,
+    so that it is given few cells."""
     rows, y, weight = world.cells(world.y[0])
     groups = world.groups[world.train]
     fold = assign_folds(len(groups), 5, groups).repeat(world.grid**2)
@@ -108,7 +109,8 @@ def ridge_against(library: str, world: World) -> dict:
     seconds = measure({"ours": ours, library: way}, rounds=1, warm=False)
     memory = (allocated(way) + rows.astype(np.float32).nbytes) / allocated(ours)
     against = f"{library} RidgeCV, float32 cells in memory"
-    return row(f"ridge, {len(groups)} samples", against, seconds, "3", f"{memory:.1f} times the memory")
+    work = f"ridge, {len(groups)} samples, {world.grid} × {world.grid}"
+    return row(work, against, seconds, "3", f"{memory:.1f} times the memory")
 
 
 def logistic(world: World, pixels: bool) -> dict:
@@ -243,7 +245,7 @@ def measured(quick: bool, samples: int) -> Iterator[dict]:
     yield from metrics(world, rounds)
     yield statistics_against_syrk(world, rounds)
     yield discriminant_against_logistic(few)
-    yield ridge_against("himalaya", few)
+    yield ridge_against("himalaya", World(samples if quick else 24, min(grid, 16), channels, side))
     yield ridge_against("scikit-learn", World(samples if quick else 60, grid, channels, side))
     for pixels in (False, True):
         yield logistic(few, pixels)
