@@ -88,7 +88,7 @@ def ridge_against_adam(world: World, epochs: int) -> dict:
 
 
 def ridge_against(library: str, world: World) -> dict:
-    """scikit-learn's and himalaya's, by the same folds; himalaya makes a matrix of training × held-out cells for each α,
+    """scikit-learn's and himalaya's, by the same folds; himalaya makes a matrix of training × held-out cells,
     so that it is given few cells."""
     rows, y, weight = world.cells(world.y[0])
     groups = world.groups[world.train]
