@@ -117,7 +117,7 @@ def logistic(world: World, pixels: bool) -> dict:
     """On cells: lbfgs with each cell as two weighted rows. On pixels: with every pixel as a row."""
     X, y, groups = world.X[world.train], world.mask[world.train], world.groups[world.train]
     probe = LogisticProbe(alphas=10.0)
-    peer = LogisticRegression(C=0.1, tol=1e-6, max_iter=5000)
+    peer = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000)
     if pixels:
         scale = world.side // world.grid
         rows = spread(np.moveaxis(X, -1, 1), (scale, scale)).transpose(0, 2, 3, 1).reshape(-1, world.channels)

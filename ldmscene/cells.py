@@ -48,13 +48,10 @@ class Cells:
         """
         scale = cell_size(np.shape(labels), grid)
         labels = np.asarray(labels)
-        known = ~np.isnan(labels) if labels.dtype.kind == "f" else np.ones(labels.shape, dtype=bool)
-        values = np.where(known, labels, 0).astype(np.float64)
-        weight, total = block_sum(known, grid), block_sum(values, grid)
-        if scale == (1, 1):
-            return cls(weight, total, np.zeros_like(total), scale)
-        deviation = np.where(known, values - spread(total / np.maximum(weight, 1), scale), 0)
-        return cls(weight, total, block_sum(deviation**2, grid), scale)
+        weight, total, scatter = (np.empty((len(labels), *grid)) for _ in range(3))
+        for i, image in enumerate(labels):  # one at a time, so that every pass finds it in the processor's cache
+            weight[i], total[i], scatter[i] = _reduce(image.astype(np.float64), grid, scale)
+        return cls(weight, total, scatter, scale)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -79,6 +76,24 @@ class Cells:
         deviation = self.mean - spread(total / np.maximum(weight, 1), step)
         scatter = block_sum(self.scatter + self.weight * deviation**2, grid)
         return Cells(weight, total, scatter, (self.scale[0] * step[0], self.scale[1] * step[1]))
+
+
+def _reduce(values: Array, grid: tuple[int, int], scale: tuple[int, int]) -> tuple[Array, Array, Array | int]:
+    """Weight, total and scatter of one image's cells; `values` (H, W) is overwritten."""
+    unknown = np.isnan(values)
+    gaps = bool(unknown.any())
+    if gaps:
+        values[unknown] = 0
+    weight = block_sum(~unknown[None], grid)[0] if gaps else np.full(grid, float(scale[0] * scale[1]))
+    total = block_sum(values[None], grid)[0]
+    if scale == (1, 1):
+        return weight, total, 0
+    tiles = values.reshape(grid[0], scale[0], grid[1], scale[1])
+    tiles -= (total / np.maximum(weight, 1))[:, None, :, None]
+    if gaps:
+        values[unknown] = 0
+    values *= values
+    return weight, total, block_sum(values[None], grid)[0]
 
 
 def cell_size(shape: tuple[int, ...], grid: tuple[int, int]) -> tuple[int, int]:

@@ -159,10 +159,17 @@ def _check_finite(X: Array) -> None:
         return
     size = max(1, _CHECK_VALUES // max(1, X[:1].size))
     for first in range(0, len(X), size):
-        finite = np.isfinite(X[first : first + size])
-        if not finite.all():
-            sample = first + int(np.argmin(finite.all((1, 2, 3))))
+        part = X[first : first + size]
+        if not _all_finite(part):
+            sample = first + int(np.argmin(np.isfinite(part).all((1, 2, 3))))
             raise InputError(f"X: sample {sample} holds NaN or infinity")
+
+
+def _all_finite(X: Array) -> bool:
+    if X.dtype != np.float16:
+        return bool(np.isfinite(X).all())
+    exponent = np.uint16(0x7C00)  # all ones in NaN and infinity; the processor compares bits quicker than halves
+    return not ((X.view(np.uint16) & exponent) == exponent).any()
 
 
 def _read_weight(sample_weight: Any, n_samples: int) -> Array | None:
