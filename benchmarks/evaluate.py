@@ -94,7 +94,7 @@ print(time.perf_counter() - start, (peak() - before) / 2**20)
 
 def workers(folder: Path, samples: int, grid: int, channels: int, side: int) -> dict:
     """One worker of a local cluster against two."""
-    store = make_store(folder / "cluster", samples, channels=channels, grid=grid, side=side, steps=4)
+    store = make_store(folder / "cluster", samples, channels=channels, grid=grid, side=side, steps=2)
     seconds = {}
     for count in (2, 1):
         with (
@@ -118,7 +118,7 @@ def main(quick: bool) -> None:
         folder = Path(name)
         rows = bounds(folder, samples, grid, channels, side)
         rows.append(samples_times_ten(folder, *((30, 8, 16, 64) if quick else (60, 8, 640, 256))))
-        rows.append(workers(folder, samples if quick else 120, grid, channels, side))
+        rows.append(workers(folder, samples, grid, channels, side))
     if not quick:
         save("evaluate", rows)
     Console(width=None if sys.stdout.isatty() else 180).print(table(rows))
