@@ -71,7 +71,7 @@ def bounds(folder: Path, samples: int, grid: int, channels: int, side: int) -> l
 
 
 def samples_times_ten(folder: Path, samples: int, grid: int, channels: int, side: int) -> dict:
-    """Ten times the samples, each run in a process of its own."""
+    """Ten times the samples, each run in a process of its own; enough of them that blocks are full in both."""
     seconds, memory = {}, {}
     for many in (samples, 10 * samples):
         root = make_store(folder / str(many), many, channels=channels, grid=grid, side=side).root
@@ -117,7 +117,7 @@ def main(quick: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = bounds(folder, samples, grid, channels, side)
-        rows.append(samples_times_ten(folder, *((30, 8, 16, 64) if quick else (60, 8, 640, 256))))
+        rows.append(samples_times_ten(folder, *((30, 8, 16, 64) if quick else (150, 8, 640, 256))))
         rows.append(workers(folder, samples, grid, channels, side))
     if not quick:
         save("evaluate", rows)
