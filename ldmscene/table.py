@@ -27,22 +27,24 @@ class Grid(xr.Dataset):
 
         Columns: `probe`, the mean over held-out images, with `low` and `high`, its 95 % bootstrap interval over
         prompts; `permuted` and `shuffled` where they were run, and each baseline, as means; `alpha`, `cv_score`,
-        `degenerate` and `timestep`. Scores image by image: `grid["probe"].to_dataframe()`.
+        `degenerate` and `timestep`. Of a grid that is one image's, or a mean over them, its scores, without interval.
+        Scores image by image: `grid["probe"].to_dataframe()`.
 
         `dim_order` is that of the rows' index.
         """
-        if "probe" not in self or "sample" not in self["probe"].dims:
+        if "probe" not in self:
             return super().to_dataframe(dim_order)
-        columns = {"probe": self["probe"].mean("sample")}
-        bounds = grids.interval(self["probe"])
-        columns |= {name: bounds[name] for name in ("low", "high")}
-        columns |= {name: self[name].mean("sample") for name in _PER_IMAGE[1:] if name in self}
+        columns = {"probe": _mean(self["probe"])}
+        if "sample" in self["probe"].dims:
+            bounds = grids.interval(self["probe"])
+            columns |= {name: bounds[name] for name in ("low", "high")}
+        columns |= {name: _mean(self[name]) for name in _PER_IMAGE[1:] if name in self}
         if "baseline" in self:
-            means = self["baseline"].mean("sample")
+            means = _mean(self["baseline"])
             columns |= {str(name): means.sel(reading=name, drop=True) for name in means["reading"].values}
         columns |= {name: self[name] for name in (*_FITS, "timestep") if name in self.variables}
-        dims = list(self["probe"].dims[:-1]) if dim_order is None else list(dim_order)
-        index = {name: self[name].values for name in self["probe"].dims if name != "sample"}
+        dims = list(columns["probe"].dims) if dim_order is None else list(dim_order)
+        index = {name: self[name].values for name in columns["probe"].dims}
         plain = {
             name: array.reset_coords(drop=True).broadcast_like(columns["probe"]) for name, array in columns.items()
         }
@@ -60,3 +62,7 @@ class Grid(xr.Dataset):
         found["module"] = found["module"].map(grids.short_name)
         table = found.astype(object).where(found.notna(), "–").to_html(float_format="{:.2f}".format, escape=True)
         return f"<div><strong>Grid</strong><ul>{said}</ul>{table}</div>"
+
+
+def _mean(scores: xr.DataArray) -> xr.DataArray:
+    return scores.mean("sample") if "sample" in scores.dims else scores

@@ -58,6 +58,15 @@ def test_a_part_of_a_grid_is_a_grid(grid, taken, levels):
     assert set(frame["timestep"]) <= set(grid["timestep"].values)
 
 
+def test_one_image_and_a_mean_of_images_have_tables_without_intervals(grid):
+    whole = grid.to_dataframe()
+    averaged = grid.mean("sample").to_dataframe()
+    assert len(averaged) == len(whole)
+    np.testing.assert_allclose(averaged["probe"], whole["probe"], rtol=1e-6)
+    assert "low" not in averaged
+    assert len(grid.isel(sample=0).to_dataframe()) == len(whole)
+
+
 def test_without_scores_it_is_xarrays_own_table(grid):
     some = grid[["alpha"]]
     plain = xr.Dataset(some.data_vars, some.coords).to_dataframe()
