@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from ldmscene.errors import InputError
 from ldmscene.metrics import METRICS, Truth
-from ldmscene.probes import Moments, Targets, merge_all, moments
+from ldmscene.probes import Moments, Targets, merge_all, merged, moments
 from ldmscene.progress import bar
 from ldmscene.stages.packing import pack_moments, unpack_moments
 from ldmscene.stages.places import Place
@@ -30,7 +30,6 @@ from ldmscene.store.layout import label_path
 from ldmscene.store.prepare import fingerprint
 
 MOMENTS, COORDINATES = "moments", "coordinates"
-_FAN_IN = 4
 
 
 @dataclass(frozen=True)
@@ -181,13 +180,6 @@ def read_moments(kept: Kept, keys: Sequence[str]) -> list[Moments]:
 def keep_moments(kept: Kept, keys: Sequence[str], groups: Sequence[Moments]) -> None:
     for key, group in zip(keys, groups, strict=True):
         kept.write(MOMENTS, key, pack_moments(group))
-
-
-def merged(parts: list[Any], merge: Callable[[Sequence[Any]], Any]) -> Any:
-    """A tree of delayed merges, so that no more than a few parts wait for each other."""
-    while len(parts) > 1:
-        parts = [dask.delayed(merge)(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
-    return parts[0]
 
 
 def _merge(parts: Sequence[Sequence[Moments]]) -> list[Moments]:
