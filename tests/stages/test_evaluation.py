@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import numpy as np
@@ -138,14 +137,6 @@ def test_every_score_that_a_metric_allows_is_there_and_no_other(grid):
         for metric in grid["metric"].values:
             cell = grid["probe"].sel(target=target, metric=metric)
             assert bool(cell.notnull().all()) == (metric in fits)
-
-
-@pytest.fixture
-def ranges(monkeypatch) -> list[int]:
-    """Lengths of all ranges that are read from shards."""
-    preadv, lengths = os.preadv, []
-    monkeypatch.setattr(os, "preadv", lambda *a: lengths.append(sum(map(len, a[1]))) or preadv(*a))
-    return lengths
 
 
 def test_each_activation_is_read_once_and_other_penalties_read_none(store, tmp_path, ranges):
