@@ -31,7 +31,7 @@ from ldmscene.probes import (
     RidgeProbe,
     Targets,
     assign_folds,
-    fold_moments,
+    gather_moments,
     log_odds,
     merge_all,
     solve,
@@ -221,7 +221,7 @@ def discriminant_against_logistic(world: World) -> dict:
     probes: dict[str, tuple[np.ndarray, float]] = {}
 
     def discriminant() -> None:
-        folds = fold_moments(X, Targets.of({"mask": cells}), fold, 5)
+        folds = gather_moments(X, Targets.of({"mask": cells}), fold, 5)
         probes["discriminant"] = log_odds(merge_all(folds), 0, solve(folds, alphas).coef[0])
 
     def newton() -> None:

@@ -7,8 +7,11 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `probe` | target, metric, module, step, sample | the probe of the model under study |
 | `shuffled` | the same | the same probe fitted to the labels of other training samples |
 | `permuted` | the same | the same probe on the model with permuted weights (where that control was run) |
+| `permuted_cv_score` | target, module, step | by which that control's own best module is chosen |
+| `low`, `high` | target, metric, module, step | 95 % bootstrap interval over prompts of the probe's mean score |
 | `baseline` | reading, target, metric, step, sample | readings that need no probe of a module |
 | `alpha` | target, module, step | the penalty that cross-validation on training samples chose |
+| `at_edge` | target, module, step | whether it is the least or the largest that was tried |
 | `cv_score` | target, module, step | the cross-validated score on training samples, higher is better |
 
 Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under) and
@@ -46,29 +49,36 @@ def primary(grid: xr.Dataset, target: str) -> str:
     return str(grid["primary"].sel(target=target).item())
 
 
-def best_module(grid: xr.Dataset, target: str) -> str:
-    """The module with the best mean cross-validated score over steps, on training samples."""
+def best_module(grid: xr.Dataset, target: str, variable: str = "probe") -> str:
+    """The module with the best mean cross-validated score over steps, on training samples.
+
+    For `permuted` that of the control itself: a rival is judged where it is strongest.
+    """
     _check(grid, target)
-    means = grid["cv_score"].sel(target=target).mean("step")
+    own = f"{variable}_cv_score"
+    means = grid[own if own in grid else "cv_score"].sel(target=target).mean("step")
     return str(means["module"][int(means.argmax("module"))].item())
 
 
-def scores(grid: xr.Dataset, target: str, *, variable: str = "probe", name: str | None = None) -> xr.DataArray:
-    """Primary scores (step, sample) of a target.
+def scores(
+    grid: xr.Dataset, target: str, *, variable: str = "probe", name: str | None = None, metric: str | None = None
+) -> xr.DataArray:
+    """Scores (step, sample) of a target.
 
     `name` is a module for `probe`, `permuted` and `shuffled` (default: the best), a baseline's name for `baseline`.
+    `metric` is the target's primary one where not given.
     """
-    picked = grid[variable].sel(target=target, metric=primary(grid, target))
+    picked = grid[variable].sel(target=target, metric=metric or primary(grid, target))
     if variable == "baseline":
         return picked.sel(reading=name)
-    return picked.sel(module=name or best_module(grid, target))
+    return picked.sel(module=name or best_module(grid, target, variable))
 
 
 def interval(scores: xr.DataArray, *, confidence: float = CONFIDENCE, seed: int = 0) -> xr.Dataset:
     """Mean over `sample` with a percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13).
 
     Prompts are resampled where the scores have a `prompt` coordinate, since images of one prompt are not
-    independent; images otherwise.
+    independent; images otherwise. A single one leaves nothing to resample: its bounds are NaN.
 
     Returns
     -------
@@ -85,6 +95,8 @@ def _bootstrap_means(scores: xr.DataArray, seed: int) -> xr.DataArray:
     n = scores.sizes["sample"]
     groups = scores["prompt"].values if "prompt" in scores.coords else np.arange(n)
     names, member = np.unique(groups, return_inverse=True)
+    if len(names) == 1:
+        return xr.full_like(scores.isel(sample=0, drop=True), np.nan, np.float64).expand_dims(replicate=REPLICATES)
     draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=REPLICATES)
     weights = draws[:, member] / draws[:, member].sum(1, keepdims=True)
     return xr.dot(scores.astype(np.float64), xr.DataArray(weights, dims=("replicate", "sample")), dim="sample")
@@ -104,7 +116,9 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
     `low` and `high`, between which the mean itself comes to stay above the mark in 95 % of bootstrap replicates; then
     the same `step` for each labeler baseline that was run, and `rival`, the best final score of what knows nothing of
     the trained model or the picture (permuted weights, shuffled labels, position only, mean label). Steps are <NA>
-    where the mark is never reached, and all of them where the probe ends no better than its rival.
+    where the mark is never reached, and all of them where the probe's end isn't better than each rival's: the lower
+    bound of the paired difference is not above zero. For masks it must be so in average precision, too, since the Dice
+    of a rival that calls nothing foreground is 0, whatever it knows.
     """
     return pd.DataFrame({t: _emergence(grid, t) for t in map(str, grid["target"].values)}).T.rename_axis("target")
 
@@ -116,7 +130,7 @@ def _emergence(grid: xr.Dataset, target: str) -> dict[str, object]:
     replicates = _bootstrap_means(probe, seed=0).transpose("replicate", "step").values
     first = _first_lasting(replicates >= READABLE * replicates[:, -1:])
     rivals = controls(grid, target)
-    better = float(bounds["low"]) > max([0.0, *rivals.values()])
+    better = float(bounds["low"]) > 0 and _beats_all(grid, target)
 
     def reached(reading: xr.DataArray) -> object:
         low = interval(reading - READABLE * final)["low"].values
@@ -128,8 +142,8 @@ def _emergence(grid: xr.Dataset, target: str) -> dict[str, object]:
         "final": float(bounds["mean"]),
         "rival": max(rivals.values(), default=np.nan),
         "step": reached(probe),
-        "low": int(steps[int(np.quantile(first, 0.025))]) if better else pd.NA,
-        "high": int(steps[int(np.quantile(first, 0.975))]) if better else pd.NA,
+        "low": int(steps[int(np.quantile(first, 0.025, method="lower"))]) if better else pd.NA,
+        "high": int(steps[int(np.quantile(first, 0.975, method="higher"))]) if better else pd.NA,
     }
     for name in labelers(grid, target):
         row[name] = reached(scores(grid, target, variable="baseline", name=name))
@@ -138,10 +152,26 @@ def _emergence(grid: xr.Dataset, target: str) -> dict[str, object]:
 
 def controls(grid: xr.Dataset, target: str) -> dict[str, float]:
     """Final mean scores of what knows nothing of the trained model or the picture, as far as they were run."""
+    return {name: float(reading.mean("sample")) for name, reading in _finals(grid, target, None).items()}
+
+
+def _finals(grid: xr.Dataset, target: str, metric: str | None) -> dict[str, xr.DataArray]:
+    """Each control's final scores (sample)."""
     names = [name for name in (POSITION, MEAN_LABEL) if name in baselines(grid, target)]
-    found = {name: scores(grid, target, variable="baseline", name=name) for name in names}
-    found |= {name: scores(grid, target, variable=key) for name, key in PROBED_CONTROLS.items() if key in grid}
-    return {name: float(reading.isel(step=-1).mean("sample")) for name, reading in found.items()}
+    found = {name: scores(grid, target, variable="baseline", name=name, metric=metric) for name in names}
+    probed = {name: key for name, key in PROBED_CONTROLS.items() if key in grid}
+    found |= {name: scores(grid, target, variable=key, metric=metric) for name, key in probed.items()}
+    return {name: reading.isel(step=-1, drop=True) for name, reading in found.items()}
+
+
+def _beats_all(grid: xr.Dataset, target: str) -> bool:
+    metrics = [metric for metric in ("dice", "average_precision") if metric in grid["metric"].values]
+    for metric in metrics if primary(grid, target) == "dice" else [None]:
+        final = scores(grid, target, metric=metric).isel(step=-1, drop=True)
+        rivals = _finals(grid, target, metric).values()
+        if not all(float(interval(final - rival)["low"]) > 0 for rival in rivals):
+            return False
+    return True
 
 
 def _first_lasting(passed: np.ndarray) -> np.ndarray:

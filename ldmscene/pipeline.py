@@ -20,8 +20,10 @@ from diffusers import DiffusionPipeline
 
 from ldmscene import capture, testbed
 from ldmscene.errors import InputError
+from ldmscene.grid import interval
 from ldmscene.labelers import GivenLabels, Labeler
 from ldmscene.manifest import SPLITS, Manifest, image_manifest, read_manifest
+from ldmscene.probes.ridge_probe import ALPHAS
 from ldmscene.report import write_figures, write_site
 from ldmscene.stages import baselines as _baselines
 from ldmscene.stages import evaluation, extraction, keeping, labeling, protocols, reporting, task
@@ -38,7 +40,6 @@ from ldmscene.store.prepare import fingerprint
 from ldmscene.table import Grid
 
 CV = 5  # folds over prompts
-ALPHAS = tuple(float(a) for a in np.logspace(-1, 6, 8))
 
 
 def extract(
@@ -385,7 +386,7 @@ def evaluate(
     store: ActivationStore | str | Path,
     targets: str | Sequence[str] | None = None,
     modules: str | Sequence[str] | None = None,
-    steps: Sequence[int] | None = None,
+    steps: int | Sequence[int] | None = None,
     *,
     cv: int = CV,
     alphas: Sequence[float] = ALPHAS,
@@ -432,10 +433,11 @@ def evaluate(
     opened = _opened(store)
     control = _opened(permuted) if permuted is not None else None
     scope = task.Scope.of(opened, targets, modules, steps)
+    cv, alphas = task.check_choice(cv, alphas)
     made_from = {
         **vars(scope),
-        "cv": int(cv),
-        "alphas": [float(alpha) for alpha in alphas],
+        "cv": cv,
+        "alphas": alphas,
         "ldmscene": version("ldmscene"),
         "computed": VERSION,
         "data": reporting.state(opened, scope.targets),
@@ -452,7 +454,10 @@ def evaluate(
     grid["baseline"] = _baselines.baselines(bench, scope.steps, client)
     if control is not None:
         title = "fitting the control" if progress else ""
-        grid["permuted"] = evaluation.fit_store(bench.on(control), scope, client, title)["probe"]
+        fitted = evaluation.fit_store(bench.on(control), scope, client, title)
+        grid["permuted"], grid["permuted_cv_score"] = fitted["probe"], fitted["cv_score"]
+    bounds = interval(grid["probe"])
+    grid["low"], grid["high"] = bounds["low"], bounds["high"]
     grid.attrs["provenance"] = json.dumps(reporting.provenance(opened, made_from, control))
     reporting.keep_grid(grid, path)
     return _as_grid(grid)

@@ -32,7 +32,7 @@ def _target_rows(grid: xr.Dataset, target: str) -> list[dict]:
     curves = {"probe": grids.interval(grids.scores(grid, target))}
     for name, variable in grids.PROBED_CONTROLS.items():
         if variable in grid:
-            curves[name] = grids.interval(grids.scores(grid, target, variable=variable, name=module))
+            curves[name] = grids.interval(grids.scores(grid, target, variable=variable))
     for name in grids.baselines(grid, target):
         curves[name] = grids.interval(grids.scores(grid, target, variable="baseline", name=name))
     return [
@@ -57,7 +57,7 @@ _COLUMNS = {
     grids.LABELER_PREDICTED: "x_0",
 }
 _LEGEND = (
-    "probe: of the best module, chosen on training samples; perm: the same with permuted weights; "
+    "probe: of the best module, chosen on training samples; perm: the same with permuted weights, where it is best; "
     "x_t, x_0: the labeler on the decoded x_t and on the predicted x_0"
 )
 

@@ -62,6 +62,14 @@ def two(tiny, tmp_path) -> ldmscene.ActivationStore:
     return ldmscene.extract(tiny, make_manifest(1, 1), tmp_path / "two", [FIRST], steps=2, batch_size=2)
 
 
+@pytest.fixture
+def ranges(monkeypatch) -> list[int]:
+    """Lengths of all ranges that are read from shards."""
+    preadv, lengths = os.preadv, []
+    monkeypatch.setattr(os, "preadv", lambda *a: lengths.append(sum(map(len, a[1]))) or preadv(*a))
+    return lengths
+
+
 FIRST = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
 LAST = "up_blocks.3.attentions.2.transformer_blocks.0.attn1.to_out.0"
 

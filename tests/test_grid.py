@@ -117,3 +117,54 @@ def test_an_unknown_target_is_answered_with_those_there_are():
 def test_short_names_keep_the_place():
     assert grids.short_name(MODULES[0]) == "down_blocks.0.attentions.0"
     assert grids.short_name("mid_block") == "mid_block"
+
+
+def test_a_control_is_judged_at_its_own_best_module():
+    grid = made([0.5, 0.8], [0, 0])
+    other = grid["probe"].copy(data=grid["probe"].values[:, :, ::-1])
+    grid = grid.assign(permuted=other - 0.1, permuted_cv_score=grid["cv_score"].copy(data=grid["cv_score"][:, ::-1]))
+    assert grids.best_module(grid, "depth") == MODULES[1]
+    assert grids.best_module(grid, "depth", "permuted") == MODULES[0]
+    assert grids.controls(grid, "depth")[grids.PERMUTED] == pytest.approx(0.7)
+
+
+def test_a_rival_is_beaten_image_by_image():
+    """The difference is certain where every image shows it, however much images differ."""
+    grid = made([0.5, 0.5], [0, 0])
+    spread = xr.DataArray(np.linspace(-0.4, 0.4, 30), dims="sample")
+    grid["probe"] = grid["probe"] + spread
+    rival = (grid["probe"].sel(module=MODULES[1]) - 0.05).expand_dims(reading=[grids.MEAN_LABEL])
+    grid = grid.drop_vars(["baseline", "reading"]).assign(baseline=rival.drop_vars("module"))
+    assert float(grids.interval(grids.scores(grid, "depth"))["low"][-1]) < 0.45
+    assert grids.emergence(grid).loc["depth", "step"] == 0
+
+
+def test_a_mask_must_beat_its_rivals_in_average_precision_too():
+    grid = made([0.8, 0.8], [0, 0]).assign_coords(metric=["dice"], primary=("target", ["dice"]))
+    ranked = xr.concat([grid, grid.assign_coords(metric=["average_precision"])], "metric", data_vars="minimal")
+    nothing = xr.zeros_like(ranked["probe"])
+    blind = nothing.where(nothing["metric"] == "dice", 0.9)
+    assert not pd.isna(grids.emergence(ranked.assign(shuffled=nothing)).loc["depth", "step"])
+    assert pd.isna(grids.emergence(ranked.assign(shuffled=blind)).loc["depth", "step"])
+
+
+def test_a_single_prompt_has_no_interval():
+    scores = xr.DataArray(np.ones((2, 3)), dims=("step", "sample"), coords={"prompt": ("sample", [4, 4, 4])})
+    bounds = grids.interval(scores)
+    assert (bounds["mean"] == 1).all()
+    assert bounds["low"].isnull().all()
+    assert bounds["high"].isnull().all()
+    alone = made([0.8, 0.8], [0, 0], samples=1)
+    assert pd.isna(grids.emergence(alone).loc["depth", "step"])
+
+
+def test_the_interval_of_emergence_covers_the_true_step():
+    """Curves whose mean passes the mark for good at step 3, seen through noise, 60 times."""
+    truth = np.array([0.2, 0.4, 0.6, 0.76, 0.8, 0.8])
+    covered = 0
+    for seed in range(60):
+        grid = made(truth, [0] * 6)
+        noise = np.random.default_rng(seed).normal(size=grid["probe"].shape) * 0.05
+        row = grids.emergence(grid.assign(probe=grid["probe"] + noise)).loc["depth"]
+        covered += row["low"] <= 3 <= row["high"]
+    assert covered >= 54

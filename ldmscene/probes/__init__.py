@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ldmscene.probes.blocks import gather_moments
+from ldmscene.probes.blocks import gather_moments, merged
 from ldmscene.probes.discriminant import log_odds
 from ldmscene.probes.folds import assign_folds
 from ldmscene.probes.logistic import LogisticSolution, fit_logistic
@@ -11,7 +11,7 @@ from ldmscene.probes.ridge import RidgeSolution, Spectrum, held_out_errors, solv
 from ldmscene.probes.ridge_probe import RidgeProbe
 from ldmscene.probes.stats import Moments, merge_all
 from ldmscene.probes.subspace import Subspace
-from ldmscene.probes.targets import Targets, fold_moments, group_labels, group_targets, moments
+from ldmscene.probes.targets import Targets, group_labels, group_targets, moments
 
 if TYPE_CHECKING:
     from ldmscene.probes.adam import AdamProbe
@@ -28,13 +28,13 @@ __all__ = [
     "Targets",
     "assign_folds",
     "fit_logistic",
-    "fold_moments",
     "gather_moments",
     "group_labels",
     "group_targets",
     "held_out_errors",
     "log_odds",
     "merge_all",
+    "merged",
     "moments",
     "solve",
 ]

@@ -166,10 +166,14 @@ def _cross_validate(folds: Sequence[Moments], fit: _Fit) -> Array:
     return errors
 
 
+def constant_targets(whole: Moments) -> Array:
+    """Which targets [t] are the same everywhere, up to rounding."""
+    return whole.cyy <= (1e-14 * np.abs(whole.mean_y)) ** 2 * whole.weight
+
+
 def check_targets(whole: Moments, names: Sequence[str]) -> None:
-    """Refuse a constant target by its name."""
-    floor = (1e-14 * np.abs(whole.mean_y)) ** 2 * whole.weight
-    for t in np.flatnonzero(whole.cyy <= floor).tolist():
+    """Refuse a constant target by its name; targets after the named ones may be constant."""
+    for t in np.flatnonzero(constant_targets(whole)[: len(names)]).tolist():
         raise InputError(f"y: {names[t]} is constant ({whole.mean_y[t]:g}): there is nothing to learn")
 
 

@@ -128,7 +128,7 @@ class RidgeProbe(RegressorMixin, Probe):
         if not first and (samples.scale != self.scale_ or samples.single != self._single):
             raise InputError(f"y: expected labels of scale {self.scale_} as before, got {samples.scale}")
         new = self._gather(samples, book.latest, book.n_folds)
-        self._statistics = new if first else merge_folds([self._statistics, new])
+        self._statistics = new if first else merge_folds(self._statistics, new)
         self.scale_, self._single, self._book, self._solution = samples.scale, samples.single, book, None
         return self
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ldmscene.errors import InputError, ShapeError
+from ldmscene.probes.widening import subtract
 
 Array = np.ndarray
 
@@ -137,7 +138,7 @@ def _of_array(X: Array, w: Array, Y: Array) -> Moments:
         for first in range(0, len(X), rows):
             part = block[: len(X) - first]
             one = slice(first, first + len(part))
-            np.subtract(X[one], shift[:c], out=part[:, :c])
+            subtract(X[one], shift[:c], part[:, :c])
             part[:, c], part[:, c + 1 :] = 1, Y[one] - shift[c + 1 :]
             if root is not None:
                 part *= root[one, None]

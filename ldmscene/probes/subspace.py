@@ -14,6 +14,7 @@ from scipy.linalg import svd
 
 from ldmscene.probes.ridge import Spectrum
 from ldmscene.probes.stats import Moments
+from ldmscene.probes.widening import subtract
 
 Array = np.ndarray
 
@@ -54,9 +55,11 @@ class Subspace:
         flat = X.reshape(-1, X.shape[-1])
         out = np.empty((len(flat), self.directions.shape[1]), np.float32)
         rows = max(1, _BLOCK_VALUES // flat.shape[1])
+        block = np.empty((min(rows, len(flat)), flat.shape[1]))
         for first in range(0, len(flat), rows):
-            part = flat[first : first + rows].astype(np.float64)
-            part -= self.mean
+            some = flat[first : first + rows]
+            part = block[: len(some)]
+            subtract(some, self.mean, part)
             out[first : first + rows] = part @ self.directions
         return out.reshape(*X.shape[:-1], -1)
 

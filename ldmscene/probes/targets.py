@@ -118,12 +118,6 @@ def moments(X: Any, targets: Targets) -> Moments:
     return Moments(**{**vars(whole), "cyy": _label_scatter(targets, whole.mean_y)})
 
 
-def fold_moments(X: Any, targets: Targets, fold: Array, n_folds: int) -> list[Moments]:
-    """`moments` of the samples of each fold; `fold` (sample,) numbers them from 0."""
-    members = (np.flatnonzero(fold == k) for k in range(n_folds))
-    return [moments(X[rows], targets[rows]) for rows in members]
-
-
 def _group_bilinear(labels: Mapping[str, Array], grid: tuple[int, int]) -> list[Targets]:
     groups: list[tuple[Array, dict[str, Array]]] = []
     for name, label in labels.items():

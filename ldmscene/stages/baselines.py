@@ -11,8 +11,9 @@ import xarray as xr
 
 from ldmscene.grid import LABELER_NOISY, LABELER_PREDICTED, MEAN_LABEL, POSITION, RAW_LATENT
 from ldmscene.metrics import Truth
+from ldmscene.probes import merged
 from ldmscene.stages.evaluation import assemble
-from ldmscene.stages.fitting import Bench, compute, fit_places, merged, score
+from ldmscene.stages.fitting import Bench, compute, fit_places, score
 from ldmscene.stages.places import Latents, Place, Position
 from ldmscene.stages.task import Block, Target, Task
 from ldmscene.store import ActivationStore

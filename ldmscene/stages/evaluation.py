@@ -65,6 +65,7 @@ def assemble(
     degenerate = np.zeros(scored, np.int32)
     coef = np.full((*places, channels), np.nan, np.float32)
     scalars = {name: np.full(places, np.nan) for name in ("alpha", "cv_score", "intercept")}
+    edges = min(task.alphas), max(task.alphas)
     for (module, step), cell in fits.items():
         m, s = modules.index(module), steps.index(step)
         for t, name in enumerate(names):
@@ -84,6 +85,7 @@ def assemble(
             "degenerate": (("target", "metric", "module", "step"), degenerate),
             "coef": ((*axes, "channel"), coef),
             **{key: (axes, array) for key, array in scalars.items()},
+            "at_edge": (axes, np.isin(scalars["alpha"], edges)),
         },
         coords={
             "target": names,

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from ldmscene.errors import InputError
 from ldmscene.metrics import METRICS, Truth
-from ldmscene.probes import Moments, Targets, merge_all, moments
+from ldmscene.probes import Moments, Targets, merge_all, merged, moments
 from ldmscene.progress import bar
 from ldmscene.stages.packing import pack_moments, unpack_moments
 from ldmscene.stages.places import Place
@@ -30,7 +30,6 @@ from ldmscene.store.layout import label_path
 from ldmscene.store.prepare import fingerprint
 
 MOMENTS, COORDINATES = "moments", "coordinates"
-_FAN_IN = 4
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,11 @@ def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, i
     statistics: list[Any] = []
     for names, fold in zip(keys, bench.task.folds, strict=True):
         if all(bench.kept.has(MOMENTS, name) for name in names):
-            statistics.append(None)
+            statistics.append(dask.delayed(read_moments)(bench.kept, names))
         else:
             _check_stored(bench, place, fold)
             parts = [dask.delayed(block_moments)(shared, place, block) for block in fold]
-            statistics.append(merged(parts, _merge))
+            statistics.append(dask.delayed(kept_moments)(bench.kept, names, merged(parts, _merge)))
     solved = dask.delayed(solve_place)(shared, keys, statistics)
     scored = [
         dask.delayed(score_block)(shared, place, block, block_key(place, block, checksum), solved)
@@ -178,16 +177,11 @@ def read_moments(kept: Kept, keys: Sequence[str]) -> list[Moments]:
     return [unpack_moments(kept.read(MOMENTS, key)) for key in keys]
 
 
-def keep_moments(kept: Kept, keys: Sequence[str], groups: Sequence[Moments]) -> None:
+def kept_moments(kept: Kept, keys: Sequence[str], groups: Sequence[Moments]) -> Sequence[Moments]:
+    """The same, once they are kept."""
     for key, group in zip(keys, groups, strict=True):
         kept.write(MOMENTS, key, pack_moments(group))
-
-
-def merged(parts: list[Any], merge: Callable[[Sequence[Any]], Any]) -> Any:
-    """A tree of delayed merges, so that no more than a few parts wait for each other."""
-    while len(parts) > 1:
-        parts = [dask.delayed(merge)(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
-    return parts[0]
+    return groups
 
 
 def _merge(parts: Sequence[Sequence[Moments]]) -> list[Moments]:
@@ -222,14 +216,9 @@ def _cells(bench: Bench, group: Sequence[str], block: Block, grid: Grid) -> dict
     return own | lent
 
 
-def solve_place(bench: Bench, keys: Sequence[Sequence[str]], folds: Sequence[Sequence[Moments] | None]) -> Solved:
-    """All probes of a place, from each fold's statistics by group; None: those that are kept under its keys."""
-    known = []
-    for names, fold in zip(keys, folds, strict=True):
-        if fold is not None:
-            keep_moments(bench.kept, names, fold)
-        known.append(read_moments(bench.kept, names) if fold is None else fold)
-    return solve(bench.kept, bench.task, bench.columns, fingerprint({"folds": [list(names) for names in keys]}), known)
+def solve_place(bench: Bench, keys: Sequence[Sequence[str]], folds: Sequence[Sequence[Moments]]) -> Solved:
+    """All probes of a place, from each fold's statistics by group, which the keys name."""
+    return solve(bench.kept, bench.task, bench.columns, fingerprint({"folds": [list(names) for names in keys]}), folds)
 
 
 # --- held-out samples ---

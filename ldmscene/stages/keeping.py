@@ -27,7 +27,7 @@ from ldmscene.stages.fitting import (
     block_moments,
     compute,
     group_keys,
-    keep_moments,
+    kept_moments,
     read_moments,
     reduce_labels,
     ungrouped,
@@ -166,7 +166,7 @@ def _absorb(bench: Bench, place: Activations, blocks: Sequence[Block], checksum:
     if len(blocks) > 1:
         known = read_moments(bench.kept, before)
         moments = [old.merge(new) for old, new in zip(known, moments, strict=True)]
-    keep_moments(bench.kept, keys, moments)
+    kept_moments(bench.kept, keys, moments)
     for key in before:
         bench.kept.remove(MOMENTS, key)
 

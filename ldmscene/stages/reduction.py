@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ldmscene.cells import Cells
 from ldmscene.errors import InputError
-from ldmscene.metrics import Truth, rank_labels
+from ldmscene.metrics import Truth
 from ldmscene.stages.task import Block, Target
 from ldmscene.store import ActivationStore
 from ldmscene.store.kept import Kept
@@ -48,24 +49,31 @@ class LabelBlock:
         if missing:
             maps = self.read(store, self.block.ids)
             known = np.frombuffer(hashlib.sha256(np.packbits(~np.isnan(maps)).tobytes()).digest(), np.uint8)
-            whole = self._for_fits(store, maps) if self.block.lenders else self._for_scores(maps)
+            finest = math.lcm(*(y for y, _ in missing)), math.lcm(*(x for _, x in missing))
+            whole = self._for_fits(maps, finest) if self.block.lenders else self._for_scores(maps, finest)
             for grid in missing:
                 kept.write(KIND, self.key(grid), {**whole(grid), "known": known})
         return kept.read(KIND, self.key(grids[0]))["known"].tobytes().hex()
 
-    def _for_fits(self, store: ActivationStore, maps: np.ndarray) -> Callable[[Grid], dict[str, np.ndarray]]:
-        own = Cells.of(maps, maps.shape[1:])
-        lent = Cells.of(self.read(store, self.block.lenders), maps.shape[1:])
-        return lambda grid: {**_of_cells(own.coarsen(grid)), "lent": _lent(lent.coarsen(grid))}
+    def _for_fits(self, maps: np.ndarray, finest: Grid) -> Callable[[Grid], dict[str, np.ndarray]]:
+        cells = Cells.of(maps, finest)
+        # A block's samples lend each other their labels.
+        lenders = [self.block.ids.index(sample_id) for sample_id in self.block.lenders]
 
-    def _for_scores(self, maps: np.ndarray) -> Callable[[Grid], dict[str, np.ndarray]]:
+        def of(grid: Grid) -> dict[str, np.ndarray]:
+            own = cells.coarsen(grid)
+            return {**_of_cells(own), "lent": _lent(own)[lenders]}
+
+        return of
+
+    def _for_scores(self, maps: np.ndarray, finest: Grid) -> Callable[[Grid], dict[str, np.ndarray]]:
         blank = np.isnan(maps).all((1, 2))
         if blank.any():
             raise InputError(
                 f"held-out sample {self.block.ids[int(blank.argmax())]} has no labelled pixel for "
                 f"{self.target.labels!r}, so that nothing can be scored; label it under another target's name"
             )
-        whole = Truth.of(maps, ranks=rank_labels(maps))
+        whole = Truth.of(maps, finest)
         return lambda grid: _of_truth(whole.coarsen(grid))
 
     def cells(self, kept: Kept, grid: Grid) -> tuple[Cells, Cells]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.errors import InputError
 from ldmscene.probes import Moments, Spectrum, Subspace, held_out_errors, log_odds, merge_all
 from ldmscene.probes.choice import choose
-from ldmscene.probes.ridge import check_targets
+from ldmscene.probes.ridge import check_targets, constant_targets
 from ldmscene.stages.task import Target, Task
 from ldmscene.store.kept import Kept
 from ldmscene.store.prepare import fingerprint
@@ -80,7 +81,9 @@ class Group:
     def _probe(self, i: int, space: Subspace, binary: bool) -> Probe:
         coef = self.coef[i]
         intercept = float(self.train.mean_y[i] - coef @ self.train.mean_x)
-        if binary:
+        if constant_targets(self.train)[i]:  # as labels that others lent may be
+            coef, intercept = np.zeros_like(coef), float(self.train.mean_y[i])
+        elif binary:
             coef, intercept = log_odds(self.train, i, coef)
         offset = float(intercept + coef @ space.mean)
         return Probe(coef, intercept, float(self.alpha[i]), float(self.cv_score[i]), space.express(coef), offset)
@@ -88,10 +91,15 @@ class Group:
 
 def solve_group(task: Task, columns: Sequence[str], folds: Sequence[Moments]) -> Group:
     """Ridges of all columns, from one eigendecomposition for each training fold and one for all of them."""
-    folds = [fold for fold in folds if fold.weight]
-    train = merge_all(folds)
     n = len(columns) // 2
-    check_targets(train, list(columns))
+    folds = [fold for fold in folds if fold.weight]
+    if len(folds) < 2:
+        raise InputError(
+            f"target {columns[0]!r}: expected labelled pixels in at least two folds of the training samples, found "
+            f"them in {len(folds)}; label more samples, or leave it out of targets"
+        )
+    train = merge_all(folds)
+    check_targets(train, columns[:n])
     alphas = np.unique([*task.alphas, *LADDER])
     errors = held_out_errors(folds, alphas)
     asked = np.flatnonzero(np.isin(alphas, task.alphas))
@@ -104,7 +112,7 @@ def solve_group(task: Task, columns: Sequence[str], folds: Sequence[Moments]) ->
         train,
         spectrum,
         alphas[best],
-        1 - errors.mean(0)[best, column] / (train.cyy / train.weight),
+        1 - errors.mean(0)[best, column] / np.where(train.cyy > 0, train.cyy / train.weight, np.nan),
         spectrum.coef(alphas)[best, column],
     )
 

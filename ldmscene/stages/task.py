@@ -96,7 +96,7 @@ class Scope:
         store: ActivationStore,
         targets: str | Iterable[str] | None,
         modules: str | Iterable[str] | None,
-        steps: Iterable[int] | None,
+        steps: int | Iterable[int] | None,
     ) -> Scope:
         """All that the store has, where not given.
 
@@ -107,23 +107,31 @@ class Scope:
         """
         if not store.targets:
             raise InputError(f"{store.root} has no labels yet; label it first")
-        chosen_steps = [int(s) for s in (store.steps if steps is None else steps)]
-        for step in chosen_steps:
-            if step not in store.steps:
-                raise InputError(f"no step {step} in this store; its steps are 0 to {len(store.steps) - 1}")
         return cls(
-            _chosen("target with labels in this store", targets, store.targets),
-            _chosen("module in this store", modules, store.modules),
-            list(dict.fromkeys(chosen_steps)),
+            _chosen("targets", "target with labels in this store", targets, store.targets),
+            _chosen("modules", "module in this store", modules, store.modules),
+            _chosen_steps(steps, store.steps),
         )
 
 
-def _chosen(kind: str, asked: str | Iterable[str] | None, known: Sequence[str]) -> list[str]:
+def _chosen(argument: str, kind: str, asked: str | Iterable[str] | None, known: Sequence[str]) -> list[str]:
     names = list(known) if asked is None else [asked] if isinstance(asked, str) else list(asked)
+    if not names:
+        raise InputError(f"{argument}: expected at least one, got none; None means all that the store has")
     for name in names:
         if name not in known:
             raise unknown(kind, name, known)
     return list(dict.fromkeys(names))
+
+
+def _chosen_steps(asked: int | Iterable[int] | None, known: Sequence[int]) -> list[int]:
+    steps = list(known) if asked is None else np.atleast_1d(asked if isinstance(asked, int) else list(asked)).tolist()
+    if not steps:
+        raise InputError("steps: expected at least one, got none; None means all that the store has")
+    for step in steps:
+        if step not in known:
+            raise InputError(f"no step {step} in this store; its steps are 0 to {len(known) - 1}")
+    return [int(step) for step in dict.fromkeys(steps)]
 
 
 def check_splits(manifest: Manifest, cv: int) -> None:
@@ -142,6 +150,22 @@ def check_splits(manifest: Manifest, cv: int) -> None:
     assign_folds(len(groups), cv, groups)
 
 
+def check_choice(cv: int, alphas: Sequence[float]) -> tuple[int, list[float]]:
+    """Folds and penalties to choose from, ascending.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to choose between, or no way to.
+    """
+    if not isinstance(cv, int | np.integer) or cv < 2:
+        raise InputError(f"cv: expected a whole number of folds, at least 2, got {cv!r}")
+    chosen = check_alphas(alphas).tolist()
+    if len(chosen) < 2:
+        raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
+    return int(cv), chosen
+
+
 def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[float]) -> Task:
     """Split the samples into folds and blocks, and check that they are complete.
 
@@ -152,9 +176,6 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     InputError
         If a split is empty, there are fewer prompts than folds, or there is nothing to choose between.
     """
-    chosen = tuple(check_alphas(alphas).tolist())
-    if len(chosen) < 2:
-        raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
     frame = store.manifest.frame.assign(prompt=store.manifest.groups)  # given images are groups of their own
     train, test = (frame[frame["split"] == split] for split in ("train", "test"))
     ids = [*train["sample_id"], *test["sample_id"]]
@@ -166,7 +187,7 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
         targets=targets_of(store, scope.targets, train["sample_id"]),
         folds=tuple(training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1)),
         test=tuple(Block(tuple(ids)) for ids in cut(test["sample_id"])),
-        alphas=chosen,
+        alphas=tuple(alphas),
     )
 
 

@@ -25,7 +25,7 @@ STATISTICS, README = "statistics", "README"
 TERMS = f"{STATISTICS}/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
 _CHECKSUM = "crc32c"
 # Counted up with every change of how something kept is computed, so that older files are never taken for it.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import dask
 import dask.array as da
 import numpy as np
 import zarr
+from dask.base import tokenize
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.metadata import ArrayV3Metadata
 
@@ -68,15 +69,23 @@ class ShardArray:
     def selected_shape(self, select: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
         return tuple(len(select[d]) if d in select else n for d, n in zip(self.dims, self.layout.shape, strict=True))
 
-    def dask(self, samples: Sequence[int], select: Mapping[str, Sequence[int]]) -> da.Array:
-        """The same as a dask array, in blocks of whole samples."""
-        shape = self.selected_shape(select)
-        each = prod(shape) * self.layout.dtype.itemsize
-        step = max(1, BLOCK_BYTES // each)
-        read = dask.delayed(self.read, pure=True)
-        groups = [list(samples[i : i + step]) for i in range(0, len(samples), step)]
-        blocks = [da.from_delayed(read(g, select), (len(g), *shape), self.layout.dtype) for g in groups]
-        return da.concatenate(blocks) if blocks else da.empty((0, *shape), self.layout.dtype)
+    def dask(self, samples: Sequence[int], select: Mapping[str, Sequence[int]], version: object) -> da.Array:
+        """The same as a dask array, in blocks of several samples at one step.
+
+        `version` changes whenever the bytes of these samples do: blocks of the same name may be taken for each other.
+        """
+        single = [{**select, "step": [step]} for step in select["step"]] if "step" in select else [dict(select)]
+        shape = self.selected_shape(single[0])
+        size = max(1, BLOCK_BYTES // (prod(shape) * self.layout.dtype.itemsize))
+        groups = [list(samples[i : i + size]) for i in range(0, len(samples), size)]
+        read = dask.delayed(self.read)
+
+        def block(group: list[int], one: Mapping[str, Sequence[int]]) -> da.Array:
+            name = f"read-{tokenize(self, group, one, version)}"
+            return da.from_delayed(read(group, one, dask_key_name=name), (len(group), *shape), self.layout.dtype)
+
+        axis = 1 + self.dims.index("step") if "step" in select else 0
+        return da.concatenate([da.concatenate([block(g, one) for one in single], axis) for g in groups])
 
 
 def _dims(array: zarr.Array) -> tuple[str, ...]:

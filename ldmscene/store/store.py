@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -146,6 +146,16 @@ class ActivationStore:
         branch : {"cond", "uncond"}, optional
             The half of classifier-free guidance; needed where the store holds both.
         """
+        return self._activations(module, step, branch, split)
+
+    def _activations(
+        self,
+        module: str,
+        step: int | Iterable[int] | None,
+        branch: str | None,
+        split: str | None = None,
+        where: Mapping[str, object] | None = None,
+    ) -> xr.DataArray:
         if module not in self.modules:
             raise unknown("module in this store", module, self.modules)
         branches = self.config["branches"]
@@ -154,7 +164,7 @@ class ActivationStore:
         if branch is not None and branch not in branches:
             raise unknown("branch in this store", branch, branches)
         select = {"branch": [branches.index(branch) if branch else 0]}
-        return self._load(layout.activation_path(module), split, step, select).squeeze("branch")
+        return self._load(layout.activation_path(module), split, step, select, where).squeeze("branch")
 
     def images(self, split: str | None = None) -> xr.DataArray:
         """Final images, uint8 (sample, Y, X, rgb)."""
@@ -185,17 +195,17 @@ class ActivationStore:
         return self._load(layout.intermediate_path(source, target), split)
 
     def sel(
-        self, *, module: str, prompt: str | None = None, seed: int | None = None, step: int | None = None
+        self,
+        *,
+        module: str,
+        prompt: str | None = None,
+        seed: int | None = None,
+        step: int | Iterable[int] | None = None,
+        branch: str | None = None,
     ) -> xr.DataArray:
-        """Activations of one module for the samples with a prompt, a seed or both."""
-        found = self.activations(module, step)
-        keep = np.ones(found.sizes["sample"], bool)
-        for name, value in (("prompt", prompt), ("seed", seed)):
-            if value is not None:
-                keep &= found[name].values == value
-        if not keep.any():
-            raise InputError(f"no complete sample has prompt {prompt!r} and seed {seed!r}; see store.samples")
-        return found.isel(sample=np.flatnonzero(keep))
+        """Activations of one module for the samples with a prompt, a seed or both; else as `activations`."""
+        where = {name: value for name, value in (("prompt", prompt), ("seed", seed)) if value is not None}
+        return self._activations(module, step, branch, where=where)
 
     def _load(
         self,
@@ -203,6 +213,7 @@ class ActivationStore:
         split: str | None,
         step: int | Iterable[int] | None = None,
         select: dict | None = None,
+        where: Mapping[str, object] | None = None,
     ) -> xr.DataArray:
         array = self.info(path)
         frame = self.manifest.frame
@@ -211,11 +222,18 @@ class ActivationStore:
             raise IncompleteError(
                 f"no sample of split {split or 'any'!r} has {path} in {self.root}; extract or label it first"
             )
+        for name, value in (where or {}).items():
+            frame = frame[frame[name] == value]
+        if frame.empty:
+            wanted = " and ".join(f"{name} {value!r}" for name, value in (where or {}).items())
+            raise InputError(f"no complete sample has {wanted}; see store.samples")
         steps = self._steps(step)
         select = dict(select or {})
         if "step" in array.dims:
             select["step"] = steps
-        data = array.dask(frame.index.tolist(), select)
+        checksums = self.checksums(path)
+        version = [self.fingerprint, [checksums[sample_id] for sample_id in frame["sample_id"]]]
+        data = array.dask(frame.index.tolist(), select, version)
         coords: dict = {name: ("sample", frame[name].to_numpy()) for name in ("prompt_id", "prompt", "seed", "split")}
         coords["sample"] = frame["sample_id"].to_numpy()
         if "step" in array.dims:

@@ -12,7 +12,7 @@ from worlds import GRID, GROUPS, SAMPLES, depth_world, pixel_table
 
 from ldmscene.cells import Cells
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.probes import Moments, assign_folds, fold_moments, group_labels, group_targets, moments, solve
+from ldmscene.probes import Moments, assign_folds, gather_moments, group_labels, group_targets, moments, solve
 from ldmscene.probes.choice import check_alphas, choose
 
 ALPHAS = [0.1, 10.0, 1000.0, 1e5]
@@ -21,7 +21,7 @@ MODES = ["nearest", "bilinear"]
 
 def folds_of(X: np.ndarray, y: np.ndarray, mode: str = "nearest", n_folds: int = 3) -> list[Moments]:
     (targets,) = group_labels({"depth": y}, GRID, mode)
-    return fold_moments(X, targets, assign_folds(SAMPLES, n_folds, GROUPS), n_folds)
+    return gather_moments(X, targets, assign_folds(SAMPLES, n_folds, GROUPS), n_folds)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -80,7 +80,7 @@ def test_targets_are_solved_together_as_they_are_alone() -> None:
     labels = {"depth": depth, "noise": np.random.default_rng(1).normal(size=depth.shape), "other": depth**2}
     (targets,) = group_labels(labels, GRID)
     fold = assign_folds(SAMPLES, 3, GROUPS)
-    together = solve(fold_moments(X, targets, fold, 3), ALPHAS)
+    together = solve(gather_moments(X, targets, fold, 3), ALPHAS)
     for t, one in enumerate(labels.values()):
         alone = solve(folds_of(X, one), ALPHAS)
         np.testing.assert_allclose(together.coef[t], alone.coef[0], atol=1e-10)

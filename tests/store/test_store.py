@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import zarr
@@ -9,6 +11,7 @@ import zarr
 import ldmscene
 from ldmscene.errors import CorruptError, IncompleteError, InputError, StoreError, UnknownNameError
 from ldmscene.store import layout
+from ldmscene.store.ledger import Entry, Ledger
 from tests.conftest import FIRST, LAST, STEPS
 
 
@@ -40,6 +43,28 @@ def test_selecting_by_prompt_and_seed(store, manifest):
     np.testing.assert_array_equal(found[0], store.activations(FIRST, step=1).sel(sample=row.sample_id))
     with pytest.raises(InputError, match="no complete sample"):
         store.sel(module=FIRST, seed=987654321)
+
+
+def test_what_is_selected_is_all_that_is_read(store, manifest, ranges):
+    chunk = store.info(layout.activation_path(FIRST)).layout.chunk_bytes + 4
+    row = manifest.frame.iloc[5]
+    store.sel(module=FIRST, prompt=row.prompt, seed=int(row.seed), step=1).compute()
+    assert ranges.count(chunk) == len(ranges) == 1
+    ranges.clear()
+    late = store.activations(FIRST).isel(step=2)
+    np.testing.assert_array_equal(late, store.activations(FIRST, step=2))
+    assert ranges.count(chunk) == len(ranges) == 2 * len(manifest)
+
+
+def test_blocks_of_other_bytes_have_other_names(store, tmp_path):
+    """A cluster takes blocks of one name for the same, also after a store was made anew in its place."""
+    copied = ldmscene.open(shutil.copytree(store.root, tmp_path / "copy"))
+    before = copied.images("test")
+    assert before.data.name == ldmscene.open(copied.root).images("test").data.name
+    sample_id = str(before["sample"].values[0])
+    other = copied.checksums(layout.IMAGE)[sample_id] ^ 1
+    Ledger(copied.root / layout.LEDGER).append([Entry(sample_id, layout.IMAGE, other, 1, 0)])
+    assert before.data.name != ldmscene.open(copied.root).images("test").data.name
 
 
 def test_wrong_names_and_steps_are_answered_with_what_exists(store):

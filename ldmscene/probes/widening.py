@@ -1,0 +1,33 @@
+"""Features of any dtype in float64, about a mean, block by block."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+# torch converts more values than these on several threads, which would compete with those that call this.
+_PIECE = 1 << 15
+
+
+def subtract(X: Array, shift: Array, out: Array) -> None:
+    """X − shift, of X [n, c] and shift [c], into float64 `out` [n, c]; computed in float64."""
+    if X.dtype == np.float16:
+        _subtract_halves(X, shift, out)
+    else:
+        np.subtract(X, shift, out=out)
+
+
+def _subtract_halves(X: Array, shift: Array, out: Array) -> None:
+    """numpy converts halves one at a time, torch a vector at a time."""
+    import torch  # here, since data of other dtypes do without it
+
+    rows = max(1, min(len(X), _PIECE // max(1, X.shape[1])))
+    half, single = np.empty((rows, X.shape[1]), np.float16), np.empty((rows, X.shape[1]), np.float32)
+    source, target = torch.from_numpy(half), torch.from_numpy(single)
+    for first in range(0, len(X), rows):
+        part = slice(first, min(first + rows, len(X)))
+        count = part.stop - first
+        np.copyto(half[:count], X[part])  # X may be read-only or not contiguous, which torch dislikes
+        target[:count] = source[:count]
+        np.subtract(single[:count], shift, out=out[part])
