@@ -23,8 +23,8 @@ Array = np.ndarray
 
 # Held-out losses move by about the root of this, relative: below what separates two strengths.
 _PATH_TOLERANCE = 1e-9
-# Keeps the intercept finite where a training fold holds one class only.
-_INTERCEPT_PENALTY = 1e-10
+# Keeps the intercept finite where a training fold holds one class only; a share of all weight.
+_INTERCEPT_PENALTY = 1e-13
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,8 @@ class _Problem:
         """[p, d] of the scaled coefficients, such that those of the features as they came pay α."""
         weights = alpha * np.broadcast_to((own / self.scale) ** 2, (len(own), len(self.scale)))
         if self.intercept:
-            weights = np.column_stack([weights, np.full(len(weights), _INTERCEPT_PENALTY)])
+            least = _INTERCEPT_PENALTY * self.rows.weight.sum()
+            weights = np.column_stack([weights, np.full(len(weights), least)])
         return np.tile(weights, self.outputs)
 
     def unscale(self, point: Point) -> tuple[Array, Array]:

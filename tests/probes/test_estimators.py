@@ -15,6 +15,8 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -158,6 +160,19 @@ def test_sample_weights_are_repetitions() -> None:
         np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-7)
         expected = repeated.score(X.repeat(weight, 0), y.repeat(weight, 0))
         np.testing.assert_allclose(weighted.score(X, y, weight), expected, atol=1e-9)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**16), st.sampled_from([1e-8, 1 / 400, 1e5]), st.booleans(), st.sampled_from([2, 3]))
+def test_only_the_ratio_of_alphas_to_weights_matters(seed: int, scale: float, standardize: bool, classes: int) -> None:
+    X, y = mask_world(seed, classes=classes)
+    weight = np.random.default_rng(seed).uniform(0.1, 1, SAMPLES)
+    alphas = np.array(ALPHAS)
+    for probe in (RidgeProbe(cv=3, standardize=standardize), LogisticProbe(cv=3, standardize=standardize)):
+        whole = clone(probe).set_params(alphas=alphas).fit(X, y, GROUPS, weight)
+        scaled = clone(probe).set_params(alphas=scale * alphas).fit(X, y, GROUPS, scale * weight)
+        np.testing.assert_allclose(scaled.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(scaled.path_, whole.path_, rtol=1e-7)
 
 
 def test_pipeline_and_grid_search() -> None:
