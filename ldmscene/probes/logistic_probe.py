@@ -130,7 +130,7 @@ class LogisticProbe(ClassifierMixin, Probe):
         )
         if not solution.converged:
             message = f"Newton's method didn't reach tol={self.tol:g} in max_iter={self.max_iter} passes"
-            warnings.warn(f"{message}; raise max_iter or the smallest of alphas", ConvergenceWarning, stacklevel=2)
+            warnings.warn(f"{message}; raise max_iter or the smallest of alphas", ConvergenceWarning, stacklevel=3)
         self.classes_, self.scale_ = classes, samples.scale
         self.coef_, self.intercept_, self.alpha_ = solution.coef, solution.intercept, solution.alpha
         self.alphas_, self.errors_, self.path_ = solution.alphas, solution.errors, solution.path

@@ -289,6 +289,22 @@ def test_statistics_of_one_kind_only_are_added() -> None:
     np.testing.assert_allclose(twice.fit(X, y).coef_, RidgeProbe(ALPHAS, cv=3).fit(X, y).coef_)
 
 
+@pytest.mark.parametrize("probe", [RidgeProbe, LogisticProbe])
+def test_one_standard_error_takes_the_largest_alpha_within_it(probe: type) -> None:
+    X, y = depth_world(holes=False) if probe is RidgeProbe else mask_world(holes=False)
+    alphas = np.logspace(-2, 6, 33)
+    best = probe(alphas, cv=7).fit(X, y, GROUPS)
+    simple = probe(alphas, cv=7, one_standard_error=True).fit(X, y, GROUPS)
+    np.testing.assert_allclose(simple.errors_, best.errors_)
+    assert best.errors_.shape == (7, 33)
+    mean = [np.mean(best.errors_[:, a]) for a in range(33)]
+    least = int(np.argmin(mean))
+    error = np.sqrt(np.sum((best.errors_[:, least] - mean[least]) ** 2) / 6 / 7)
+    within = [alpha for alpha, one in zip(alphas, mean, strict=True) if one <= mean[least] + error]
+    assert simple.alpha_ == max(within)
+    assert simple.alpha_ > best.alpha_ == alphas[least]
+
+
 def test_sample_weights_are_repetitions() -> None:
     X, y = mask_world()
     weight = np.arange(SAMPLES) % 3
