@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.probes.base import Probe, known_pixels
+from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
 from ldmscene.probes.classes import likeliest, probabilities
 from ldmscene.probes.inputs import Samples, read_fit
 from ldmscene.probes.training import IGNORED, Recipe, train
@@ -81,6 +81,7 @@ class AdamProbe(Probe):
         self.random_state = random_state
         self.device = device
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:
         """Train from scratch.
 
@@ -141,7 +142,9 @@ class AdamProbe(Probe):
 
     def score(self, X: Any, y: Any) -> float:
         """R² over all labelled pixels, or the share of them whose class is right."""
-        labels, predicted, _ = known_pixels(y, self.predict(X))
+        prediction = self.predict(X)
+        labels, _ = read_score(X, y, None, prediction)
+        labels, predicted, _ = known_pixels(labels, prediction, None)
         return float((labels == predicted).mean() if _classifies(self) else r2_score(labels, predicted))
 
     def _labels(self, samples: Samples) -> Array:

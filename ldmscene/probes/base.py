@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ldmscene.cells import spread
-from ldmscene.errors import InputError
+from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import lift
 from ldmscene.probes.files import jsonable, read_probe, write_probe
-from ldmscene.probes.inputs import is_dask, read_predict, unwrap
+from ldmscene.probes.inputs import as_numpy, check_same_samples, is_dask, read_predict, read_weight, unwrap
 
 Array = np.ndarray
+P = ParamSpec("P")
+S = TypeVar("S", bound="Probe")
+
+
+def all_or_nothing(fit: Callable[Concatenate[S, P], S]) -> Callable[Concatenate[S, P], S]:
+    """A fit that leaves the probe as it was if it fails."""
+
+    @wraps(fit)
+    def fit_or_restore(self: S, /, *args: P.args, **kwargs: P.kwargs) -> S:
+        before = dict(vars(self))  # attributes are replaced, never changed in place
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return fit_or_restore
 
 
 class Probe(BaseEstimator):
@@ -109,13 +128,21 @@ def sample_blocks(maps: Any) -> Iterator[Array]:
         size = max(1, (1 << 22) // max(1, int(np.prod(maps.shape[1:]))))
         bounds = [(i, i + size) for i in range(0, len(maps), size)]
     for first, last in bounds:
-        yield np.asarray(maps[first:last])
+        yield as_numpy(maps[first:last])
 
 
-def known_pixels(y: Any, prediction: Array) -> tuple[Array, Array, Array]:
-    """Labels and predictions of the labelled pixels, and the sample that each belongs to."""
-    labels = np.asarray(unwrap(y))
+def read_score(X: Any, y: Any, sample_weight: Any, prediction: Array) -> tuple[Array, Array | None]:
+    """Labels of the prediction's shape, and weights [sample], to score it with."""
+    check_same_samples(X, y=y, sample_weight=sample_weight)
+    labels = as_numpy(unwrap(y))
     if labels.shape != prediction.shape:
-        raise InputError(f"y: expected labels of shape {prediction.shape}, got {labels.shape}")
+        raise ShapeError(f"y: expected labels of shape {prediction.shape}, got {labels.shape}")
+    return labels, read_weight(sample_weight, len(prediction))
+
+
+def known_pixels(labels: Array, prediction: Array, weight: Array | None) -> tuple[Array, Array, Array | None]:
+    """Labels, predictions and weights of the labelled pixels (sample, ...) of one target."""
     known = ~np.isnan(labels) if labels.dtype.kind == "f" else np.ones(labels.shape, dtype=bool)
-    return labels[known], prediction[known], np.nonzero(known)[0]
+    if not known.any():
+        raise InputError("y: expected at least one pixel with a label to score, got none")
+    return labels[known], prediction[known], None if weight is None else weight[np.nonzero(known)[0]]

@@ -56,10 +56,10 @@ def stencil(weight: Array, grid: tuple[int, int]) -> Array:
 
 
 def apply_stencil(coefficients: Array, X: Array) -> Array:
-    """UᵀWU X for maps (sample, y, x, c)."""
-    out = np.zeros(X.shape)
+    """UᵀWU X for maps (sample, y, x, c), both numpy or both tensors."""
+    out = coefficients[:, 1, 1, :, :, None] * X
     y, x = X.shape[1:3]
-    for dy, dx in np.ndindex(3, 3):
+    for dy, dx in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)):
         to_y, from_y = _overlap(dy - 1, y)
         to_x, from_x = _overlap(dx - 1, x)
         out[:, to_y, to_x] += coefficients[:, dy, dx, to_y, to_x, None] * X[:, from_y, from_x]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
 from typing import Any
 
 import dask
@@ -13,7 +12,7 @@ from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
 from ldmscene.errors import InputError
-from ldmscene.probes.inputs import is_dask, whole_samples
+from ldmscene.probes.inputs import all_finite, is_dask, is_tensor, whole_samples
 from ldmscene.probes.stats import Moments
 from ldmscene.probes.targets import Targets, moments
 
@@ -24,19 +23,12 @@ _PIECE_VALUES = 1 << 22  # of features that are copied out of X at a time
 
 
 def gather_moments(X: Any, targets: Targets, fold: Array, n_folds: int) -> list[Moments]:
-    """Statistics of maps X (sample, y, x, c), numpy or dask, for each fold; `fold` (sample,) numbers them from 0.
+    """Statistics of maps X (sample, y, x, c) for each fold; `fold` (sample,) numbers them from 0.
 
-    dask runs on the scheduler in force; numpy on this process's threads.
+    dask runs on the scheduler in force, numpy on this process's threads, and a torch.Tensor is reduced on its device.
     """
-    if not is_dask(X):
-        return _fold_moments(X, targets, fold, n_folds)
-    X = whole_samples(X)
-    ends = np.cumsum(X.chunks[0])
-    parts = []
-    for block, end, size in zip(X.to_delayed().ravel(), ends, X.chunks[0], strict=True):
-        rows = slice(int(end - size), int(end))
-        parts.append(dask.delayed(_block_moments)(block, targets[rows], fold[rows], n_folds, rows.start))
-    return merged(parts, _merge_all_folds).compute()
+    known = _chunk_moments(X, targets, fold) if is_dask(X) else _piece_moments(X, targets, fold)
+    return [known.get(k, Moments.empty(X.shape[-1], len(targets.names))) for k in range(n_folds)]
 
 
 def merged(parts: list[Any], merge: Callable[[Sequence[Any]], Any]) -> Any:
@@ -51,23 +43,6 @@ def merge_folds(first: list[Moments], second: list[Moments]) -> list[Moments]:
     return [a.merge(b) for a, b in zip(first, second, strict=True)]
 
 
-def _merge_all_folds(parts: Sequence[list[Moments]]) -> list[Moments]:
-    return reduce(merge_folds, parts)
-
-
-def _fold_moments(X: Array, targets: Targets, fold: Array, n_folds: int) -> list[Moments]:
-    pieces = list(_pieces(X, fold))
-
-    def of_piece(rows: Array) -> Moments:
-        return moments(X[rows], targets[rows])
-
-    whole = [Moments.empty(X.shape[-1], len(targets.names))] * n_folds
-    # Merged in the pieces' order, so that the result doesn't depend on the number of threads.
-    for rows, part in zip(pieces, side_by_side(of_piece, pieces), strict=True):
-        whole[fold[rows[0]]] = whole[fold[rows[0]]].merge(part)
-    return whole
-
-
 def side_by_side(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
     """`map` on all cores, for work that spends its time in products of matrices; results come in order."""
     if len(items) < 2:
@@ -78,18 +53,49 @@ def side_by_side(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[A
         yield from pool.map(work, items)
 
 
-def _pieces(X: Array, fold: Array) -> Iterator[Array]:
+def _piece_moments(X: Any, targets: Targets, fold: Array) -> dict[int, Moments]:
+    pieces = list(_pieces(X, fold))
+
+    def of_piece(rows: Array) -> dict[int, Moments]:
+        return {int(fold[rows[0]]): moments(X[rows], targets[rows])}
+
+    # torch uses all cores, or the device, by itself. Merged in the pieces' order, so that the result doesn't
+    # depend on the number of threads.
+    return _merge_present(map(of_piece, pieces) if is_tensor(X) else side_by_side(of_piece, pieces))
+
+
+def _pieces(X: Any, fold: Array) -> Iterator[Array]:
     """Samples of one fold each, few enough that copies of them stay small."""
-    size = max(1, _PIECE_VALUES // max(1, X[:1].size))
+    size = max(1, _PIECE_VALUES // max(1, int(np.prod(X.shape[1:]))))
     for k in np.unique(fold):
         members = np.flatnonzero(fold == k)
         yield from (members[i : i + size] for i in range(0, len(members), size))
 
 
-def _block_moments(X: Array, targets: Targets, fold: Array, n_folds: int, first: int) -> list[Moments]:
-    finite = np.isfinite(X).all((1, 2, 3))
-    if not finite.all():
-        raise InputError(f"X: sample {first + int(np.argmin(finite))} holds NaN or infinity")
-    members = (np.flatnonzero(fold == k) for k in range(n_folds))
+def _chunk_moments(X: Any, targets: Targets, fold: Array) -> dict[int, Moments]:
+    X = whole_samples(X)
+    ends = np.cumsum(X.chunks[0])
+    parts = []
+    for block, end, size in zip(X.to_delayed().ravel(), ends, X.chunks[0], strict=True):
+        rows = slice(int(end - size), int(end))
+        parts.append(dask.delayed(_block_moments)(block, targets[rows], fold[rows], rows.start))
+    # Chunks run side by side on this process's threads, unless on a cluster, whose workers limit their own.
+    with threadpool_limits(1 if len(parts) > 1 else None, "blas"):
+        return merged(parts, _merge_present).compute()
+
+
+def _block_moments(X: Array, targets: Targets, fold: Array, first: int) -> dict[int, Moments]:
+    """Of the folds that are present only: those of 1280 channels weigh 13 MB each on their way through a cluster."""
     X = np.asarray(X)
-    return [moments(X[rows], targets[rows]) for rows in members]
+    if not all_finite(X):
+        raise InputError(f"X: sample {first + int(np.argmin(np.isfinite(X).all((1, 2, 3))))} holds NaN or infinity")
+    members = {int(k): np.flatnonzero(fold == k) for k in np.unique(fold)}
+    return {k: moments(X[rows], targets[rows]) for k, rows in members.items()}
+
+
+def _merge_present(parts: Iterable[Mapping[int, Moments]]) -> dict[int, Moments]:
+    whole: dict[int, Moments] = {}
+    for part in parts:
+        for k, one in part.items():
+            whole[k] = whole[k].merge(one) if k in whole else one
+    return whole

@@ -53,7 +53,7 @@ class Binomial:
                 eta = block.X @ theta[p].astype(self.rows.dtype)
                 loss[p] += block.weight @ np.logaddexp(0, eta) - block.counts[:, 0] @ eta
                 weight[p] += block.weight.sum()
-        return loss / np.maximum(weight, 1)
+        return loss / np.where(weight > 0, weight, 1)
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,11 @@ class Multinomial:
 
     def hessians(self, theta: Array) -> Array:
         k, d = self.n_classes, self.rows.width
-        total = np.zeros((self.n_folds, k, d, k, d))
+        total, weight = np.zeros((self.n_folds, k, d, k, d)), np.zeros(self.n_folds)
         weights = theta.reshape(k, d).T.astype(self.rows.dtype)
         for block in self.rows:
             share = _softmax(block.X @ weights)
+            weight[block.fold] += block.weight.sum()
             for a in range(k):
                 for b in range(a, k):
                     curvature = block.weight * share[:, a] * ((a == b) - share[:, b])
@@ -90,7 +91,7 @@ class Multinomial:
             total[:, a, :, b] = total[:, b, :, a].swapaxes(1, 2)
         # A constant added to all classes' intercepts changes no probability: without this H is singular.
         if self.rows.intercept:
-            total[:, :, -1, :, -1] += 1.0
+            total[:, :, -1, :, -1] += weight[:, None, None]
         return total.reshape(self.n_folds, k * d, k * d)
 
     def held_out_loss(self, theta: Array, held_out: Array) -> Array:
@@ -101,7 +102,7 @@ class Multinomial:
                 eta = block.X @ theta[p].reshape(self.n_classes, -1).T.astype(self.rows.dtype)
                 loss[p] += block.weight @ np.logaddexp.reduce(eta, axis=1) - (block.counts * eta).sum()
                 weight[p] += block.weight.sum()
-        return loss / np.maximum(weight, 1)
+        return loss / np.where(weight > 0, weight, 1)
 
 
 def _softmax(eta: Array) -> Array:

@@ -26,7 +26,7 @@ class Samples:
     """Checked input of a fit."""
 
     X: Any
-    """[sample, y, x, c] numpy or dask"""
+    """[sample, y, x, c] numpy or dask, or a tensor where `read_fit` was asked to keep it"""
     y: Array
     """[sample, H, W, t] NaN where a pixel has no label; for a table H = W = 1"""
     weight: Array | None
@@ -52,20 +52,25 @@ def read_fit(
     X: Any,
     y: Any,
     sample_weight: Any = None,
+    groups: Any = None,
     *,
     classes: bool = False,
     several: bool = False,
+    tensors: bool = False,
     reset: bool = True,
 ) -> Samples:
     """Check X and y and remember the number of features on the estimator.
+
+    Of `groups` only the samples that they belong to are checked. `tensors` leaves a torch.Tensor X on its device.
 
     Raises
     ------
     InputError or ValueError
         With the argument and the sample that can't be used.
     """
-    _check_same_samples(X, y)
+    check_same_samples(X, y=y, groups=groups, sample_weight=sample_weight)
     X = unwrap(X)
+    X = as_numpy(X) if is_tensor(X) and not tensors else X
     if y is None:
         raise InputError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
     if getattr(X, "ndim", 2) == 4:
@@ -74,7 +79,7 @@ def read_fit(
     else:
         table = True
         X, labels, single = _read_table(estimator, X, y, classes, several, reset)
-    return Samples(X, labels, _read_weight(sample_weight, X.shape[0]), table, single)
+    return Samples(X, labels, read_weight(sample_weight, X.shape[0]), table, single)
 
 
 def read_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
@@ -83,26 +88,44 @@ def read_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
     if getattr(X, "ndim", 2) == 4:
         _check_channels(estimator, X, reset=False)
         return X, False
-    if is_dask(X):
+    if is_dask(X) or is_tensor(X):
         _check_channels(estimator, X, reset=False)
         return X[:, None, None, :], True
     return validate_data(estimator, X, reset=False, dtype=_FLOATS)[:, None, None, :], True
 
 
-def _check_same_samples(X: Any, y: Any) -> None:
-    """Labels belong to the activations beside which they stand, where both say whose they are."""
-    labelled = [array for array in (X, y) if hasattr(array, "dims") and "sample" in array.coords]
-    names = [array.coords["sample"].values for array in labelled]
-    if len(names) == 2 and not np.array_equal(*names):
-        raise ShapeError(
-            "y: its `sample` coordinate isn't that of X, so that labels would meet other samples' activations; "
-            "select the same samples in the same order, for example y.sel(sample=X['sample'])"
-        )
+def check_same_samples(X: Any, **beside: Any) -> None:
+    """Labels, groups and weights belong to the activations beside which they stand, where both say whose they are."""
+    own = _sample_names(X)
+    for argument, array in beside.items():
+        names = _sample_names(array)
+        if own is not None and names is not None and not np.array_equal(own, names):
+            raise ShapeError(
+                f"{argument}: its `sample` coordinate isn't that of X, so that it would meet other samples' "
+                f"activations; select the same samples in the same order, for example "
+                f"{argument}.sel(sample=X['sample'])"
+            )
+
+
+def _sample_names(array: Any) -> Array | None:
+    return array.coords["sample"].values if hasattr(array, "dims") and "sample" in array.coords else None
 
 
 def unwrap(X: Any) -> Any:
     """The numpy or dask array inside an xarray.DataArray; anything else as it is."""
     return X.data if hasattr(X, "dims") and hasattr(X, "data") else X
+
+
+def is_tensor(X: Any) -> bool:
+    return hasattr(X, "detach") and hasattr(X, "device")
+
+
+def as_numpy(X: Any) -> Array:
+    """numpy from whatever `unwrap` gives; numpy has no bfloat16, which comes as float32."""
+    if not is_tensor(X):
+        return np.asarray(X)
+    X = X.detach().cpu()
+    return (X.float() if "bfloat16" in str(X.dtype) else X).numpy()
 
 
 def is_dask(X: Any) -> bool:
@@ -115,8 +138,8 @@ def whole_samples(X: Any) -> Any:
 
 
 def _read_maps(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Any, Array, bool]:
-    X = whole_samples(X) if is_dask(X) else np.asarray(X)
-    y = np.asarray(unwrap(y))
+    X = X if is_tensor(X) else whole_samples(X) if is_dask(X) else np.asarray(X)
+    y = as_numpy(unwrap(y))
     if y.ndim not in (3, 4) or len(y) != len(X):
         raise ShapeError(f"y: expected labels (sample, H, W) for the {len(X)} samples of X, got shape {y.shape}")
     cell_size(y.shape[:3], X.shape[1:3])
@@ -130,14 +153,17 @@ def _read_maps(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Any, Array,
 
 
 def _read_table(estimator: Any, X: Any, y: Any, classes: bool, several: bool, reset: bool) -> tuple[Any, Array, bool]:
-    y = unwrap(y)
-    if is_dask(X):
+    y = as_numpy(y) if is_tensor(y) else unwrap(y)
+    rules = {"multi_output": several, "y_numeric": not classes}
+    if is_dask(X) or is_tensor(X):
         _check_channels(estimator, X, reset)
-        X, y = whole_samples(X), np.asarray(y)
+        X, y = whole_samples(X), validate_data(estimator, y=np.asarray(y), reset=False, **rules)
         if len(X) != len(y):
             raise ShapeError(f"y: expected one row for each of the {len(X)} of X, got {len(y)}")
+        if is_tensor(X):
+            _check_finite(X[:, None, None, :])
     else:
-        X, y = validate_data(estimator, X, y, reset=reset, dtype=_FLOATS, multi_output=several, y_numeric=not classes)
+        X, y = validate_data(estimator, X, y, reset=reset, dtype=_FLOATS, **rules)
     if classes:
         check_classification_targets(y)
     return X[:, None, None, :], y.reshape(len(y), 1, 1, -1), y.ndim == 1
@@ -154,25 +180,27 @@ def _check_channels(estimator: Any, X: Any, reset: bool) -> None:
         raise ShapeError(f"X has {channels} features, but {name} is expecting {estimator.n_features_in_} features")
 
 
-def _check_finite(X: Array) -> None:
-    if X.dtype.kind != "f":
-        return
-    size = max(1, _CHECK_VALUES // max(1, X[:1].size))
+def _check_finite(X: Any) -> None:
+    size = max(1, _CHECK_VALUES // max(1, int(np.prod(X.shape[1:]))))
     for first in range(0, len(X), size):
         part = X[first : first + size]
-        if not _all_finite(part):
-            sample = first + int(np.argmin(np.isfinite(part).all((1, 2, 3))))
+        if not all_finite(part):
+            sample = first + int(np.argmin(np.isfinite(as_numpy(part)).all((1, 2, 3))))
             raise InputError(f"X: sample {sample} holds NaN or infinity")
 
 
-def _all_finite(X: Array) -> bool:
+def all_finite(X: Any) -> bool:
+    """Whether an array or a tensor holds neither NaN nor infinity."""
+    if is_tensor(X):
+        return bool(X.isfinite().all())
     if X.dtype != np.float16:
         return bool(np.isfinite(X).all())
     exponent = np.uint16(0x7C00)  # all ones in NaN and infinity; the processor compares bits quicker than halves
     return not ((X.view(np.uint16) & exponent) == exponent).any()
 
 
-def _read_weight(sample_weight: Any, n_samples: int) -> Array | None:
+def read_weight(sample_weight: Any, n_samples: int) -> Array | None:
+    """Weights [sample] in float64, checked; None as it is."""
     if sample_weight is None:
         return None
     weight = np.array(unwrap(sample_weight), dtype=np.float64)

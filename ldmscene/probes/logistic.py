@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,14 @@ Array = np.ndarray
 
 # Held-out losses move by about the root of this, relative: below what separates two strengths.
 _PATH_TOLERANCE = 1e-9
-# Keeps the intercept finite where a training fold holds one class only.
-_INTERCEPT_PENALTY = 1e-10
+# Passes in float32 without progress, after which they go on in float64.
+_PATIENCE = 5
+# A single strength starts from the solution on one of so many positions, if these outnumber the features so much.
+_THIN = 8
+_ENOUGH = 10
+_THIN_TOLERANCE = 1e-6
+# Keeps the intercept finite where a training fold holds one class only; a share of all weight.
+_INTERCEPT_PENALTY = 1e-13
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,8 @@ def fit_logistic(
         Take the largest α whose loss lies within one standard error of the least.
     tol : float
         Stop when gᵀH⁻¹g ≤ tol · Σ weight: the loss of a pixel is then within tol / 2 of its least. While
-        choosing α, at least 1e-9 is allowed, and passes run in float32 for float16 and float32 features.
-        The final fit has float64 gradients.
+        choosing α, at least 1e-9 is allowed, and passes run in float32 for float16 and float32 features as
+        long as that gets them further. The final fit has float64 gradients.
     max_iter : int
         Passes for each α; `converged` tells whether they were enough.
 
@@ -142,6 +148,11 @@ class _Problem:
     def outputs(self) -> int:
         return self.rows.counts.shape[2]
 
+    @property
+    def size(self) -> int:
+        """Entries of θ."""
+        return self.outputs * (self.rows.channels + self.intercept)
+
     def family(self, dtype: Any) -> Binomial | Multinomial:
         scaled = Scaled(self.rows, self.shift, self.scale, self.intercept, np.dtype(dtype))
         if self.outputs == 1:
@@ -152,7 +163,8 @@ class _Problem:
         """[p, d] of the scaled coefficients, such that those of the features as they came pay α."""
         weights = alpha * np.broadcast_to((own / self.scale) ** 2, (len(own), len(self.scale)))
         if self.intercept:
-            weights = np.column_stack([weights, np.full(len(weights), _INTERCEPT_PENALTY)])
+            least = _INTERCEPT_PENALTY * self.rows.weight.sum()
+            weights = np.column_stack([weights, np.full(len(weights), least)])
         return np.tile(weights, self.outputs)
 
     def unscale(self, point: Point) -> tuple[Array, Array]:
@@ -177,19 +189,41 @@ def _path(
 
     Each α starts from where the next larger one ended.
     """
-    family = problem.family(np.float64 if np.dtype(problem.rows.X.dtype).itemsize > 4 else np.float32)
-    zero = np.zeros((len(held_out), problem.outputs * family.rows.width))
     if len(alphas) == 1:
-        return [zero[0]], np.empty((0, 1)), True
+        return [_thinned(problem, alphas[0], own, max_iter)], np.empty((0, 1)), True
+    quick = np.dtype(problem.rows.X.dtype).itemsize <= 4
+    family = problem.family(np.float32 if quick else np.float64)
+    zero = np.zeros((len(held_out), problem.size))
     limit = tol * (weight.sum() - np.append(weight, 0))
     point, thetas, errors, converged = None, [], [], True
     for alpha in alphas[::-1]:
         problems = Problems(family, problem.penalty(alpha, own), held_out)
-        point = minimise(problems, point or start_at(problems, zero), limit, max_iter)
+        point = minimise(problems, point or start_at(problems, zero), limit, max_iter, _PATIENCE if quick else None)
+        if quick and not point.converged:
+            quick, family = False, problem.family(np.float64)
+            problems = Problems(family, problem.penalty(alpha, own), held_out)
+            point = minimise(problems, start_at(problems, point.theta), limit, max_iter - point.passes)
         converged &= point.converged
         thetas.append(point.theta[-1])
         errors.append(family.held_out_loss(point.theta[:-1], held_out[:-1])[weight > 0])
     return thetas[::-1], np.stack(errors[::-1], axis=1), converged
+
+
+def _thinned(problem: _Problem, alpha: float, own: Array, max_iter: int) -> Array:
+    """θ from some of the positions, or of a table's rows, in float32: few passes over all of them are left then.
+
+    Zero, if they are too few to say.
+    """
+    whole, every = problem.rows, slice(None, None, _THIN)
+    samples, some = (slice(None), every) if whole.X.shape[1] >= _THIN else (every, slice(None))
+    X, weights, counts = (array[samples, some] for array in (whole.X, whole.weight, whole.counts))
+    rows = Rows(X, weights, counts, whole.fold[samples])
+    zero, weight = np.zeros((1, problem.size)), rows.weight.sum()
+    if rows.weight.size < _ENOUGH * problem.size or not (_present(rows) > 0).all():
+        return zero[0]
+    family = replace(problem, rows=rows).family(np.float32)
+    problems = Problems(family, problem.penalty(alpha * weight / whole.weight.sum(), own), np.array([-1]))
+    return minimise(problems, start_at(problems, zero), _THIN_TOLERANCE * weight, max_iter, _PATIENCE).theta[0]
 
 
 def _rows(X: Any, weight: Array, counts: Array, fold: Array) -> Rows:
@@ -198,13 +232,16 @@ def _rows(X: Any, weight: Array, counts: Array, fold: Array) -> Rows:
     return Rows(X.reshape(n, -1, c), weight, np.asarray(counts, dtype=np.float64).reshape(*weight.shape, -1), fold)
 
 
-def _check_classes(rows: Rows) -> None:
+def _present(rows: Rows) -> Array:
+    """Weight of each class."""
     totals = rows.counts.sum((0, 1))
-    weight = rows.weight.sum()
-    present = totals if len(totals) > 1 else np.array([weight - totals[0], totals[0]])
-    if not weight:
+    return totals if len(totals) > 1 else np.array([rows.weight.sum() - totals[0], totals[0]])
+
+
+def _check_classes(rows: Rows) -> None:
+    if not rows.weight.any():
         raise InputError("y: expected at least one sample with a label and a weight above zero, got none")
-    if (present > 0).sum() < 2:
+    if (_present(rows) > 0).sum() < 2:
         raise InputError(
             "y: all labelled pixels have one class, so there is nothing to learn; "
             "expected at least 2 classes, got 1 class"

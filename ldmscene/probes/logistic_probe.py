@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ldmscene.errors import ShapeError
-from ldmscene.probes.base import Probe, known_pixels
+from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
 from ldmscene.probes.choice import check_alphas
 from ldmscene.probes.classes import count_classes, likeliest, probabilities
 from ldmscene.probes.folds import assign_folds
@@ -88,6 +88,7 @@ class LogisticProbe(ClassifierMixin, Probe):
         self.tol = tol
         self.max_iter = max_iter
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit from scratch.
 
@@ -110,7 +111,7 @@ class LogisticProbe(ClassifierMixin, Probe):
         ShapeError
             If the labels don't tile the activations.
         """
-        samples = read_fit(self, X, y, sample_weight, classes=True)
+        samples = read_fit(self, X, y, sample_weight, groups, classes=True)
         if samples.y.shape[-1] != 1:
             raise ShapeError(f"y: expected (sample, H, W), got a last axis of {samples.y.shape[-1]} targets")
         classes, weight, counts = count_classes(samples)
@@ -129,7 +130,7 @@ class LogisticProbe(ClassifierMixin, Probe):
         )
         if not solution.converged:
             message = f"Newton's method didn't reach tol={self.tol:g} in max_iter={self.max_iter} passes"
-            warnings.warn(f"{message}; raise max_iter or the smallest of alphas", ConvergenceWarning, stacklevel=2)
+            warnings.warn(f"{message}; raise max_iter or the smallest of alphas", ConvergenceWarning, stacklevel=3)
         self.classes_, self.scale_ = classes, samples.scale
         self.coef_, self.intercept_, self.alpha_ = solution.coef, solution.intercept, solution.alpha
         self.alphas_, self.errors_, self.path_ = solution.alphas, solution.errors, solution.path
@@ -159,8 +160,9 @@ class LogisticProbe(ClassifierMixin, Probe):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of labelled pixels whose class is right."""
-        labels, predicted, sample = known_pixels(y, self.predict(X))
-        weight = None if sample_weight is None else np.asarray(sample_weight)[sample]
+        prediction = self.predict(X)
+        labels, weight = read_score(X, y, sample_weight, prediction)
+        labels, predicted, weight = known_pixels(labels, prediction, weight)
         return float(np.average(labels == predicted, weights=weight))
 
     def _weights(self) -> tuple[Array, Array]:

@@ -89,17 +89,26 @@ def start_at(problems: Problems, theta: Array) -> Point:
     return Point(theta, problems.slope(theta), tuple(known.values()))
 
 
-def minimise(problems: Problems, start: Point, limit: float | Array, max_iter: int) -> Point:
+def minimise(
+    problems: Problems, start: Point, limit: float | Array, max_iter: int, patience: int | None = None
+) -> Point:
     """Minimise all problems.
 
     Stops when the Newton decrement gᵀH⁻¹g (about twice the loss still to gain) of each problem is at most its
     `limit`, or after `max_iter` passes. A step is halved until gᵀH⁻¹g falls with H kept fixed. A small enough
     step along s = −H⁻¹g always achieves that: its derivative there is −2 sᵀAs, with A the true Hessian.
+
+    With `patience` it also stops when the decrement of a problem hasn't halved for as many passes: its gradients
+    are mostly rounding then.
     """
     state = _open(problems, start)
     length = np.ones(len(state.theta))
-    passes = 0
+    passes, least, since = 0, state.decrement.copy(), np.zeros(len(length), dtype=int)
     while passes < max_iter and (active := state.decrement > limit).any():
+        better = state.decrement < least / 2
+        least, since = np.where(better, state.decrement, least), np.where(better, 0, since + 1)
+        if patience is not None and (since > patience)[active].any():
+            break
         passes += 1
         accepted, slow = _advance(problems, state, length * active)
         length = np.where(accepted, np.minimum(1, 2 * length), length / 2)

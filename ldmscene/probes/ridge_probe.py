@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
 
 from ldmscene.errors import InputError
-from ldmscene.probes.base import Probe, known_pixels
+from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
 from ldmscene.probes.blocks import gather_moments, merge_folds
 from ldmscene.probes.choice import check_alphas
 from ldmscene.probes.folds import FoldBook, assign_folds
@@ -80,13 +80,15 @@ class RidgeProbe(RegressorMixin, Probe):
         self.standardize = standardize
         self.one_standard_error = one_standard_error
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit from scratch.
 
         Parameters
         ----------
         X : array (n, c) or (sample, y, x, c)
-            numpy, dask or xarray; any real dtype. dask chunks are read once, on the scheduler in force.
+            numpy, dask, xarray or torch; any real dtype. dask chunks are read once, on the scheduler in force;
+            a tensor is reduced on its own device.
         y : array (n,), (n, t), (sample, H, W) or (sample, H, W, t)
             H and W are multiples of y and x. In maps NaN marks a pixel without label.
         groups : array (n,) or (sample,), optional
@@ -100,37 +102,55 @@ class RidgeProbe(RegressorMixin, Probe):
         ShapeError
             If the labels don't tile the activations.
         """
-        samples = read_fit(self, X, y, sample_weight, several=True)
+        samples = read_fit(self, X, y, sample_weight, groups, several=True, tensors=True)
         fold = np.zeros(len(samples), dtype=int)
         if check_alphas(self.alphas).size > 1:
             fold = assign_folds(len(samples), self.cv, groups)
         counted = isinstance(self.cv, (int, np.integer))
         n_folds = max(int(fold.max()) + 1, int(self.cv) if counted else 1)
         self._book = FoldBook.of(n_folds, fold, groups) if counted else None
-        self._statistics = self._gather(samples, fold, n_folds)
-        self.scale_, self._single = samples.scale, samples.single
+        self._statistics: list[Moments] | None = self._gather(samples, fold, n_folds)
+        self.scale_, self._single, self._upsample = samples.scale, samples.single, self.upsample
         self._solution: RidgeSolution | None = self._solve(self._statistics)
         return self
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Add samples to those seen so far, by `fit` or by `partial_fit`.
 
         Arguments are those of `fit`. A new group goes to the fold with the fewest samples, where it stays.
-        The ridge is solved when a fitted attribute is next asked for. `cv` must be a number.
+        The ridge is solved when a fitted attribute is next asked for. `cv` must be a number, and neither it nor
+        `upsample` may change on the way. A call that fails changes nothing.
         """
-        first = not hasattr(self, "_statistics")
-        if first and hasattr(self, "n_features_in_"):
-            raise InputError("partial_fit: a loaded probe has no statistics to add to; fit a new one")
         if not isinstance(self.cv, (int, np.integer)):
             raise InputError(f"cv: partial_fit expects a number of folds, got {self.cv!r}")
-        samples = read_fit(self, X, y, sample_weight, several=True, reset=first)
-        book = (FoldBook(int(self.cv)) if first or self._book is None else self._book).add(len(samples), groups)
-        if not first and (samples.scale != self.scale_ or samples.single != self._single):
+        known = self._so_far() if hasattr(self, "_statistics") else None
+        samples = read_fit(self, X, y, sample_weight, groups, several=True, tensors=True, reset=known is None)
+        if known is not None and (samples.scale != self.scale_ or samples.single != self._single):
             raise InputError(f"y: expected labels of scale {self.scale_} as before, got {samples.scale}")
+        statistics, book = known or (None, FoldBook(int(self.cv)))
+        book = book.add(len(samples), groups)
         new = self._gather(samples, book.latest, book.n_folds)
-        self._statistics = new if first else merge_folds(self._statistics, new)
-        self.scale_, self._single, self._book, self._solution = samples.scale, samples.single, book, None
+        self._statistics = new if statistics is None else merge_folds(statistics, new)
+        self._book, self._upsample, self._solution = book, self.upsample, None
+        self.scale_, self._single = samples.scale, samples.single
         return self
+
+    def _so_far(self) -> tuple[list[Moments], FoldBook]:
+        """Statistics and folds that more samples can be added to."""
+        if self._statistics is None:
+            raise InputError("partial_fit: a loaded probe has no statistics to add to; fit a new one")
+        if self._book is None:
+            raise InputError(
+                "cv: the samples so far were put in folds by a splitter, which can't add to them; fit anew"
+            )
+        if self._book.n_folds != self.cv:
+            raise InputError(f"cv: the samples so far are in {self._book.n_folds} folds, got cv={self.cv}; fit anew")
+        if self._upsample != self.upsample:
+            raise InputError(
+                f"upsample: the statistics so far are of {self._upsample!r}, got {self.upsample!r}; fit anew"
+            )
+        return self._statistics, self._book
 
     def predict(self, X: Any) -> Array:
         """Targets at the labels' resolution: (n,) or (n, t) for a table, (sample, H, W[, t]) for maps."""
@@ -142,13 +162,13 @@ class RidgeProbe(RegressorMixin, Probe):
         return self._squeeze(self._scores(X)[0])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R² over all labelled pixels, averaged over targets."""
-        labels, predicted, sample = known_pixels(y, self.predict(X))
-        if not self._single:
-            t = self.coef_.shape[0]
-            labels, predicted, sample = labels.reshape(-1, t), predicted.reshape(-1, t), sample[::t]
-        weight = None if sample_weight is None else np.asarray(sample_weight)[sample]
-        return float(r2_score(labels, predicted, sample_weight=weight))
+        """R² over the labelled pixels of each target, averaged over targets."""
+        prediction = self.predict(X)
+        labels, weight = read_score(X, y, sample_weight, prediction)
+        if self._single:
+            labels, prediction = labels[..., None], prediction[..., None]
+        pixels = [known_pixels(labels[..., t], prediction[..., t], weight) for t in range(labels.shape[-1])]
+        return float(np.mean([r2_score(known, predicted, sample_weight=w) for known, predicted, w in pixels]))
 
     @property
     def coef_(self) -> Array:
@@ -194,6 +214,7 @@ class RidgeProbe(RegressorMixin, Probe):
         if not hasattr(self, "_solution"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
         if self._solution is None:
+            assert self._statistics is not None
             self._solution = self._solve(self._statistics)
         return self._solution
 
@@ -214,7 +235,7 @@ class RidgeProbe(RegressorMixin, Probe):
         return {"single": self._single}
 
     def _restore(self, tensors: dict[str, Array], meta: dict[str, Any]) -> None:
-        self._single, self._solution = meta["single"], RidgeSolution(**tensors)
+        self._single, self._solution, self._statistics = meta["single"], RidgeSolution(**tensors), None
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_solution")

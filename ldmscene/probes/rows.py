@@ -107,12 +107,17 @@ class Scaled:
 
 
 def column_moments(rows: Rows) -> tuple[Array, Array, Array]:
-    """Weight [f], mean [f, c] and variance [f, c] of the features in each fold, in one pass."""
+    """Weight [f], mean [f, c] and variance [f, c] of the features in each fold, in one pass.
+
+    A fold with NaN or infinity, be it at weight zero, has means that aren't finite.
+    """
     n_folds = int(rows.fold.max()) + 1
     weight, mean, square = np.zeros(n_folds), *np.zeros((2, n_folds, rows.channels))
     for fold, X, w, _ in rows.read():
         total = w.sum()
         if not total:
+            if not np.isfinite(X).all():
+                mean[fold] = np.nan
             continue
         Xd = X.astype(np.float64)
         with np.errstate(invalid="ignore"):  # an infinity, which the caller reports
@@ -122,4 +127,4 @@ def column_moments(rows: Rows) -> tuple[Array, Array, Array]:
             square[fold] += w @ np.square(Xd, out=Xd) + weight[fold] * share * delta**2
             mean[fold] += share * delta
         weight[fold] += total
-    return weight, mean, square / np.maximum(weight, 1)[:, None]
+    return weight, mean, square / np.where(weight > 0, weight, 1)[:, None]

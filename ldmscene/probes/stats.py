@@ -17,6 +17,7 @@ Array = np.ndarray
 # A block stays in the cache between the cast and the product, if that leaves the product rows enough.
 _BLOCK_VALUES = 1 << 17
 _BLOCK_ROWS = 1024
+_TENSOR_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Moments:
     mean_y: Array
     """[t]"""
     cxx: Array
-    """[c, c] Σw (x − x̄)(x − x̄)ᵀ"""
+    """[c, c] Σw (x − x̄)(x − x̄)ᵀ, symmetric to the last bit"""
     cxy: Array
     """[c, t] Σw (x − x̄)(y − ȳ)"""
     cyy: Array
@@ -98,26 +99,29 @@ class Moments:
         weight = self.weight + other.weight
         dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
         share = other.weight / weight
-        between = self.weight * share
+        # The root in both factors keeps the outer product symmetric.
+        root = np.sqrt(self.weight * share)
+        x, y = root * dx, root * dy
         return Moments(
             weight,
             self.mean_x + share * dx,
             self.mean_y + share * dy,
-            self.cxx + other.cxx + np.outer(between * dx, dx),
-            self.cxy + other.cxy + np.outer(between * dx, dy),
-            self.cyy + other.cyy + between * dy**2,
+            self.cxx + other.cxx + np.outer(x, x),
+            self.cxy + other.cxy + np.outer(x, y),
+            self.cyy + other.cyy + y**2,
         )
 
     def about_zero(self) -> Moments:
         """The same sums about zero instead of the mean, which is what a fit without intercept sees."""
-        w = self.weight
+        root = np.sqrt(self.weight)
+        x, y = root * self.mean_x, root * self.mean_y
         return Moments(
-            w,
-            np.zeros_like(self.mean_x),
-            np.zeros_like(self.mean_y),
-            self.cxx + np.outer(w * self.mean_x, self.mean_x),
-            self.cxy + np.outer(w * self.mean_x, self.mean_y),
-            self.cyy + w * self.mean_y**2,
+            self.weight,
+            np.zeros_like(x),
+            np.zeros_like(y),
+            self.cxx + np.outer(x, x),
+            self.cxy + np.outer(x, y),
+            self.cyy + y**2,
         )
 
 
@@ -163,25 +167,34 @@ def _rough_mean(X: Array, w: Array) -> Array:
 
 def _from_sums(sums: Array, shift: Array, c: int) -> Moments:
     total = sums[c, c]
-    offset = sums[c] / total
-    about_mean = sums - np.outer(sums[c], offset)
-    mean = shift + offset
+    off = sums[c] / np.sqrt(total)
+    about_mean = sums - np.outer(off, off)
+    mean = shift + sums[c] / total
     parts = about_mean[:c, :c], about_mean[:c, c + 1 :], np.diag(about_mean)[c + 1 :]
     cxx, cxy, cyy = (np.ascontiguousarray(part) for part in parts)
     return Moments(float(total), mean[:c], mean[c + 1 :], cxx, cxy, np.maximum(cyy, 0))
 
 
 def _of_tensor(X: Any, w: Array, Y: Array) -> Moments:
+    """In blocks: only they are float64 on the tensor's device."""
+    rows = max(_BLOCK_ROWS, _TENSOR_VALUES // X.shape[1])
+    parts = (slice(first, first + rows) for first in range(0, len(X), rows))
+    return merge_all(_of_tensor_rows(X[part].detach().double(), w[part], Y[part]) for part in parts)
+
+
+def _of_tensor_rows(X: Any, w: Array, Y: Array) -> Moments:
     total = w.sum()
-    Xd = X.double()
-    wd, Yd = Xd.new_tensor(w), Xd.new_tensor(Y)
-    mean_x, mean_y = wd @ Xd / total, wd @ Yd / total
-    Xd, Yd = Xd - mean_x, Yd - mean_y
-    weighted = Xd * wd[:, None]
-    parts = (mean_x, mean_y, weighted.T @ Xd, weighted.T @ Yd, wd @ Yd**2)
-    return Moments(float(total), *(part.cpu().numpy() for part in parts))
+    if not total:
+        return Moments.empty(X.shape[1], Y.shape[1])
+    wd, Yd = X.new_tensor(w), X.new_tensor(Y)
+    mean_x, mean_y = wd @ X / total, wd @ Yd / total
+    root = wd.sqrt()[:, None]
+    X, Yd = root * (X - mean_x), root * (Yd - mean_y)
+    parts = (part.cpu().numpy() for part in (mean_x, mean_y, X.T @ X, X.T @ Yd, (Yd**2).sum(0)))
+    mean_x, mean_y, cxx, cxy, cyy = parts
+    return Moments(float(total), mean_x, mean_y, (cxx + cxx.T) / 2, cxy, cyy)
 
 
 def _bad_row(X: Any, rows_per_sample: int) -> str:
-    finite = np.isfinite(np.asarray(X, dtype=np.float64)).all(1)
-    return f"X: sample {int(np.argmin(finite)) // rows_per_sample} holds NaN or infinity"
+    finite = np.isfinite(X) if isinstance(X, np.ndarray) else X.isfinite().cpu().numpy()
+    return f"X: sample {int(np.argmin(finite.all(1))) // rows_per_sample} holds NaN or infinity"

@@ -11,6 +11,7 @@ import numpy as np
 from ldmscene.cells import Cells, cell_size
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import apply_stencil, gather, stencil
+from ldmscene.probes.inputs import all_finite, as_numpy, is_tensor
 from ldmscene.probes.stats import Moments
 
 Array = np.ndarray
@@ -106,7 +107,10 @@ def group_labels(
 
 
 def moments(X: Any, targets: Targets) -> Moments:
-    """Statistics of maps X (sample, y, x, c) against their targets, at label resolution."""
+    """Statistics of maps X (sample, y, x, c) against their targets, at label resolution.
+
+    X is numpy or a torch.Tensor, which is reduced on its own device.
+    """
     n, y, x, c = X.shape
     if (n, y, x) != targets.weight.shape:
         raise ShapeError(f"X: expected maps (sample, y, x) of {targets.weight.shape}, got {(n, y, x)}")
@@ -114,7 +118,7 @@ def moments(X: Any, targets: Targets) -> Moments:
     if targets.stencil is None:
         whole = Moments.of(X.reshape(-1, c), weight, mean, rows_per_sample=y * x)
     else:
-        whole = _moments_bilinear(np.asarray(X), targets)
+        whole = _moments_bilinear(X, targets)
     return Moments(**{**vars(whole), "cyy": _label_scatter(targets, whole.mean_y)})
 
 
@@ -146,30 +150,33 @@ def _reweigh(targets: Targets, weight: Array) -> Targets:
     return Targets(targets.names, targets.weight * per_map, targets.mean, targets.label_mean, scatter, coefficients)
 
 
-def _moments_bilinear(X: Array, targets: Targets) -> Moments:
+def _moments_bilinear(X: Any, targets: Targets) -> Moments:
     """One sample at a time, since a stencil doubles the memory of what it is applied to."""
     whole = Moments.empty(X.shape[-1], len(targets.names))
     for i in range(len(X)):
-        if not np.isfinite(X[i]).all():
+        if not all_finite(X[i]):
             raise InputError(f"X: sample {i} holds NaN or infinity")
-        whole = whole.merge(_sample_bilinear(X[i : i + 1].astype(np.float64), targets[i : i + 1]))
+        maps = X[i : i + 1].detach().double() if is_tensor(X) else X[i : i + 1].astype(np.float64)
+        whole = whole.merge(_sample_bilinear(maps, targets[i : i + 1]))
     return whole
 
 
-def _sample_bilinear(maps: Array, targets: Targets) -> Moments:
+def _sample_bilinear(maps: Any, targets: Targets) -> Moments:
     c, t = maps.shape[-1], len(targets.names)
-    w, mean = targets.weight.reshape(-1), targets.mean.reshape(-1, t)
-    total = w.sum()
+    total = float(targets.weight.sum())
     if not total or targets.stencil is None:
         return Moments.empty(c, t)
+    known = targets.weight.reshape(-1), targets.mean.reshape(-1, t), targets.stencil
+    w, mean, coefficients = (maps.new_tensor(array) for array in known) if is_tensor(maps) else known
     # Rows of U sum to one, so that the mean of UX can be taken off X.
     mean_x, mean_y = w @ maps.reshape(-1, c) / total, w @ mean / total
     maps = maps - mean_x
     flat = maps.reshape(-1, c)
-    cxx = flat.T @ apply_stencil(targets.stencil, maps).reshape(-1, c)
+    cxx = flat.T @ apply_stencil(coefficients, maps).reshape(-1, c)
     cxy = flat.T @ (w[:, None] * (mean - mean_y))
-    # A general product is symmetric up to rounding only, and eigh reads one triangle.
-    return Moments(float(total), mean_x, mean_y, (cxx + cxx.T) / 2, cxy, np.zeros(t))
+    mean_x, mean_y, cxx, cxy = (as_numpy(part) for part in (mean_x, mean_y, cxx, cxy))
+    # A general product is symmetric up to rounding only.
+    return Moments(total, mean_x, mean_y, (cxx + cxx.T) / 2, cxy, np.zeros(t))
 
 
 def _label_scatter(targets: Targets, mean_y: Array) -> Array:

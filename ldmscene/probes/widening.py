@@ -23,11 +23,11 @@ def _subtract_halves(X: Array, shift: Array, out: Array) -> None:
     import torch  # here, since data of other dtypes do without it
 
     rows = max(1, min(len(X), _PIECE // max(1, X.shape[1])))
-    half, single = np.empty((rows, X.shape[1]), np.float16), np.empty((rows, X.shape[1]), np.float32)
-    source, target = torch.from_numpy(half), torch.from_numpy(single)
+    half = np.empty((rows, X.shape[1]), np.float16)
+    source, single, target = torch.from_numpy(half), torch.empty(half.shape), torch.from_numpy(out)
+    about = torch.from_numpy(np.asarray(shift, np.float64))
     for first in range(0, len(X), rows):
-        part = slice(first, min(first + rows, len(X)))
-        count = part.stop - first
-        np.copyto(half[:count], X[part])  # X may be read-only or not contiguous, which torch dislikes
-        target[:count] = source[:count]
-        np.subtract(single[:count], shift, out=out[part])
+        count = min(rows, len(X) - first)
+        np.copyto(half[:count], X[first : first + count])  # X may be read-only or not contiguous: torch dislikes both
+        single[:count] = source[:count]
+        target[first : first + count].copy_(single[:count]).sub_(about)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+
+import dask.array as da
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from worlds import GRID, SAMPLES, depth_world, mask_world, pixel_table
 
 from ldmscene.errors import InputError
@@ -111,6 +119,37 @@ def test_save_and_load(loss: str, tmp_path) -> None:
     np.testing.assert_array_equal(loaded.predict_cells(X), probe.predict_cells(X))
     assert loaded.predict_cells(X).shape[:3] == (SAMPLES, *GRID)
     assert loaded.loss == loss
+
+
+@pytest.mark.parametrize("loss", ["huber", "cross_entropy"])
+def test_any_container_pickle_and_clone(loss: str) -> None:
+    X, y = mask_world()
+    probe = AdamProbe(loss, epochs=2, random_state=0)
+    expected = clone(probe).fit(X, y)
+    chunked = da.from_array(X, chunks=(5, 2, -1, 3))
+    dims = ("sample", "y", "x", "channel")
+    for one in (chunked, xr.DataArray(X, dims=dims), xr.DataArray(chunked, dims=dims), torch.from_numpy(X)):
+        found = clone(probe).fit(one, xr.DataArray(y, dims=("sample", "Y", "X")))
+        np.testing.assert_array_equal(found.coef_, expected.coef_)
+        np.testing.assert_allclose(found.predict_cells(one), expected.predict_cells(X), atol=1e-12)
+        assert found.score(one, y) == expected.score(X, y)
+    again = pickle.loads(pickle.dumps(expected))
+    np.testing.assert_array_equal(again.predict(X), expected.predict(X))
+    X[3, 0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="X: sample 3 holds NaN"):
+        again.fit(X, y)
+    np.testing.assert_array_equal(again.coef_, expected.coef_)
+
+
+@pytest.mark.parametrize("loss", ["huber", "cross_entropy"])
+def test_pipeline_and_grid_search(loss: str) -> None:
+    X, y, _ = pixel_table(*(depth_world(holes=False) if loss == "huber" else mask_world(holes=False)))
+    y = y - y.mean() if loss == "huber" else y
+    pipeline = make_pipeline(StandardScaler(), AdamProbe(loss, epochs=3, batch_size=64, random_state=0))
+    search = GridSearchCV(pipeline, {"adamprobe__lr": [1e-9, 1e-1]}, cv=2).fit(X, y)
+    assert search.best_params_["adamprobe__lr"] == 1e-1
+    alone = AdamProbe(loss, lr=1e-1, epochs=3, batch_size=64, random_state=0).fit(StandardScaler().fit_transform(X), y)
+    np.testing.assert_allclose(search.predict(X), alone.predict(StandardScaler().fit_transform(X)))
 
 
 def test_tables_and_classes() -> None:

@@ -14,21 +14,26 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info
 from worlds import GRID, GROUPS, SAMPLES, SCALE, depth_world, mask_world, pixel_table
 
 from ldmscene.cells import spread
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.probes import LogisticProbe, RidgeProbe
+from ldmscene.probes import LogisticProbe, RidgeProbe, gather_moments, group_labels
 from ldmscene.probes.bilinear import lift
+from ldmscene.probes.blocks import _block_moments
 
 ALPHAS = (0.1, 10.0, 1000.0)
 SHAPE = (SAMPLES, GRID[0] * SCALE[0], GRID[1] * SCALE[1])
@@ -65,6 +70,72 @@ def test_logistic_on_any_container(kind: str) -> None:
     probe = LogisticProbe(ALPHAS, cv=3).fit(other, y, GROUPS)
     np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-8)
     np.testing.assert_allclose(probe.predict_proba(other), expected.predict_proba(X), atol=1e-8)
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_ridge_on_tensors(upsample: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = depth_world()
+    tensor = torch.from_numpy(X).to(getattr(torch, dtype))
+    X = tensor.double().numpy()
+    expected = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(X, y, GROUPS)
+    with monkeypatch.context() as patch:  # nothing turns the activations into numpy
+        patch.setattr(torch.Tensor, "__array__", None)
+        small = _small_tensors_only(torch.Tensor.numpy)
+        patch.setattr(torch.Tensor, "numpy", small)
+        probe = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(tensor.clone().requires_grad_(), y, GROUPS)
+    np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-10)
+    np.testing.assert_allclose(probe.path_, expected.path_, rtol=1e-10)
+    np.testing.assert_allclose(probe.predict(tensor), expected.predict(X), atol=1e-9)
+    np.testing.assert_allclose(probe.score(tensor, torch.from_numpy(y)), expected.score(X, y))
+    tensor[3, 0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match="X: sample 3 holds NaN"):
+        probe.fit(tensor, y)
+
+
+def _small_tensors_only(numpy: Any) -> Any:
+    def guarded(tensor: torch.Tensor) -> np.ndarray:
+        assert tensor.numel() <= 25, "more than statistics of 5 channels"
+        return numpy(tensor)
+
+    return guarded
+
+
+def test_tensors_as_tables_and_for_other_probes() -> None:
+    X, y, _ = pixel_table(*mask_world())
+    tensor = torch.from_numpy(X)
+    for probe in (RidgeProbe(ALPHAS), LogisticProbe(ALPHAS)):
+        expected = clone(probe).fit(X, y)
+        found = clone(probe).fit(tensor, torch.from_numpy(y))
+        np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-10)
+        np.testing.assert_allclose(found.predict(tensor), expected.predict(X))
+    maps, labels = mask_world()
+    found = LogisticProbe(1.0).fit(torch.from_numpy(maps).bfloat16(), labels)
+    expected = LogisticProbe(1.0).fit(torch.from_numpy(maps).bfloat16().float().numpy(), labels)
+    np.testing.assert_array_equal(found.coef_, expected.coef_)
+
+
+def test_chunks_send_statistics_of_their_own_folds_on_one_blas_thread() -> None:
+    X, y = depth_world()
+    seen: list[int] = []
+
+    def spy(block: np.ndarray) -> np.ndarray:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return block
+
+    chunks = da.from_array(X, chunks=(1, -1, -1, -1)).map_blocks(spy, dtype=X.dtype, meta=X[:0])
+    (targets,) = group_labels({"depth": y}, GRID)
+    fold = np.arange(SAMPLES) % 5
+    found = gather_moments(chunks, targets, fold, 6)
+    assert seen
+    assert set(seen) == {1}
+    expected = gather_moments(X, targets, fold, 6)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a.cxx, b.cxx, rtol=1e-10, atol=1e-10)
+    wide = np.zeros((2, 1, 1, 200))
+    (targets,) = group_labels({"depth": np.arange(2.0).reshape(2, 1, 1)}, (1, 1))
+    alone = pickle.dumps(_block_moments(wide[:1], targets[:1], fold[:1], 0))
+    assert len(alone) < 1.1 * 8 * 200**2
 
 
 def test_tables_in_dask() -> None:
@@ -133,6 +204,23 @@ def test_several_targets() -> None:
         probe.fit(X, both)
 
 
+def test_several_targets_are_scored_on_their_own_pixels() -> None:
+    X, y = depth_world(holes=False)
+    both = np.stack([y, y**2], axis=-1)
+    probe = RidgeProbe(1.0).fit(X, both)
+    both[0, :3, :, 0] = np.nan
+    both[5, :, ::2, 1] = np.nan
+    weight = np.arange(SAMPLES) + 1.0
+    predicted, expected = probe.predict(X), []
+    for t in range(2):
+        known = ~np.isnan(both[..., t])
+        expected.append(r2_score(both[known, t], predicted[known, t], sample_weight=weight[np.nonzero(known)[0]]))
+    np.testing.assert_allclose(probe.score(X, both, weight), np.mean(expected), rtol=1e-12)
+    both[..., 1] = np.nan
+    with pytest.raises(InputError, match="at least one pixel with a label"):
+        probe.score(X, both)
+
+
 def test_partial_fit_in_any_batches_equals_fit() -> None:
     X, y = depth_world()
     whole = RidgeProbe(ALPHAS, cv=3).fit(X, y, GROUPS)
@@ -142,11 +230,79 @@ def test_partial_fit_in_any_batches_equals_fit() -> None:
             probe.partial_fit(X[a:b], y[a:b], GROUPS[a:b])
         final = Ridge(alpha=probe.alpha_, solver="svd").fit(*pixel_table(X, y)[:2])
         np.testing.assert_allclose(probe.coef_, final.coef_, atol=1e-8)
+        fold = dict(zip(GROUPS.tolist(), _dealt(cuts).tolist(), strict=True))
+        of = np.array([fold[group] for group in GROUPS.tolist()])
+        splits = [(np.flatnonzero(of != k), np.flatnonzero(of == k)) for k in range(3)]
+        same = RidgeProbe(ALPHAS, cv=splits).fit(X, y)
+        np.testing.assert_allclose(probe.errors_, same.errors_, rtol=1e-10)
+        np.testing.assert_allclose(probe.path_, same.path_, rtol=1e-10)
         np.testing.assert_allclose(probe.path_, whole.path_, rtol=0.2)
     more = RidgeProbe(ALPHAS, cv=3).fit(X[:9], y[:9], GROUPS[:9]).partial_fit(X[9:], y[9:], GROUPS[9:])
     np.testing.assert_allclose(more.coef_, whole.coef_, atol=1e-8)
     with pytest.raises(InputError, match="scale"):
         more.partial_fit(X, spread(y, (2, 2)), GROUPS)
+
+
+def _dealt(cuts: list[int]) -> np.ndarray:
+    """Folds by the rule that `partial_fit` states: a new group goes to the fold with the fewest samples."""
+    fold, sizes = np.full(SAMPLES, -1), [0, 0, 0]
+    for a, b in pairwise(cuts):
+        for i in range(a, b):
+            before = np.flatnonzero(GROUPS[:i] == GROUPS[i])
+            fold[i] = fold[before[0]] if len(before) else int(np.argmin(sizes))
+            sizes[fold[i]] += 1
+    return fold
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_call_that_fails_changes_nothing(first: bool) -> None:
+    X, y = depth_world()
+    bad, probe = X.copy(), RidgeProbe(ALPHAS, cv=3)
+    bad[2, 0, 0, 0] = np.nan
+    if not first:
+        probe.partial_fit(X[:7], y[:7], GROUPS[:7])
+    before = dict(vars(probe))
+    for one in (bad, da.from_array(bad, chunks=(4, -1, -1, -1))):
+        with pytest.raises(InputError, match="X: sample 2 holds NaN"):
+            probe.partial_fit(one, y)
+        assert vars(probe) == before
+        with pytest.raises(InputError, match="X: sample 2 holds NaN"):
+            probe.fit(one[..., :3], y)
+        assert vars(probe) == before
+    rest = slice(0 if first else 7, None)
+    probe.partial_fit(X[rest], y[rest], GROUPS[rest])
+    expected = Ridge(alpha=probe.alpha_, solver="svd").fit(*pixel_table(X, y)[:2])
+    np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-8)
+
+
+def test_statistics_of_one_kind_only_are_added() -> None:
+    X, y = depth_world()
+    probe = RidgeProbe(ALPHAS, cv=KFold(3)).fit(X, y)
+    with pytest.raises(InputError, match="in folds by a splitter"):
+        probe.set_params(cv=3).partial_fit(X, y)
+    probe.fit(X, y)
+    with pytest.raises(InputError, match="are in 3 folds, got cv=5"):
+        probe.set_params(cv=5).partial_fit(X, y)
+    with pytest.raises(InputError, match="statistics so far are of 'nearest', got 'bilinear'"):
+        probe.set_params(cv=3, upsample="bilinear").partial_fit(X, y)
+    twice = probe.set_params(upsample="nearest").partial_fit(X, y)
+    np.testing.assert_allclose(twice.fit(X, y).coef_, RidgeProbe(ALPHAS, cv=3).fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe, LogisticProbe])
+def test_one_standard_error_takes_the_largest_alpha_within_it(probe: type) -> None:
+    X, y = depth_world(holes=False) if probe is RidgeProbe else mask_world(holes=False)
+    alphas = np.logspace(-2, 6, 33)
+    best = probe(alphas, cv=7).fit(X, y, GROUPS)
+    simple = probe(alphas, cv=7, one_standard_error=True).fit(X, y, GROUPS)
+    np.testing.assert_allclose(simple.errors_, best.errors_)
+    assert best.errors_.shape == (7, 33)
+    mean = [np.mean(best.errors_[:, a]) for a in range(33)]
+    least = int(np.argmin(mean))
+    error = np.sqrt(np.sum((best.errors_[:, least] - mean[least]) ** 2) / 6 / 7)
+    within = [alpha for alpha, one in zip(alphas, mean, strict=True) if one <= mean[least] + error]
+    assert simple.alpha_ == max(within)
+    assert simple.alpha_ > best.alpha_ == alphas[least]
 
 
 def test_sample_weights_are_repetitions() -> None:
@@ -158,6 +314,19 @@ def test_sample_weights_are_repetitions() -> None:
         np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-7)
         expected = repeated.score(X.repeat(weight, 0), y.repeat(weight, 0))
         np.testing.assert_allclose(weighted.score(X, y, weight), expected, atol=1e-9)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**16), st.sampled_from([1e-8, 1 / 400, 1e5]), st.booleans(), st.sampled_from([2, 3]))
+def test_only_the_ratio_of_alphas_to_weights_matters(seed: int, scale: float, standardize: bool, classes: int) -> None:
+    X, y = mask_world(seed, classes=classes)
+    weight = np.random.default_rng(seed).uniform(0.1, 1, SAMPLES)
+    alphas = np.array(ALPHAS)
+    for probe in (RidgeProbe(cv=3, standardize=standardize), LogisticProbe(cv=3, standardize=standardize)):
+        whole = clone(probe).set_params(alphas=alphas).fit(X, y, GROUPS, weight)
+        scaled = clone(probe).set_params(alphas=scale * alphas).fit(X, y, GROUPS, scale * weight)
+        np.testing.assert_allclose(scaled.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(scaled.path_, whole.path_, rtol=1e-7)
 
 
 def test_pipeline_and_grid_search() -> None:
@@ -240,6 +409,60 @@ def test_bad_input_is_named(probe: Any) -> None:
         probe.predict(X[..., :4])
     with pytest.raises(InputError, match="X: sample 11 holds NaN or infinity"):
         probe.predict(bad)
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(ALPHAS), LogisticProbe(ALPHAS)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_table_is_refused_as_one_of_numpy_is(probe: Any, bad: float) -> None:
+    X, y, _ = pixel_table(*mask_world())
+    labels = y.copy()
+    labels[7] = bad
+    for one in (X, da.from_array(X, chunks=(100, -1)), torch.from_numpy(X)):
+        with pytest.raises(ValueError, match=r"Input y contains (NaN|infinity)"):
+            probe.fit(one, da.from_array(labels) if isinstance(one, da.Array) else labels)
+    X[7, 2] = bad
+    named = "X: sample 7 holds NaN or infinity"
+    for one, message in (
+        (X, r"Input X contains (NaN|infinity)"),
+        (da.from_array(X, chunks=(100, -1)), named),
+        (torch.from_numpy(X), named if isinstance(probe, RidgeProbe) else r"Input X contains (NaN|infinity)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            probe.fit(one, y)
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(ALPHAS), LogisticProbe(ALPHAS), LogisticProbe(1.0)])
+@pytest.mark.parametrize("why", ["no label", "no weight"])
+def test_a_bad_sample_that_counts_for_nothing_is_named_too(probe: Any, why: str) -> None:
+    X, y = mask_world(holes=False)
+    X[11, 2, 1, 3] = np.nan
+    weight = (np.arange(SAMPLES) != 11).astype(float) if why == "no weight" else None
+    y[11] = np.nan if why == "no label" else y[11]
+    for one in (X, da.from_array(X, chunks=(1, -1, -1, -1))):
+        with pytest.raises(InputError, match="X: sample 11 holds NaN or infinity"):
+            probe.fit(one, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(1.0), LogisticProbe(1.0)])
+def test_labels_groups_and_weights_are_of_the_same_samples(probe: Any) -> None:
+    X, y = mask_world()
+    names = {"sample": np.arange(SAMPLES)}
+    maps = xr.DataArray(X, dims=("sample", "y", "x", "channel"), coords=names)
+    labels = xr.DataArray(y, dims=("sample", "Y", "X"), coords=names)
+    groups = xr.DataArray(GROUPS, dims="sample", coords=names)
+    weight = xr.DataArray(np.ones(SAMPLES), dims="sample", coords=names)
+    probe.fit(maps, labels, groups, weight)
+    assert probe.score(maps, labels, weight) == probe.score(X, y)
+    with pytest.raises(ShapeError, match="y: its `sample`"):
+        probe.fit(maps, labels[::-1])
+    with pytest.raises(ShapeError, match="groups: its `sample`"):
+        probe.fit(maps, labels, groups[::-1])
+    with pytest.raises(ShapeError, match="sample_weight: its `sample`"):
+        probe.fit(maps, labels, groups, weight[::-1])
+    with pytest.raises(ShapeError, match="y: its `sample`"):
+        probe.score(maps, labels[::-1])
+    with pytest.raises(ShapeError, match="y: expected labels of shape"):
+        probe.score(maps, y[:, :4])
 
 
 def test_labels_that_are_no_classes_are_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax
@@ -14,7 +16,8 @@ from worlds import GRID, GROUPS, SAMPLES, mask_world, pixel_table
 
 from ldmscene.cells import Cells, block_sum
 from ldmscene.errors import InputError
-from ldmscene.probes import LogisticSolution, assign_folds, fit_logistic
+from ldmscene.probes import LogisticSolution, assign_folds, fit_logistic, logistic
+from ldmscene.probes.families import Binomial, Multinomial
 
 ALPHAS = [0.1, 10.0, 1000.0]
 
@@ -88,6 +91,49 @@ def test_float16_features_are_solved_to_float64_accuracy() -> None:
     np.testing.assert_allclose(solution.coef, expected.coef_, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_path_that_float32_cannot_follow_goes_on_in_float64(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(1000, 20)) * np.logspace(0, -5, 20)) @ np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    y = (X[:, 0] / X[:, 0].std() + rng.logistic(size=1000) > 0).astype(float)
+    X, fold, alphas = X.astype(dtype), np.arange(1000) % 5, (1e-6, 1e-4, 1e-2, 1)
+    solution = fit_logistic(X, np.ones(1000), y, fold, alphas)
+    exact = fit_logistic(X.astype(np.float64), np.ones(1000), y, fold, alphas)
+    assert solution.converged
+    np.testing.assert_allclose(solution.errors, exact.errors, rtol=np.sqrt(1e-9))  # the path's own accuracy
+    np.testing.assert_allclose(solution.decision(X), exact.decision(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("positions", [1, 100])
+@pytest.mark.parametrize("alpha", [1e-3, 10.0])
+def test_a_start_from_some_of_the_positions_ends_at_the_same_optimum(
+    classes: int, positions: int, alpha: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(classes)
+    X = rng.normal(size=(3000 // positions, positions, 6)) + 10
+    z = X @ rng.normal(size=6) + rng.logistic(size=X.shape[:2])
+    y = np.digitize(z, np.quantile(z, np.arange(1, classes) / classes))
+    counts = y if classes == 2 else y[..., None] == np.arange(classes)
+    family, passes = Binomial if classes == 2 else Multinomial, []
+    hessians = family.hessians
+
+    def counted(self: Any, theta: np.ndarray) -> np.ndarray:
+        passes.append(self.rows.rows.weight.size)
+        return hessians(self, theta)
+
+    monkeypatch.setattr(family, "hessians", counted)
+    solution = fit_logistic(X, np.ones(y.shape), counts, None, alpha)
+    of_all = passes.count(3000)
+    assert passes.count(3000 // 8) + passes.count(30 * 13) == len(passes) - of_all
+    monkeypatch.setattr(logistic, "_ENOUGH", 1e9)
+    fit_logistic(X, np.ones(y.shape), counts, None, alpha)
+    assert of_all < passes.count(3000) - of_all
+    expected = reference(alpha).fit(X.reshape(-1, 6), y.ravel())
+    assert solution.converged
+    np.testing.assert_allclose(solution.coef, expected.coef_, atol=1e-6)
+
+
 def test_means_far_from_zero_do_not_matter() -> None:
     X, y = mask_world()
     near, far = fitted(X, y, ALPHAS, folds=3), fitted(X + 1e6, y, ALPHAS, folds=3)
@@ -96,7 +142,7 @@ def test_means_far_from_zero_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 1e-3])
-def test_separable_data_reach_the_penalised_optimum(alpha: float) -> None:
+def test_separable_data_reach_the_penalised_optimum(alpha: float, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = mask_world(holes=False)
     y = (X[..., 0] > X[..., 0].mean()).repeat(2, 1).repeat(4, 2).astype(float)
     solution = fitted(X, y, [alpha, 1.0, 1e3], folds=3)
@@ -106,7 +152,18 @@ def test_separable_data_reach_the_penalised_optimum(alpha: float) -> None:
     share = 1 / (1 + np.exp(-np.clip(alone.decision(table)[:, 0], -700, 700)))
     gradient = table.T @ (share - labels) + alpha * alone.coef[0]
     assert np.abs(gradient).max() < 1e-4 * alpha * np.abs(alone.coef).max() + 1e-7
-    assert np.isfinite(solution.errors).all()
+    assert solution.converged
+    # Where a pixel's loss is next to nothing, a path within 5e-10 of it is coarse.
+    monkeypatch.setattr(logistic, "_PATH_TOLERANCE", 1e-15)
+    exact = fitted(X, y, [alpha, 1.0, 1e3], folds=3)
+    np.testing.assert_allclose(solution.errors, exact.errors, rtol=0.01)
+    sample = pixel_table(X, y)[2]
+    for k, (_, held_out) in enumerate(GroupKFold(3).split(np.zeros(SAMPLES), groups=GROUPS)):
+        test = np.isin(sample, held_out)
+        for a, strength in enumerate(solution.alphas):
+            model = reference(strength).fit(table[~test], labels[~test])
+            expected = log_loss(labels[test], model.predict_proba(table[test]))
+            np.testing.assert_allclose(exact.errors[k, a], expected, rtol=1e-4)
 
 
 def test_a_training_fold_of_one_class_stays_finite() -> None:

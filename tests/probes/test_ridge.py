@@ -75,6 +75,20 @@ def test_a_constant_feature_is_harmless() -> None:
         assert abs(solution.coef[0, 2]) < 1e-6
 
 
+@pytest.mark.parametrize("alpha", [1e-12, 1e-6, 1.0])
+@pytest.mark.parametrize(("n", "rank"), [(40, 3), (6, 30)])
+def test_what_the_features_do_not_span_gets_no_coefficient(n: int, rank: int, alpha: float) -> None:
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(n, min(rank, 30))) @ rng.normal(size=(rank, 30)) + 5
+    y = rng.normal(size=n)
+    solution = solve([Moments.of(X, None, y)], alpha)
+    # In the space that the samples span, where nothing is singular.
+    u, s, vt = np.linalg.svd(X - X.mean(0), full_matrices=False)
+    kept = s > 1e-10 * s[0]
+    expected = (s[kept] / (s[kept] ** 2 + alpha) * (u.T @ y)[kept]) @ vt[kept]
+    np.testing.assert_allclose(solution.coef[0], expected, atol=1e-9 * np.abs(expected).max())
+
+
 def test_targets_are_solved_together_as_they_are_alone() -> None:
     X, depth = depth_world(holes=False)
     labels = {"depth": depth, "noise": np.random.default_rng(1).normal(size=depth.shape), "other": depth**2}

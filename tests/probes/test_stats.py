@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.probes import Moments, merge_all
+from ldmscene.probes import Moments, merge_all, stats
+from ldmscene.probes.widening import subtract
 
 FIELDS = ("weight", "mean_x", "mean_y", "cxx", "cxy", "cyy")
 
@@ -122,6 +123,38 @@ def test_torch_tensors_give_the_same() -> None:
     assert_same(Moments.of(torch.from_numpy(X), w, Y), reference(X, w, Y))
     half = torch.from_numpy(X[:, :1] / 1e4).half()
     assert_same(Moments.of(half, w, Y), Moments.of(half.numpy(), w, Y))
+
+
+def test_a_tensor_of_any_kind_is_reduced_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "_BLOCK_ROWS", 16)
+    monkeypatch.setattr(stats, "_TENSOR_VALUES", 1)
+    X, w, Y = ill_conditioned(5)
+    w[16:32] = 0
+    assert_same(Moments.of(torch.from_numpy(X).requires_grad_(), w, Y), reference(X, w, Y))
+    brain = torch.from_numpy(X).bfloat16()
+    assert_same(Moments.of(brain, w, Y), reference(brain.double().numpy(), w, Y))
+    brain[7, 1] = torch.nan
+    with pytest.raises(InputError, match="sample 3 "):
+        Moments.of(brain, w, Y, rows_per_sample=2)
+
+
+def test_scatter_is_symmetric_to_the_last_bit() -> None:
+    X, w, Y = ill_conditioned(9)
+    for one in (X, X.astype(np.float32), torch.from_numpy(X)):
+        parts = [Moments.of(one[i : i + 7], w[i : i + 7], Y[i : i + 7]) for i in range(0, 60, 7)]
+        for some in (*parts, merge_all(parts), merge_all(parts).about_zero()):
+            np.testing.assert_array_equal(some.cxx, some.cxx.T)
+
+
+@pytest.mark.parametrize("rows", [1, 102, 103, 2049])
+def test_halves_are_widened_exactly(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    X = (rng.normal(size=(rows, 320)) * 10.0 ** rng.uniform(-7, 4, 320)).astype(np.float16)
+    X.setflags(write=False)
+    shift, out = rng.normal(size=320), np.empty((rows, 322))
+    for one in (X, X[::-1], np.asfortranarray(X)):
+        subtract(one, shift, out[:, :320])
+        np.testing.assert_array_equal(out[:, :320], one.astype(np.float64) - shift)
 
 
 def test_empty_is_neutral() -> None:
