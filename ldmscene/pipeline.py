@@ -42,7 +42,7 @@ ALPHAS = tuple(float(a) for a in np.logspace(-1, 6, 8))
 
 
 def extract(
-    model: str | Path | DiffusionPipeline,
+    model: str | Path | DiffusionPipeline | capture.Model,
     manifest: str | Path | Manifest | Sequence[tuple[str, int]],
     store: str | Place | None = None,
     modules: str | Sequence[str] = "self-attention",
@@ -138,13 +138,13 @@ def extract(
     if keep == "statistics" and (client is not None or part != "1/1" or not labelers):
         raise InputError("keep='statistics' needs labelers=, and runs in one process: without client= and part=")
     some = extraction.Part.parse(part)
-    if client is not None and (isinstance(model, DiffusionPipeline) or not isinstance(scheduler, str | None)):
+    if client is not None and not (isinstance(model, str | Path) and isinstance(scheduler, str | None)):
         raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")
     table = read_manifest(manifest)
-    pipeline = _load(model, device)
-    with capture.with_scheduler(pipeline, scheduler):
+    loaded = _load(model, device)
+    with capture.with_scheduler(loaded.pipeline, scheduler):
         plan = capture.make_plan(
-            pipeline,
+            loaded.pipeline,
             modules=modules,
             steps=steps,
             guidance_scale=guidance_scale,
@@ -153,7 +153,7 @@ def extract(
             width=width,
             branch=branch,
             dtype=dtype,
-            fresh=not isinstance(model, DiffusionPipeline),
+            hashes=loaded.hashes,
         )
         if dry_run:
             return extraction.estimate(plan, table, previews, batch_size)
@@ -180,8 +180,8 @@ def extract(
     return ActivationStore(root)
 
 
-def _load(model: str | Path | DiffusionPipeline, device: str | None) -> DiffusionPipeline:
-    return capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
+def _load(model: str | Path | DiffusionPipeline | capture.Model, device: str | None) -> capture.Model:
+    return capture.Model.load(testbed.MODELS.get(str(model), model), device)
 
 
 def _check_batches(batch_size: int, previews: bool | str) -> None:
@@ -244,10 +244,10 @@ def extract_images(
     given = read_images(images)
     count = len(given.hashes)
     table = image_manifest(given.hashes, _each("prompts", prompts, count), _each("seeds", seeds, count), splits)
-    pipeline = _load(model, device)
-    with capture.with_scheduler(pipeline, capture.given_scheduler(pipeline.scheduler, timesteps)):
+    loaded = _load(model, device)
+    with capture.with_scheduler(loaded.pipeline, capture.given_scheduler(loaded.pipeline.scheduler, timesteps)):
         plan = capture.make_plan(
-            pipeline,
+            loaded.pipeline,
             modules=modules,
             steps=len(timesteps),
             guidance_scale=guidance_scale,
@@ -256,7 +256,7 @@ def extract_images(
             width=given.size[1],
             branch=branch,
             dtype=dtype,
-            fresh=not isinstance(model, DiffusionPipeline),
+            hashes=loaded.hashes,
         )
         if dry_run:
             return extraction.estimate(plan, table, previews, batch_size, given)
@@ -555,13 +555,12 @@ def run(
     for target, one in found.items():
         if isinstance(one, GivenLabels):
             labeling.check_given(one, target, table.frame["sample_id"].tolist())
-    pipeline = _load(model, device)
-    flat = [
-        m["module"] for m in list_modules(pipeline, options.get("modules", "self-attention")) if "y" not in m["dims"]
-    ]
+    loaded = _load(model, device)
+    shapes = list_modules(loaded.pipeline, options.get("modules", "self-attention"))
+    flat = [m["module"] for m in shapes if "y" not in m["dims"]]
     if flat:
         raise InputError(f"{flat[0]} has no (y, x) grid to probe; leave it out of modules")
-    extract(pipeline, table, store, previews="test", **options)
+    extract(loaded, table, store, previews="test", **options)
     filled = ActivationStore(store)
     for target, labeler in found.items():
         label(filled, target, labeler)
@@ -569,7 +568,7 @@ def run(
             label(filled, target, labeler, on=source, split="test")
     beside = f"{store}-permuted" if control else None
     if control:
-        extract(capture.permute_weights(pipeline), table, beside, **options)
+        extract(loaded.permuted(), table, beside, **options)
     grid = evaluate(filled, maps, permuted=beside)
     page = reporting.up_to_date(Path(report), grid)
     if page is None:

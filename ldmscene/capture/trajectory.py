@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from diffusers import DiffusionPipeline
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.given import along, is_given
-from ldmscene.capture.identity import identity
+from ldmscene.capture.identity import WeightHashes, identity
 from ldmscene.capture.modules import ModuleShape, find_modules
 from ldmscene.capture.pictures import decode, unpack, vae_factor
 from ldmscene.capture.record import Recording, recording
@@ -50,7 +50,7 @@ class Plan:
     branches: tuple[str, ...]
     dtype: str
     folding: Folding
-    fresh: bool = False  # nobody can have changed the weights since they were loaded
+    hashes: WeightHashes = field(default_factory=WeightHashes)
 
     @property
     def latent(self) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class Plan:
     def config(self) -> dict:
         """What the fingerprint covers."""
         return {
-            **identity(self.pipeline, fresh=self.fresh),
+            **identity(self.pipeline, self.hashes),
             "source": "images" if self.given else "prompts",
             "steps": list(self.timesteps) if self.given else self.steps,
             "guidance_scale": float(self.guidance_scale),
@@ -125,7 +125,7 @@ def make_plan(
     width: int | None,
     branch: str,
     dtype: str,
-    fresh: bool = False,
+    hashes: WeightHashes | None = None,
 ) -> Plan:
     """Check the arguments of an extraction against a pipeline.
 
@@ -166,7 +166,7 @@ def make_plan(
         branches=BRANCH_CHOICES[branch],
         dtype=dtype,
         folding=Folding(family, (height // factor, width // factor)),
-        fresh=fresh,
+        hashes=hashes or WeightHashes(),
     )
     with quiet(pipeline):
         first = rehearse(pipeline, plan.arguments([""], [0]))

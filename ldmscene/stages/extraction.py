@@ -23,7 +23,7 @@ from ldmscene.store.compression import compress
 from ldmscene.store.kept import TERMS
 from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
 from ldmscene.store.places import Place
-from ldmscene.store.prepare import prepare_store
+from ldmscene.store.prepare import note_making, prepare_store
 from ldmscene.store.summary import human_bytes
 from ldmscene.store.writer import WAITING
 
@@ -157,6 +157,7 @@ def fill(
     total = sum(len(batch.rows) for batch in batches)
     if not batches:
         return store
+    note_making(root, capture.environment(plan.pipeline))
     if progress:
         _say_bound(specs, batch_size)
     with StoreWriter(root, specs) as writer, bar("extracting", total, enabled=progress) as advance:
@@ -175,7 +176,10 @@ def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, c
     _check_training(root, manifest)
     names = [m.name for m in plan.modules]
     specs = compress(array_specs(plan, previews), compression)
-    return prepare_store(root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression)
+    details = capture.configs(plan.pipeline)
+    return prepare_store(
+        root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression, details
+    )
 
 
 def _check_training(root: Place, manifest: Manifest) -> None:

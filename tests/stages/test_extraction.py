@@ -109,6 +109,36 @@ def test_other_weights_are_another_configuration(tiny, two):
         _extract(capture.permute_weights(tiny), make_manifest(1, 1), two.root)
 
 
+def test_a_switch_that_stands_in_no_config_is_another_configuration(two):
+    pipeline = capture.load_pipeline(testbed.MODELS["tiny-scenes"], "cpu")
+    pipeline.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
+    with pytest.raises(FingerprintError, match=r"switches: None in the store, .*'freeu'.*'b1': 1\.2"):
+        _extract(pipeline, make_manifest(2, 1), two.root)
+
+
+def test_another_config_is_refused_with_the_keys_that_differ(two):
+    pipeline = capture.load_pipeline(testbed.MODELS["tiny-scenes"], "cpu")
+    pipeline.unet.register_to_config(norm_eps=1e-3)
+    with pytest.raises(
+        FingerprintError, match=r"\n  components\.unet\.config\.norm_eps: 1e-05 in the store, 0\.001 now\n"
+    ):
+        _extract(pipeline, make_manifest(1, 1), two.root)
+
+
+def test_what_filled_a_store_is_noted_and_no_part_of_its_fingerprint(tiny, two, monkeypatch):
+    now = capture.environment(tiny)
+    assert now["device"] == "cpu"
+    assert two.attributes["made_with"] == [now]
+    upgraded = {**now, "diffusers": "99.0"}
+    monkeypatch.setattr(capture, "environment", lambda _pipeline: upgraded)
+    same = _extract(tiny, make_manifest(1, 1), two.root)
+    assert same.attributes["made_with"] == [now]  # nothing was computed
+    longer = make_manifest(3, 0).with_splits(["train", "test", "train"])
+    more = _extract(tiny, longer, two.root)
+    assert more.attributes["made_with"] == [now, upgraded]
+    assert more.fingerprint == two.fingerprint
+
+
 def test_the_fingerprint_does_not_depend_on_where_the_weights_lie(tiny, two, tmp_path):
     tiny.save_pretrained(tmp_path / "copy")
     again = ldmscene.extract(tmp_path / "copy", make_manifest(1, 1), two.root, [FIRST], steps=2)
