@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -207,7 +207,13 @@ def _call_arguments(pipeline: DiffusionPipeline, **wanted: Any) -> dict[str, Any
     return {name: value for name, value in wanted.items() if name in takes}
 
 
-def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int], given: np.ndarray | None = None) -> list[Trajectory]:
+def run(
+    plan: Plan,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    given: np.ndarray | None = None,
+    check: Callable[[], None] | None = None,
+) -> list[Trajectory]:
     """Generate a batch of samples, or lead it along given images, and return each one's trajectory.
 
     Every sample has a generator of its own, seeded by its seed on the CPU, so that its noise doesn't
@@ -217,6 +223,8 @@ def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int], given: np.ndar
     ----------
     given : numpy.ndarray, optional
         uint8 (n, Y, X, rgb); for a pipeline with a scheduler of `given_scheduler`.
+    check : callable, optional
+        Called at each step, to stop the run by raising.
 
     Raises
     ------
@@ -232,6 +240,7 @@ def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int], given: np.ndar
         size=(plan.height, plan.width),
         branches=plan.branches,
         guidance_scale=plan.guidance_scale + plan.folding.family.added_guidance,
+        check=check,
     )
     arguments = plan.arguments(prompts, seeds)
     if given is not None:
