@@ -26,6 +26,7 @@ from ldmscene.errors import InputError, LdmsceneError
 
 BRANCH_CHOICES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
 DTYPES = ("float16", "float32")
+PARTS = 3  # uncond, cond and perturbed
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Plan:
     def given(self) -> bool:
         """Whether images are given rather than generated."""
         return is_given(self.pipeline.scheduler)
+
+    @property
+    def step_bytes(self) -> int:
+        """Of all modules' outputs for one sample at one step, over as many parts as a pipeline can compute at once."""
+        return PARTS * sum(m.values for m in self.modules) * np.dtype(self.dtype).itemsize
 
     def in_order(self, modules: Sequence[str]) -> list[str]:
         """Module names in the denoiser's order."""
