@@ -19,7 +19,7 @@ import xarray as xr
 from diffusers import DiffusionPipeline
 
 from ldmscene import capture, testbed
-from ldmscene.errors import InputError
+from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.grid import interval
 from ldmscene.labelers import GivenLabels, Labeler
 from ldmscene.manifest import SPLITS, Manifest, image_manifest, read_manifest
@@ -29,12 +29,15 @@ from ldmscene.stages import baselines as _baselines
 from ldmscene.stages import evaluation, extraction, keeping, labeling, protocols, reporting, task
 from ldmscene.stages import recognition as _recognition
 from ldmscene.stages.cluster import extract_on
+from ldmscene.stages.estimate import estimate, existing
 from ldmscene.stages.given import read_images
+from ldmscene.stages.missing import Part, find_missing
 from ldmscene.store import ActivationStore
 from ldmscene.store.check import Fault, find_faults
-from ldmscene.store.compression import settings
+from ldmscene.store.compression import compress, settings
 from ldmscene.store.files import naming_the_cause
 from ldmscene.store.kept import VERSION
+from ldmscene.store.layout import PREVIEWS, intermediate_path, label_path
 from ldmscene.store.places import Place, place
 from ldmscene.store.prepare import fingerprint
 from ldmscene.table import Grid
@@ -43,7 +46,7 @@ CV = 5  # folds over prompts
 
 
 def extract(
-    model: str | Path | DiffusionPipeline,
+    model: str | Path | DiffusionPipeline | capture.Model,
     manifest: str | Path | Manifest | Sequence[tuple[str, int]],
     store: str | Place | None = None,
     modules: str | Sequence[str] = "self-attention",
@@ -64,6 +67,7 @@ def extract(
     progress: bool = True,
     part: str = "1/1",
     client=None,
+    allow_nonfinite: bool = False,
     keep: str = "activations",
     labelers: Mapping[str, str | Labeler | Callable] | None = None,
 ) -> ActivationStore | dict[str, float]:
@@ -95,7 +99,7 @@ def extract(
     branch : {"cond", "uncond", "both"}
         Halves of classifier-free guidance to keep.
     dtype : {"float16", "float32"}
-        Of the stored activations. Values that overflow stop the run.
+        Of the stored activations. A sample with values that overflow isn't stored, and is an error at the end.
     device
         Of a model that is given by name, for example "cuda"; the fastest there is where not given.
     batch_size
@@ -106,14 +110,18 @@ def extract(
         Of what is stored; `ldmscene.store.compression` says what it saves and costs. "rounded" keeps 7 bits of an
         activation's mantissa, and is part of the fingerprint.
     dry_run
-        Run the first batch, and return what the whole would take: bytes, files, memory, seconds. Nothing is written.
+        Run the first batch that is missing, and return what all that is missing would take: bytes, files, memory,
+        seconds. Nothing is kept.
     progress
         Show a bar where there is a terminal.
     part
-        "2/4": the second of four processes that fill one store at once, without knowing of each other.
+        "2/4": the second of four processes that fill one store at once, without knowing of each other. A part is a
+        share of the batches, so that all four must have the same `batch_size`.
     client
-        A `dask.distributed` client: each worker loads a pipeline of its own and fills a part. The model is then a
-        folder or a hub id that every worker can read, the scheduler a name.
+        A `dask.distributed` client: each worker loads a pipeline of its own and fills a part; when one is lost, the
+        others do its part. The model is then a folder or a hub id that every worker can read, the scheduler a name.
+    allow_nonfinite
+        Also store samples with infinite or NaN values; the ledger counts them, and probes can't be fitted to them.
     keep : {"activations", "statistics"}
         "statistics": of training samples, keep just what `evaluate` needs of them for the targets in `labelers`.
         They are labelled as they are generated, and dropped 16 by 16; held-out samples stay as they are.
@@ -132,20 +140,22 @@ def extract(
         If the store was made with another configuration; the message says what differs.
     WriteError
         If the disk fails; finished samples stay.
+    LdmsceneError
+        If values are infinite or NaN, once all other samples are stored; or if workers left samples missing.
     """
     _check_batches(batch_size, previews)
     if keep not in ("activations", "statistics"):
         raise InputError(f"keep must be 'activations' or 'statistics'; got {keep!r}")
     if keep == "statistics" and (client is not None or part != "1/1" or not labelers):
         raise InputError("keep='statistics' needs labelers=, and runs in one process: without client= and part=")
-    some = extraction.Part.parse(part)
-    if client is not None and (isinstance(model, DiffusionPipeline) or not isinstance(scheduler, str | None)):
+    some = Part.parse(part)
+    if client is not None and not (isinstance(model, str | Path) and isinstance(scheduler, str | None)):
         raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")
     table = read_manifest(manifest)
-    pipeline = _load(model, device)
-    with capture.with_scheduler(pipeline, scheduler):
+    loaded = _load(model, device)
+    with capture.with_scheduler(loaded.pipeline, scheduler):
         plan = capture.make_plan(
-            pipeline,
+            loaded.pipeline,
             modules=modules,
             steps=steps,
             guidance_scale=guidance_scale,
@@ -154,35 +164,50 @@ def extract(
             width=width,
             branch=branch,
             dtype=dtype,
-            fresh=not isinstance(model, DiffusionPipeline),
+            hashes=loaded.hashes,
         )
-        if dry_run:
-            return extraction.estimate(plan, table, previews, batch_size)
         root = (
             place(store) if store is not None else Path("stores") / fingerprint(plan.config() | settings(compression))
         )
+        how: dict[str, Any] = {"previews": previews, "compression": compression, "batch_size": batch_size}
+        if dry_run:
+            kept = labelers or {} if keep == "statistics" else ()
+            return estimate(plan, table, root, **how, part=some, statistics=kept, folds=CV)
+        how |= {"progress": progress, "allow_nonfinite": allow_nonfinite}
         if keep == "statistics":
-            return keeping.extract_statistics(
-                plan, table, root, labelers or {}, CV,
-                previews=previews, compression=compression, batch_size=batch_size, progress=progress,
-            )  # fmt: skip
+            return keeping.extract_statistics(plan, table, root, labelers or {}, CV, **how)
         if client is None:
-            return extraction.fill(
-                plan, table, root, previews=previews, compression=compression, batch_size=batch_size,
-                progress=progress, part=some,
-            )  # fmt: skip
-        extraction.prepare(plan, table, root, previews, compression)
+            return extraction.fill(plan, table, root, **how, part=some)
+        root = root.absolute() if isinstance(root, Path) else root  # workers have folders of their own to work in
+        filled = extraction.prepare(plan, table, root, previews, compression)
+        specs = extraction.array_specs(plan, previews)
+        if progress and find_missing(filled, table, specs, previews, batch_size).samples:
+            extraction.say_bound(plan, compress(specs, compression), batch_size)
     same = partial(
-        extract, model, table, root, modules, steps=steps, guidance_scale=guidance_scale,
+        extract, _absolute(model), table, root, modules, steps=steps, guidance_scale=guidance_scale,
         negative_prompt=negative_prompt, scheduler=scheduler, height=height, width=width, branch=branch, dtype=dtype,
         device=device, batch_size=batch_size, previews=previews, compression=compression, progress=False,
+        allow_nonfinite=allow_nonfinite,
     )  # fmt: skip
-    extract_on(client, same)
-    return ActivationStore(root)
+    failures = extract_on(client, same)
+    filled.refresh()
+    left = find_missing(filled, table, specs, previews, batch_size).sample_ids
+    if left:
+        why = f"; the first failure of {len(failures)}: {failures[0]}" if failures else ""
+        raise LdmsceneError(
+            f"{len(left)} of {len(table)} samples are missing in {root}, and the same call makes them: "
+            f"{', '.join(left)}{why}"
+        ) from (failures[0] if failures else None)
+    return filled
 
 
-def _load(model: str | Path | DiffusionPipeline, device: str | None) -> DiffusionPipeline:
-    return capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
+def _absolute(model: object) -> object:
+    """A model's folder as every process finds it; a name as it is."""
+    return Path(model).absolute() if isinstance(model, str | Path) and Path(model).is_dir() else model
+
+
+def _load(model: str | Path | DiffusionPipeline | capture.Model, device: str | None) -> capture.Model:
+    return capture.Model.load(testbed.MODELS.get(str(model), model), device)
 
 
 def _check_batches(batch_size: int, previews: bool | str) -> None:
@@ -212,6 +237,8 @@ def extract_images(
     compression: str = "none",
     dry_run: bool = False,
     progress: bool = True,
+    part: str = "1/1",
+    allow_nonfinite: bool = False,
 ) -> ActivationStore | dict[str, float]:
     """Noise given images to chosen timesteps, call the denoiser once at each, and keep its activations.
 
@@ -242,13 +269,14 @@ def extract_images(
         If the disk fails; finished samples stay.
     """
     _check_batches(batch_size, previews)
+    some = Part.parse(part)
     given = read_images(images)
     count = len(given.hashes)
     table = image_manifest(given.hashes, _each("prompts", prompts, count), _each("seeds", seeds, count), splits)
-    pipeline = _load(model, device)
-    with capture.with_scheduler(pipeline, capture.given_scheduler(pipeline.scheduler, timesteps)):
+    loaded = _load(model, device)
+    with capture.with_scheduler(loaded.pipeline, capture.given_scheduler(loaded.pipeline.scheduler, timesteps)):
         plan = capture.make_plan(
-            pipeline,
+            loaded.pipeline,
             modules=modules,
             steps=len(timesteps),
             guidance_scale=guidance_scale,
@@ -257,14 +285,13 @@ def extract_images(
             width=given.size[1],
             branch=branch,
             dtype=dtype,
-            fresh=not isinstance(model, DiffusionPipeline),
+            hashes=loaded.hashes,
         )
+        how: dict[str, Any] = {"previews": previews, "compression": compression, "batch_size": batch_size}
+        how |= {"images": given, "part": some}
         if dry_run:
-            return extraction.estimate(plan, table, previews, batch_size, given)
-        return extraction.fill(
-            plan, table, place(store), previews=previews, compression=compression, batch_size=batch_size,
-            progress=progress, images=given,
-        )  # fmt: skip
+            return estimate(plan, table, place(store), **how)
+        return extraction.fill(plan, table, place(store), **how, progress=progress, allow_nonfinite=allow_nonfinite)
 
 
 def _each(name: str, value: Any, count: int) -> list:
@@ -554,19 +581,18 @@ def run(
     if not maps:
         raise InputError("labelers: expected at least one that gives maps, which probes can be fitted to")
     if dry_run:
-        return _estimate_run(model, table, maps, control, options)
+        return _estimate_run(model, table, store, maps, control, options)
     device = options.pop("device", None)
     found = {target: labeling.resolve(one, device) for target, one in labelers.items()}
     for target, one in found.items():
         if isinstance(one, GivenLabels):
             labeling.check_given(one, target, table.frame["sample_id"].tolist())
-    pipeline = _load(model, device)
-    flat = [
-        m["module"] for m in list_modules(pipeline, options.get("modules", "self-attention")) if "y" not in m["dims"]
-    ]
+    loaded = _load(model, device)
+    shapes = list_modules(loaded.pipeline, options.get("modules", "self-attention"))
+    flat = [m["module"] for m in shapes if "y" not in m["dims"]]
     if flat:
         raise InputError(f"{flat[0]} has no (y, x) grid to probe; leave it out of modules")
-    extract(pipeline, table, store, previews="test", **options)
+    extract(loaded, table, store, previews="test", **options)
     filled = ActivationStore(store)
     for target, labeler in found.items():
         label(filled, target, labeler)
@@ -574,7 +600,7 @@ def run(
             label(filled, target, labeler, on=source, split="test")
     beside = f"{store}-permuted" if control else None
     if control:
-        extract(capture.permute_weights(pipeline), table, beside, **options)
+        extract(loaded.permuted(), table, beside, **options)
     grid = evaluate(filled, maps, permuted=beside)
     page = reporting.up_to_date(Path(report), grid)
     if page is None:
@@ -584,15 +610,35 @@ def run(
     return grid, page
 
 
-def _estimate_run(model: str | Path, table: Manifest, maps: Sequence[str], control: bool, options: dict) -> dict:
-    """The extraction's estimate, and what the labels and the control add to it."""
-    found = extract(model, table, previews="test", dry_run=True, **options)
+def _estimate_run(
+    model: str | Path, table: Manifest, store: str | Path, maps: Sequence[str], control: bool, options: dict
+) -> dict:
+    """The extraction's estimate, and what the labels and the control add to it; of each what is missing."""
+    found = extract(model, table, store, previews="test", dry_run=True, **options)
     assert isinstance(found, dict)
-    unfinished = 2 * found["denoiser_calls_per_sample"] * int(table.frame["split"].eq("test").sum())
-    labels = 4 * found["height"] * found["width"] * len(maps) * (len(table) + unfinished)
-    permuted = found["bytes_per_sample"] * len(table) if control else 0
+    test = table.frame["split"].eq("test")
+    finals = sum(_without(store, label_path(target), table.frame["sample_id"]) for target in maps)
+    unfinished = found["denoiser_calls_per_sample"] * sum(
+        _without(store, intermediate_path(source, target), table.frame["sample_id"][test])
+        for target in maps
+        for source in PREVIEWS
+    )
+    labels = 4 * found["height"] * found["width"] * (finals + unfinished)
+    permuted = _incomplete(f"{store}-permuted", table) * found["bytes_per_sample"] if control else 0
     whole = found["bytes"] + labels + permuted
     return {**found, "bytes_of_labels": labels, "bytes_of_the_control": permuted, "bytes_of_all": whole}
+
+
+def _without(store: str | Path, path: str, sample_ids: pd.Series) -> int:
+    """How many samples lack an array."""
+    opened = existing(place(store))
+    return int((~sample_ids.isin(opened.complete(path) if opened else ())).sum())
+
+
+def _incomplete(store: str | Path, table: Manifest) -> int:
+    opened = existing(place(store))
+    done = opened.samples.query("complete")["sample_id"] if opened else ()
+    return int((~table.frame["sample_id"].isin(done)).sum())
 
 
 def _own_labelers(model: str | Path) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Hooks, branches and steps: a pipeline and a manifest become a stream of activations."""
 
 from ldmscene.capture.given import given_scheduler
-from ldmscene.capture.identity import identity
+from ldmscene.capture.identity import WeightHashes, configs, environment, identity
+from ldmscene.capture.model import Model
 from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, stage
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.shapes import outline_shapes
@@ -17,12 +18,16 @@ from ldmscene.capture.trajectory import Plan, Trajectory, make_plan, run
 
 __all__ = [
     "PRESETS",
+    "Model",
     "ModuleShape",
     "Plan",
     "Trajectory",
+    "WeightHashes",
     "autoencoder_of",
+    "configs",
     "decode",
     "denoiser_of",
+    "environment",
     "find_modules",
     "given_scheduler",
     "identity",

@@ -33,8 +33,8 @@ def split(outputs: Sequence[Tensor], samples: int) -> list[Tensor]:
     return [part for output in outputs for part in output.split(samples)]
 
 
-def conventional_order(parts: int, scale: float) -> tuple[str, ...]:
-    """How diffusers' pipelines order the parts of a step, by and large.
+def customary_order(parts: int, scale: float, *, cond_first: bool = False) -> tuple[str, ...]:
+    """How a pipeline orders the parts of a step; most have the unconditional one first.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def conventional_order(parts: int, scale: float) -> tuple[str, ...]:
             f"the denoiser computed {parts} results a sample at guidance_scale {scale}; "
             f"expected at most {len(roles)}: {', '.join(roles)}"
         )
-    return roles[:parts]
+    return roles[1::-1] if cond_first and parts == 2 and scale > 1 else roles[:parts]
 
 
 def branch_order(parts: Sequence[Tensor], guided: Tensor, scale: float) -> tuple[str, ...] | None:
@@ -69,7 +69,7 @@ def branch_order(parts: Sequence[Tensor], guided: Tensor, scale: float) -> tuple
     LdmsceneError
         If the parts don't combine to `guided`.
     """
-    roles = conventional_order(len(parts), scale)
+    roles = customary_order(len(parts), scale)
     if len(parts) == 1:
         return roles
     flat = [part.flatten(1).double() for part in parts]

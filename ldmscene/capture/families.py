@@ -28,6 +28,8 @@ class Family:
         Joint blocks return (text, image) rather than (image, text).
     distilled : bool
         Guidance is an input of the denoiser: there is no unconditional branch.
+    cond_first : bool
+        The pipeline computes the conditional branch before the unconditional one.
     guided_channels : int, optional
         How many of the latents' channels the pipeline guides; all where not given.
     added_guidance : float
@@ -42,6 +44,7 @@ class Family:
     joint: bool = False
     text_first: bool = False
     distilled: bool = False
+    cond_first: bool = False
     guided_channels: int | None = None
     added_guidance: float = 0.0
     masked_text: bool = False
@@ -66,15 +69,15 @@ _FAMILIES = {
     ),
     "SD3Transformer2DModel": Family((2,), joint=True, text_first=True),
     "FluxTransformer2DModel": Family((2,), joint=True, text_first=True, distilled=True),
-    "ChromaTransformer2DModel": Family((2,), joint=True, text_first=True),
+    "ChromaTransformer2DModel": Family((2,), joint=True, text_first=True, cond_first=True),
     "AuraFlowTransformer2DModel": Family((2,), joint=True, text_first=True),
     "CogView3PlusTransformer2DModel": Family((2,), joint=True),
-    "CogView4Transformer2DModel": Family((2,), joint=True),
+    "CogView4Transformer2DModel": Family((2,), joint=True, cond_first=True),
     "PixArtTransformer2DModel": Family((2,)),
     "SanaTransformer2DModel": Family((1,)),
     "HunyuanDiT2DModel": Family((2,)),
     # The pipeline guides three of four channels, as the model's authors do.
-    "LuminaNextDiT2DModel": Family((2,), guided_channels=3),
+    "LuminaNextDiT2DModel": Family((2,), cond_first=True, guided_channels=3),
 }
 _PACKED = {"FluxTransformer2DModel", "ChromaTransformer2DModel"}  # 2 × 2 latents are one token before the denoiser
 

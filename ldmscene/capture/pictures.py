@@ -23,11 +23,19 @@ def vae_factor(vae: Any) -> int:
 
 @torch.no_grad()
 def decode(pipeline, latents: Tensor | np.ndarray) -> np.ndarray:
-    """Latents (n, c, y, x) to uint8 images (n, Y, X, rgb), as the pipeline itself decodes its final ones."""
+    """Latents (n, c, y, x) to uint8 images (n, Y, X, rgb), as the pipeline itself decodes its final ones.
+
+    One after the other: of many at once an autoencoder needs more memory than the denoiser, and a picture would depend
+    on those beside it.
+    """
     with _ready(pipeline) as vae:
-        z = torch.as_tensor(latents).to(pipeline._execution_device, vae.dtype)
-        images = vae.decode(_unscaled(vae, z), return_dict=False, **_plain(vae))[0]
-        pixels = VaeImageProcessor().postprocess(images.float(), output_type="np")
+        return np.concatenate([_decoded(pipeline, vae, z) for z in torch.as_tensor(latents).split(1)])
+
+
+def _decoded(pipeline, vae: Any, latents: Tensor) -> np.ndarray:
+    z = latents.to(pipeline._execution_device, vae.dtype)
+    images = vae.decode(_unscaled(vae, z), return_dict=False, **_plain(vae))[0]
+    pixels = VaeImageProcessor().postprocess(images.float(), output_type="np")
     return (pixels * 255).round().astype(np.uint8)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ldmscene.capture import branches as guidance
 from ldmscene.capture.clean import predict_clean
 from ldmscene.capture.fold import Folding, first_tensor
 from ldmscene.capture.pictures import unpack
+from ldmscene.capture.sorting import Sorter, Step
 from ldmscene.capture.source import denoiser_of
-from ldmscene.errors import LdmsceneError
 
 
 @dataclass
@@ -32,23 +31,12 @@ class Recording:
         As the scheduler has them.
     latents, predicted : list of Tensor
         x_t before each step and the x_0 predicted by it, float32 (n, c, y, x), in the scheduler's scale.
-    order : tuple of str
-        Which branch each part of a step's batches is.
     """
 
     activations: Mapping[str, list[np.ndarray]]
     timesteps: list[float] = field(default_factory=list)
     latents: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
-    order: tuple[str, ...] = ()
-
-
-@dataclass
-class _Step:
-    """Outputs since the scheduler's last step: of the denoiser, and of each module, one for each call."""
-
-    raw: list[Tensor] = field(default_factory=list)
-    outputs: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -60,26 +48,31 @@ def recording(
     size: tuple[int, int],
     branches: Sequence[str],
     guidance_scale: float,
+    check: Callable[[], None] | None = None,
 ) -> Iterator[Recording]:
     """Record every step inside the block into `activations`; the pipeline is given back without a trace.
 
     Hooks copy each output before anything can change it in place, cast to the arrays' dtype where it lies, and
-    move it to the CPU. Branches are told apart by the guidance that the pipeline really applied.
+    move it to the CPU. Branches are told apart by the guidance that the pipeline really applied. `check` is called at
+    each step, and stops the run by raising.
     """
-    recorded, now = Recording(activations), _Step()
+    recorded, now = Recording(activations), Step()
+    sorter = Sorter(activations, branches, guidance_scale, folding.family)
     scheduler = pipeline.scheduler
-    take_step = scheduler.step
+    take_step, own_step = scheduler.step, vars(scheduler).get("step")
 
     @functools.wraps(take_step)  # pipelines look at its signature, to give it their generator
     def watched_step(model_output: Tensor, timestep, sample: Tensor, *args: object, **kwargs: object):
-        order = _order(recorded.order, now.raw, model_output, sample, folding, guidance_scale)
-        _keep(recorded, now, order, branches, len(sample))
-        recorded.order = order
+        if check is not None:
+            check()
+        for device in now.copying:
+            torch.cuda.current_stream(device).synchronize()
+        sorter.add(now, model_output, sample)
         clean = predict_clean(scheduler, model_output, timestep, sample)
         recorded.timesteps.append(float(timestep))
         recorded.latents.append(unpack(pipeline, sample.detach().float(), size).cpu())
         recorded.predicted.append(unpack(pipeline, clean.float(), size).cpu())
-        now.raw, now.outputs = [], {}
+        now.raw, now.outputs, now.copying = [], {}, set()
         return take_step(model_output, timestep, sample, *args, **kwargs)
 
     with running_uncompiled(pipeline) as denoiser:
@@ -92,8 +85,12 @@ def recording(
         scheduler.step = watched_step
         try:
             yield recorded
+            sorter.finish()
         finally:
-            del scheduler.step  # the instance's attribute; the class's method shows again
+            if own_step is None:
+                del scheduler.step  # the instance's attribute; the class's method shows again
+            else:
+                scheduler.step = own_step
             for handle in handles:
                 handle.remove()
 
@@ -102,9 +99,11 @@ def _copied(output: object) -> Tensor:
     return first_tensor(output).detach().clone()
 
 
-def _keeper(name: str, now: _Step, folding: Folding, dtype: torch.dtype):
+def _keeper(name: str, now: Step, folding: Folding, dtype: torch.dtype):
     def hook(_module: nn.Module, _args: object, output: object) -> None:
         folded, _dims = folding(name, output)
+        if folded.device.type == "cuda":
+            now.copying.add(folded.device)
         now.outputs.setdefault(name, []).append(_to_host(folded.detach().to(dtype, copy=True)))
 
     return hook
@@ -120,47 +119,6 @@ def _to_host(tensor: Tensor) -> Tensor:
         return tensor.cpu()
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
-
-
-def _order(
-    before: tuple[str, ...], raw: Sequence[Tensor], guided: Tensor, sample: Tensor, folding: Folding, scale: float
-) -> tuple[str, ...]:
-    """Which branch each part of a step is; as `before`, or as is customary, where the arithmetic can't tell."""
-    channels = folding.family.guided_channels or sample.shape[1]  # some predict a variance too
-    parts = [part[:, :channels] for part in guidance.split(raw, len(sample))]
-    told = guidance.branch_order(parts, guided.detach()[:, :channels], scale)
-    if told is None:
-        return before if len(before) == len(parts) else guidance.conventional_order(len(parts), scale)
-    if [role for role in before if role in told] != [role for role in told if role in before]:
-        raise LdmsceneError(f"the branches' order changed within a run, from {before} to {told}")
-    return told
-
-
-def _keep(recorded: Recording, now: _Step, order: Sequence[str], branches: Sequence[str], samples: int) -> None:
-    """Put one step's outputs where they belong in the arrays."""
-    missing = [branch for branch in branches if branch not in order]
-    if missing:
-        raise LdmsceneError(
-            f"step {len(recorded.timesteps)} ran no {missing[0]} branch, only {', '.join(order)}; ask for those"
-        )
-    if now.outputs and next(iter(now.outputs.values()))[0].is_pinned():
-        torch.cuda.current_stream().synchronize()
-    for name, arrays in recorded.activations.items():
-        parts = guidance.split(now.outputs.get(name, []), samples)
-        if len(parts) != len(order):
-            raise LdmsceneError(
-                f"{name} returned {len(parts)} results a sample where the denoiser returned {len(order)} "
-                f"({', '.join(order)}); capture a module that runs once for each"
-            )
-        for b, branch in enumerate(branches):
-            part = parts[order.index(branch)]
-            for array, values in zip(arrays, part, strict=True):
-                if values.shape != array.shape[2:]:
-                    raise LdmsceneError(
-                        f"{name} returns {tuple(values.shape)} here and {array.shape[2:]} in the first call; "
-                        "only outputs of one shape can be stored"
-                    )
-                array[len(recorded.timesteps), b] = values.numpy()
 
 
 @contextmanager

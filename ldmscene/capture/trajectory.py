@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from diffusers import DiffusionPipeline
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.given import along, is_given
-from ldmscene.capture.identity import identity
+from ldmscene.capture.identity import WeightHashes, identity
 from ldmscene.capture.modules import ModuleShape, find_modules
 from ldmscene.capture.pictures import decode, unpack, vae_factor
 from ldmscene.capture.record import Recording, recording
@@ -26,6 +26,7 @@ from ldmscene.errors import InputError, LdmsceneError
 
 BRANCH_CHOICES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
 DTYPES = ("float16", "float32")
+PARTS = 3  # uncond, cond and perturbed
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Plan:
     branches: tuple[str, ...]
     dtype: str
     folding: Folding
-    fresh: bool = False  # nobody can have changed the weights since they were loaded
+    hashes: WeightHashes = field(default_factory=WeightHashes)
 
     @property
     def latent(self) -> tuple[int, int]:
@@ -60,6 +61,11 @@ class Plan:
     def given(self) -> bool:
         """Whether images are given rather than generated."""
         return is_given(self.pipeline.scheduler)
+
+    @property
+    def step_bytes(self) -> int:
+        """Of all modules' outputs for one sample at one step, over as many parts as a pipeline can compute at once."""
+        return PARTS * sum(m.values for m in self.modules) * np.dtype(self.dtype).itemsize
 
     def in_order(self, modules: Sequence[str]) -> list[str]:
         """Module names in the denoiser's order."""
@@ -81,7 +87,7 @@ class Plan:
     def config(self) -> dict:
         """What the fingerprint covers."""
         return {
-            **identity(self.pipeline, fresh=self.fresh),
+            **identity(self.pipeline, self.hashes),
             "source": "images" if self.given else "prompts",
             "steps": list(self.timesteps) if self.given else self.steps,
             "guidance_scale": float(self.guidance_scale),
@@ -125,7 +131,7 @@ def make_plan(
     width: int | None,
     branch: str,
     dtype: str,
-    fresh: bool = False,
+    hashes: WeightHashes | None = None,
 ) -> Plan:
     """Check the arguments of an extraction against a pipeline.
 
@@ -166,7 +172,7 @@ def make_plan(
         branches=BRANCH_CHOICES[branch],
         dtype=dtype,
         folding=Folding(family, (height // factor, width // factor)),
-        fresh=fresh,
+        hashes=hashes or WeightHashes(),
     )
     with quiet(pipeline):
         first = rehearse(pipeline, plan.arguments([""], [0]))
@@ -207,7 +213,13 @@ def _call_arguments(pipeline: DiffusionPipeline, **wanted: Any) -> dict[str, Any
     return {name: value for name, value in wanted.items() if name in takes}
 
 
-def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int], given: np.ndarray | None = None) -> list[Trajectory]:
+def run(
+    plan: Plan,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    given: np.ndarray | None = None,
+    check: Callable[[], None] | None = None,
+) -> list[Trajectory]:
     """Generate a batch of samples, or lead it along given images, and return each one's trajectory.
 
     Every sample has a generator of its own, seeded by its seed on the CPU, so that its noise doesn't
@@ -217,6 +229,8 @@ def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int], given: np.ndar
     ----------
     given : numpy.ndarray, optional
         uint8 (n, Y, X, rgb); for a pipeline with a scheduler of `given_scheduler`.
+    check : callable, optional
+        Called at each step, to stop the run by raising.
 
     Raises
     ------
@@ -232,6 +246,7 @@ def run(plan: Plan, prompts: Sequence[str], seeds: Sequence[int], given: np.ndar
         size=(plan.height, plan.width),
         branches=plan.branches,
         guidance_scale=plan.guidance_scale + plan.folding.family.added_guidance,
+        check=check,
     )
     arguments = plan.arguments(prompts, seeds)
     if given is not None:

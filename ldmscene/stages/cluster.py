@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-def extract_on(client: Any, extract: Callable[..., object]) -> None:
-    """Call `extract` once for every worker, with `part=` its own; raises the first failure.
+def extract_on(client: Any, extract: Callable[..., object]) -> list[BaseException]:
+    """Call `extract` once for every worker, with `part=` its own, and return what went wrong.
 
-    When a worker is lost, another does its part: what the lost one finished is in the store already.
+    When a worker is lost, another does its part: what the lost one finished is in the store already. When one fails,
+    the others go on.
     """
     workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
     count = len(workers)
@@ -17,7 +18,7 @@ def extract_on(client: Any, extract: Callable[..., object]) -> None:
         client.submit(_one, extract, f"{i}/{count}", workers=[worker], allow_other_workers=True, pure=False)
         for i, worker in enumerate(workers, 1)
     ]
-    client.gather(futures)
+    return [failure for future in futures if (failure := future.exception()) is not None]
 
 
 def _one(extract: Callable[..., object], part: str) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
@@ -18,56 +15,15 @@ from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar
 from ldmscene.stages.given import GivenImages
+from ldmscene.stages.missing import WHOLE, Batch, Part, find_missing
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
 from ldmscene.store.kept import TERMS
 from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
 from ldmscene.store.places import Place
-from ldmscene.store.prepare import prepare_store
+from ldmscene.store.prepare import note_making, prepare_store
 from ldmscene.store.summary import human_bytes
 from ldmscene.store.writer import WAITING
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples to be generated together, and what is missing of each; of some, nothing may be.
-
-    A batch that was cut short is generated whole again: convolutions round a little differently in a batch of
-    another size, and a store that was interrupted must equal one that wasn't, byte for byte.
-    """
-
-    rows: tuple[int, ...]
-    missing: tuple[frozenset[str], ...]  # paths of arrays, for each row
-
-    @property
-    def wanted(self) -> frozenset[str]:
-        """What is missing of at least one."""
-        return frozenset().union(*self.missing)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Every `of`-th batch of a manifest, from the `index`-th on: what one of several writers does."""
-
-    index: int
-    of: int
-
-    @classmethod
-    def parse(cls, text: str) -> Part:
-        """From "1/4", counted from 1.
-
-        Raises
-        ------
-        InputError
-            If it is anything else.
-        """
-        found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
-        if not found or int(found[1]) > int(found[2]):
-            raise InputError(f"part must be like 1/4, for the first of four writers; got {text!r}")
-        return cls(int(found[1]) - 1, int(found[2]))
-
-
-WHOLE = Part(0, 1)
 
 
 def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
@@ -99,45 +55,6 @@ def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     return specs
 
 
-def estimate(
-    plan: Plan, manifest: Manifest, previews: bool | str, batch_size: int, images: GivenImages | None = None
-) -> dict[str, float]:
-    """What an extraction into a new store will take, in bytes, counts, and seconds after its first batch was timed."""
-    always = [spec.layout.shard_bytes for spec in array_specs(plan, False)]
-    extra = [spec.layout.shard_bytes for spec in array_specs(plan, previews)[len(always) :]]
-    shown = sum(previews is True or split == previews for split in manifest.frame["split"])
-    seconds = _seconds_per_sample(plan, manifest, batch_size, images)
-    fits = len(plan.modules) * len(plan.timesteps)
-    return {
-        "samples": len(manifest),
-        "modules": len(plan.modules),
-        "height": plan.height,
-        "width": plan.width,
-        "denoiser_calls_per_sample": len(plan.timesteps),
-        "bytes_per_sample": sum(always),
-        "bytes": sum(always) * len(manifest) + sum(extra) * shown,
-        "files": len(always) * len(manifest) + len(extra) * shown,
-        "bytes_of_memory_for_samples": memory_bound(array_specs(plan, previews), batch_size),
-        "seconds_per_sample": seconds,
-        "seconds": seconds * len(manifest),
-        "seconds_if_generated_again_for_each_module_and_step": seconds * len(manifest) * fits,
-    }
-
-
-def memory_bound(specs: Sequence[ArraySpec], batch_size: int) -> int:
-    """Bytes that samples occupy at most: those being generated, those waiting, and the one being written."""
-    return (batch_size + WAITING + 1) * sum(spec.layout.shard_bytes for spec in specs)
-
-
-def _seconds_per_sample(plan: Plan, manifest: Manifest, batch_size: int, images: GivenImages | None) -> float:
-    count = min(batch_size, len(manifest))
-    everything = frozenset(spec.path for spec in array_specs(plan, False))
-    start = time.perf_counter()
-    for _row in generate(plan, manifest, Batch(tuple(range(count)), (everything,) * count), images):
-        pass
-    return (time.perf_counter() - start) / count
-
-
 def fill(
     plan: Plan,
     manifest: Manifest,
@@ -147,26 +64,45 @@ def fill(
     compression: str,
     batch_size: int,
     progress: bool,
+    allow_nonfinite: bool = False,
     images: GivenImages | None = None,
     part: Part = WHOLE,
 ) -> ActivationStore:
-    """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone."""
+    """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone.
+
+    Raises
+    ------
+    LdmsceneError
+        If values of some samples are infinite or NaN, once all others are stored; unless that is allowed.
+    """
     specs = compress(array_specs(plan, previews), compression)
     store = prepare(plan, manifest, root, previews, compression)
-    batches = list(missing_batches(store, manifest, specs, previews, batch_size, part))
-    total = sum(len(batch.rows) for batch in batches)
-    if not batches:
+    missing = find_missing(store, manifest, specs, previews, batch_size, part)
+    if not missing.samples:
         return store
+    note_making(root, capture.environment(plan.pipeline))
     if progress:
-        _say_bound(specs, batch_size)
-    with StoreWriter(root, specs) as writer, bar("extracting", total, enabled=progress) as advance:
-        for batch in batches:
+        say_bound(plan, specs, batch_size)
+    faults: list[str] = []
+    with StoreWriter(root, specs) as writer, bar("extracting", missing.samples, enabled=progress) as advance:
+        for batch in missing.batches():
             size = 0
-            for row in generate(plan, store.manifest, batch, images):
-                writer.put(row)
+            for row in generate(plan, missing.manifest, batch, images, writer.check):
                 size += sum(array.nbytes for array in row.arrays.values())
+                fault = None if allow_nonfinite else overflow(row)
+                if fault is None:
+                    writer.put(row)
+                else:
+                    faults.append(fault)
+                del row  # it would stay in memory while the next batch is generated
             advance(len(batch.rows), size)
     store.refresh()
+    if faults:
+        raise LdmsceneError(
+            f"values of {len(faults)} samples are infinite or NaN; these were not stored, all others were:\n"
+            + "\n".join(f"  {fault}" for fault in faults)
+            + "\nUse dtype='float32' and another store, check the model, or store them with allow_nonfinite=True"
+        )
     return store
 
 
@@ -175,7 +111,10 @@ def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, c
     _check_training(root, manifest)
     names = [m.name for m in plan.modules]
     specs = compress(array_specs(plan, previews), compression)
-    return prepare_store(root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression)
+    details = capture.configs(plan.pipeline)
+    return prepare_store(
+        root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression, details
+    )
 
 
 def _check_training(root: Place, manifest: Manifest) -> None:
@@ -194,54 +133,54 @@ def _check_training(root: Place, manifest: Manifest) -> None:
         )
 
 
-def _say_bound(specs: Sequence[ArraySpec], batch_size: int) -> None:
+def memory_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> int:
+    """Bytes that samples occupy at most outside the model: those being generated, and those waiting or being written.
+
+    Beside them one step's outputs and latents for each sample being generated, and copies of what is being encoded.
+    First steps whose branches can't be told apart are held on top, which most models have none of.
+    """
+    sizes = {spec.path: spec.layout.shard_bytes for spec in specs}
+    step = plan.step_bytes + 3 * sizes[LATENTS]  # predictions, and a list of each before it is stacked
+    encoding = max(spec.layout.shard_bytes * _copies(spec) for spec in specs)
+    decoding = 3 * 4 * sizes[IMAGE]  # one picture, as floats
+    return (batch_size + WAITING) * sum(sizes.values()) + batch_size * step + encoding + decoding
+
+
+def _copies(spec: ArraySpec) -> int:
+    """How often an array lies in memory while it is encoded, beside itself."""
+    return 6 if spec.kept_bits is not None else 2 if spec.compressed else 1
+
+
+def say_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> None:
+    """Tell how much memory samples will take."""
     each = human_bytes(sum(spec.layout.shard_bytes for spec in specs))
     Console(stderr=True).print(
-        f"memory for samples: at most ({batch_size} being generated + {WAITING} waiting + 1 being written) × {each} = "
-        f"{human_bytes(memory_bound(specs, batch_size))}",
+        f"memory for samples: at most {human_bytes(memory_bound(plan, specs, batch_size))}, mostly {each} for each of "
+        f"{batch_size} being generated and {WAITING} waiting or being written",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def missing_batches(
-    store: ActivationStore,
+def generate(
+    plan: Plan,
     manifest: Manifest,
-    specs: Sequence[ArraySpec],
-    previews: bool | str,
-    size: int,
-    part: Part = WHOLE,
-) -> Iterator[Batch]:
-    """What is left to do for a part of a manifest, in its order."""
-    done = {spec.path: store.finished(spec.path) for spec in specs}
-    wanted = set(manifest.keys)
+    batch: Batch,
+    images: GivenImages | None = None,
+    check: Callable[[], None] | None = None,
+) -> Iterator[Row]:
+    """Run the pipeline for one batch, along its images where they are given, and keep what is missing of it.
 
-    def lacks(row) -> frozenset[str]:
-        needed = (p for p in done if p not in PREVIEWS.values() or previews in (True, row.split))
-        return frozenset(p for p in needed if row.sample_id not in done[p])
-
-    frame = store.manifest.frame.assign(key=store.manifest.keys)
-    number = 0  # counts complete ones too, so that parts stay the same while the store fills
-    for begin, end in pairwise([0, *store.attributes["segments"]]):
-        asked = [row for row in frame[begin:end].itertuples() if row.key in wanted]
-        for start in range(0, len(asked), size):
-            some = asked[start : start + size]
-            batch = Batch(tuple(row.Index for row in some), tuple(lacks(row) for row in some))
-            if batch.wanted and number % part.of == part.index:
-                yield batch
-            number += 1
-
-
-def generate(plan: Plan, manifest: Manifest, batch: Batch, images: GivenImages | None = None) -> Iterator[Row]:
-    """Run the pipeline for one batch, along its images where they are given, and keep what is missing of it."""
+    `check` is called at each step, to stop the run by raising.
+    """
     modules = tuple(m for m in plan.modules if activation_path(m.name) in batch.wanted)
     frame = manifest.frame.iloc[list(batch.rows)]
     given = images.load(frame[IMAGE_HASH].tolist()) if images else None
-    trajectories = capture.run(replace(plan, modules=modules), frame["prompt"].tolist(), frame["seed"].tolist(), given)
+    prompts, seeds = frame["prompt"].tolist(), frame["seed"].tolist()
+    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, given, check)
     for index, sample_id, trajectory, missing in zip(
         batch.rows, frame["sample_id"], trajectories, batch.missing, strict=True
     ):
-        refuse_overflow(plan, sample_id, trajectory)
         arrays = {path: array for path, array in _arrays(plan, trajectory, missing) if path in missing}
         if arrays:
             yield Row(sample_id, index, arrays)
@@ -256,19 +195,12 @@ def _arrays(plan: Plan, trajectory: Trajectory, missing: frozenset[str]) -> Iter
             yield PREVIEWS[source], capture.decode(plan.pipeline, latents)
 
 
-def refuse_overflow(plan: Plan, sample_id: str, trajectory: Trajectory) -> None:
-    """Stop before a value that doesn't fit the store's dtype is written.
-
-    Raises
-    ------
-    LdmsceneError
-        With the module, the step and how many values.
-    """
-    for name, array in trajectory.activations.items():
-        bad = ~np.isfinite(array)
+def overflow(row: Row) -> str | None:
+    """Where a sample's first value is that doesn't fit the store's dtype, and how many there are in that array."""
+    for path, array in row.arrays.items():
+        bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(1, bool)
         if bad.any():
             step = int(bad.reshape(len(bad), -1).any(1).argmax())
-            raise LdmsceneError(
-                f"sample {sample_id}, {name}, step {step}: {int(bad.sum())} values are infinite or NaN in "
-                f"{plan.dtype}; nothing of this sample was stored. Use dtype='float32', or check the model"
-            )
+            name = path.removeprefix("activations/").removesuffix("/activation")
+            return f"{row.sample_id}: {name}, step {step}: {int(bad.sum())} values in {array.dtype}"
+    return None

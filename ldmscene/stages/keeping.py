@@ -32,10 +32,12 @@ from ldmscene.stages.fitting import (
     reduce_labels,
     ungrouped,
 )
+from ldmscene.stages.missing import find_missing
 from ldmscene.stages.places import Activations
 from ldmscene.stages.task import PRIMARY_OF_KIND, Block, Task, check_splits, cut, targets_of, training_blocks
 from ldmscene.store import ActivationStore
 from ldmscene.store.check import Fault
+from ldmscene.store.compression import compress
 from ldmscene.store.dropping import drop, forget, sweep
 from ldmscene.store.files import write_file
 from ldmscene.store.kept import STATISTICS, TERMS, Kept
@@ -73,6 +75,9 @@ def extract_statistics(
             wanted = labeling.Wanted(store, target, "image", None, frozenset(sample_ids))
             labeling.label(wanted, labeler, kind=None, threshold=None, device=None, batch_size=32, progress=False)
 
+    specs = extraction.array_specs(plan, options["previews"])
+    if progress and find_missing(store, manifest, specs, options["previews"], options["batch_size"]).samples:
+        extraction.say_bound(plan, compress(specs, options["compression"]), options["batch_size"])
     frame = store.manifest.frame
     with bar("extracting", len(frame), enabled=progress) as advance:
         reduce_training(store, list(found), cv, produce, advance)

@@ -100,6 +100,9 @@ def provenance(store: ActivationStore, made_from: Mapping, control: ActivationSt
         "store": store.root.name,
         "fingerprint": store.fingerprint,
         "configuration": store.config,
+        "extracted_with": [
+            ", ".join(f"{name} {value}" for name, value in one.items()) for one in store.attributes.get("made_with", [])
+        ],
         "labels": made_from["data"]["labels"],
         "cross_validation_folds": made_from["cv"],
         "alphas": made_from["alphas"],

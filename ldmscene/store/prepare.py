@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 
 from ldmscene.errors import CorruptError, FingerprintError, StoreError
@@ -21,8 +21,10 @@ def fingerprint(config: dict) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_fingerprint(root: Place, config: dict) -> None:
+def check_fingerprint(root: Place, config: dict, details: Mapping[str, dict] | None = None) -> None:
     """Refuse a store that another configuration made.
+
+    `details` are what hashes in the configuration stand for, by their dotted path in it.
 
     Raises
     ------
@@ -31,9 +33,8 @@ def check_fingerprint(root: Place, config: dict) -> None:
     """
     attributes = metadata.read_root(root)
     if attributes is not None and attributes["fingerprint"] != fingerprint(config):
-        lines = "\n".join(
-            f"  {path}: {old} in the store, {new} now" for path, old, new in differences(attributes["config"], config)
-        )
+        found = _explained(differences(attributes["config"], config), attributes.get("details", {}), details or {})
+        lines = "\n".join(f"  {path}: {old} in the store, {new} now" for path, old, new in found)
         raise FingerprintError(
             f"{root} was made with another configuration:\n{lines}\n"
             "Use another store, or ask for what this one was made with."
@@ -48,6 +49,14 @@ def differences(old: object, new: object, path: str = "") -> list[tuple[str, obj
     return [] if old == new else [(path, old, new)]
 
 
+def _explained(
+    found: Iterable[tuple[str, object, object]], old: Mapping[str, dict], new: Mapping[str, dict]
+) -> Iterator[tuple[str, object, object]]:
+    """Differences of hashes as those of what they stand for, where that is known on both sides."""
+    for path, before, now in found:
+        yield from differences(old[path], new[path], path) if path in old and path in new else [(path, before, now)]
+
+
 def prepare_store(
     root: str | Place,
     config: dict,
@@ -57,11 +66,13 @@ def prepare_store(
     specs: list[layout.ArraySpec],
     in_order: Callable[[Sequence[str]], list[str]],
     compression: str = "none",
+    details: Mapping[str, dict] | None = None,
 ) -> ActivationStore:
     """Create a store, or extend the one that is there by samples and modules; then open it.
 
     Metadata first and ledger rows last: a crash in between leaves a store that the same call completes.
-    `in_order` sorts module names as the denoiser has them; `compression` is one of `compression.COMPRESSIONS`.
+    `in_order` sorts module names as the denoiser has them; `compression` is one of `compression.COMPRESSIONS`;
+    `details` are what hashes in the configuration stand for, to be shown where another one differs.
 
     Raises
     ------
@@ -74,7 +85,7 @@ def prepare_store(
     """
     root = place(root)
     config = {**config, **settings(compression)}
-    check_fingerprint(root, config)
+    check_fingerprint(root, config, details)
     old = metadata.read_root(root)
     if old is not None and (made := old.get("compression", "none")) != compression:
         raise StoreError(f"{root} was made with compression={made!r}; ask for that, or use another store")
@@ -90,6 +101,8 @@ def prepare_store(
         "ldmscene": version("ldmscene"),
         "fingerprint": fingerprint(config),
         "config": config,
+        "details": (old or {}).get("details", details or {}),
+        "made_with": old.get("made_with", []) if old else [],
         "compression": compression,
         "modules": list(modules) if old is None else in_order([*old["modules"], *modules]),
         # Rows of the manifest after each extension: batches never cross one.
@@ -102,3 +115,12 @@ def prepare_store(
     metadata.publish(root, documents)
     Ledger(root / layout.LEDGER).tidy()
     return ActivationStore(root)
+
+
+def note_making(root: Place, environment: Mapping[str, str]) -> None:
+    """Add the libraries and the device that are about to fill a store to those that it knows of."""
+    attributes = metadata.read_root(root)
+    assert attributes is not None
+    if environment not in attributes["made_with"]:
+        made = [*attributes["made_with"], dict(environment)]
+        metadata.publish(root, metadata.root_document({**attributes, "made_with": made}))

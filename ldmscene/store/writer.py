@@ -18,7 +18,7 @@ from ldmscene.store.ledger import Entry, Ledger
 from ldmscene.store.places import Place
 from ldmscene.store.shards import whole_checksum
 
-WAITING = 2  # samples that may wait for the disk; with the one being written they bound the memory
+WAITING = 1  # samples that may have been handed over and not be written yet; this bounds the memory
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Row:
 class StoreWriter:
     """Writes rows in a thread of its own, at most `WAITING` behind; use it as a context manager.
 
-    A row's shards are written first, then its ledger entries. When the disk fails, the next `put` (or the
+    A row's shards are written first, then its ledger entries. When the disk fails, the next `put` or `check` (or the
     end of the block) raises the cause, and every row whose entries were written stays.
     """
 
@@ -41,7 +41,7 @@ class StoreWriter:
         self._root = root
         self._specs = {spec.path: spec for spec in specs}
         self._ledger = Ledger(root / LEDGER)
-        self._places = threading.BoundedSemaphore(WAITING + 1)
+        self._places = threading.BoundedSemaphore(WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ldmscene-writer")
         self._pending: list[Future[None]] = []
 
@@ -52,9 +52,13 @@ class StoreWriter:
 
     def put(self, row: Row) -> None:
         """Hand over one row; waits where too many are under way."""
-        self._raise_failure()
         self._places.acquire()
+        self.check()  # what it waited for may have failed
         self._pending.append(self._thread.submit(self._write, row))
+
+    def check(self) -> None:
+        """Raise what has gone wrong with writing until now."""
+        self._raise_failure()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

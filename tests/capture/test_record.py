@@ -203,6 +203,37 @@ def _stop(*_):
     raise RuntimeError("stop")
 
 
+def test_a_users_own_step_is_taken_and_given_back(tiny):
+    with capture.with_scheduler(tiny, None):
+        plan, taken, own = _plan(tiny), [], tiny.scheduler.step
+
+        def counted(*args, **kwargs):
+            taken.append(1)
+            return own(*args, **kwargs)
+
+        tiny.scheduler.step = counted
+        capture.run(plan, [PROMPT], [SEED])
+        assert tiny.scheduler.step is counted
+    assert len(taken) == STEPS
+
+
+def test_a_check_that_fails_stops_the_run_at_its_step(tiny):
+    plan, checks, calls = _plan(tiny), [], []
+
+    def check():
+        checks.append(1)
+        if len(checks) == 2:
+            raise OSError("the disk is gone")
+
+    handle = tiny.unet.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        with pytest.raises(OSError, match="the disk is gone"):
+            capture.run(plan, [PROMPT], [SEED], check=check)
+    finally:
+        handle.remove()
+    assert len(calls) == 2 < STEPS
+
+
 def test_guidance_that_cannot_be_told_apart_is_refused(tiny):
     plan = _plan(tiny)
     lying = capture.Plan(**{**vars(plan), "guidance_scale": 3.0})

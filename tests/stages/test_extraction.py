@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+import weakref
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from diffusers import UNet2DConditionModel
 
 import ldmscene
 from ldmscene import capture, testbed
@@ -20,10 +27,10 @@ from ldmscene.errors import (
     UnknownNameError,
     WriteError,
 )
-from ldmscene.stages import extraction
+from ldmscene.stages import estimate, extraction
+from ldmscene.stages.missing import find_missing
 from ldmscene.store import files as store_files
-from ldmscene.store import layout
-from ldmscene.store.writer import WAITING
+from ldmscene.store import layout, writer
 from tests.conftest import FIRST, LAST, STEPS, files, make_manifest
 
 
@@ -109,6 +116,36 @@ def test_other_weights_are_another_configuration(tiny, two):
         _extract(capture.permute_weights(tiny), make_manifest(1, 1), two.root)
 
 
+def test_a_switch_that_stands_in_no_config_is_another_configuration(two):
+    pipeline = capture.load_pipeline(testbed.MODELS["tiny-scenes"], "cpu")
+    pipeline.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
+    with pytest.raises(FingerprintError, match=r"switches: None in the store, .*'freeu'.*'b1': 1\.2"):
+        _extract(pipeline, make_manifest(2, 1), two.root)
+
+
+def test_another_config_is_refused_with_the_keys_that_differ(two):
+    pipeline = capture.load_pipeline(testbed.MODELS["tiny-scenes"], "cpu")
+    pipeline.unet.register_to_config(norm_eps=1e-3)
+    with pytest.raises(
+        FingerprintError, match=r"\n  components\.unet\.config\.norm_eps: 1e-05 in the store, 0\.001 now\n"
+    ):
+        _extract(pipeline, make_manifest(1, 1), two.root)
+
+
+def test_what_filled_a_store_is_noted_and_no_part_of_its_fingerprint(tiny, two, monkeypatch):
+    now = capture.environment(tiny)
+    assert now["device"] == "cpu"
+    assert two.attributes["made_with"] == [now]
+    upgraded = {**now, "diffusers": "99.0"}
+    monkeypatch.setattr(capture, "environment", lambda _pipeline: upgraded)
+    same = _extract(tiny, make_manifest(1, 1), two.root)
+    assert same.attributes["made_with"] == [now]  # nothing was computed
+    longer = make_manifest(3, 0).with_splits(["train", "test", "train"])
+    more = _extract(tiny, longer, two.root)
+    assert more.attributes["made_with"] == [now, upgraded]
+    assert more.fingerprint == two.fingerprint
+
+
 def test_the_fingerprint_does_not_depend_on_where_the_weights_lie(tiny, two, tmp_path):
     tiny.save_pretrained(tmp_path / "copy")
     again = ldmscene.extract(tmp_path / "copy", make_manifest(1, 1), two.root, [FIRST], steps=2)
@@ -141,17 +178,107 @@ def test_a_dry_run_foretells_the_bytes_and_writes_nothing(tiny, tmp_path):
     store = _extract(tiny, manifest, tmp_path / "s", [FIRST, LAST], previews="test")
     assert told["bytes"] == store.ledger["bytes"].sum()
     assert told["files"] == len(store.ledger)
+    assert told["samples"] == 3
     assert told["denoiser_calls_per_sample"] == 2
-    assert told["bytes_of_memory_for_samples"] >= (2 + WAITING + 1) * told["bytes_per_sample"]
-    assert 0 < told["seconds_per_sample"] * 3 == pytest.approx(told["seconds"])
 
 
-def test_the_memory_bound_is_said_before_the_run(tiny, tmp_path, capsys):
-    _extract(tiny, make_manifest(1, 0), tmp_path / "s", batch_size=4)
+@pytest.mark.parametrize("compression", ["none", "lossless"])
+def test_a_dry_run_foretells_what_is_missing(tiny, tmp_path, compression):
+    options, manifest, root = {"previews": "test", "compression": compression}, make_manifest(3, 1), tmp_path / "s"
+    half = _extract(tiny, manifest.only([manifest.frame["sample_id"][3]]), root, **options)
+    before = files(root)
+    told = _extract(tiny, manifest, root, [FIRST, LAST], dry_run=True, **options)
+    assert files(root) == before
+    store = _extract(tiny, manifest, root, [FIRST, LAST], **options)
+    assert told["samples"] == 4  # of one, a module
+    assert told["files"] == len(store.ledger) - len(half.ledger)
+    written = store.ledger["bytes"].sum() - half.ledger["bytes"].sum()
+    assert told["bytes"] == written if compression == "none" else told["bytes"] > written
+    done = _extract(tiny, manifest, root, [FIRST, LAST], dry_run=True, **options)
+    assert [done[name] for name in ("samples", "bytes", "files", "seconds", "seconds_per_sample")] == [0] * 5
+    with pytest.raises(FingerprintError, match="steps"):
+        _extract(tiny, manifest, root, dry_run=True, steps=3, **options)
+
+
+def test_a_dry_runs_time_is_that_of_a_warm_batch_with_previews(tiny, tmp_path, monkeypatch):
+    """On a clock that the denoiser, the decoder and the disk move: the first call is slow, as on a cold machine."""
+    now, calls = [0.0], []
+
+    def passing(seconds, work=lambda *_: None):
+        def timed(*arguments):
+            now[0] += seconds[0]
+            return work(*arguments)
+
+        return timed
+
+    def denoised(*_):
+        calls.append(1)
+        now[0] += 30.0 if len(calls) == 1 else 1.0
+
+    disk = [0.0]
+    monkeypatch.setattr(writer, "write_file", passing(disk, store_files.write_file))
+    monkeypatch.setattr(capture, "decode", passing([0.25], capture.decode))
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: now[0])
+    handle = tiny.unet.register_forward_hook(denoised)
+    try:
+        for disk[0], each in ((0.0, 3 / 2), (2.0, 3 * 2.0)):  # the slower of generating, and of writing three arrays
+            calls.clear()
+            told = _extract(tiny, make_manifest(4, 2), tmp_path / "s", steps=3, previews="test", dry_run=True)
+            assert len(calls) == 2 * 3
+            assert told["seconds_per_sample"] == each
+            assert told["seconds"] == 6 * each + 2 * 2 * 0.25
+    finally:
+        handle.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("keep", ["activations", "statistics"])
+def test_the_memory_bound_is_said_once_before_the_run(tiny, tmp_path, capsys, keep):
+    options = {"keep": keep, "labelers": {"mask": "tiny-mask"} if keep == "statistics" else None}
+    _extract(tiny, make_manifest(10, 1), tmp_path / "s", steps=1, batch_size=4, **options)
     said = " ".join(capsys.readouterr().err.split())
-    assert f"memory for samples: at most (4 being generated + {WAITING} waiting + 1 being written)" in said
-    _extract(tiny, make_manifest(1, 0), tmp_path / "s", batch_size=4)
+    assert said.count("memory for samples: at most") == 1
+    assert f"for each of 4 being generated and {writer.WAITING} waiting or being written" in said
+    _extract(tiny, make_manifest(10, 1), tmp_path / "s", steps=1, batch_size=4, **options)
     assert capsys.readouterr().err == ""
+
+
+def test_no_more_samples_are_in_memory_than_the_bound_counts(tiny, tmp_path, monkeypatch):
+    """With a disk that is much slower than the denoiser."""
+    alive, counts, write, run = [], [], store_files.write_file, capture.run
+
+    def slow(path, data):
+        time.sleep(0.05)
+        write(path, data)
+
+    def tracked(*arguments):
+        found = run(*arguments)
+        alive.extend(weakref.ref(trajectory.activations[FIRST]) for trajectory in found)
+        return found
+
+    monkeypatch.setattr(writer, "write_file", slow)
+    monkeypatch.setattr(capture, "run", tracked)
+    handle = tiny.unet.register_forward_hook(lambda *_: counts.append(sum(one() is not None for one in alive)))
+    try:
+        _extract(tiny, make_manifest(8, 0), tmp_path / "s", batch_size=2)
+    finally:
+        handle.remove()
+    assert len(alive) == 8
+    assert max(counts) == writer.WAITING  # beside the two that are then being generated
+
+
+def test_the_memory_bound_is_below_a_gibibyte_at_stable_diffusions_size(tiny):
+    """16 self-attention outputs at 512 × 512, 15 steps, one branch: the design's figures."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
+    shapes = capture.outline_shapes(unet, capture.find_modules(unet, "self-attention"))
+    plan = capture.make_plan(
+        tiny, modules=[FIRST], steps=15, guidance_scale=7.5, negative_prompt="", height=64, width=64,
+        branch="cond", dtype="float16",
+    )  # fmt: skip
+    plan = replace(plan, modules=tuple(shapes), height=512, width=512, folding=replace(plan.folding, latent=(64, 64)))
+    bound = extraction.memory_bound(plan, extraction.array_specs(plan, previews=False), batch_size=1)
+    assert 2 * 346e6 < bound < 2**30
 
 
 @pytest.mark.parametrize("crash", range(11))
@@ -202,6 +329,32 @@ def test_a_failing_disk_stops_the_run_with_its_cause_and_keeps_what_is_finished(
     assert _extract(tiny, make_manifest(8, 2), tmp_path / "s").samples["complete"].all()
 
 
+def test_a_failing_disk_stops_the_run_at_the_next_step(tiny, tmp_path, monkeypatch):
+    write, failed, steps, calls = store_files.write_file, threading.Event(), 5, []
+
+    def failing(path, data):
+        failed.set()
+        raise WriteError("the disk is gone")
+
+    def denoised(*_):
+        calls.append(1)
+        if len(calls) == steps:  # from here on only samples are written
+            monkeypatch.setattr(writer, "write_file", failing)
+        if len(calls) == steps + 2:
+            assert failed.wait(60)
+            time.sleep(0.5)  # for the writer's thread to end
+
+    handle = tiny.unet.register_forward_hook(denoised)
+    try:
+        with pytest.raises(WriteError, match="the disk is gone"):
+            _extract(tiny, make_manifest(4, 0), tmp_path / "s", steps=steps, batch_size=1)
+    finally:
+        handle.remove()
+    assert steps < len(calls) <= steps + 2
+    monkeypatch.setattr(writer, "write_file", write)
+    assert _extract(tiny, make_manifest(4, 0), tmp_path / "s", steps=steps, batch_size=1).samples["complete"].all()
+
+
 def test_a_store_that_lost_its_manifest_is_refused(tiny, two):
     (two.root / layout.MANIFEST).unlink()
     with pytest.raises(CorruptError, match="nobody knows which sample"):
@@ -235,27 +388,56 @@ def test_a_store_where_a_file_lies_is_refused(tiny, tmp_path):
     assert (tmp_path / "s").read_text() == "mine"
 
 
-def test_values_that_overflow_are_an_error_and_float32_is_the_way_out(tiny, tmp_path):
-    parts = dict(tiny.unet.named_modules())
+@contextmanager
+def _overflowing(pipeline, seeds):
+    """The last module's output is too large for float16 in samples of these seeds, of a manifest of four."""
+    batch, arguments = [], capture.Plan.arguments
+
+    def watched(plan, prompts, chosen):
+        batch[:] = chosen
+        return arguments(plan, prompts, chosen)
 
     def inflate(_module, _args, output):
-        return output * 1e6
+        for i, seed in enumerate(batch):
+            if seed in seeds:
+                output[len(batch) + i] *= 1e6  # behind the unconditional half
+        return output
 
-    handle = parts[LAST].register_forward_hook(inflate)
-    try:
-        with pytest.raises(LdmsceneError, match=r"infinite or NaN in float16.*dtype='float32'"):
-            _extract(tiny, make_manifest(1, 1), tmp_path / "half", [LAST])
-        assert not ldmscene.open(tmp_path / "half").samples["complete"].any()
-        assert _extract(tiny, make_manifest(1, 1), tmp_path / "s", [LAST], dtype="float32").samples["complete"].all()
-    finally:
-        handle.remove()
+    handle = dict(pipeline.unet.named_modules())[LAST].register_forward_hook(inflate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capture.Plan, "arguments", watched)
+        try:
+            yield make_manifest(3, 1)
+        finally:
+            handle.remove()
+
+
+def test_samples_that_overflow_are_set_aside_and_named_at_the_end(tiny, tmp_path):
+    with _overflowing(tiny, {100, 102}) as manifest:
+        with pytest.raises(LdmsceneError, match=r"(?s)values of 2 samples are infinite or NaN.*float32") as caught:
+            _extract(tiny, manifest, tmp_path / "half", [FIRST, LAST])
+        samples = ldmscene.open(tmp_path / "half").samples.set_index("seed")
+        assert samples["complete"].to_dict() == {100: False, 101: True, 102: False, 103: True}
+        for seed, sample_id in samples["sample_id"].items():
+            assert (f"{sample_id}: {LAST}, step 0: " in str(caught.value)) == (seed in (100, 102))
+        whole = _extract(tiny, manifest, tmp_path / "whole", [LAST], dtype="float32")
+        assert whole.samples["complete"].all()
+
+
+def test_samples_that_overflow_are_stored_and_counted_where_that_is_allowed(tiny, tmp_path):
+    with _overflowing(tiny, {100}) as manifest:
+        store = _extract(tiny, manifest, tmp_path / "s", [LAST], allow_nonfinite=True)
+    assert store.samples["complete"].all()
+    bad = store.manifest.frame["sample_id"][0]
+    counts = store.ledger.query("nonfinite > 0").set_index("sample_id")["nonfinite"]
+    assert counts.to_dict() == {bad: int((~np.isfinite(store.activations(LAST)[0].values)).sum())}
+    ldmscene.label(store, "depth", "tiny-depth")
+    with pytest.raises(LdmsceneError, match=bad):
+        ldmscene.evaluate(store, cv=2)
 
 
 def test_the_estimate_is_the_published_one_for_stable_diffusion():
     """The design's figure: 11.55 million values a step for 16 self-attention outputs at 512 × 512."""
-    import torch
-    from diffusers import UNet2DConditionModel
-
     with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)  # SD v1.4's own defaults
     shapes = capture.outline_shapes(unet, capture.find_modules(unet, "self-attention"))
@@ -289,7 +471,7 @@ def test_batches_know_what_each_sample_lacks(tiny, two):
         branch="cond", dtype="float16",
     )  # fmt: skip
     specs = extraction.array_specs(plan, previews=False)
-    (batch,) = extraction.missing_batches(two, make_manifest(1, 1), specs, False, 8)
+    (batch,) = find_missing(two, make_manifest(1, 1), specs, False, 8).batches()
     assert batch.rows == (0, 1)
     assert batch.missing == (frozenset({layout.activation_path(LAST)}),) * 2
 

@@ -1,0 +1,68 @@
+"""Steps that can't be told by themselves are told by those that can, and else by the family's custom."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ldmscene.capture.families import Family
+from ldmscene.capture.sorting import Sorter, Step
+from ldmscene.errors import LdmsceneError
+
+SCALE, SAMPLES = 4.0, 2
+UNCLEAR, CLEAR, EQUAL = 1e-7, 0.1, 0.0
+COND_FIRST, UNCOND_FIRST = ("cond", "uncond"), ("uncond", "cond")
+
+
+def _step(number: int, order: tuple[str, ...], apart: float) -> tuple[Step, torch.Tensor]:
+    """Branches that are so far apart, their guidance in rounded arithmetic, and outputs that name their branch."""
+    draw = torch.Generator().manual_seed(number)
+    uncond, noise, rounding = torch.randn(3, SAMPLES, 4, 8, 8, generator=draw)
+    parts = {"uncond": uncond, "cond": uncond + apart * noise}
+    guided = uncond + SCALE * (parts["cond"] - uncond) + 1e-6 * rounding * (apart > 0)
+    outputs = [torch.full((SAMPLES, 1), 10.0 * number + (branch == "cond")) for branch in order]
+    return Step([torch.cat([parts[branch] for branch in order])], {"module": [torch.cat(outputs)]}), guided
+
+
+def _sorted(steps: list[tuple[tuple[str, ...], float]], family: Family) -> np.ndarray:
+    arrays = [np.full((len(steps), 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
+    sorter = Sorter({"module": arrays}, ("uncond", "cond"), SCALE, family)
+    for number, (order, apart) in enumerate(steps):
+        step, guided = _step(number, order, apart)
+        sorter.add(step, guided, guided)
+    sorter.finish()
+    np.testing.assert_array_equal(arrays[0], arrays[1])
+    return arrays[0][..., 0]
+
+
+RIGHT = np.array([[0, 1], [10, 11], [20, 21]], np.float32)
+
+
+@pytest.mark.parametrize("order", [COND_FIRST, UNCOND_FIRST])
+@pytest.mark.parametrize("family", [Family(), Family(cond_first=True)], ids=["uncond first", "cond first"])
+@pytest.mark.parametrize("clear", [0, 1, 2])
+def test_one_clear_step_tells_all(order, family, clear):
+    steps = [(order, CLEAR if number == clear else UNCLEAR) for number in range(3)]
+    np.testing.assert_array_equal(_sorted(steps, family), RIGHT)
+
+
+@pytest.mark.parametrize("apart", [UNCLEAR, EQUAL])
+@pytest.mark.parametrize(
+    ("order", "family"), [(UNCOND_FIRST, Family()), (COND_FIRST, Family(cond_first=True))], ids=["uncond", "cond"]
+)
+def test_where_no_step_is_clear_the_familys_custom_holds(order, family, apart):
+    np.testing.assert_array_equal(_sorted([(order, apart)] * 3, family), RIGHT)
+
+
+def test_steps_of_equal_parts_are_not_held():
+    arrays = [np.full((1, 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
+    sorter = Sorter({"module": arrays}, ("uncond", "cond"), SCALE, Family())
+    step, guided = _step(0, UNCOND_FIRST, EQUAL)
+    sorter.add(step, guided, guided)
+    assert np.isfinite(arrays[0]).all()
+
+
+def test_an_order_that_changes_is_refused():
+    with pytest.raises(LdmsceneError, match="order changed within a run"):
+        _sorted([(COND_FIRST, CLEAR), (UNCOND_FIRST, CLEAR)], Family())
