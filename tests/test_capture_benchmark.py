@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 
 from benchmarks import capture as benchmark
+from ldmscene.store import files, writer
 
 
-def test_capture_and_store_beside_the_pipeline_alone(tiny):
-    rows = benchmark.overhead(tiny, samples=3, steps=1, batch_size=2, rounds=1)
-    assert [row["way"] for row in rows] == ["pipeline alone", "captured and stored"]
-    assert all(row["seconds"] > 0 for row in rows)
+def test_capture_and_store_beside_the_pipeline_alone(tiny, monkeypatch):
+    calls, stored, write = [], [], files.write_file
+    monkeypatch.setattr(writer, "write_file", lambda path, data: (stored.append(len(data)), write(path, data)))
+    handle = tiny.unet.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        alone, captured = benchmark.overhead(tiny, samples=3, steps=1, batch_size=2, rounds=1)
+    finally:
+        handle.remove()
+    assert (alone["way"], captured["way"]) == ("pipeline alone", "captured and stored")
+    key = "speed ÷ pipeline alone"
+    assert (alone[key], captured[key]) == (1, pytest.approx(alone["seconds"] / captured["seconds"], abs=2e-3))
+    runs = 2 + 3  # each way warm and timed, and one run that counts its calls
+    assert len(calls) == runs * 2
+    assert len(stored) == 3 * 3 * (16 + 2)  # three times three samples of sixteen modules, picture and latents
 
 
 def test_memory_is_a_process_own_whatever_its_parent_holds():

@@ -82,7 +82,11 @@ def test_more_samples_and_modules_extend_a_store_and_compute_what_is_missing(tin
 
 
 def test_previews_are_added_for_the_split_that_was_asked_for(tiny, two):
+    decoded = []
+    handle = tiny.vae.decoder.register_forward_hook(lambda _m, args, _out: decoded.append(len(args[0])))
     again = _extract(tiny, make_manifest(1, 1), two.root, previews="test")
+    handle.remove()
+    assert decoded == [1] * (2 + 2 * 2)  # never more at once: two pictures, and two of each of two steps
     held_out = again.manifest.frame.query("split == 'test'")["sample_id"].tolist()
     for source, latents in (("noisy", again.latents(split="test").values),):
         found = again.previews(source)

@@ -47,6 +47,16 @@ def test_more_images_extend_a_store_and_other_timesteps_are_refused(tiny, pictur
         ldmscene.extract(tiny, [("a", 1)], tmp_path / "s", [FIRST], steps=2)
 
 
+def test_parts_of_given_images_make_up_the_whole(tiny, pictures, tmp_path):
+    whole = _extract(tiny, pictures, tmp_path / "whole", batch_size=2)
+    for part, done in (("2/2", 2), ("1/2", 6)):
+        told = _extract(tiny, pictures, tmp_path / "parts", batch_size=2, part=part, dry_run=True)
+        store = _extract(tiny, pictures, tmp_path / "parts", batch_size=2, part=part)
+        assert store.samples["complete"].sum() == done
+        assert told["samples"] == (2 if part == "2/2" else 4)
+    np.testing.assert_array_equal(store.activations(FIRST).values, whole.activations(FIRST).values)
+
+
 def test_probes_are_fitted_on_given_images_as_on_generated_ones(tiny, pictures, tmp_path):
     store = _extract(tiny, pictures, tmp_path / "s", splits=["train"] * 4 + ["test"] * 2)
     ldmscene.label(store, "brightness", lambda images: images.mean(-1) / 255)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import ClassVar
 
 import numpy as np
@@ -72,8 +73,11 @@ def test_the_grid_is_that_of_all_activations(tiny, samples, whole, tmp_path):
 
 
 def test_the_same_call_again_runs_no_model(tiny, samples, tmp_path, monkeypatch):
+    hashed, module = [], importlib.import_module("ldmscene.capture.identity")
+    monkeypatch.setattr(module, "weights_hash", lambda part: hashed.append(part) or "0" * 16)
     first = _keep(tiny, samples, tmp_path / "kept")
     assert first.samples["complete"].all()
+    assert len(hashed) == 3  # text encoder, denoiser, autoencoder: once for all blocks
 
     def refuse(*_, **__):
         raise AssertionError("the denoiser ran")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 import ldmscene
-from ldmscene import testbed
-from ldmscene.errors import InputError
+from ldmscene import pipeline, testbed
+from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.store import layout
 from tests.conftest import FIRST, files, make_manifest
 
@@ -92,21 +96,31 @@ def test_processes_that_start_at_once_fill_one_store(tmp_path, table, undisturbe
     assert _rows(store) == _rows(undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_a_cluster_with_a_pipeline_for_each_worker_fills_one_store(tmp_path, undisturbed):
+@pytest.fixture
+def client():
     from dask.distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
-        store = _extract(testbed.MODELS["tiny-scenes"], make_manifest(7, 2), tmp_path / "s", client=client)
-        with pytest.raises(Exception, match="nothing like it"):
-            ldmscene.extract(
-                testbed.MODELS["tiny-scenes"], make_manifest(2, 1), tmp_path / "t", ["nothing like it"], client=client
-            )
-    assert _arrays(store.root) == _arrays(undisturbed.root)
+        yield client
+
+
+WARNED = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+
+
+@pytest.mark.slow
+@WARNED
+def test_a_cluster_with_a_pipeline_for_each_worker_fills_one_store(tmp_path, undisturbed, client, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # where the workers aren't
+    store = _extract(testbed.MODELS["tiny-scenes"], make_manifest(7, 2), "s", client=client)
+    assert "memory for samples: at most" in capsys.readouterr().err
+    with pytest.raises(Exception, match="nothing like it"):
+        ldmscene.extract(
+            testbed.MODELS["tiny-scenes"], make_manifest(2, 1), tmp_path / "t", ["nothing like it"], client=client
+        )
+    assert _arrays(tmp_path / "s") == _arrays(undisturbed.root)
     assert _rows(store) == _rows(undisturbed)
     images = [
         path.stem.split("-")[0]
@@ -114,3 +128,44 @@ def test_a_cluster_with_a_pipeline_for_each_worker_fills_one_store(tmp_path, und
         if layout.IMAGE in pq.read_table(path)["what"].to_pylist()
     ]
     assert len(set(images)) == 2  # both workers did their part
+
+
+@pytest.mark.slow
+@WARNED
+def test_a_worker_that_is_killed_is_stood_in_for(tmp_path, undisturbed, client):
+    victim, killed = next(iter(client.run(os.getpid).values())), threading.Event()
+
+    def kill_once_under_way() -> None:
+        for _ in range(30_000):
+            if any((tmp_path / "s").rglob(f"{layout.IMAGE}/c.*")):
+                os.kill(victim, signal.SIGKILL)
+                return killed.set()
+            time.sleep(0.01)
+        return None
+
+    watcher = threading.Thread(target=kill_once_under_way)
+    watcher.start()
+    store = _extract(testbed.MODELS["tiny-scenes"], make_manifest(7, 2), tmp_path / "s", client=client)
+    watcher.join()
+    assert killed.is_set()
+    assert victim not in client.run(os.getpid).values()
+    assert _arrays(store.root) == _arrays(undisturbed.root)
+    assert store.samples["complete"].all()
+
+
+@pytest.mark.slow
+@WARNED
+def test_samples_that_workers_left_missing_are_named(tmp_path, client, monkeypatch):
+    model, manifest, real = tmp_path / "model", make_manifest(2, 1), pipeline.extract_on
+    shutil.copytree(testbed.MODELS["tiny-scenes"], model)
+
+    def lost_on_the_way(*arguments):
+        shutil.rmtree(model)
+        return real(*arguments)
+
+    monkeypatch.setattr(pipeline, "extract_on", lost_on_the_way)
+    ids = ", ".join(manifest.frame["sample_id"])
+    with pytest.raises(
+        LdmsceneError, match=f"3 of 3 samples are missing .*: {ids}; the first failure of 2: no pipeline"
+    ):
+        _extract(model, manifest, tmp_path / "s", client=client)
