@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from ldmscene.errors import CorruptError, FingerprintError, StoreError
+from ldmscene.errors import FingerprintError, StoreError
 from ldmscene.manifest import Manifest
 from ldmscene.store import layout, metadata
 from ldmscene.store.compression import settings
-from ldmscene.store.ledger import METADATA, Ledger
+from ldmscene.store.history import Documents, Published, publish
+from ldmscene.store.ledger import Ledger
 from ldmscene.store.places import Place, place
-from ldmscene.store.store import ActivationStore, encode_manifest, read_stored_manifest
+from ldmscene.store.store import ActivationStore
 
 
 def fingerprint(config: dict) -> str:
@@ -21,16 +22,9 @@ def fingerprint(config: dict) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_fingerprint(root: Place, config: dict) -> None:
-    """Refuse a store that another configuration made.
-
-    Raises
-    ------
-    FingerprintError
-        With what differs.
-    """
-    attributes = metadata.read_root(root)
-    if attributes is not None and attributes["fingerprint"] != fingerprint(config):
+def _check_origin(root: Place, attributes: dict, config: dict, compression: str) -> None:
+    """Refuse a store that another configuration made."""
+    if attributes["fingerprint"] != fingerprint(config):
         lines = "\n".join(
             f"  {path}: {old} in the store, {new} now" for path, old, new in differences(attributes["config"], config)
         )
@@ -38,6 +32,8 @@ def check_fingerprint(root: Place, config: dict) -> None:
             f"{root} was made with another configuration:\n{lines}\n"
             "Use another store, or ask for what this one was made with."
         )
+    if (made := attributes["compression"]) != compression:
+        raise StoreError(f"{root} was made with compression={made!r}; ask for that, or use another store")
 
 
 def differences(old: object, new: object, path: str = "") -> list[tuple[str, object, object]]:
@@ -60,8 +56,9 @@ def prepare_store(
 ) -> ActivationStore:
     """Create a store, or extend the one that is there by samples and modules; then open it.
 
-    Metadata first and ledger rows last: a crash in between leaves a store that the same call completes.
-    `in_order` sorts module names as the denoiser has them; `compression` is one of `compression.COMPRESSIONS`.
+    Metadata first and ledger rows last: a crash in between leaves a store that the same call completes. Others may
+    prepare the same store at the same moment: it then holds what all asked for. `in_order` sorts module names as the
+    denoiser has them; `compression` is one of `compression.COMPRESSIONS`.
 
     Raises
     ------
@@ -70,35 +67,36 @@ def prepare_store(
     StoreError
         If it was made with another compression.
     CorruptError
-        If the store has lost its manifest.
+        If the store has lost its metadata.
     """
     root = place(root)
     config = {**config, **settings(compression)}
-    check_fingerprint(root, config)
-    old = metadata.read_root(root)
-    if old is not None and (made := old.get("compression", "none")) != compression:
-        raise StoreError(f"{root} was made with compression={made!r}; ask for that, or use another store")
-    if (root / layout.MANIFEST).exists():
-        manifest = read_stored_manifest(root).extended(manifest)
-    elif Ledger(root / layout.LEDGER).rows()["sample_id"].ne(METADATA).any():
-        raise CorruptError(
-            f"{root / layout.MANIFEST} is missing, and without it nobody knows which sample a row of the arrays is; "
-            "restore it from a copy, or use another store"
-        )
-    attributes = {
-        "format": layout.FORMAT,
-        "ldmscene": version("ldmscene"),
-        "fingerprint": fingerprint(config),
-        "config": config,
-        "compression": compression,
-        "modules": list(modules) if old is None else in_order([*old["modules"], *modules]),
-        # Rows of the manifest after each extension: batches never cross one.
-        "segments": sorted({*(old["segments"] if old else []), len(manifest)}),
-    }
-    documents = metadata.root_document(attributes)
-    documents |= metadata.array_documents(root, specs, len(manifest))
-    documents |= metadata.coordinate_documents(timesteps, config["branches"], len(manifest))
-    documents[layout.MANIFEST] = encode_manifest(manifest)
-    metadata.publish(root, documents)
+    metadata.read_store(root)  # or it is something else, and refused
+
+    def extended(now: Published) -> Documents:
+        samples, names, segments = manifest, list(modules), set()
+        if now.number:
+            old = metadata.attributes_of(now.documents)
+            _check_origin(root, old, config, compression)
+            samples = metadata.manifest_of(now.documents).extended(manifest)
+            names, segments = in_order(list(dict.fromkeys([*old["modules"], *modules]))), set(old["segments"])
+        attributes = {
+            "format": layout.FORMAT,
+            "ldmscene": version("ldmscene"),
+            "fingerprint": fingerprint(config),
+            "config": config,
+            "compression": compression,
+            "modules": names,
+            # Rows of the manifest after each extension: batches never cross one.
+            "segments": sorted(segments | {len(samples)}),
+        }
+        return {
+            **metadata.root_document(attributes),
+            **metadata.array_documents(now.documents, specs, len(samples)),
+            **metadata.coordinate_documents(timesteps, config["branches"], len(samples)),
+            **metadata.manifest_document(samples),
+        }
+
+    publish(root, extended)
     Ledger(root / layout.LEDGER).tidy()
     return ActivationStore(root)
