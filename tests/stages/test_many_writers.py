@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -114,3 +117,33 @@ def test_a_cluster_with_a_pipeline_for_each_worker_fills_one_store(tmp_path, und
         if layout.IMAGE in pq.read_table(path)["what"].to_pylist()
     ]
     assert len(set(images)) == 2  # both workers did their part
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_a_worker_that_is_killed_during_extraction_costs_nothing(tmp_path, undisturbed):
+    from dask.distributed import Client, LocalCluster
+
+    killed = []
+
+    def kill_once_a_sample_is_there(client: Client, root: Path) -> None:
+        victim = next(iter(client.run(os.getpid).values()))
+        while not list(root.glob(f"{layout.ZARR}/{layout.IMAGE}/c.*")):
+            time.sleep(0.01)
+        os.kill(victim, signal.SIGKILL)
+        killed.append(victim)
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        watcher = threading.Thread(target=kill_once_a_sample_is_there, args=(client, tmp_path / "s"), daemon=True)
+        watcher.start()
+        store = _extract(testbed.MODELS["tiny-scenes"], make_manifest(7, 2), tmp_path / "s", client=client)
+        watcher.join(timeout=10)
+        assert killed
+        assert killed[0] not in client.run(os.getpid).values()
+    assert store.samples["complete"].all()
+    assert _arrays(store.root) == _arrays(undisturbed.root)
+    assert _rows(store) == _rows(undisturbed)
+    assert ldmscene.verify(store) == []
