@@ -9,6 +9,7 @@
         ├── FingerprintError           a store that was made with another configuration
         ├── IncompleteError            samples or labels that aren't there yet
         ├── CorruptError               bytes that aren't what the ledger says
+        ├── UnreachableError (also OSError)   an object store that doesn't answer, or refuses
         └── WriteError                 the disk is full, read-only or gone
 
 Every message says what was expected, what arrived and what to try.
@@ -54,6 +55,10 @@ class IncompleteError(StoreError):
 
 class CorruptError(StoreError):
     """Bytes that aren't what the ledger says."""
+
+
+class UnreachableError(StoreError, OSError):
+    """An object store that doesn't answer, or refuses; `strerror` is the cause alone."""
 
 
 class WriteError(StoreError):

@@ -18,8 +18,8 @@ from ldmscene.stages.given import GivenImages
 from ldmscene.stages.missing import WHOLE, Batch, Part, find_missing
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
-from ldmscene.store.kept import TERMS
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
+from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import note_making, prepare_store
 from ldmscene.store.summary import human_bytes
@@ -119,7 +119,8 @@ def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, c
 
 def _check_training(root: Place, manifest: Manifest) -> None:
     """Refuse new training samples where others were dropped for their statistics: folds would change."""
-    if not (root / TERMS).exists():
+    now = read_store(root)
+    if now is None or TERMS not in now.documents:
         return
     store = ActivationStore(root)
     known = {

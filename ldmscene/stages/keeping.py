@@ -39,9 +39,9 @@ from ldmscene.store import ActivationStore
 from ldmscene.store.check import Fault
 from ldmscene.store.compression import compress
 from ldmscene.store.dropping import drop, forget, sweep
-from ldmscene.store.files import write_file
-from ldmscene.store.kept import STATISTICS, TERMS, Kept
-from ldmscene.store.layout import activation_path, label_path
+from ldmscene.store.history import Documents, Published, publish
+from ldmscene.store.kept import STATISTICS, Kept
+from ldmscene.store.layout import TERMS, activation_path, label_path
 from ldmscene.store.places import Place
 
 
@@ -99,11 +99,17 @@ def _check_kinds(labelers: Mapping[str, object]) -> None:
 
 def _agree(root: Place, terms: dict) -> None:
     """Note what the statistics are of, or refuse to go on with anything else."""
-    path = root / TERMS
-    if not path.exists():
-        write_file(path, json.dumps(terms).encode())
-    elif (before := json.loads(path.read_bytes())) != terms:
-        raise InputError(f"{root} keeps statistics of {before}, which can't become those of {terms}; use another store")
+    told = json.dumps(terms).encode()
+
+    def agreed(now: Published) -> Documents:
+        if (before := now.documents.get(TERMS, told)) != told:
+            raise InputError(
+                f"{root} keeps statistics of {json.loads(before)}, which can't become those of {terms}; "
+                "use another store"
+            )
+        return {TERMS: told}
+
+    publish(root, agreed)
 
 
 def reduce_training(
@@ -191,10 +197,9 @@ class _Loss:
 
 def find_lost(store: ActivationStore) -> list[Fault]:
     """What a store dropped and has no statistics of; the same `extract` makes it again."""
-    path = store.root / TERMS
-    if not path.exists():
+    terms = store.terms
+    if terms is None:
         return []
-    terms = json.loads(path.read_bytes())
     return [
         Fault("", f"{STATISTICS}/{MOMENTS}", f"lacks {loss.module} of {len(loss.sample_ids)} samples that were dropped")
         for blocks in _folds(store.manifest, terms["cv"])

@@ -201,7 +201,7 @@ def _write(
 ) -> None:
     store, title = wanted.store, f"labelling {wanted.target} on {wanted.on}"
     (spec,) = compress([spec], store.compression)
-    declare(store.root, [spec], len(store.manifest))
+    declare(store.root, [spec])
     with (
         StoreWriter(store.root, [spec]) as writer,
         bar(title, sum(map(len, parts)), enabled=progress) as advance,

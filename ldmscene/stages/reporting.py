@@ -22,6 +22,7 @@ from ldmscene.store.files import write_file
 from ldmscene.store.layout import PREVIEWS, PROBES, intermediate_path, label_path
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import fingerprint
+from ldmscene.store.seal import seal, unseal
 
 MARK = "made-from.txt"  # in a report's folder
 SHOWN = 48  # held-out samples whose pictures go into a report
@@ -135,9 +136,12 @@ def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> Place:
 
 
 def keep_grid(grid: xr.Dataset, path: Place) -> None:
-    """Write a grid as one netCDF 3 file, whole or not at all; where the store can't be written to, only warn."""
+    """Write a grid as one netCDF 3 file, whole or not at all, its checksum behind it, where netCDF doesn't look.
+
+    Where the store can't be written to, only warn.
+    """
     try:
-        write_file(path, bytes(grid.to_netcdf(engine="scipy")))
+        write_file(path, seal(bytes(grid.to_netcdf(engine="scipy"))))
     except WriteError as error:
         warnings.warn(f"the grid isn't kept, so that the next evaluation computes it again: {error}", stacklevel=3)
 
@@ -164,10 +168,10 @@ def load_grid(path: Place) -> xr.Dataset:
     Raises
     ------
     CorruptError
-        If the file isn't a grid.
+        If its bytes aren't those that were written.
     """
-    try:
-        with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy") as grid:
-            return grid.load()
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CorruptError(f"{path} is not a readable grid ({error}); delete it and evaluate again") from error
+    data = unseal(path.read_bytes())
+    if data is None:
+        raise CorruptError(f"{path} is not the grid that was written; delete it and evaluate again")
+    with xr.open_dataset(io.BytesIO(data), engine="scipy") as grid:
+        return grid.load()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from ldmscene.errors import CorruptError, StoreError
+from ldmscene.errors import CorruptError, StoreError, UnreachableError
 from ldmscene.store.files import write_file
+from ldmscene.store.history import Published, complete, differing
 from ldmscene.store.kept import damaged
-from ldmscene.store.layout import LEDGER, MANIFEST, ZARR
-from ldmscene.store.ledger import METADATA, Ledger, read
-from ldmscene.store.metadata import read_root
+from ldmscene.store.layout import LEDGER, ZARR
+from ldmscene.store.ledger import Entry, Ledger, read
+from ldmscene.store.metadata import arrays, read_store, sample_ids_of
 from ldmscene.store.places import Place, files_in, place
+from ldmscene.store.reader import ShardArray
 from ldmscene.store.shards import whole_checksum
-from ldmscene.store.store import ActivationStore, read_stored_manifest
+from ldmscene.store.store import ActivationStore
 
 
 @dataclass(frozen=True)
@@ -31,47 +34,53 @@ class Fault:
 
 
 def find_faults(store: str | Place | ActivationStore) -> list[Fault]:
-    """Compare every file that the ledger vouches for with its entry: presence, length, checksum.
+    """Compare every file that was written for good with its checksum: presence, length, bytes.
 
-    Works on stores that are too broken to be opened.
+    These are the shards that the ledger lists, the ledger, metadata and their copies, statistics and grids. Works on
+    stores that are too broken to be opened.
 
     Raises
     ------
     StoreError
         If there is no store.
+    UnreachableError
+        If the object store doesn't answer.
     """
     root = store.root if isinstance(store, ActivationStore) else place(store)
     unreadable = _unreadable(root / LEDGER)
     faults = [Fault("", f"{LEDGER}/{path.name}", "doesn't match its checksum") for path in unreadable]
-    rows = Ledger(root / LEDGER).rows(without=unreadable)
-    if rows.empty and not unreadable and read_root(root) is None:
+    try:
+        now = read_store(root)
+    except CorruptError as error:
+        return [*faults, Fault("", f"{LEDGER}/metadata-*.json", str(error))]
+    if now is None:
         raise StoreError(f"no store at {root}")
-    ours = rows["sample_id"] == METADATA
-    faults += [f for row in rows[ours].itertuples() if (f := _fault(root / row.what, row))]
-    broken = {fault.what for fault in faults}
-    if MANIFEST not in broken:
-        faults += _shard_faults(root, rows[~ours])
+    rows = Ledger(root / LEDGER).rows(without=unreadable)
+    faults += [Fault("", path, why) for path, why in differing(root, now)]
+    faults += _shard_faults(root, sample_ids_of(now.documents), rows)
     return faults + [Fault("", path, "doesn't match its checksum") for path in damaged(root)]
 
 
 def find_orphans(store: ActivationStore) -> list[Place]:
     """Shards that no ledger row lists: of samples that were never finished. The next extract replaces them."""
-    known = {store.info(row.what).file(store.rows([row.sample_id])[0]) for row in store.ledger.itertuples()}
-    folders = [store.root / ZARR / path for path in store.paths]
-    return [path for folder in folders for path in files_in(folder, "") if _is_shard(path) and path not in known]
+    found = []
+    for path in store.paths:
+        known = set(store.rows(store.finished(path)))
+        found += [file for row, file in _shards(store.root, path).items() if row not in known]
+    return found
 
 
-def _is_shard(path: Place) -> bool:
-    return path.name.startswith("c.")
+def _shards(root: Place, path: str) -> dict[int, Place]:
+    """The shards of an array, by row of the manifest."""
+    return {int(p.name.split(".")[1]): p for p in files_in(root / ZARR / path, "") if p.name.startswith("c.")}
 
 
-def _shard_faults(root: Place, rows: pd.DataFrame) -> Iterator[Fault]:
-    ids = read_stored_manifest(root).frame["sample_id"] if len(rows) else []
+def _shard_faults(root: Place, ids: Sequence[str], rows: pd.DataFrame) -> Iterator[Fault]:
     index = {sample_id: i for i, sample_id in enumerate(ids)}
     for what, group in rows.groupby("what", sort=False):
-        shards = {path.name.split(".")[1]: path for path in files_in(root / ZARR / str(what), "") if _is_shard(path)}
+        shards = _shards(root, str(what))
         for row in group[group["bytes"] > 0].itertuples():  # the others were dropped
-            path = shards.get(str(index.get(row.sample_id)))
+            path = shards.get(index.get(row.sample_id, -1))
             if row.sample_id not in index:
                 yield Fault(row.sample_id, row.what, "is not in the manifest")
             elif path is None:
@@ -83,6 +92,8 @@ def _shard_faults(root: Place, rows: pd.DataFrame) -> Iterator[Fault]:
 def _fault(path: Place, row) -> Fault | None:
     try:
         data = path.read_bytes()
+    except UnreachableError:  # says nothing of the shard
+        raise
     except OSError as error:
         return Fault(row.sample_id, row.what, f"can't be read: {error}")
     if len(data) != row.bytes:
@@ -91,34 +102,80 @@ def _fault(path: Place, row) -> Fault | None:
 
 
 def repair(store: str | Place) -> int:
-    """Drop broken entries from the ledger, so that the next run makes them again; returns how many.
+    """Make a store true again; returns how many faults it had.
 
-    Metadata and ledger files that are broken are set aside, as `*.broken`; the next extract writes metadata anew.
-    The store must not be written to meanwhile.
+    Metadata are written anew from a copy that is whole. Statistics, grids and files of the ledger that are broken are
+    set aside, as `*.broken`; shards that lose their rows so are listed again where they are sound by themselves. Other
+    broken shards are deleted with their rows, so that the next run makes them again. The store must not be written to
+    meanwhile; a repair that is stopped can be run again.
 
     Raises
     ------
     StoreError
         If there is no store.
     CorruptError
-        If the manifest or the root's attributes are broken: nothing can make them again.
+        If all copies of its metadata are broken: nothing can make them again.
     """
     root = place(store)
-    if read_root(root) is None:
+    if read_store(root) is None:
         raise StoreError(f"no store at {root}")
     faults = find_faults(root)
-    lost = [f.what for f in faults if f.what in (MANIFEST, f"{ZARR}/zarr.json")]
-    if lost:
-        raise CorruptError(f"{root / lost[0]} is broken and nothing can make it again; restore it from a copy")
-    for fault in faults:
-        if not fault.sample_id:
-            _set_aside(root / fault.what)
-    broken = {(f.sample_id, f.what) for f in faults}
-    rows = Ledger(root / LEDGER).rows()
-    kept = [pair not in broken for pair in zip(rows["sample_id"], rows["what"], strict=True)]
-    if not all(kept):
-        Ledger(root / LEDGER).replace(rows[kept])
+    now = complete(root)
+    unreadable = _unreadable(root / LEDGER)
+    if unreadable:
+        _readopt(root, now, Ledger(root / LEDGER), unreadable)
+    for path in [*unreadable, *(root / name for name in damaged(root))]:
+        _set_aside(path)
+    broken = {(fault.sample_id, fault.what) for fault in faults if fault.sample_id}
+    if broken:
+        _drop(root, now, broken)
     return len(faults)
+
+
+def _readopt(root: Place, now: Published, ledger: Ledger, lost: Sequence[Place]) -> None:
+    """List shards again of which the rows were lost.
+
+    What a killed writer left looks the same: whole, but never listed. Taking that in does no harm. A shard is written
+    whole, each array of a sample is listed for itself, and what lies at the row of a sample was made from that sample
+    under this store's fingerprint (or by the labeler that the array names), whoever wrote it. A shard that differs
+    from its row is never taken in, since `repair` deletes it before the row.
+    """
+    rows = ledger.rows(without=lost)
+    ids = sample_ids_of(now.documents)
+    for path, array in arrays(now.documents).items():
+        known = set(rows["sample_id"][rows["what"] == path])
+        found = ShardArray.of(root, path, array)
+        orphans = [(ids[row], row, file) for row, file in _shards(root, path).items() if row < len(ids)]
+        entries = [_adopted(found, *orphan) for orphan in orphans if orphan[0] not in known]
+        ledger.append(entry for entry in entries if entry is not None)
+
+
+def _adopted(array: ShardArray, sample_id: str, row: int, file: Place) -> Entry | None:
+    """The row of a shard of which the index and every chunk match their checksums, and that holds nothing else."""
+    data, layout = file.read_bytes(), array.layout
+    try:
+        index = layout.decode_index(data[-layout.index_bytes :], str(file))
+        values = array.read([row], {})
+    except CorruptError:
+        return None
+    if int(index[..., 1].sum()) + layout.index_bytes != len(data):
+        return None
+    bad = int(np.count_nonzero(~np.isfinite(values))) if values.dtype.kind == "f" else 0
+    return Entry(sample_id, array.path, whole_checksum(data), len(data), bad)
+
+
+def _drop(root: Place, now: Published, broken: set[tuple[str, str]]) -> None:
+    """Delete shards, then their rows."""
+    index = {sample_id: i for i, sample_id in enumerate(sample_ids_of(now.documents))}
+    for path in {what for _, what in broken}:
+        shards = _shards(root, path)
+        for sample_id in (s for s, what in broken if what == path and index.get(s) in shards):
+            shards[index[sample_id]].unlink(missing_ok=True)
+    Ledger(root / LEDGER).remove(
+        lambda rows: pd.Series(
+            [pair in broken for pair in zip(rows["sample_id"], rows["what"], strict=True)], dtype=bool
+        )
+    )
 
 
 def _unreadable(folder: Place) -> list[Place]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 
 from ldmscene.store.layout import LEDGER
@@ -13,11 +12,10 @@ from ldmscene.store.store import ActivationStore
 def drop(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[str]) -> None:
     """Drop arrays of some samples for good. Their checksums stay in the ledger: statistics are named by them."""
     checksums = {path: store.checksums(path) for path in paths}
-    # Of two rows the newest counts, and a clock may have been set back.
-    now = max(time.time(), float(store.ledger["written"].max()) + 1e-3)
     ledger = Ledger(store.root / LEDGER)
+    ledger.rows()  # what the new rows must come after
     ledger.append(
-        Entry(sample_id, path, known[sample_id], bytes=0, nonfinite=0, written=now)
+        Entry(sample_id, path, known[sample_id], bytes=0, nonfinite=0)
         for path, known in checksums.items()
         for sample_id in sample_ids
     )
@@ -28,9 +26,7 @@ def drop(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[str]
 def forget(store: ActivationStore, sample_ids: Iterable[str], path: str) -> None:
     """Have an array of some samples count as missing, so that it is made again."""
     gone = set(sample_ids)
-    ledger = Ledger(store.root / LEDGER)
-    rows = ledger.rows()
-    ledger.replace(rows[~(rows["what"].eq(path) & rows["sample_id"].isin(gone))])
+    Ledger(store.root / LEDGER).remove(lambda rows: rows["what"].eq(path) & rows["sample_id"].isin(gone))
     store.refresh()
 
 

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -34,7 +34,7 @@ def naming_the_cause(path: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = _CAUSES.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
+        cause = _CAUSES.get(error.errno or 0) or error.strerror or str(error)
         raise WriteError(
             f"can't write {path}: {cause}. Finished samples are safe; mend that and run the same command again"
         ) from error
@@ -52,8 +52,25 @@ def write_file(path: Place, data: bytes) -> None:
             _write_local(path, data)
 
 
-def _write_local(path: Path, data: bytes) -> None:
-    """Temporary file, fsync, rename, fsync of the folder."""
+def create_file(path: Place, data: bytes) -> bool:
+    """Write a file or an object durably and whole, unless there is one already.
+
+    Returns whether `path` holds these bytes now. Of several processes that create different bytes at once, exactly one
+    is told so; an object store must know conditional puts for that (`If-None-Match`), and a disk hard links.
+    """
+    with naming_the_cause(path):
+        try:
+            if isinstance(path, ObjectPath):
+                path.create(data)
+            else:
+                _write_local(path, data, _link)
+        except FileExistsError:
+            return path.read_bytes() == data  # a request that was sent twice finds its own bytes
+    return True
+
+
+def _write_local(path: Path, data: bytes, place: Callable[[Path, Path], object] | None = None) -> None:
+    """Temporary file, fsync, rename (or link), fsync of the folder."""
     make_folder(path.parent)
     file, temporary = _begin(path.parent)
     try:
@@ -61,17 +78,29 @@ def _write_local(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            temporary.replace(path)
+            (place or Path.replace)(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """A rename that never replaces."""
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        if path.exists():  # a disk without hard links: two at the very same moment can't be told apart
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        temporary.replace(path)
 
 
 def _begin(folder: Path) -> tuple[BinaryIO, Path]:
     """A new temporary file, locked for as long as this process has it open."""
     while True:
         temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
-        file = temporary.open("wb")
+        file = temporary.open("w+b")  # for reading too, since NFS asks for that where a lock is shared
         with suppress(OSError):  # a disk without locks: its leftovers stay, nothing else
             fcntl.flock(file, fcntl.LOCK_SH)
         if temporary.exists():
@@ -104,12 +133,13 @@ def remove_leftovers(root: Place) -> int:
     """
     if isinstance(root, ObjectPath):
         return 0
-    return sum(_removed(path) for path in list(root.rglob(f"{TEMPORARY}*")))
+    found = [Path(folder, name) for folder, _, names in os.walk(root) for name in names if name.startswith(TEMPORARY)]
+    return sum(map(_removed, found))
 
 
 def _removed(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
     except OSError:  # its writer lives, or finished just now, or the disk has no locks

@@ -17,12 +17,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ldmscene.errors import CorruptError, WriteError
-from ldmscene.store.files import write_file
+from ldmscene.store.files import remove_leftovers, write_file
+from ldmscene.store.layout import PROBES
 from ldmscene.store.places import Place, files_in
 from ldmscene.store.prepare import fingerprint
+from ldmscene.store.seal import unseal
 
 STATISTICS, README = "statistics", "README"
-TERMS = f"{STATISTICS}/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
 _CHECKSUM = "crc32c"
 # Counted up with every change of how something kept is computed, so that older files are never taken for it.
 VERSION = 2
@@ -40,6 +41,8 @@ class Kept:
     def beside(cls, root: Place) -> Kept:
         """In a store's own folder, or in a temporary one where the store can't be written to."""
         folder: Place = root / STATISTICS
+        for made in (folder, root / PROBES):
+            remove_leftovers(made)
         try:
             write_file(
                 folder / README,
@@ -92,10 +95,19 @@ def _name(kind: str, key: object) -> str:
 
 
 def damaged(root: Place) -> list[str]:
-    """Files of a store's statistics whose bytes aren't those that were written, relative to the store."""
+    """Files of a store's statistics and grids whose bytes aren't those that were written, relative to the store."""
     kinds = [kind for kind in (root / STATISTICS).glob("*") if kind.name != README]
-    files = [(kind.name, path) for kind in kinds for path in files_in(kind, ".safetensors")]
-    return [f"{STATISTICS}/{kind}/{path.name}" for kind, path in files if _decode(path.read_bytes()) is None]
+    files = [(f"{STATISTICS}/{kind.name}", path) for kind in kinds for path in files_in(kind, ".safetensors")]
+    files += [(PROBES, path) for path in files_in(root / PROBES, ".nc")]
+    return [f"{folder}/{path.name}" for folder, path in files if not _sound(path)]
+
+
+def _sound(path: Place) -> bool:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:  # replaced by something newer just now
+        return True
+    return (unseal if path.name.endswith(".nc") else _decode)(data) is not None
 
 
 def _decode(data: bytes) -> dict[str, np.ndarray] | None:

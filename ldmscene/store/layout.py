@@ -9,9 +9,10 @@ import numpy as np
 from ldmscene.store.places import Place
 from ldmscene.store.shards import ShardLayout
 
-FORMAT = 1
+FORMAT = 2
 BRANCHES = ("uncond", "cond")
 ZARR, MANIFEST, LEDGER, PROBES = "activations.zarr", "manifest.parquet", "ledger", "probes"
+TERMS = "statistics/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
 IMAGE, LATENTS = "image", "latents"
 PREVIEWS = {"noisy": "previews/noisy", "predicted": "previews/predicted"}
 

@@ -1,19 +1,22 @@
 """The ledger: what is complete, with checksums. A sample exists when its rows exist.
 
 Parquet files in one folder, never changed once written. Each writer appends files of its own, so that
-writers need no lock, and merges them now and then. The same row twice means the same as once.
+writers need no lock, and merges them now and then. The same row twice means the same as once; of different rows for
+one (sample_id, what) the one with the latest `written` holds, which is later than all that its writer had seen, even
+where its clock is behind.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ldmscene.errors import CorruptError
@@ -22,7 +25,7 @@ from ldmscene.store.places import Place, files_in
 from ldmscene.store.shards import crc32c
 
 MANY = 256  # files that are merged into one, so that opening a store stays quick
-METADATA = ""  # in place of a sample_id: the row is about a file of the store that belongs to no sample
+TICK = 1e-3  # seconds between a row and what it supersedes, at least
 READERS = 16  # files read at once; on an object store each waits for the network
 SCHEMA = pa.schema(
     [
@@ -38,14 +41,13 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Entry:
-    """One array of one sample, complete and durable; or one file of metadata, with `METADATA` for its sample."""
+    """One array of one sample, complete and durable."""
 
     sample_id: str
-    what: str  # path of the array inside activations.zarr; for metadata, of the file inside the store
+    what: str  # path of the array inside activations.zarr
     crc32: int  # of the whole file
     bytes: int
     nonfinite: int  # values that overflowed or were NaN
-    written: float = field(default_factory=time.time)  # seconds since the epoch
 
 
 class Ledger:
@@ -56,10 +58,15 @@ class Ledger:
         self.writer = uuid.uuid4().hex
         self._own: list[Place] = []
         self._count = 0
+        self._seen: set[Place] = set()
+        self._latest = 0.0  # `written` of the newest row that was seen
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Add rows durably; they count from the moment when this returns."""
-        self._own.append(self.write(pa.Table.from_pylist([asdict(e) for e in entries], schema=SCHEMA)))
+        """Add rows durably; they count from the moment when this returns, and before all rows read until then."""
+        self._latest = max(time.time(), self._latest + TICK)
+        rows = [asdict(entry) | {"written": self._latest} for entry in entries]
+        self._own.append(self.write(pa.Table.from_pylist(rows, schema=SCHEMA)))
+        self._seen.add(self._own[-1])
         if len(self._own) >= MANY:
             self.close()
 
@@ -73,7 +80,15 @@ class Ledger:
         if len(paths) >= MANY:
             self._merged(paths)
 
-    def _merged(self, paths: Sequence[Place]) -> Place:
+    def remove(self, doomed: Callable[[pd.DataFrame], pd.Series]) -> None:
+        """Take rows away, by a mask over all; rows that others append meanwhile stay."""
+
+        def rest(table: pa.Table) -> pa.Table:
+            return table.filter(pa.array(~doomed(table.to_pandas())))
+
+        self._own = [self._merged(files_in(self.folder, ".parquet"), rest)]
+
+    def _merged(self, paths: Sequence[Place], keep: Callable[[pa.Table], pa.Table] = lambda table: table) -> Place:
         """One file with the rows of several, which are then deleted.
 
         A file is deleted only after its rows are durable in another, so that at any moment all rows are there,
@@ -81,7 +96,8 @@ class Ledger:
         """
         tables = dict(zip(paths, _read_all(paths), strict=True))
         found = {path: table for path, table in tables.items() if table is not None}
-        merged = self.write(pa.concat_tables([SCHEMA.empty_table(), *found.values()]))
+        merged = self.write(keep(pa.concat_tables([SCHEMA.empty_table(), *found.values()])))
+        self._seen.add(merged)
         for path in found:
             path.unlink(missing_ok=True)
         return merged
@@ -96,24 +112,23 @@ class Ledger:
         self._count += 1
         return path
 
-    def replace(self, rows: pd.DataFrame) -> None:
-        """Have these rows and no others; nobody else may write meanwhile."""
-        old = files_in(self.folder, ".parquet")
-        self._own = [self.write(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False))]
-        for path in old:
-            path.unlink(missing_ok=True)
-
     def rows(self, without: Collection[Place] = ()) -> pd.DataFrame:
         """All rows but those of some files, one for each (sample_id, what); where there are several, the newest."""
-        frame = pa.concat_tables([SCHEMA.empty_table(), *self._tables(without)]).to_pandas()
+        frame = pa.concat_tables([SCHEMA.empty_table(), *self._tables(set(without))]).to_pandas()
         return frame.sort_values("written", kind="stable").drop_duplicates(["sample_id", "what"], keep="last")
 
-    def _tables(self, without: Collection[Place]) -> Iterator[pa.Table]:
-        """Every file's rows. Files that are merged meanwhile stand in the next listing under another name."""
-        seen: set[Place] = set(without)
+    def news(self) -> Iterator[pa.Table]:
+        """Rows that this object has neither written nor given before."""
+        return self._tables(self._seen)
+
+    def _tables(self, seen: set[Place]) -> Iterator[pa.Table]:
+        """Every other file's rows. Files that are merged meanwhile stand in the next listing under another name."""
         while new := [path for path in files_in(self.folder, ".parquet") if path not in seen]:
             seen.update(new)
-            yield from (table for table in _read_all(new) if table is not None)
+            for table in _read_all(new):
+                if table is not None:
+                    self._latest = max(self._latest, pc.max(table["written"]).as_py() or 0.0)
+                    yield table
 
 
 def read(path: Place) -> pa.Table:

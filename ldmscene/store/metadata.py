@@ -1,108 +1,107 @@
 """The Zarr v3 metadata that lets other readers open a store, and how it is written.
 
-What a store's metadata should be is computed first, as documents by their path in the store; then whatever differs is
-written, whole and durably. So any number of processes may prepare the same store at once.
+Documents are computed from those that hold, and published; see `history`.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import MemoryStore
 
 from ldmscene.errors import CorruptError, StoreError
-from ldmscene.store.files import remove_leftovers, write_file
-from ldmscene.store.layout import BRANCHES, FORMAT, LEDGER, ZARR, ArraySpec
-from ldmscene.store.ledger import METADATA, Entry, Ledger
-from ldmscene.store.objects import asking
-from ldmscene.store.places import Place, zarr_store
-from ldmscene.store.shards import whole_checksum
+from ldmscene.manifest import Manifest
+from ldmscene.store.history import Documents, Published, publish, read
+from ldmscene.store.layout import BRANCHES, FORMAT, LEDGER, MANIFEST, ZARR, ArraySpec
+from ldmscene.store.places import Place, files_in
 
-Documents = dict[str, bytes]  # by path in the store
-
-
-def publish(root: Place, documents: Mapping[str, bytes]) -> None:
-    """Write those documents that aren't there yet as they should be, or that the ledger doesn't vouch for.
-
-    Their checksums go into the ledger first: after a crash in between, the same call writes what is missing.
-    """
-    ledger = Ledger(root / LEDGER)
-    rows = ledger.rows()
-    rows = rows[rows["sample_id"] == METADATA]
-    sums = dict(zip(rows["what"], rows["crc32"], strict=True))
-    new = {key: d for key, d in documents.items() if sums.get(key) != whole_checksum(d) or _read(root / key) != d}
-    if new:
-        remove_leftovers(root)
-        ledger.append(Entry(METADATA, key, whole_checksum(data), len(data), 0) for key, data in new.items())
-    for key, data in new.items():
-        write_file(root / key, data)
-
-
-def _read(path: Place) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+ROOT = f"{ZARR}/zarr.json"
 
 
 def root_document(attributes: dict) -> Documents:
     meta = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    return {f"{ZARR}/zarr.json": json.dumps(meta, indent=2).encode()}
+    return {ROOT: json.dumps(meta, indent=2).encode()}
 
 
-def read_root(root: Place) -> dict | None:
-    """The root group's attributes, or None where there is no store.
+def manifest_document(manifest: Manifest) -> Documents:
+    sink = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(manifest.table, sink)
+    return {MANIFEST: sink.getvalue().to_pybytes()}
+
+
+def manifest_of(documents: Documents) -> Manifest:
+    return Manifest(pyarrow.parquet.read_table(pa.BufferReader(documents[MANIFEST])))
+
+
+def sample_ids_of(documents: Documents) -> list[str]:
+    """By row of the manifest, which are those of every array."""
+    source = pa.BufferReader(documents[MANIFEST])
+    return pyarrow.parquet.read_table(source, columns=["sample_id"])["sample_id"].to_pylist()
+
+
+def attributes_of(documents: Documents) -> dict:
+    """The root group's attributes."""
+    return json.loads(documents[ROOT])["attributes"]
+
+
+def read_store(root: Place) -> Published | None:
+    """What a store holds by its metadata, or None where there is no store.
 
     Raises
     ------
     StoreError
         If something else lies there, or a newer ldmscene wrote it.
+    CorruptError
+        If a store has lost its metadata.
     """
-    path = root / ZARR / "zarr.json"
-    try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        if _taken(root):
-            raise StoreError(f"{root} is not an ldmscene store and not empty; name another place") from None
+    now = read(root)
+    if not now.number:
+        _check_free(root)
         return None
-    try:
-        attributes = json.loads(text)["attributes"]
-        version = attributes["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{path} is damaged ({error!r}); it must hold the store's attributes as JSON") from error
-    if version > FORMAT:
+    attributes = attributes_of(now.documents)
+    if attributes["format"] > FORMAT:
         raise StoreError(
-            f"{root} has store format {version}, this ldmscene reads up to {FORMAT}; it was written by ldmscene "
-            f"{attributes.get('ldmscene')}, which reads it"
+            f"{root} has store format {attributes['format']}, this ldmscene reads up to {FORMAT}; it was written by "
+            f"ldmscene {attributes.get('ldmscene')}, which reads it"
         )
-    return attributes
+    return now
 
 
-def _taken(root: Place) -> bool:
-    """Whether something lies there that isn't a store in the making."""
+def _check_free(root: Place) -> None:
+    """Refuse a place where something lies that isn't a store in the making."""
     try:
-        return bool({path.name for path in root.iterdir()} - {ZARR, LEDGER})
-    except (FileNotFoundError, NotADirectoryError):
-        return root.is_file()
+        names = {path.name for path in root.iterdir()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        names = {root.name}
+    if ZARR in names or files_in(root / LEDGER, ".parquet"):
+        raise CorruptError(
+            f"{root} has lost its metadata, {LEDGER}/metadata-*.json, and without them nobody knows which sample a row "
+            "of the arrays is; restore them from a copy, or use another store"
+        )
+    if names - {LEDGER}:
+        raise StoreError(f"{root} is not an ldmscene store and not empty; name another place")
 
 
-def array_documents(root: Place, specs: Sequence[ArraySpec], samples: int) -> Documents:
-    """Metadata of these arrays with `samples` rows, and of others in the store that must grow along.
+def array_documents(documents: Documents, specs: Sequence[ArraySpec], samples: int) -> Documents:
+    """Metadata of these arrays with `samples` rows, and of others among the documents that must grow along.
 
     Raises
     ------
     StoreError
         If an array is there with another shape, origin or encoding.
     """
-    there = arrays(root) if _read(root / ZARR / "zarr.json") is not None else {}
+    there = arrays(documents)
     for spec in specs:
         if spec.path in there:
             _check_same(there[spec.path], spec)
@@ -114,9 +113,9 @@ def array_documents(root: Place, specs: Sequence[ArraySpec], samples: int) -> Do
     return found
 
 
-def declare(root: Place, specs: Sequence[ArraySpec], samples: int) -> None:
-    """Make the arrays exist with `samples` rows; nothing is written to their chunks."""
-    publish(root, array_documents(root, specs, samples))
+def declare(root: Place, specs: Sequence[ArraySpec]) -> None:
+    """Make the arrays exist in a store, with a row for each sample; nothing is written to their chunks."""
+    publish(root, lambda now: array_documents(now.documents, specs, len(sample_ids_of(now.documents))))
 
 
 def _written(build: Callable[[zarr.Group], object]) -> Documents:
@@ -177,19 +176,22 @@ def coordinate_documents(steps: Sequence[float], branches: Sequence[str], sample
     return dict(sorted(_written(build).items()))  # values before what declares them
 
 
-def read_coordinate(root: Place, name: str) -> np.ndarray:
+def coordinate(documents: Documents, name: str) -> np.ndarray:
     """The values of one coordinate."""
-    with asking(root):
-        return np.asarray(zarr.open_array(zarr_store(root / ZARR), path=name, mode="r", zarr_format=3)[:])
+    return np.asarray(zarr.open_array(_hierarchy(documents), path=name, mode="r", zarr_format=3)[:])
 
 
-def arrays(root: Place) -> dict[str, zarr.Array]:
+def arrays(documents: Documents) -> dict[str, zarr.Array]:
     """Every sharded array of the hierarchy, by path."""
-    with asking(root), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # files that aren't Zarr's, such as those being written
-        group = zarr.open_group(zarr_store(root / ZARR), mode="r", zarr_format=3)
-        members = dict(group.members(max_depth=None))
+    if ROOT not in documents:
+        return {}
+    members = dict(zarr.open_group(_hierarchy(documents), mode="r", zarr_format=3).members(max_depth=None))
     return {path: node for path, node in members.items() if isinstance(node, zarr.Array) and node.shards}
+
+
+def _hierarchy(documents: Documents) -> MemoryStore:
+    found = {path.removeprefix(f"{ZARR}/"): data for path, data in documents.items() if path.startswith(f"{ZARR}/")}
+    return MemoryStore({key: cpu.Buffer.from_bytes(data) for key, data in found.items()}, read_only=True)
 
 
 def _metadata(array: zarr.Array) -> ArrayV3Metadata:

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatch
 from functools import lru_cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from zarr.abc.store import Store
-from zarr.storage import ObjectStore
-
-from ldmscene.errors import InputError
+from ldmscene.errors import InputError, UnreachableError
 
 if TYPE_CHECKING:
     import obstore
@@ -65,7 +63,8 @@ class ObjectPath:
         return str(self).rpartition("/")[2]
 
     def with_suffix(self, suffix: str) -> ObjectPath:
-        return ObjectPath(self.bucket, self.key.rpartition(".")[0] + suffix)
+        parent, slash, name = self.key.rpartition("/")
+        return ObjectPath(self.bucket, f"{parent}{slash}{PurePath(name).with_suffix(suffix)}")
 
     def is_file(self) -> bool:
         """Whether there is an object under this very key."""
@@ -97,6 +96,17 @@ class ObjectPath:
         with asking(self):
             self._client.put(self.key, data, use_multipart=False)  # parts of a killed upload would stay, unseen
 
+    def create(self, data: bytes) -> None:
+        """Write an object unless there is one.
+
+        Raises
+        ------
+        FileExistsError
+            If there is one.
+        """
+        with asking(self):
+            self._client.put(self.key, data, mode="create", use_multipart=False)
+
     def unlink(self, missing_ok: bool = False) -> None:
         with asking(self):
             if not missing_ok:
@@ -113,10 +123,6 @@ class ObjectPath:
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """Those directly under this prefix whose name fits."""
         return (path for path in self.iterdir() if fnmatch(path.name, pattern))
-
-    def zarr(self) -> Store:
-        """This prefix as a store of zarr-python's, to be read only."""
-        return ObjectStore(_client(str(self), _settings()), read_only=True)
 
     @property
     def _client(self) -> obstore.store.S3Store:
@@ -140,25 +146,33 @@ def _client(url: str, settings: tuple[tuple[str, str], ...]) -> obstore.store.S3
 
 @contextmanager
 def asking(path: object) -> Iterator[None]:
-    """Turn what obstore raises into the errors that a file system would have raised, in one sentence."""
+    """Turn what obstore raises into FileNotFoundError, FileExistsError, or an UnreachableError with the cause."""
     try:
         yield
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise OSError(f"there is no such bucket: {path}") from error
+            raise _unreachable(path, _cause(error)) from error
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
     except Exception as error:
         if not type(error).__module__.startswith("obstore"):
             raise
-        raise _named(error, path) from error
+        if type(error).__name__ == "AlreadyExistsError":
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        raise _unreachable(path, _cause(error)) from error
 
 
-def _named(error: Exception, path: object) -> OSError:
+def _cause(error: Exception) -> str:
     kind, text = type(error).__name__, str(error).partition("\n")[0]
+    if "NoSuchBucket" in str(error):
+        return "there is no such bucket"
     if kind in ("PermissionDeniedError", "UnauthenticatedError"):
-        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return "permission was denied"
     if "169.254.169.254" in text:  # where a machine inside AWS would be told its own
-        return PermissionError("no credentials for the object store; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    if "HTTP error" in text:
-        return ConnectionError(f"the object store doesn't answer ({text})")
-    return OSError(text)
+        return "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    return f"the object store doesn't answer ({text})" if "HTTP error" in text else text
+
+
+def _unreachable(path: object, cause: str) -> UnreachableError:
+    error = UnreachableError(f"{path}: {cause}. Mend that and run the same command again")
+    error.strerror = cause
+    return error

@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from zarr.abc.store import Store
-from zarr.storage import LocalStore
-
 from ldmscene.errors import InputError
 from ldmscene.store.objects import ObjectPath
 
@@ -30,13 +27,6 @@ def place(where: str | Place) -> Place:
     if scheme == "s3":
         return ObjectPath.of(where)
     raise InputError(f"a store's place is a folder, file://… or s3://bucket/prefix; got {where!r}")
-
-
-def zarr_store(folder: Place) -> Store:
-    """A place as zarr-python reads it; what is written goes through `write_file`."""
-    if isinstance(folder, ObjectPath):
-        return folder.zarr()
-    return LocalStore(folder, read_only=True)
 
 
 def files_in(folder: Place, suffix: str) -> list[Place]:

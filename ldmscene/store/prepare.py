@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 
-from ldmscene.errors import CorruptError, FingerprintError, StoreError
+from ldmscene.errors import FingerprintError, StoreError
 from ldmscene.manifest import Manifest
 from ldmscene.store import layout, metadata
 from ldmscene.store.compression import settings
-from ldmscene.store.ledger import METADATA, Ledger
+from ldmscene.store.history import Documents, Published, publish
+from ldmscene.store.ledger import Ledger
 from ldmscene.store.places import Place, place
-from ldmscene.store.store import ActivationStore, encode_manifest, read_stored_manifest
+from ldmscene.store.store import ActivationStore
 
 
 def fingerprint(config: dict) -> str:
@@ -31,9 +32,14 @@ def check_fingerprint(root: Place, config: dict, details: Mapping[str, dict] | N
     FingerprintError
         With what differs.
     """
-    attributes = metadata.read_root(root)
-    if attributes is not None and attributes["fingerprint"] != fingerprint(config):
-        found = _explained(differences(attributes["config"], config), attributes.get("details", {}), details or {})
+    now = metadata.read_store(root)
+    if now is not None:
+        _check_origin(root, metadata.attributes_of(now.documents), config, details or {})
+
+
+def _check_origin(root: Place, attributes: dict, config: dict, details: Mapping[str, dict]) -> None:
+    if attributes["fingerprint"] != fingerprint(config):
+        found = _explained(differences(attributes["config"], config), attributes["details"], details)
         lines = "\n".join(f"  {path}: {old} in the store, {new} now" for path, old, new in found)
         raise FingerprintError(
             f"{root} was made with another configuration:\n{lines}\n"
@@ -70,9 +76,10 @@ def prepare_store(
 ) -> ActivationStore:
     """Create a store, or extend the one that is there by samples and modules; then open it.
 
-    Metadata first and ledger rows last: a crash in between leaves a store that the same call completes.
-    `in_order` sorts module names as the denoiser has them; `compression` is one of `compression.COMPRESSIONS`;
-    `details` are what hashes in the configuration stand for, to be shown where another one differs.
+    Metadata first and ledger rows last: a crash in between leaves a store that the same call completes. Others may
+    prepare the same store at the same moment: it then holds what all asked for. `in_order` sorts module names as the
+    denoiser has them; `compression` is one of `compression.COMPRESSIONS`; `details` are what hashes in the
+    configuration stand for, to be shown where another one differs.
 
     Raises
     ------
@@ -81,46 +88,55 @@ def prepare_store(
     StoreError
         If it was made with another compression.
     CorruptError
-        If the store has lost its manifest.
+        If the store has lost its metadata.
     """
     root = place(root)
     config = {**config, **settings(compression)}
-    check_fingerprint(root, config, details)
-    old = metadata.read_root(root)
-    if old is not None and (made := old.get("compression", "none")) != compression:
-        raise StoreError(f"{root} was made with compression={made!r}; ask for that, or use another store")
-    if (root / layout.MANIFEST).exists():
-        manifest = read_stored_manifest(root).extended(manifest)
-    elif Ledger(root / layout.LEDGER).rows()["sample_id"].ne(METADATA).any():
-        raise CorruptError(
-            f"{root / layout.MANIFEST} is missing, and without it nobody knows which sample a row of the arrays is; "
-            "restore it from a copy, or use another store"
-        )
-    attributes = {
-        "format": layout.FORMAT,
-        "ldmscene": version("ldmscene"),
-        "fingerprint": fingerprint(config),
-        "config": config,
-        "details": (old or {}).get("details", details or {}),
-        "made_with": old.get("made_with", []) if old else [],
-        "compression": compression,
-        "modules": list(modules) if old is None else in_order([*old["modules"], *modules]),
-        # Rows of the manifest after each extension: batches never cross one.
-        "segments": sorted({*(old["segments"] if old else []), len(manifest)}),
-    }
-    documents = metadata.root_document(attributes)
-    documents |= metadata.array_documents(root, specs, len(manifest))
-    documents |= metadata.coordinate_documents(timesteps, config["branches"], len(manifest))
-    documents[layout.MANIFEST] = encode_manifest(manifest)
-    metadata.publish(root, documents)
+    metadata.read_store(root)  # or it is something else, and refused
+
+    def extended(now: Published) -> Documents:
+        samples, names, segments, made_with = manifest, list(modules), set(), []
+        known = details or {}
+        if now.number:
+            old = metadata.attributes_of(now.documents)
+            _check_origin(root, old, config, known)
+            if (made := old["compression"]) != compression:
+                raise StoreError(f"{root} was made with compression={made!r}; ask for that, or use another store")
+            made_with, known = old["made_with"], old["details"]
+            samples = metadata.manifest_of(now.documents).extended(manifest)
+            names, segments = in_order(list(dict.fromkeys([*old["modules"], *modules]))), set(old["segments"])
+        attributes = {
+            "format": layout.FORMAT,
+            "ldmscene": version("ldmscene"),
+            "fingerprint": fingerprint(config),
+            "config": config,
+            "details": known,
+            "made_with": made_with,
+            "compression": compression,
+            "modules": names,
+            # Rows of the manifest after each extension: batches never cross one.
+            "segments": sorted(segments | {len(samples)}),
+        }
+        return {
+            **metadata.root_document(attributes),
+            **metadata.array_documents(now.documents, specs, len(samples)),
+            **metadata.coordinate_documents(timesteps, config["branches"], len(samples)),
+            **metadata.manifest_document(samples),
+        }
+
+    publish(root, extended)
     Ledger(root / layout.LEDGER).tidy()
     return ActivationStore(root)
 
 
 def note_making(root: Place, environment: Mapping[str, str]) -> None:
     """Add the libraries and the device that are about to fill a store to those that it knows of."""
-    attributes = metadata.read_root(root)
-    assert attributes is not None
-    if environment not in attributes["made_with"]:
-        made = [*attributes["made_with"], dict(environment)]
-        metadata.publish(root, metadata.root_document({**attributes, "made_with": made}))
+
+    def noted(now: Published) -> Documents:
+        attributes = metadata.attributes_of(now.documents)
+        made_with = attributes["made_with"]
+        if environment not in made_with:
+            made_with = [*made_with, dict(environment)]
+        return metadata.root_document({**attributes, "made_with": made_with})
+
+    publish(root, noted)

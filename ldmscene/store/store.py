@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet
 import xarray as xr
 
-from ldmscene.errors import CorruptError, IncompleteError, InputError, StoreError, unknown
-from ldmscene.manifest import Manifest
+from ldmscene.errors import IncompleteError, InputError, StoreError, unknown
 from ldmscene.store import layout, metadata
-from ldmscene.store.ledger import METADATA, Ledger
+from ldmscene.store.ledger import Ledger
 from ldmscene.store.places import Place, place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.summary import describe_html
@@ -30,6 +28,13 @@ class ActivationStore:
     config : dict
         All that the activations depend on; `fingerprint` is its hash.
     manifest : Manifest
+    timesteps : list of float
+        The timestep of each denoiser call.
+    terms : dict, optional
+        Of a store that keeps statistics instead of activations: of which targets and folds.
+    ledger : pandas.DataFrame
+        One row for each array of a sample: `sample_id`, `what`, `crc32`, `bytes` (0 where it was dropped),
+        `nonfinite` (values that are NaN or infinite), `written`.
     """
 
     def __init__(self, root: str | Place) -> None:
@@ -38,17 +43,19 @@ class ActivationStore:
 
     def refresh(self) -> None:
         """Look again at what there is and what is complete."""
-        attributes = metadata.read_root(self.root)
-        if attributes is None:
+        now = metadata.read_store(self.root)
+        if now is None:
             raise StoreError(f"no store at {self.root}; make one with `ldmscene extract`")
-        self.attributes: dict = attributes
-        self.fingerprint: str = attributes["fingerprint"]
-        self.config: dict = attributes["config"]
-        self.compression: str = attributes.get("compression", "none")
-        self.manifest = read_stored_manifest(self.root)
-        rows = Ledger(self.root / layout.LEDGER).rows()
-        self.ledger = rows[rows["sample_id"] != METADATA]
-        self._arrays = {path: ShardArray.of(self.root, path, a) for path, a in metadata.arrays(self.root).items()}
+        self.attributes = metadata.attributes_of(now.documents)
+        self.fingerprint: str = self.attributes["fingerprint"]
+        self.config: dict = self.attributes["config"]
+        self.compression: str = self.attributes["compression"]
+        self.manifest = metadata.manifest_of(now.documents)
+        self.timesteps: list[float] = metadata.coordinate(now.documents, "timestep").tolist()
+        self.terms: dict | None = json.loads(now.documents[layout.TERMS]) if layout.TERMS in now.documents else None
+        self.ledger = Ledger(self.root / layout.LEDGER).rows()
+        found = metadata.arrays(now.documents)
+        self._arrays = {path: ShardArray.of(self.root, path, array) for path, array in found.items()}
         stored = self.ledger["bytes"] > 0
         self._done, self._dropped = (
             {str(what): set(ids) for what, ids in rows.groupby("what")["sample_id"]}
@@ -79,11 +86,6 @@ class ActivationStore:
         """Indices of the denoiser's calls."""
         latents = self._arrays.get(layout.LATENTS)
         return list(range(latents.layout.shape[0])) if latents else []
-
-    @property
-    def timesteps(self) -> list[float]:
-        """The timestep of each denoiser call."""
-        return metadata.read_coordinate(self.root, "timestep").tolist()
 
     @property
     def targets(self) -> list[str]:
@@ -264,22 +266,3 @@ class ActivationStore:
 
     def _repr_html_(self) -> str:
         return describe_html(self)
-
-
-def read_stored_manifest(root: Place) -> Manifest:
-    path = root / layout.MANIFEST
-    try:
-        return Manifest(pyarrow.parquet.read_table(pa.BufferReader(path.read_bytes())))
-    except FileNotFoundError as error:
-        raise CorruptError(
-            f"{path} is missing: either the store was still being made, and the same `ldmscene extract` goes on, "
-            "or it was lost; restore it from a copy"
-        ) from error
-    except (OSError, pa.ArrowInvalid) as error:
-        raise CorruptError(f"the manifest of the store, {path}, can't be read ({error})") from error
-
-
-def encode_manifest(manifest: Manifest) -> bytes:
-    sink = pa.BufferOutputStream()
-    pyarrow.parquet.write_table(manifest.table, sink)
-    return sink.getvalue().to_pybytes()

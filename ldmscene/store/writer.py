@@ -12,9 +12,11 @@ import numpy as np
 
 from ldmscene.errors import StoreError
 from ldmscene.store.compression import round_mantissa
-from ldmscene.store.files import remove_leftovers, write_file
-from ldmscene.store.layout import LEDGER, ZARR, ArraySpec, shard_place
+from ldmscene.store.files import write_file
+from ldmscene.store.history import newest
+from ldmscene.store.layout import LEDGER, ArraySpec, shard_place
 from ldmscene.store.ledger import Entry, Ledger
+from ldmscene.store.metadata import attributes_of, read_store, sample_ids_of
 from ldmscene.store.places import Place
 from ldmscene.store.shards import whole_checksum
 
@@ -30,24 +32,53 @@ class Row:
     arrays: Mapping[str, np.ndarray]
 
 
+class _Plan:
+    """Which sample each row of the arrays belongs to, looked up again whenever the metadata changes."""
+
+    def __init__(self, root: Place) -> None:
+        self._root = root
+        self._fingerprint = self._look()
+
+    def _look(self) -> str | None:
+        now = read_store(self._root)
+        self._number = now.number if now else 0
+        self._ids = sample_ids_of(now.documents) if now else []
+        return attributes_of(now.documents)["fingerprint"] if now else None
+
+    def check(self, row: Row) -> None:
+        """StoreError where the row isn't the sample's any more: another store lies there now."""
+        if newest(self._root) != self._number and self._look() != self._fingerprint:
+            raise StoreError(
+                f"{self._root} was replaced by another store while this one was written; name another place"
+            )
+        if self._ids[row.index : row.index + 1] != [row.sample_id]:
+            raise StoreError(
+                f"row {row.index} of {self._root} isn't sample {row.sample_id}; the store was replaced by another one "
+                "while it was written. Run the same command again"
+            )
+
+
 class StoreWriter:
     """Writes rows in a thread of its own, at most `WAITING` behind; use it as a context manager.
 
-    A row's shards are written first, then its ledger entries. When the disk fails, the next `put` or `check` (or the
-    end of the block) raises the cause, and every row whose entries were written stays.
+    A row's shards are written first, then its ledger entries. When the disk fails, the next `put` or `check` (or
+    the end of the block) raises the cause, and every row whose entries were written stays. What another writer has
+    finished by then is left alone, since sums on another machine round differently. Two writers of one sample that both
+    look before either has finished still write the same shard; should their bytes differ and one be killed right then,
+    `verify` says so and `repair` has the sample made again.
     """
 
     def __init__(self, root: Place, specs: list[ArraySpec]) -> None:
         self._root = root
         self._specs = {spec.path: spec for spec in specs}
         self._ledger = Ledger(root / LEDGER)
+        self._plan = _Plan(root)
+        self._finished: dict[str, set[str]] = {path: set() for path in self._specs}
         self._places = threading.BoundedSemaphore(WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ldmscene-writer")
         self._pending: list[Future[None]] = []
 
     def __enter__(self) -> StoreWriter:
-        for folder in (LEDGER, *(f"{ZARR}/{path}" for path in self._specs)):
-            remove_leftovers(self._root / folder)
         return self
 
     def put(self, row: Row) -> None:
@@ -78,9 +109,20 @@ class StoreWriter:
 
     def _write(self, row: Row) -> None:
         try:
-            self._ledger.append([self._write_array(row, path, array) for path, array in row.arrays.items()])
+            self._plan.check(row)
+            self._look()
+            new = {path: a for path, a in row.arrays.items() if row.sample_id not in self._finished[path]}
+            if new:
+                self._ledger.append([self._write_array(row, path, array) for path, array in new.items()])
         finally:
             self._places.release()
+
+    def _look(self) -> None:
+        """Take note of what others have finished meanwhile."""
+        for table in self._ledger.news():
+            for sample_id, what in zip(table["sample_id"].to_pylist(), table["what"].to_pylist(), strict=True):
+                if what in self._finished:
+                    self._finished[what].add(sample_id)
 
     def _write_array(self, row: Row, path: str, array: np.ndarray) -> Entry:
         spec = self._specs[path]

@@ -295,7 +295,7 @@ def test_a_run_stopped_at_any_write_goes_on_to_the_same_store(tiny, tmp_path, mo
             raise KeyboardInterrupt
         write(path, data)
 
-    for place in ("metadata", "writer", "ledger"):
+    for place in ("history", "writer", "ledger"):
         monkeypatch.setattr(f"ldmscene.store.{place}.write_file", failing)
     stopped = False
     try:

@@ -213,7 +213,7 @@ def test_labels_that_were_lost_are_made_again_alone(tiny, samples, whole, tmp_pa
 def test_a_clock_that_was_set_back_brings_nothing_dropped_back(tiny, samples, tmp_path, monkeypatch):
     store = ldmscene.extract(tiny, samples, tmp_path / "all", **OPTIONS)
     some = store.samples["sample_id"].iloc[:2].tolist()
-    monkeypatch.setattr(dropping.time, "time", lambda: 0.0)
+    monkeypatch.setattr("time.time", lambda: 0.0)
     dropping.drop(store, some, [activation_path(LAST)])
     assert ldmscene.open(store.root).dropped(activation_path(LAST)) == set(some)
 

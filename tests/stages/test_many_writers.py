@@ -150,7 +150,9 @@ def test_a_worker_that_is_killed_is_stood_in_for(tmp_path, undisturbed, client):
     assert killed.is_set()
     assert victim not in client.run(os.getpid).values()
     assert _arrays(store.root) == _arrays(undisturbed.root)
+    assert _rows(store) == _rows(undisturbed)
     assert store.samples["complete"].all()
+    assert ldmscene.verify(store) == []
 
 
 @pytest.mark.slow

@@ -6,10 +6,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from zarr.abc.store import Store
+from zarr.storage import LocalStore, ObjectStore
 
 from ldmscene.store import layout
 from ldmscene.store.ledger import Ledger
+from ldmscene.store.objects import ObjectPath, _client, _settings
 from ldmscene.store.places import Place
 
 _NAMES = (f"case-{i}" for i in itertools.count())
@@ -18,7 +22,9 @@ _NAMES = (f"case-{i}" for i in itertools.count())
 def contents(root: Place) -> dict[str, bytes]:
     """Every file or object of a store, by its relative name; of the ledger, rows without their time."""
     found = dict(_walk(root, ""))
-    return {name: data for name, data in found.items() if not name.startswith(layout.LEDGER)} | {"rows": _rows(root)}
+    return {name: data for name, data in found.items() if not name.startswith(layout.LEDGER)} | {
+        "rows": rows_of(Ledger(root / layout.LEDGER).rows())
+    }
 
 
 def _walk(folder: Place, prefix: str) -> Iterator[tuple[str, bytes]]:
@@ -29,9 +35,15 @@ def _walk(folder: Place, prefix: str) -> Iterator[tuple[str, bytes]]:
             yield from _walk(path, f"{prefix}{path.name}/")
 
 
-def _rows(root: Place) -> bytes:
-    rows = Ledger(root / layout.LEDGER).rows().drop(columns="written").sort_values(["sample_id", "what"])
-    return rows.to_csv(index=False).encode()
+def zarr_store(folder: Place) -> Store:
+    """A place as zarr-python reads it, without ldmscene."""
+    if isinstance(folder, ObjectPath):
+        return ObjectStore(_client(str(folder), _settings()), read_only=True)
+    return LocalStore(folder, read_only=True)
+
+
+def rows_of(ledger: pd.DataFrame) -> bytes:
+    return ledger.drop(columns="written").sort_values(["sample_id", "what"]).to_csv(index=False).encode()
 
 
 @pytest.fixture(params=["folder", "s3"])

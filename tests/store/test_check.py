@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ldmscene.errors import CorruptError, StoreError
+from ldmscene.stages import reporting
 from ldmscene.store import ActivationStore, layout
 from ldmscene.store.check import find_faults, find_orphans, repair
+from ldmscene.store.files import write_file
+from ldmscene.store.history import publish
+from ldmscene.store.kept import README, STATISTICS, Kept
 from tests.store import worlds
-from tests.store.conftest import contents
+from tests.store.conftest import contents, rows_of
 
 ACTIVATION = layout.activation_path(worlds.MODULE)
 
 
+KINDS = ("chunks", "ledger", "metadata", "kept")
+SUMS = {"sum": np.arange(6.0)}
+GRID = {"cv": 5}
+
+
 def _kind(root: Path, path: Path) -> str:
-    relative = path.relative_to(root)
-    if relative.parts[0] == layout.LEDGER:
-        return "ledger"
-    return "chunks" if path.name.startswith("c.") else "metadata"
+    """What a file belongs to; "" for one that holds nothing."""
+    first = path.relative_to(root).parts[0]
+    if first == layout.LEDGER:
+        return "ledger" if path.suffix == ".parquet" else "metadata"
+    if path.suffix in (".safetensors", ".nc"):
+        return "kept"
+    return "chunks" if path.name.startswith("c.") else "metadata" if path.name != README else ""
+
+
+def _make(root: Path) -> Path:
+    """A store with everything that a store can hold."""
+    store = worlds.make(root, 4)
+    publish(store.root, lambda _: {layout.TERMS: json.dumps({"targets": ["depth"], "cv": 5}).encode()})
+    Kept.beside(store.root).write("sums", "key", SUMS)
+    reporting.keep_grid(worlds.small_grid(), reporting.grid_file(store, GRID))
+    return store.root
 
 
 def _damaged(data: bytes, draw: random.Random) -> bytes:
@@ -32,46 +55,96 @@ def _damaged(data: bytes, draw: random.Random) -> bytes:
     return bytes(flipped)
 
 
-@pytest.mark.parametrize("trials", [150, pytest.param(1000, marks=pytest.mark.slow)])
-def test_verify_finds_every_flipped_bit_and_truncation(tmp_path, trials):
-    root = worlds.make(tmp_path / "s", 4).root
-    whole = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+def _served(root: Path) -> dict[str, str]:
+    """What readers get of everything, or that they are refused."""
+    reads: dict[str, Callable[[ActivationStore], object]] = {
+        "attributes": lambda s: (s.attributes, s.timesteps, s.terms),
+        "manifest": lambda s: s.manifest.frame.to_csv(),
+        "samples": lambda s: s.samples.to_csv(),
+        "rows": lambda s: rows_of(s.ledger),
+        "activations": lambda s: s.activations(worlds.MODULE).values.tobytes(),
+        "latents": lambda s: (s.latents().values.tobytes(), dict(s.latents().attrs)),
+        "images": lambda s: s.images().values.tobytes(),
+        "grid": lambda s: reporting.load_grid(reporting.grid_file(s, GRID)).to_dict(),
+        "sums": lambda _: Kept(root / STATISTICS).read("sums", "key")["sum"].tobytes(),
+    }
+    found = {}
+    for name, read in reads.items():
+        try:
+            found[name] = repr(read(ActivationStore(root)))
+        except CorruptError:
+            found[name] = "refused"
+    return found
+
+
+@pytest.mark.parametrize("trials", [152, pytest.param(1000, marks=pytest.mark.slow)])
+def test_every_flipped_bit_and_truncation_is_found_and_none_is_served(tmp_path, trials):
+    root = _make(tmp_path / "s")
+    whole = {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and _kind(root, path)}
     kinds = {path: _kind(root, path) for path in whole}
     assert find_faults(root) == []
-    draw, found = random.Random(trials), dict.fromkeys(("chunks", "ledger", "metadata"), 0)
+    right = _served(root)
+    assert "refused" not in right.values()
+    draw, found, refused = random.Random(trials), dict.fromkeys(KINDS, 0), 0
     for trial in range(trials):
-        kind = ("chunks", "ledger", "metadata")[trial % 3]
+        kind = KINDS[trial % len(KINDS)]
         path = draw.choice([p for p in sorted(whole) if kinds[p] == kind])
         path.write_bytes(_damaged(whole[path], draw))
         faults = find_faults(root)
         assert any(f.what in str(path) for f in faults), f"{path}, trial {trial}: {faults}"
+        served = _served(root)
+        assert {k: v for k, v in served.items() if v != "refused"}.items() <= right.items(), f"{path}, trial {trial}"
+        refused += "refused" in served.values()
+        assert kind == "metadata" or "refused" in served.values()
         found[kind] += 1
         path.write_bytes(whole[path])
-    print(f"{trials} flips and truncations, all found: {found}")
+    print(
+        f"{trials} flips and truncations, all found: {found}; readers were refused {refused} times, else served right"
+    )
     assert find_faults(root) == []
 
 
-def test_broken_metadata_is_set_aside_and_written_anew(tmp_path):
-    root = worlds.make(tmp_path / "s", 3).root
-    whole = contents(root)
-    for name in (f"{ACTIVATION}/zarr.json", "activations/zarr.json", "timestep/c/0"):
-        path = root / layout.ZARR / name
-        path.write_bytes(b"{" + path.read_bytes()[1:-1])
-    assert len(find_faults(root)) == 3
-    assert repair(root) == 3
-    assert worlds.fill_rest(root, 3).samples["complete"].all()
-    mended = {name: data for name, data in contents(root).items() if not name.endswith(".broken")}
-    assert mended == whole
+METADATA = [
+    f"{layout.ZARR}/zarr.json",
+    f"{layout.ZARR}/{ACTIVATION}/zarr.json",
+    f"{layout.ZARR}/activations/zarr.json",
+    f"{layout.ZARR}/timestep/c/0",
+    layout.MANIFEST,
+    f"{layout.LEDGER}/metadata-000001.json",
+]
+
+
+@pytest.mark.parametrize("mend", [repair, lambda root: worlds.prepare(root, 3)], ids=["repair", "extract"])
+@pytest.mark.parametrize("damage", ["flipped", "gone"])
+def test_metadata_are_mended_from_their_copy_and_served_right_meanwhile(root, damage, mend):
+    store = worlds.make(root, 3)
+    whole = contents(store.root)
+    for name in METADATA:
+        path = store.root / name
+        if damage == "gone":
+            path.unlink()
+        else:
+            write_file(path, b"{" + path.read_bytes()[1:-1])
+    assert {fault.what for fault in find_faults(root)} == set(METADATA)
+    broken = ActivationStore(root)
+    assert broken.manifest == store.manifest
+    assert broken.timesteps == [9.0, 5.0, 1.0]
+    np.testing.assert_array_equal(broken.activations(worlds.MODULE).values[1][:, None], worlds.values(1)[ACTIVATION])
+    mend(root)
     assert find_faults(root) == []
+    assert contents(store.root) == whole
 
 
-@pytest.mark.parametrize("name", [layout.MANIFEST, f"{layout.ZARR}/zarr.json"])
-def test_what_nothing_can_make_again_is_named(tmp_path, name):
-    root = worlds.make(tmp_path / "s", 3).root
-    (root / name).write_bytes((root / name).read_bytes().replace(b"prompt", b"PROMPT").replace(b"none", b"NONE"))
-    assert [f.what for f in find_faults(root)] == [name]
-    with pytest.raises(CorruptError, match="restore it from a copy"):
-        repair(root)
+@pytest.mark.parametrize("damage", ["flipped", "gone"])
+def test_what_nothing_can_make_again_is_named(root, damage):
+    store = worlds.make(root, 3)
+    for suffix in (".json", ".copy"):
+        path = store.root / layout.LEDGER / f"metadata-000001{suffix}"
+        path.unlink() if damage == "gone" else write_file(path, path.read_bytes()[:-1])
+    assert [f.what for f in find_faults(root)] == [f"{layout.LEDGER}/metadata-*.json"]
+    for use in (repair, ActivationStore, lambda root: worlds.prepare(root, 4)):
+        with pytest.raises(CorruptError, match=r"restore .* from a copy"):
+            use(root)
 
 
 def test_shards_of_unfinished_samples_are_orphans_and_no_faults(root):

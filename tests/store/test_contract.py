@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +13,35 @@ import zarr
 
 from ldmscene.errors import CorruptError, FingerprintError, IncompleteError, InputError, StoreError
 from ldmscene.store import ActivationStore, files, layout
-from ldmscene.store.check import find_faults, repair
+from ldmscene.store.check import find_faults, find_orphans, repair
 from ldmscene.store.compression import COMPRESSIONS, round_mantissa
 from ldmscene.store.files import write_file
+from ldmscene.store.history import publish
 from ldmscene.store.ledger import Entry, Ledger
-from ldmscene.store.places import files_in, place, zarr_store
+from ldmscene.store.metadata import attributes_of, root_document
+from ldmscene.store.places import files_in, place
 from tests.store import worlds
-from tests.store.conftest import contents
+from tests.store.conftest import contents, rows_of, zarr_store
 
 ACTIVATION = layout.activation_path(worlds.MODULE)
 
 
 def test_a_run_stopped_at_any_write_goes_on_to_the_same_store(new_root, tmp_path, monkeypatch):
     whole = contents(worlds.make(tmp_path / "whole", 2).root)
-    write = files.write_file
+    write, create = files.write_file, files.create_file
     every = 1 if isinstance(place(new_root()), Path) else 4  # requests to a server take their time
     for crash in itertools.count(0, every):
         root, count = new_root(), itertools.count()
 
-        def failing(path, data, crash=crash, count=count):
+        def failing(how, path, data, crash=crash, count=count):
             if next(count) == crash:
                 raise KeyboardInterrupt
-            write(path, data)
+            return how(path, data)
 
         with monkeypatch.context() as patch:
-            for module in ("metadata", "writer", "ledger"):
-                patch.setattr(f"ldmscene.store.{module}.write_file", failing)
+            for module in ("history", "writer", "ledger"):
+                patch.setattr(f"ldmscene.store.{module}.write_file", partial(failing, write))
+            patch.setattr("ldmscene.store.history.create_file", partial(failing, create))
             try:
                 worlds.make(root, 2)
             except KeyboardInterrupt:
@@ -105,10 +108,10 @@ def test_an_empty_place_a_strange_one_and_a_newer_one_are_told_apart(new_root):
     with pytest.raises(StoreError, match="not an ldmscene store"):
         repair(strange)
     newer = worlds.make(new_root(), 2).root
-    path = newer / layout.ZARR / "zarr.json"
-    meta = json.loads(path.read_bytes())
-    meta["attributes"] |= {"format": layout.FORMAT + 1, "ldmscene": "9.9"}
-    write_file(path, json.dumps(meta).encode())
+    publish(
+        newer,
+        lambda now: root_document(attributes_of(now.documents) | {"format": layout.FORMAT + 1, "ldmscene": "9.9"}),
+    )
     with pytest.raises(StoreError, match=r"written by ldmscene 9\.9"):
         ActivationStore(newer)
 
@@ -147,18 +150,40 @@ def test_damage_is_never_served_and_repaired_by_making_it_again(root, damage, co
     np.testing.assert_array_equal(mended.activations(worlds.MODULE).values[1][:, None], worlds.values(1)[ACTIVATION])
 
 
-def test_an_unreadable_ledger_file_is_set_aside(root):
-    store = worlds.make(root, 2)
-    paths = files_in(store.root / layout.LEDGER, ".parquet")
-    for path in paths:
+@pytest.mark.parametrize("compression", ["none", "lossless"])
+def test_an_unreadable_ledger_file_costs_no_finished_sample(root, compression):
+    store = worlds.prepare(root, 5, compression)
+    worlds.fill(store, [0, 1, 2])
+    whole = contents(store.root)
+    damaged = files_in(store.root / layout.LEDGER, ".parquet")
+    worlds.fill(store, [3])
+    for path in damaged:
         write_file(path, path.read_bytes()[:50])
+    write_file(store.info(ACTIVATION).file(4), store.info(ACTIVATION).file(3).read_bytes()[:-1])  # a killed writer's
     with pytest.raises(CorruptError, match="repair"):
         ActivationStore(root)
-    assert repair(root) == len(paths)
-    assert not ActivationStore(root).samples["complete"].any()
-    assert all(path.with_suffix(".broken").exists() for path in paths)
-    assert worlds.fill_rest(root, 2).samples["complete"].all()
-    assert set(Ledger(store.root / layout.LEDGER).rows()["what"]) > {layout.MANIFEST, ACTIVATION}
+    assert repair(root) == len(damaged)
+    assert all(path.with_suffix(".broken").exists() for path in damaged)
+    mended = ActivationStore(root)
+    assert mended.samples["complete"].tolist() == [True] * 4 + [False]
+    assert len(find_orphans(mended)) == 1
+    rows = mended.ledger[mended.ledger["sample_id"].isin(mended.samples["sample_id"][:3])]
+    assert rows_of(rows) == whole["rows"]
+    assert find_faults(root) == []
+
+
+def test_a_shard_that_was_found_wrong_is_never_listed_again(root):
+    store = worlds.make(root, 3)
+    first, second = (store.info(ACTIVATION).file(row) for row in (0, 1))
+    write_file(second, first.read_bytes())  # whole by itself, but another sample's
+    assert repair(root) == 1
+    assert not second.exists()
+    (path,) = files_in(store.root / layout.LEDGER, ".parquet")
+    write_file(path, path.read_bytes()[:-1])
+    assert repair(root) == 1
+    assert ActivationStore(root).samples["complete"].tolist() == [True, False, True]
+    mended = worlds.fill_rest(root, 3)
+    np.testing.assert_array_equal(mended.activations(worlds.MODULE).values[1][:, None], worlds.values(1)[ACTIVATION])
 
 
 def test_many_ledger_files_become_one_and_no_row_is_lost(root, monkeypatch):
@@ -182,7 +207,9 @@ def test_a_grid_is_kept_and_read_back(root):
     reporting.keep_grid(grid, path)
     assert path.exists()
     assert reporting.load_grid(path).equals(grid)
-    write_file(path, b"not a grid")
+    assert find_faults(root) == []
+    write_file(path, path.read_bytes().replace(b"probe", b"prove"))
+    assert [fault.what for fault in find_faults(root)] == [f"{layout.PROBES}/{path.name}"]
     with pytest.raises(CorruptError, match="delete it"):
         reporting.load_grid(path)
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import multiprocessing
 import os
+import shutil
+import subprocess
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ldmscene.errors import WriteError
-from ldmscene.store import ActivationStore, files, layout
-from ldmscene.store.check import find_faults
+from ldmscene.errors import FingerprintError, StoreError, UnreachableError, WriteError
+from ldmscene.manifest import read_manifest
+from ldmscene.store import ActivationStore, Row, StoreWriter, dropping, files, layout
+from ldmscene.store.check import find_faults, repair
 from ldmscene.store.ledger import Entry, Ledger
-from ldmscene.store.metadata import read_root
+from ldmscene.store.metadata import read_store
 from ldmscene.store.places import place
+from ldmscene.store.prepare import prepare_store
 from tests.conftest import server_environment
 from tests.store import worlds
 from tests.store.conftest import contents
 
 _SPAWN = multiprocessing.get_context("forkserver")
-_SPAWN.set_forkserver_preload(["tests.store.worlds", "obstore.store"])
+_SPAWN.set_forkserver_preload(["tests.store.test_faults", "obstore.store"])
 
 
 def _process(work: Callable, *arguments: object) -> multiprocessing.Process:
@@ -61,13 +65,13 @@ def test_killed_at_random_moments_a_store_ends_as_an_undisturbed_one(root, tmp_p
         if process.exitcode == 0:  # finished before its time: start over
             root, longest = root + "-again", longest / 2
         else:
-            assert not _is_there(root) or find_faults(root) == []
+            assert not _is_there(root) or not [fault for fault in find_faults(root) if fault.sample_id]
     whole = worlds.make(tmp_path / "whole", samples)
     assert contents(worlds.fill_rest(root, samples).root) == contents(whole.root)
 
 
 def _is_there(root: str) -> bool:
-    return read_root(place(root)) is not None and (place(root) / layout.MANIFEST).exists()
+    return read_store(place(root)) is not None
 
 
 def _fill_share(root: str, samples: int, part: int, parts: int) -> None:
@@ -119,24 +123,203 @@ def test_four_processes_append_to_a_ledger_and_merge_it_and_no_reader_ever_misse
     assert set(Ledger(tmp_path).rows()["sample_id"]) == {f"{name}-{i}" for name in "abcd" for i in range(30)}
 
 
-@pytest.mark.parametrize(
-    ("code", "cause"),
-    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "permission was denied")],
-)
-def test_a_failing_disk_is_named_and_what_is_finished_stays(tmp_path, monkeypatch, code, cause):
-    store = worlds.prepare(tmp_path / "s", 6)
-    worlds.fill(store, [0, 1])
+# --- two that prepare one store at once ---
 
-    def failing(_handle):
-        raise OSError(code, os.strerror(code))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(files.os, "fsync", failing)
-        with pytest.raises(WriteError, match=f"{cause}.*same command again"):
-            worlds.fill(store, [2, 3])
-    assert ActivationStore(store.root).samples["complete"].tolist() == [True] * 2 + [False] * 4
+def _prepare_alone(root: str, config: dict, prompts: list[str], together, said) -> None:
+    """Ask for a store of some prompts, and fill it with what tells them apart."""
+    manifest = read_manifest([(prompt, 0) for prompt in prompts])
+    together.wait()
+    try:
+        store = prepare_store(root, config, manifest, [worlds.MODULE], [9.0, 5.0, 1.0], worlds.SPECS, sorted)
+    except FingerprintError as error:
+        said.put(str(error))
+        return
+    with StoreWriter(store.root, worlds.SPECS) as writer:
+        for index, row in store.manifest.frame.iterrows():
+            if row.prompt in prompts:
+                writer.put(Row(row.sample_id, index, _values_of(row.prompt)))
+    said.put("")
+
+
+def _values_of(prompt: str) -> dict[str, np.ndarray]:
+    return worlds.values(zlib.crc32(prompt.encode()))
+
+
+def _at_once(*asked: tuple[str, dict, list[str]]) -> list[str]:
+    """What processes say that begin at the same moment."""
+    together, said = _SPAWN.Barrier(len(asked)), _SPAWN.Queue()
+    crowd = [_process(_prepare_alone, *one, together, said) for one in asked]
+    for process in crowd:
+        process.start()
+    answers = [said.get(timeout=120) for _ in crowd]
+    for process in crowd:
+        process.join()
+    assert [process.exitcode for process in crowd] == [0] * len(crowd)
+    return answers
+
+
+@pytest.mark.parametrize("there", [0, 2], ids=["new", "extended"])
+def test_manifests_that_differ_at_once_each_get_rows_of_their_own(new_root, there):
+    for trial in range(4):
+        root, old = new_root(), [f"old {i}" for i in range(there)]
+        if there:
+            assert _at_once((root, worlds.CONFIG, old)) == [""]
+        asked = [[f"{name} {trial} {i}" for i in range(3)] for name in "abc"]
+        assert _at_once(*((root, worlds.CONFIG, [*old, *prompts]) for prompts in asked)) == [""] * 3
+        store = ActivationStore(root)
+        assert set(store.manifest.frame["prompt"]) == {*old, *(prompt for prompts in asked for prompt in prompts)}
+        assert store.samples["complete"].all()
+        for prompt in store.manifest.frame["prompt"]:
+            found = store.sel(module=worlds.MODULE, prompt=prompt).values[0][:, None]
+            np.testing.assert_array_equal(found, _values_of(prompt)[layout.activation_path(worlds.MODULE)])
+        assert find_faults(root) == []
+
+
+def test_of_configurations_that_differ_at_once_one_makes_the_store_and_the_others_are_told(new_root):
+    for _ in range(4):
+        root = new_root()
+        said = _at_once(*((root, worlds.CONFIG | {"weights": weights}, ["same prompt"]) for weights in "abc"))
+        assert sorted(answer != "" for answer in said) == [False, True, True]
+        assert all("weights" in answer for answer in said if answer)
+        assert ActivationStore(root).samples["complete"].all()
+        assert find_faults(root) == []
+
+
+@pytest.mark.parametrize("config", [worlds.CONFIG, worlds.CONFIG | {"weights": "others"}])
+def test_a_writer_stops_when_another_store_takes_the_place_of_its_own(tmp_path, config):
+    mine = worlds.make(tmp_path / "s", 3)
+    writer = StoreWriter(mine.root, worlds.SPECS)
+    shutil.rmtree(mine.root)
+    for count in (2, 3):
+        manifest = read_manifest([(f"another {i}", i) for i in range(count)])
+        prepare_store(mine.root, config, manifest, [worlds.MODULE], [9.0, 5.0, 1.0], worlds.SPECS, sorted)
+
+    def write() -> None:
+        with writer:
+            writer.put(Row(mine.manifest.frame["sample_id"][1], 1, worlds.values(1)))
+
+    with pytest.raises(StoreError, match="replaced by another"):
+        write()
+    assert ActivationStore(mine.root).ledger.empty
+
+
+def test_what_another_writer_finished_meanwhile_is_left_as_it_is(root):
+    """As where another CPU rounds differently, and its process dies before its row is written."""
+    store = worlds.prepare(root, 2)
+    with StoreWriter(store.root, worlds.SPECS) as late:
+        worlds.fill(store, [0])
+        for index in (0, 1):
+            other = {path: array + array.dtype.type(1) for path, array in worlds.values(index).items()}
+            late.put(Row(store.manifest.frame["sample_id"][index], index, other))
+    store.refresh()
+    assert find_faults(root) == []
+    path = layout.activation_path(worlds.MODULE)
+    found = store.activations(worlds.MODULE).values[:, :, None]
+    np.testing.assert_array_equal(found, [worlds.values(0)[path], worlds.values(1)[path] + np.float16(1)])
+
+
+def test_a_clock_that_was_ahead_spoils_nothing(root, monkeypatch):
+    with monkeypatch.context() as ahead:
+        ahead.setattr("time.time", lambda: 4e9)
+        worlds.make(root, 2)
+    worlds.prepare(root, 3)
+    assert find_faults(root) == []
+    store, path = worlds.fill_rest(root, 3), layout.activation_path(worlds.MODULE)
+    dropping.drop(store, store.manifest.frame["sample_id"][:2].tolist(), [path])
+    assert ActivationStore(root).samples["dropped"].tolist() == [True, True, False]
+    assert find_faults(root) == []
+    assert repair(root) == 0
+
+
+# --- disks and servers that fail ---
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own that a test may fill up or turn read-only."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a disk can't be mounted here: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def _fill_up(disk: Path, leave: int) -> Path:
+    ballast = disk / "ballast"
+    with ballast.open("wb") as file:
+        free = shutil.disk_usage(disk).free
+        file.write(bytes(free - leave))
+    return ballast
+
+
+def _check_stopped_and_resumed(store: ActivationStore, cause: str, mend: Callable[[], object], whole: Path) -> None:
+    """Samples 0 and 1 are there, and the rest can't be written before something is mended."""
+    with pytest.raises(WriteError, match=f"{cause}.*same command again"):
+        worlds.fill(store, range(2, 6))
+    there = ActivationStore(store.root).samples["complete"]
+    assert there[:2].all()
+    assert not there[3:].any()
+    assert find_faults(store.root) == []
+    mend()
     assert worlds.fill_rest(store.root, 6).samples["complete"].all()
     assert not list(store.root.rglob(f"{files.TEMPORARY}*"))
+    assert contents(store.root) == contents(worlds.make(whole, 6).root)
+
+
+def test_a_full_disk_is_named_and_what_is_finished_stays(small_disk, tmp_path):
+    store = worlds.prepare(small_disk / "s", 6)
+    worlds.fill(store, [0, 1])
+    ballast = _fill_up(small_disk, leave=5 * 4096)  # a sample's three shards and its row, and not another's
+    _check_stopped_and_resumed(store, "disk is full", ballast.unlink, tmp_path / "whole")
+
+
+def test_a_disk_that_turns_read_only_is_named_and_what_is_finished_stays(small_disk, tmp_path):
+    store = worlds.prepare(small_disk / "s", 6)
+    worlds.fill(store, [0, 1])
+
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)
+
+    remount("ro")
+    _check_stopped_and_resumed(store, "disk is read-only", lambda: remount("rw"), tmp_path / "whole")
+
+
+def test_a_permission_that_is_lost_is_named_and_what_is_finished_stays(tmp_path):
+    store = worlds.prepare(tmp_path / "s", 6)
+    worlds.fill(store, [0, 1])
+    folder = store.info(layout.LATENTS).file(0).parent
+    done = subprocess.run(["chattr", "+i", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no folder can be made immutable here: {done.stderr.strip()}")
+    try:
+        _check_stopped_and_resumed(
+            store,
+            "permission was denied",
+            lambda: subprocess.run(["chattr", "-i", str(folder)], check=True),
+            tmp_path / "whole",
+        )
+    finally:
+        subprocess.run(["chattr", "-i", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("folder", ["ledger", "statistics/moments", "probes", f"{layout.ZARR}/image"])
+def test_leftovers_are_removed_when_nothing_is_missing(tmp_path, folder):
+    root = worlds.make(tmp_path / "s", 2).root
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / folder / f"{files.TEMPORARY}dead").write_bytes(b"half")
+    worlds.prepare(root, 2)
+    assert not list(root.rglob(f"{files.TEMPORARY}*"))
+
+
+def test_a_file_is_created_once_on_every_kind_of_place(root):
+    path = place(root) / "one"
+    assert files.create_file(path, b"first")
+    assert not files.create_file(path, b"second")
+    assert files.create_file(path, b"first")
+    assert path.read_bytes() == b"first"
 
 
 def test_what_a_living_writer_has_under_its_hands_is_no_leftover(tmp_path):
@@ -168,10 +351,12 @@ def test_a_server_that_goes_and_comes_back(s3, monkeypatch):
     store = worlds.prepare(f"{s3}/gone", 6)
     worlds.fill(store, [0, 1])
     stop(server)
-    with pytest.raises(WriteError, match=r"s3://bucket/gone.*doesn't answer.*same command again"):
-        worlds.fill(store, [2])
-    with pytest.raises(OSError, match="doesn't answer"):
-        ActivationStore(store.root)
+    for write in (lambda: worlds.fill(store, [2]), lambda: files.write_file(store.root / "x", b"")):
+        with pytest.raises(StoreError, match=r"s3://bucket/gone.*doesn't answer.*same command again"):
+            write()
+    for read in (ActivationStore, find_faults, repair):
+        with pytest.raises(UnreachableError, match=r"s3://bucket/gone.*doesn't answer.*same command again"):
+            read(store.root)
     server = start(port)
     assert ActivationStore(store.root).samples["complete"].tolist() == [True] * 2 + [False] * 4
     assert worlds.fill_rest(store.root, 6).samples["complete"].all()
@@ -179,7 +364,7 @@ def test_a_server_that_goes_and_comes_back(s3, monkeypatch):
 
 
 def test_a_bucket_that_is_not_there_is_named(s3):
-    with pytest.raises(OSError, match=r"no such bucket: s3://elsewhere/x"):
+    with pytest.raises(StoreError, match=r"s3://elsewhere/x.*no such bucket"):
         worlds.prepare("s3://elsewhere/x", 2)
 
 
@@ -189,5 +374,5 @@ def test_opening_takes_no_longer_with_many_ledger_files(tmp_path):
         Ledger(store.root / layout.LEDGER).append([Entry(f"s{i}", "image", i, 10, 0)])
     worlds.prepare(store.root, 2)
     start = time.perf_counter()
-    assert len(Ledger(store.root / layout.LEDGER).rows()) > 300
+    assert len(Ledger(store.root / layout.LEDGER).rows()) == 300
     assert time.perf_counter() - start < 0.5

@@ -6,8 +6,8 @@ from ldmscene.errors import CorruptError
 from ldmscene.store.ledger import Entry, Ledger
 
 
-def _entry(sample: str, crc: int = 1, written: float = 1.0) -> Entry:
-    return Entry(sample, "image", crc, 10, 0, written)
+def _entry(sample: str, crc: int = 1) -> Entry:
+    return Entry(sample, "image", crc, 10, 0)
 
 
 def test_rows_of_several_writers_come_together(tmp_path):
@@ -28,12 +28,26 @@ def test_closing_merges_a_writers_own_files_and_loses_nothing(tmp_path):
     assert set(Ledger(tmp_path).rows()["sample_id"]) == set("abcd")
 
 
-def test_a_row_that_stands_twice_counts_once_and_the_newest_holds(tmp_path):
-    ledger = Ledger(tmp_path)
-    ledger.append([_entry("a", crc=2, written=2.0)])
-    ledger.append([_entry("a", crc=1, written=1.0)])
-    rows = ledger.rows()
-    assert rows["crc32"].tolist() == [2]
+def test_a_row_that_stands_twice_counts_once_and_supersedes_what_its_writer_had_read(tmp_path, monkeypatch):
+    with monkeypatch.context() as ahead:
+        ahead.setattr("time.time", lambda: 4e9)
+        Ledger(tmp_path).append([_entry("a", crc=1)])
+    for crc in (2, 3):
+        behind = Ledger(tmp_path)
+        assert len(behind.rows()) == 1
+        behind.append([_entry("a", crc=crc)])
+        assert Ledger(tmp_path).rows()["crc32"].tolist() == [crc]
+
+
+def test_rows_are_taken_away_and_those_that_come_meanwhile_stay(tmp_path):
+    Ledger(tmp_path).append([_entry("a"), _entry("b")])
+
+    def doomed(rows):
+        Ledger(tmp_path).append([_entry("c")])
+        return rows["sample_id"] == "a"
+
+    Ledger(tmp_path).remove(doomed)
+    assert set(Ledger(tmp_path).rows()["sample_id"]) == {"b", "c"}
 
 
 def test_an_empty_folder_has_no_rows(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 import ldmscene
-from ldmscene.errors import CorruptError, IncompleteError, InputError, StoreError, UnknownNameError
+from ldmscene.errors import IncompleteError, InputError, StoreError, UnknownNameError
 from ldmscene.store import layout
 from ldmscene.store.ledger import Entry, Ledger
 from tests.conftest import FIRST, LAST, STEPS
@@ -95,9 +95,3 @@ def test_opening_what_is_no_store(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="not an ldmscene store"):
         ldmscene.open(tmp_path)
-
-
-def test_damaged_root_metadata_is_named(two):
-    (two.root / layout.ZARR / "zarr.json").write_text("{")
-    with pytest.raises(CorruptError, match=r"zarr\.json is damaged"):
-        ldmscene.open(two.root)
