@@ -172,6 +172,8 @@ def _read_table(estimator: Any, X: Any, y: Any, classes: bool, several: bool, re
 def _check_channels(estimator: Any, X: Any, reset: bool) -> None:
     if X.ndim not in (2, 4):
         raise ShapeError(f"X: expected a table (n, c) or maps (sample, y, x, c), got an array of shape {X.shape}")
+    if not is_tensor(X) and X.dtype.kind in "OSUcmM":
+        raise InputError(f"X: expected real numbers, got an array of dtype {X.dtype}")
     channels = X.shape[-1]
     if reset:
         estimator.n_features_in_ = channels

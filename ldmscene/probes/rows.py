@@ -99,7 +99,8 @@ class Scaled:
 
     def _scaled(self) -> Iterator[Block]:
         for fold, X, weight, counts in self.rows.read():
-            scaled = np.ones((len(X), self.width), dtype=self.dtype)
+            scaled = np.empty((len(X), self.width), dtype=self.dtype)
+            scaled[:, X.shape[1] :] = 1
             # Subtract before the cast: a float64 feature far from zero has nothing left in float32.
             np.subtract(X, self.shift, out=scaled[:, : X.shape[1]], casting="same_kind")
             scaled[:, : X.shape[1]] /= self.scale.astype(self.dtype)

@@ -392,6 +392,9 @@ def test_bad_input_is_named(probe: Any) -> None:
     for one in (bad, da.from_array(bad, chunks=(4, -1, -1, -1))):
         with pytest.raises(InputError, match="X: sample 11 holds NaN or infinity"):
             probe.fit(one, y)
+    for one in (X * 1j, da.from_array(X * 1j), X.astype(object)):
+        with pytest.raises(InputError, match=r"expected real numbers, got an array of dtype (complex128|object)"):
+            probe.fit(one, y)
     with pytest.raises(ShapeError, match="multiples of the activations' 4 × 3, got 8 × 10"):
         probe.fit(X, y[:, :, :10])
     with pytest.raises(ShapeError, match=r"labels .* for the 14 samples of X"):
