@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ldmscene.errors import CorruptError, WriteError
 from ldmscene.store import files, layout, metadata
+from ldmscene.store.history import publish
 from ldmscene.store.layout import ArraySpec
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.shards import CHECKSUM
@@ -20,9 +21,9 @@ shapes = st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 4), st.i
 
 
 def _made(root, spec: ArraySpec, samples: int) -> ShardArray:
-    metadata.publish(root, metadata.root_document({"format": 1}))
-    metadata.declare(root, [spec], samples)
-    return ShardArray.of(root, spec.path, metadata.arrays(root)[spec.path])
+    documents = {**metadata.root_document({}), **metadata.array_documents({}, [spec], samples)}
+    now = publish(root, lambda _: documents)
+    return ShardArray.of(root, spec.path, metadata.arrays(now.documents)[spec.path])
 
 
 @given(shapes, st.integers(0, 2), st.sampled_from(["float16", "float32", "uint8"]), st.integers(0, 2**32 - 1))
