@@ -103,7 +103,7 @@ def test_modules_lists_the_sixteen(tmp_path):
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--height", "0"), "multiples of 8"),
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--device", "gpu"), "device 'gpu'"),
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--guidance-scale", "nan"), "finite"),
-        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--previews", "tset"), "train, val, test"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--previews", "tset"), "'all', 'train', 'val', 'test'"),
         (
             ("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--steps", "2000", "--scheduler", "DDIM"),
             "2000 steps",
@@ -177,7 +177,7 @@ def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
     assert "repair" in err
     code, out, _ = call("verify", two.root, "--json")
     assert code == 2
-    assert [fault["sample_id"] for fault in json.loads(out)] == [row.sample_id]
+    assert [fault["sample_id"] for fault in json.loads(out)["faults"]] == [row.sample_id]
     assert call("repair", two.root)[0] == 0
     assert call("verify", two.root)[0] == 0
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from rich.console import Console
 
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
 from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
-from ldmscene.progress import bar
+from ldmscene.progress import bar, say
 from ldmscene.stages.given import GivenImages
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
@@ -24,6 +23,7 @@ from ldmscene.store.kept import TERMS
 from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import prepare_store
+from ldmscene.store.space import check_space
 from ldmscene.store.summary import human_bytes
 from ldmscene.store.writer import WAITING
 
@@ -157,8 +157,13 @@ def fill(
     total = sum(len(batch.rows) for batch in batches)
     if not batches:
         return store
+    planned = bytes_to_write(batches, specs)
+    free = check_space(root, planned if compression == "none" else 0)  # what compression saves isn't known before
     if progress:
         _say_bound(specs, batch_size)
+        room = "" if free is None else f"; {human_bytes(free)} free"
+        most = "" if compression == "none" else "at most "
+        say(f"{total} samples to generate, {most}{human_bytes(planned)} to write to {root}{room}")
     with StoreWriter(root, specs) as writer, bar("extracting", total, enabled=progress) as advance:
         for batch in batches:
             size = 0
@@ -168,6 +173,12 @@ def fill(
             advance(len(batch.rows), size)
     store.refresh()
     return store
+
+
+def bytes_to_write(batches: Sequence[Batch], specs: Sequence[ArraySpec]) -> int:
+    """Of all that is missing, before compression."""
+    each = {spec.path: spec.layout.shard_bytes for spec in specs}
+    return sum(each[path] for batch in batches for missing in batch.missing for path in missing)
 
 
 def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, compression: str) -> ActivationStore:
@@ -196,11 +207,9 @@ def _check_training(root: Place, manifest: Manifest) -> None:
 
 def _say_bound(specs: Sequence[ArraySpec], batch_size: int) -> None:
     each = human_bytes(sum(spec.layout.shard_bytes for spec in specs))
-    Console(stderr=True).print(
+    say(
         f"memory for samples: at most ({batch_size} being generated + {WAITING} waiting + 1 being written) × {each} = "
-        f"{human_bytes(memory_bound(specs, batch_size))}",
-        highlight=False,
-        soft_wrap=True,
+        f"{human_bytes(memory_bound(specs, batch_size))}"
     )
 
 
