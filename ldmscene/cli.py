@@ -186,7 +186,7 @@ def _cluster(address: str | None) -> Iterator[Any]:
     except ImportError as error:
         raise InputError("--client needs dask's scheduler; get it with: pip install 'ldmscene[cluster]'") from error
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(f"--client: no dask scheduler answers at {address}; expected tcp://HOST:PORT") from error
     with client:
@@ -294,7 +294,7 @@ def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
     from ldmscene import pipeline, terminal
 
     rows = pipeline.list_modules(model, list(modules))
-    print(json.dumps(rows)) if as_json else terminal.show(terminal.module_table(rows))
+    print(json.dumps(rows)) if as_json else terminal.show(terminal.module_table(rows), f"{model}: {len(rows)} modules")
 
 
 @cli.command()
@@ -393,13 +393,19 @@ def _print_extraction(result, as_json: bool) -> None:
 def _print_estimate(estimate: dict, as_json: bool) -> None:
     from ldmscene import terminal
 
-    print(json.dumps(estimate)) if as_json else terminal.show(terminal.estimate_table(estimate))
+    if as_json:
+        print(json.dumps(estimate))
+    else:
+        terminal.show(terminal.estimate_table(estimate), "What the extraction would take")
 
 
 def _print_info(store, as_json: bool) -> None:
     from ldmscene import terminal
 
-    print(json.dumps(terminal.info(store))) if as_json else terminal.show(terminal.info_table(store))
+    if as_json:
+        print(json.dumps(terminal.info(store)))
+    else:
+        terminal.show(terminal.info_table(store), terminal.info_title(store))
 
 
 def _print_grid(grid, as_json: bool) -> None:

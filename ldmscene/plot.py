@@ -1,8 +1,8 @@
 """Figures at paper size, one call each, from a store and its grid.
 
->>> ax = ldmscene.plot.curves(grid, "depth")                    # doctest: +SKIP
->>> figure = ldmscene.plot.seven_rows(store, grid, "p012-s3")   # doctest: +SKIP
->>> ldmscene.plot.save(ax, "figures/depth")                     # doctest: +SKIP
+>>> ax = ldmscene.plot.curves(grid, "depth")  # doctest: +SKIP
+>>> figure = ldmscene.plot.seven_rows(store, grid, "2e4e29579297-96000")  # doctest: +SKIP
+>>> ldmscene.plot.save(ax, "figures/depth")  # doctest: +SKIP
 
 `curves` and `heatmap` draw into an axes of yours, where given, and return matplotlib's Axes; the others return its
 Figure. `save` writes PDF, SVG and PNG.
@@ -55,7 +55,12 @@ def four_panels(store: ActivationStore, grid: xr.Dataset, sample_id: str) -> Fig
 
 
 def figures(
-    store: ActivationStore, grid: xr.Dataset, folder: str | Path, samples: Sequence[str] | None = None
+    store: ActivationStore,
+    grid: xr.Dataset,
+    folder: str | Path,
+    samples: Sequence[str] | None = None,
+    *,
+    progress: bool = True,
 ) -> list[Path]:
     """Save every figure as PDF, SVG and PNG: curves and heat map of each target, pictures of some held-out samples.
 
@@ -63,6 +68,8 @@ def figures(
     ----------
     samples
         Ids; the first two held-out samples where not given.
+    progress
+        Show a bar where there is a terminal.
 
     Returns
     -------
@@ -77,4 +84,4 @@ def figures(
     """
     data = report_data(store, grid, samples)
     with naming_the_cause(Path(folder)):
-        return report.write_figures(data, folder, samples)
+        return report.write_figures(data, folder, samples, progress=progress)

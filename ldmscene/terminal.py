@@ -22,11 +22,12 @@ def console() -> Console:
     return Console(width=None if free else WIDTH, markup=False, highlight=False)  # names and prompts aren't markup
 
 
-def show(table: Table) -> None:
-    """Print a table; in a pipe as wide as it is, so that a script finds names whole."""
+def show(table: Table, title: str) -> None:
+    """Print a table below its title; in a pipe as wide as it is, so that a script finds names whole."""
     ours = console()
     if not ours.is_terminal and "COLUMNS" not in os.environ:
         ours.width = max(WIDTH, _width(table))
+    ours.print(title)
     ours.print(table)
 
 
@@ -130,7 +131,7 @@ def module_table(rows: list[dict]) -> Table:
 
 
 def estimate_table(estimate: dict) -> Table:
-    table = Table(title="What the extraction would take", title_justify="left", show_header=False)
+    table = Table(show_header=False)
     for key, value in estimate.items():
         table.add_row(key.replace("_", " ").replace("seconds", "time").replace("bytes of ", ""), _plain(key, value))
     return table
@@ -166,13 +167,17 @@ def info(store: ActivationStore) -> dict:
     }
 
 
+def info_title(store: ActivationStore) -> str:
+    samples = store.samples
+    counts = f"{int(samples['complete'].sum())} of {len(samples)} samples complete"
+    return f"{store.root}: {counts}, fingerprint {store.fingerprint}"
+
+
 def info_table(store: ActivationStore) -> Table:
     facts = info(store)
-    counts = f"{facts['complete']} of {facts['samples']} samples complete"
     table = _listing(
         "module, or other array", ("one sample", "right"), ("done", "right"), ("size", "right"), ("NaN, inf", "right")
     )
-    table.title, table.title_justify = f"{facts['store']}: {counts}, fingerprint {facts['fingerprint']}", "left"
     for row in facts["arrays"]:
         name = row["array"].removeprefix("activations/").removesuffix("/activation")
         table.add_row(

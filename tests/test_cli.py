@@ -103,7 +103,10 @@ def test_modules_lists_the_sixteen(tmp_path):
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--height", "0"), "multiples of 8"),
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--device", "gpu"), "device 'gpu'"),
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--guidance-scale", "nan"), "finite"),
-        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--previews", "tset"), "'all', 'train', 'val', 'test'"),
+        (
+            ("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--previews", "tset"),
+            "'all', 'train', 'val', 'test'",
+        ),
         (
             ("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--steps", "2000", "--scheduler", "DDIM"),
             "2000 steps",

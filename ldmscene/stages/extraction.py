@@ -20,7 +20,7 @@ from ldmscene.stages.given import GivenImages
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
 from ldmscene.store.kept import TERMS
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, ZARR, activation_path
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import prepare_store
 from ldmscene.store.space import check_space
@@ -152,13 +152,16 @@ def fill(
 ) -> ActivationStore:
     """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone."""
     specs = compress(array_specs(plan, previews), compression)
+    if not (root / ZARR).exists() and compression == "none":  # what compression saves isn't known before
+        everything = sum(spec.layout.shard_bytes for spec in array_specs(plan, False)) * len(manifest)
+        check_space(root, everything // part.of)  # before a store is made that could only be deleted
     store = prepare(plan, manifest, root, previews, compression)
     batches = list(missing_batches(store, manifest, specs, previews, batch_size, part))
     total = sum(len(batch.rows) for batch in batches)
     if not batches:
         return store
     planned = bytes_to_write(batches, specs)
-    free = check_space(root, planned if compression == "none" else 0)  # what compression saves isn't known before
+    free = check_space(root, planned if compression == "none" else 0)
     if progress:
         _say_bound(specs, batch_size)
         room = "" if free is None else f"; {human_bytes(free)} free"

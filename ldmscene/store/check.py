@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ldmscene.errors import CorruptError, StoreError
+from ldmscene.progress import Advance, bar
 from ldmscene.store.files import write_file
 from ldmscene.store.kept import damaged
 from ldmscene.store.layout import LEDGER, MANIFEST, ZARR
@@ -30,7 +31,7 @@ class Fault:
         return f"{self.sample_id or '-'}\t{self.what}\t{self.why}"
 
 
-def find_faults(store: str | Place | ActivationStore) -> list[Fault]:
+def find_faults(store: str | Place | ActivationStore, *, progress: bool = False) -> list[Fault]:
     """Compare every file that the ledger vouches for with its entry: presence, length, checksum.
 
     Works on stores that are too broken to be opened.
@@ -50,7 +51,8 @@ def find_faults(store: str | Place | ActivationStore) -> list[Fault]:
     faults += [f for row in rows[ours].itertuples() if (f := _fault(root / row.what, row))]
     broken = {fault.what for fault in faults}
     if MANIFEST not in broken:
-        faults += _shard_faults(root, rows[~ours])
+        with bar("verifying", int((~ours & (rows["bytes"] > 0)).sum()), enabled=progress) as advance:
+            faults += _shard_faults(root, rows[~ours], advance)
     return faults + [Fault("", path, "doesn't match its checksum") for path in damaged(root)]
 
 
@@ -65,12 +67,13 @@ def _is_shard(path: Place) -> bool:
     return path.name.startswith("c.")
 
 
-def _shard_faults(root: Place, rows: pd.DataFrame) -> Iterator[Fault]:
+def _shard_faults(root: Place, rows: pd.DataFrame, advance: Advance) -> Iterator[Fault]:
     ids = read_stored_manifest(root).frame["sample_id"] if len(rows) else []
     index = {sample_id: i for i, sample_id in enumerate(ids)}
     for what, group in rows.groupby("what", sort=False):
         shards = {path.name.split(".")[1]: path for path in files_in(root / ZARR / str(what), "") if _is_shard(path)}
         for row in group[group["bytes"] > 0].itertuples():  # the others were dropped
+            advance(1, row.bytes)
             path = shards.get(str(index.get(row.sample_id)))
             if row.sample_id not in index:
                 yield Fault(row.sample_id, row.what, "is not in the manifest")
@@ -90,11 +93,18 @@ def _fault(path: Place, row) -> Fault | None:
     return None if whole_checksum(data) == row.crc32 else Fault(row.sample_id, row.what, "doesn't match its checksum")
 
 
-def repair(store: str | Place) -> int:
+def repair(store: str | Place, *, progress: bool = True) -> int:
     """Drop broken entries from the ledger, so that the next run makes them again; returns how many.
 
     Metadata and ledger files that are broken are set aside, as `*.broken`; the next extract writes metadata anew.
     The store must not be written to meanwhile.
+
+    Parameters
+    ----------
+    store
+        A store's place.
+    progress
+        Show a bar where there is a terminal.
 
     Raises
     ------
@@ -106,7 +116,7 @@ def repair(store: str | Place) -> int:
     root = place(store)
     if read_root(root) is None:
         raise StoreError(f"no store at {root}")
-    faults = find_faults(root)
+    faults = find_faults(root, progress=progress)
     lost = [f.what for f in faults if f.what in (MANIFEST, f"{ZARR}/zarr.json")]
     if lost:
         raise CorruptError(f"{root / lost[0]} is broken and nothing can make it again; restore it from a copy")

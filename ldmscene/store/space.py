@@ -20,7 +20,7 @@ def check_space(root: Place, size: int) -> int | None:
     """
     if isinstance(root, ObjectPath):
         return None
-    free = shutil.disk_usage(root).free
+    free = shutil.disk_usage(next(path for path in (root, *root.absolute().parents) if path.exists())).free
     if free < size:
         raise WriteError(
             f"{root} would take {human_bytes(size)} more, and {human_bytes(free)} are free on its disk; "
