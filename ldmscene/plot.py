@@ -30,6 +30,12 @@ def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact
 
     Parameters
     ----------
+    store
+        The store.
+    grid
+        What `ldmscene.evaluate` made of it.
+    sample_id
+        A held-out sample of the grid.
     compact
         The first five steps and the last instead of all.
 
@@ -45,6 +51,15 @@ def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact
 
 def four_panels(store: ActivationStore, grid: xr.Dataset, sample_id: str) -> Figure:
     """One held-out sample's final image beside its labels.
+
+    Parameters
+    ----------
+    store
+        The store.
+    grid
+        What `ldmscene.evaluate` made of it.
+    sample_id
+        A held-out sample of the grid.
 
     Raises
     ------
@@ -66,6 +81,12 @@ def figures(
 
     Parameters
     ----------
+    store
+        The store.
+    grid
+        What `ldmscene.evaluate` made of it.
+    folder
+        Where to save; made where needed.
     samples
         Ids; the first two held-out samples where not given.
     progress

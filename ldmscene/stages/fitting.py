@@ -116,7 +116,7 @@ def _compute_on(client: Any, jobs: Sequence[Any], advance: Callable[[], None]) -
     from dask.distributed import as_completed
 
     futures = client.compute(list(jobs))
-    for _ in as_completed(futures):
+    for _ in as_completed(futures, loop=client.loop):
         advance()
     return client.gather(futures)
 
