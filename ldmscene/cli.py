@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import get_completion_class
-from rich.console import Console
 
-from ldmscene.errors import LdmsceneError
+from ldmscene import parameters as take
+from ldmscene.errors import InputError, LdmsceneError
+from ldmscene.progress import printable, say
 
 SUCCESS, REFUSED, INTERRUPTED = 0, 2, 130
 
@@ -33,51 +36,14 @@ def cli() -> None:
     """
 
 
-_MODULES = click.option(
-    "--modules",
-    multiple=True,
-    default=("self-attention",),
-    show_default=True,
-    help="A preset, a glob or a name; may be repeated.",
-)
-_DTYPE = click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
-_DEVICE = click.option("--device", help="For example cpu or cuda; the fastest there is where not given.")
-
-
-def _extraction_options(command):
-    for option in reversed(
-        (
-            _MODULES,
-            click.option("--steps", default=15, show_default=True, help="Denoising steps."),
-            click.option("--guidance-scale", default=7.5, show_default=True),
-            click.option("--negative-prompt", default="", help="The unconditional branch's prompt."),
-            click.option("--scheduler", help="A diffusers class name; the pipeline's own where not given."),
-            click.option("--height", type=int, help="Pixels; the model's default where not given."),
-            click.option("--width", type=int, help="Pixels; the model's default where not given."),
-            click.option("--branch", type=click.Choice(["cond", "uncond", "both"]), default="cond", show_default=True),
-            _DTYPE,
-            click.option(
-                "--compression",
-                type=click.Choice(["none", "lossless", "rounded"]),
-                default="none",
-                show_default=True,
-                help="Of what is stored. lossless saves a tenth, rounded a quarter; both read at half the rate.",
-            ),
-            _DEVICE,
-            click.option("--batch-size", default=1, show_default=True, help="Samples generated together."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 @cli.command()
-@click.argument("model")
-@click.argument("manifest")
-@click.option("--store", help="A folder or s3://bucket/prefix; a folder under stores/ where not given.")
-@_extraction_options
-@click.option("--previews", help="Keep the decoded x_t and predicted x_0 of each step: 'all', or a split's name.")
+@take.MODEL
+@click.argument("manifest", type=take.FILE)
+@click.option("--store", type=take.FOLDER, help=f"{take.STORE_HELP}; a folder under stores/ where not given.")
+@take.EXTRACTION
+@take.PREVIEWS
 @click.option("--part", default="1/1", show_default=True, help="2/4: the second of four that fill one store at once.")
+@take.CLIENT
 @click.option(
     "--keep",
     type=click.Choice(["activations", "statistics"]),
@@ -85,17 +51,16 @@ def _extraction_options(command):
     show_default=True,
     help="statistics: of training samples, keep just what `evaluate` needs for the targets of --labeler.",
 )
-@click.option(
-    "--labeler", "labelers", multiple=True, metavar="TARGET=LABELER", help="For --keep statistics; may be repeated."
-)
+@take.labelers_option("For --keep statistics; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Time the first batch and print what all would take; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+@take.AS_JSON
 def extract(
     model: str,
     manifest: str,
     previews: str | None,
     modules: Sequence[str],
     labelers: Sequence[str],
+    client: str | None,
     as_json: bool,
     **options,
 ) -> None:
@@ -104,40 +69,29 @@ def extract(
     MODEL is tiny-scenes, a local folder or a hub id.
 
     \b
-    Example:
+    Examples:
         ldmscene extract tiny-scenes manifests/demo.csv --store stores/demo --previews test --batch-size 8
         ldmscene extract tiny-scenes manifests/demo.csv --store stores/small --keep statistics \\
             --labeler depth=tiny-depth --labeler mask=tiny-mask
     """
     from ldmscene import pipeline
 
-    kept = {None: False, "all": True}.get(previews, previews)
-    named = dict(_pair(text) for text in labelers)
-    result = pipeline.extract(model, manifest, modules=list(modules), previews=kept or False, labelers=named, **options)
+    options |= {"modules": list(modules), "previews": _kept(previews), "labelers": _pairs(labelers)}
+    with _cluster(client) as connected:
+        result = pipeline.extract(model, manifest, client=connected, **options)
     _print_extraction(result, as_json)
 
 
 @cli.command("extract-images")
-@click.argument("model")
-@click.argument("folder")
-@click.option("--store", required=True, help="A folder.")
-@click.option(
-    "--timestep",
-    "timesteps",
-    type=float,
-    multiple=True,
-    required=True,
-    help="Of the model's training, 0 to 999 for most; may be repeated.",
-)
-@click.option("--prompt", "prompts", default="", help="One for all images.")
-@click.option("--seed", "seeds", default=0, show_default=True, help="Of the noise.")
-@_MODULES
-@_DTYPE
-@_DEVICE
-@click.option("--batch-size", default=1, show_default=True, help="Images noised together.")
+@take.MODEL
+@click.argument("folder", type=take.FOLDER)
+@click.option("--store", type=take.FOLDER, required=True, help=f"{take.STORE_HELP}.")
+@take.GIVEN_IMAGES
 @click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
-def extract_images(model: str, folder: str, modules: Sequence[str], as_json: bool, **options) -> None:
+@take.AS_JSON
+def extract_images(
+    model: str, folder: str, previews: str | None, modules: Sequence[str], as_json: bool, **options
+) -> None:
     """Noise the images of a FOLDER to chosen timesteps and keep MODEL's activations.
 
     \b
@@ -146,14 +100,18 @@ def extract_images(model: str, folder: str, modules: Sequence[str], as_json: boo
     """
     from ldmscene import pipeline
 
-    result = pipeline.extract_images(model, folder, modules=list(modules), **options)
+    result = pipeline.extract_images(model, folder, modules=list(modules), previews=_kept(previews), **options)
     _print_extraction(result, as_json)
 
 
+def _kept(previews: str | None) -> bool | str:
+    return {None: False, "all": True}.get(previews, previews or False)
+
+
 @cli.command()
-@click.argument("store")
+@take.STORE
 @click.argument("target")
-@click.argument("labeler")
+@click.argument("labeler", shell_complete=take.completing(take.labelers))
 @click.option(
     "--on",
     type=click.Choice(["image", "noisy", "predicted"]),
@@ -161,11 +119,12 @@ def extract_images(model: str, folder: str, modules: Sequence[str], as_json: boo
     show_default=True,
     help="Final images, or the decoded x_t or predicted x_0 of each step.",
 )
-@click.option("--split", help="Label one split only.")
+@click.option("--split", type=click.Choice(take.SPLITS), help="Label one split only.")
 @click.option("--kind", type=click.Choice(["continuous", "binary", "classes"]), help="Where the labeler doesn't say.")
 @click.option("--threshold", type=float, help="Of a binary target: pixels above it are foreground.")
-@_DEVICE
-def label(store: str, target: str, labeler: str, **options) -> None:
+@take.DEVICE
+@take.AS_JSON
+def label(store: str, target: str, labeler: str, as_json: bool, **options) -> None:
     """Add LABELER's labels for a TARGET to a STORE.
 
     \b
@@ -178,42 +137,68 @@ def label(store: str, target: str, labeler: str, **options) -> None:
         files:, masks:, classes:FOLDER          made elsewhere: .npy, .png or .tif, named by sample_id
 
     \b
-    Example:
+    Examples:
         ldmscene label stores/demo depth midas:Intel/dpt-hybrid-midas
+        ldmscene label stores/demo depth tiny-depth --on noisy --split test
     """
     from ldmscene import pipeline
 
     done = pipeline.label(store, target, labeler, **options)
-    Console(stderr=True).print(
-        f"{store}: {len(done.samples)} samples, targets {', '.join(done.targets)}", highlight=False
-    )
+    if as_json:
+        print(json.dumps({"store": store, "samples": len(done.samples), "targets": done.targets}))
+    else:
+        say(f"{store}: {len(done.samples)} samples, targets {', '.join(done.targets)}")
 
 
 @cli.command()
-@click.argument("store")
-@click.option("--targets", multiple=True, help="All that have labels where not given; may be repeated.")
-@click.option("--modules", multiple=True, help="All that are stored where not given; may be repeated.")
-@click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty.")
-@click.option("--permuted", help="A store of the same samples from the model with permuted weights.")
-@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
-def evaluate(store: str, targets: Sequence[str], modules: Sequence[str], as_json: bool, **options) -> None:
+@take.STORE
+@take.GRID
+@take.CLIENT
+@take.AS_JSON
+def evaluate(store: str, client: str | None, as_json: bool, **options) -> None:
     """Fit a probe at every target, module and step of a STORE, and print its scores.
 
     \b
-    Example:
+    Examples:
         ldmscene evaluate stores/demo --permuted stores/demo-permuted
+        ldmscene evaluate stores/demo --targets depth --targets mask --steps 2 --steps 14
     """
     from ldmscene import pipeline
 
-    _print_grid(pipeline.evaluate(store, targets or None, modules or None, **options), as_json)
+    with _cluster(client) as connected:
+        grid = pipeline.evaluate(store, client=connected, **_given(options))
+    _print_grid(grid, as_json)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Without the options that can be repeated and weren't there at all."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in options.items() if v not in ((), None)}
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[Any]:
+    """A client of a running dask scheduler, or None."""
+    if address is None:
+        yield None
+        return
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise InputError("--client needs dask's scheduler; get it with: pip install 'ldmscene[cluster]'") from error
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--client: no dask scheduler answers at {address}; expected tcp://HOST:PORT") from error
+    with client:
+        yield client
 
 
 @cli.command()
-@click.argument("store")
-@click.argument("folder")
-@click.option("--permuted", help="A store of the same samples from the model with permuted weights.")
-@click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty.")
-def report(store: str, folder: str, **options) -> None:
+@take.STORE
+@click.argument("folder", type=take.FOLDER)
+@take.GRID
+@take.AS_JSON
+def report(store: str, folder: str, as_json: bool, **options) -> None:
     """Write the report on a STORE as a FOLDER of static pages.
 
     \b
@@ -224,21 +209,18 @@ def report(store: str, folder: str, **options) -> None:
     from ldmscene.stages import reporting
 
     command = reporting.command("report", store, folder, **options)
-    _print_page(pipeline.write_report(store, pipeline.evaluate(store, **options), folder, command=command))
+    grid = pipeline.evaluate(store, **_given(options))
+    _print_page(pipeline.write_report(store, grid, folder, command=command), as_json)
 
 
 @cli.command()
-@click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
-@click.option("--model", help="tiny-scenes (or the protocol's) where not given; a local folder or a hub id.")
+@click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...", type=take.FILE)
+@take.MODEL_OPTION
 @click.option("--protocol", help="A published experiment's settings, which other options override: scenes.")
-@click.option("--store", required=True, help="A folder or s3://bucket/prefix; the control's goes beside it.")
-@click.option("--report", required=True, help="A folder for the report.")
-@click.option(
-    "--labeler",
-    "labelers",
-    multiple=True,
-    metavar="TARGET=LABELER",
-    help="As `label` has them; may be repeated. tiny-scenes and protocols have their own; TARGET= leaves one out.",
+@click.option("--store", type=take.FOLDER, required=True, help=f"{take.STORE_HELP}; the control's goes beside it.")
+@click.option("--report", type=take.FOLDER, required=True, help="A folder for the report.")
+@take.labelers_option(
+    "As `label` has them; may be repeated. tiny-scenes and protocols have their own; TARGET= leaves one out."
 )
 @click.option(
     "--control/--no-control",
@@ -246,9 +228,9 @@ def report(store: str, folder: str, **options) -> None:
     show_default=True,
     help="The same probes on the model with permuted weights.",
 )
-@_extraction_options
+@take.EXTRACTION
 @click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+@take.AS_JSON
 def run(manifests: Sequence[str], as_json: bool, **options) -> None:
     """The whole path from a MANIFEST to a report; what is done already isn't done again.
 
@@ -261,7 +243,7 @@ def run(manifests: Sequence[str], as_json: bool, **options) -> None:
 
     chosen = _typed(options)
     if "labelers" in chosen:
-        chosen["labelers"] = dict(_pair(text) for text in chosen["labelers"])
+        chosen["labelers"] = _pairs(chosen["labelers"])
     result = pipeline.run(_manifest(manifests, options["protocol"]), **chosen)
     if isinstance(result, dict):
         _print_estimate(result, as_json)
@@ -270,7 +252,7 @@ def run(manifests: Sequence[str], as_json: bool, **options) -> None:
     _print_grid(grid, as_json)
     if not as_json:
         for line in pipeline.recognition_sentences(options["store"]):
-            terminal.console().print(line, highlight=False)
+            terminal.console().print(line)
     _print_page(page)
 
 
@@ -291,17 +273,17 @@ def _manifest(paths: Sequence[str], protocol: str | None):
     raise click.UsageError("expected one MANIFEST, or --protocol with the published files TRAIN and TEST")
 
 
-def _pair(text: str) -> tuple[str, str]:
-    target, found, labeler = text.partition("=")
-    if not found:
-        raise click.BadParameter(f"expected TARGET=LABELER, got {text!r}", param_hint="--labeler")
-    return target, labeler
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text:
+            raise click.BadParameter(f"expected TARGET=LABELER, got {text!r}", param_hint="--labeler")
+    return {target: labeler for target, _, labeler in (text.partition("=") for text in texts)}
 
 
 @cli.command()
-@click.argument("model")
-@_MODULES
-@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+@take.MODEL
+@take.MODULES
+@take.AS_JSON
 def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
     """List a MODEL's modules with the size of their outputs.
 
@@ -312,53 +294,94 @@ def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
     from ldmscene import pipeline, terminal
 
     rows = pipeline.list_modules(model, list(modules))
-    print(json.dumps(rows)) if as_json else terminal.console().print(terminal.module_table(rows))
+    print(json.dumps(rows)) if as_json else terminal.show(terminal.module_table(rows), f"{model}: {len(rows)} modules")
 
 
 @cli.command()
-@click.argument("store")
-@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+@take.STORE
+@take.AS_JSON
 def info(store: str, as_json: bool) -> None:
-    """What a STORE holds: completeness, sizes, fingerprint."""
+    """What a STORE holds: completeness, sizes, fingerprint.
+
+    \b
+    Example:
+        ldmscene info stores/demo
+    """
     from ldmscene.store import ActivationStore
 
     _print_info(ActivationStore(store), as_json)
 
 
 @cli.command()
-@click.argument("store")
-@click.option("--json", "as_json", is_flag=True, help="Print for a script.")
+@take.STORE
+@take.AS_JSON
 def verify(store: str, as_json: bool) -> None:
-    """Check every byte that a STORE's ledger vouches for; exit code 2 if one is wrong."""
+    """Check every byte that a STORE's ledger vouches for; exit code 2 if one is wrong.
+
+    \b
+    Examples:
+        ldmscene verify stores/demo
+        ldmscene verify s3://bucket/demo --json
+    """
     from ldmscene import pipeline
-    from ldmscene.store import ActivationStore
-    from ldmscene.store.check import find_orphans
 
     faults = pipeline.verify(store)
+    counts = _counts(store)
     if as_json:
-        print(json.dumps([vars(fault) for fault in faults]))
+        print(json.dumps({"faults": [vars(fault) for fault in faults], **counts}))
     else:
-        for fault in faults:
-            print(fault)
+        _print_faults(faults)
+    if counts["nonfinite"]:
+        say(f"{counts['nonfinite']:,} values are NaN or infinite; `ldmscene info {store}` says of which arrays")
+    if counts["orphans"]:
+        say(f"{counts['orphans']} shards belong to unfinished samples; the next extract replaces them")
     if faults:
         raise LdmsceneError(
             f"{len(faults)} faults in {store}; `ldmscene repair {store}` drops what is broken, then extract again"
         )
-    opened, console = ActivationStore(store), Console(stderr=True)
-    bad, orphans = int(opened.ledger["nonfinite"].sum()), len(find_orphans(opened))
-    console.print(f"{store}: every byte is as it was written; {bad} values are NaN or infinite", highlight=False)
-    if orphans:
-        console.print(f"{orphans} shards belong to unfinished samples; the next extract replaces them", highlight=False)
+    say(f"{store}: every byte is as it was written")
+
+
+def _counts(store: str) -> dict[str, int | None]:
+    """Of a store that may be too broken to be opened, and then has none."""
+    from ldmscene.store import ActivationStore
+    from ldmscene.store.check import find_orphans
+
+    try:
+        opened = ActivationStore(store)
+        return {"orphans": len(find_orphans(opened)), "nonfinite": int(opened.ledger["nonfinite"].sum())}
+    except LdmsceneError:
+        return {"orphans": None, "nonfinite": None}
+
+
+def _print_faults(faults: Sequence[object]) -> None:
+    for fault in faults:
+        print(printable(str(fault)))
 
 
 @cli.command()
-@click.argument("store")
-def repair(store: str) -> None:
-    """Drop from a STORE's ledger what is broken, so that the next extract or label makes it again."""
+@take.STORE
+@click.option("--dry-run", is_flag=True, help="Print what would be dropped; change nothing.")
+@take.AS_JSON
+def repair(store: str, dry_run: bool, as_json: bool) -> None:
+    """Drop from a STORE's ledger what is broken, so that the next extract or label makes it again.
+
+    \b
+    Example:
+        ldmscene repair stores/demo --dry-run
+    """
+    from ldmscene.store.check import find_faults
     from ldmscene.store.check import repair as mend
 
-    dropped = mend(store)
-    Console(stderr=True).print(f"{store}: {dropped} broken entries dropped", highlight=False)
+    if dry_run:
+        faults = find_faults(store)
+        if not as_json:
+            _print_faults(faults)
+    count = len(faults) if dry_run else mend(store)
+    if as_json:
+        print(json.dumps({"dropped": 0, "faults": [vars(f) for f in faults]} if dry_run else {"dropped": count}))
+    else:
+        say(f"{store}: {count} broken entries {'would be' if dry_run else 'were'} dropped")
 
 
 def _print_extraction(result, as_json: bool) -> None:
@@ -370,13 +393,19 @@ def _print_extraction(result, as_json: bool) -> None:
 def _print_estimate(estimate: dict, as_json: bool) -> None:
     from ldmscene import terminal
 
-    print(json.dumps(estimate)) if as_json else terminal.console().print(terminal.estimate_table(estimate))
+    if as_json:
+        print(json.dumps(estimate))
+    else:
+        terminal.show(terminal.estimate_table(estimate), "What the extraction would take")
 
 
 def _print_info(store, as_json: bool) -> None:
     from ldmscene import terminal
 
-    print(json.dumps(terminal.info(store))) if as_json else terminal.console().print(terminal.info_table(store))
+    if as_json:
+        print(json.dumps(terminal.info(store)))
+    else:
+        terminal.show(terminal.info_table(store), terminal.info_title(store))
 
 
 def _print_grid(grid, as_json: bool) -> None:
@@ -387,35 +416,39 @@ def _print_grid(grid, as_json: bool) -> None:
         print(json.dumps(terminal.grid_rows(grid)))
         return
     console = terminal.console()
-    console.print(terminal.grid_table(grid))
+    console.print(*terminal.grid_tables(grid, console.width), sep="\n")
+    console.print(terminal.LEGEND)
     for target in grid["target"].values:
-        console.print(sentence(grid, str(target)), highlight=False)
+        console.print(sentence(grid, str(target)))
 
 
 @cli.command()
-@click.argument("store")
-@click.argument("folder")
+@take.STORE
+@click.argument("folder", type=take.FOLDER)
 @click.option("--sample", "samples", multiple=True, help="A held-out sample_id; the first two where not given.")
-@click.option("--permuted", help="A store of the same samples from the model with permuted weights.")
-@click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty.")
-def figures(store: str, folder: str, samples: Sequence[str], **options) -> None:
+@take.GRID
+@take.AS_JSON
+def figures(store: str, folder: str, samples: Sequence[str], as_json: bool, **options) -> None:
     """Save the figures on a STORE into a FOLDER as PDF, SVG and PNG at paper size.
 
     \b
     Example:
-        ldmscene figures stores/demo figures --sample p0042-s7
+        ldmscene figures stores/demo figures --sample 2e4e29579297-96000
     """
     from ldmscene import pipeline, plot
 
     opened = pipeline.open_store(store)
-    files = plot.figures(opened, pipeline.evaluate(opened, **options), folder, samples or None)
-    Console(stderr=True).print(f"{folder}: {len(files)} files", highlight=False)
+    files = plot.figures(opened, pipeline.evaluate(opened, **_given(options)), folder, samples or None)
+    if as_json:
+        print(json.dumps({"files": list(map(str, files))}))
+    else:
+        say(f"{folder}: {len(files)} files")
 
 
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what completes commands, options and names in a SHELL.
+    """Print what completes commands, options, names and files in a SHELL.
 
     \b
     Example, for good:
@@ -426,8 +459,11 @@ def completion(shell: str) -> None:
     print(kind(cli, {}, "ldmscene", "_LDMSCENE_COMPLETE").source())
 
 
-def _print_page(page: Path) -> None:
-    Console(stderr=True).print(f"report: {page}", highlight=False, soft_wrap=True)
+def _print_page(page: Path, as_json: bool = False) -> None:
+    if as_json:
+        print(json.dumps({"page": str(page)}))
+    else:
+        say(f"report: {page}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -440,16 +476,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(REFUSED)
     except (LdmsceneError, OSError) as error:
-        print(f"error: {_printable(str(error))}", file=sys.stderr)
+        say(f"error: {error}")
         sys.exit(REFUSED)
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted; finished samples are kept, and the same command goes on from there", file=sys.stderr)
+        words = sys.argv[1:] if arguments is None else arguments
+        say(f"interrupted; {_after_an_interrupt(next(iter(words), ''))}")
         sys.exit(INTERRUPTED)
 
 
-def _printable(text: str) -> str:
-    """Text from a manifest or a store can't steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+def _after_an_interrupt(verb: str) -> str:
+    if verb in ("extract", "extract-images", "label", "evaluate", "run"):
+        return "what is finished is kept, and the same command goes on from there"
+    if verb in ("report", "figures"):
+        return "the same command writes the folder anew, from what is fitted already"
+    return "the same command drops what is left" if verb == "repair" else "nothing was changed"
 
 
 if __name__ == "__main__":

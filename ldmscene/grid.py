@@ -112,13 +112,23 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
 
     A reading counts from the first step from which on it stays above 90 % of the probe's final score, with confidence:
     the lower bound of the paired difference (score − 90 % of the probe's final score of the same image) stays at or
-    above zero. One row for each target: `module`, `metric`, `final` (mean score at the last step), that `step`, and
-    `low` and `high`, between which the mean itself comes to stay above the mark in 95 % of bootstrap replicates; then
-    the same `step` for each labeler baseline that was run, and `rival`, the best final score of what knows nothing of
-    the trained model or the picture (permuted weights, shuffled labels, position only, mean label). Steps are <NA>
-    where the mark is never reached, and all of them where the probe's end isn't better than each rival's: the lower
-    bound of the paired difference is not above zero. For masks it must be so in average precision, too, since the Dice
-    of a rival that calls nothing foreground is 0, whatever it knows.
+    above zero.
+
+    Parameters
+    ----------
+    grid
+        What `ldmscene.evaluate` made of a store.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each target: `module`, `metric`, `final` (mean score at the last step), that `step`, and `low` and
+        `high`, between which the mean itself comes to stay above the mark in 95 % of bootstrap replicates; then the
+        same `step` for each labeler baseline that was run, and `rival`, the best final score of what knows nothing of
+        the trained model or the picture (permuted weights, shuffled labels, position only, mean label). Steps are <NA>
+        where the mark is never reached, and all of them where the probe's end isn't better than each rival's: the lower
+        bound of the paired difference is not above zero. For masks it must be so in average precision, too, since the
+        Dice of a rival that calls nothing foreground is 0, whatever it knows.
     """
     return pd.DataFrame({t: _emergence(grid, t) for t in map(str, grid["target"].values)}).T.rename_axis("target")
 

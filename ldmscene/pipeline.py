@@ -478,7 +478,7 @@ def evaluate(
         task.check_control(opened, control, scope, todo)
     bench = evaluation.set_up(opened, todo, scope, client, progress=progress)
     grid = evaluation.fit_store(bench, scope, client, "fitting" if progress else "")
-    grid["baseline"] = _baselines.baselines(bench, scope.steps, client)
+    grid["baseline"] = _baselines.baselines(bench, scope.steps, client, "scoring baselines" if progress else "")
     if control is not None:
         title = "fitting the control" if progress else ""
         fitted = evaluation.fit_store(bench.on(control), scope, client, title)
@@ -495,7 +495,12 @@ def _as_grid(dataset: xr.Dataset) -> Grid:
 
 
 def write_report(
-    store: ActivationStore | str | Path, grid: xr.Dataset, folder: str | Path, *, command: str = ""
+    store: ActivationStore | str | Path,
+    grid: xr.Dataset,
+    folder: str | Path,
+    *,
+    command: str = "",
+    progress: bool = True,
 ) -> Path:
     """Write a folder of static pages that open from `file://`, with figures as PDF, SVG and PNG.
 
@@ -509,6 +514,8 @@ def write_report(
         Made where needed; what an earlier report left there is replaced.
     command
         How the report is made again, to be shown with its provenance.
+    progress
+        Show a bar where there is a terminal.
 
     Returns
     -------
@@ -524,7 +531,8 @@ def write_report(
     if command:
         data = replace(data, provenance={**data.provenance, "command": command})
     with naming_the_cause(Path(folder)):
-        page = write_site(data, Path(folder), figures=write_figures(data, Path(folder) / "figures"))
+        figures = write_figures(data, Path(folder) / "figures", progress=progress)
+        page = write_site(data, Path(folder), figures=figures, progress=progress)
         reporting.mark(Path(folder), grid)
     return page
 
@@ -669,7 +677,7 @@ def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[
     ]
 
 
-def verify(store: ActivationStore | str | Path) -> list[Fault]:
+def verify(store: ActivationStore | str | Path, *, progress: bool = True) -> list[Fault]:
     """Compare every byte that a store's ledger vouches for with its checksum, and look for statistics that are gone.
 
     Works on stores that are too broken to be opened. `ldmscene.repair` drops what is broken from the ledger, so that
@@ -679,6 +687,8 @@ def verify(store: ActivationStore | str | Path) -> list[Fault]:
     ----------
     store
         A store, or its place.
+    progress
+        Show a bar where there is a terminal.
 
     Returns
     -------
@@ -690,7 +700,7 @@ def verify(store: ActivationStore | str | Path) -> list[Fault]:
     StoreError
         If there is no store.
     """
-    return find_faults(store) or keeping.find_lost(_opened(store))
+    return find_faults(store, progress=progress) or keeping.find_lost(_opened(store))
 
 
 def open_store(path: str | Path) -> ActivationStore:

@@ -1,8 +1,8 @@
 """Figures at paper size, one call each, from a store and its grid.
 
->>> ax = ldmscene.plot.curves(grid, "depth")                    # doctest: +SKIP
->>> figure = ldmscene.plot.seven_rows(store, grid, "p012-s3")   # doctest: +SKIP
->>> ldmscene.plot.save(ax, "figures/depth")                     # doctest: +SKIP
+>>> ax = ldmscene.plot.curves(grid, "depth")  # doctest: +SKIP
+>>> figure = ldmscene.plot.seven_rows(store, grid, "2e4e29579297-96000")  # doctest: +SKIP
+>>> ldmscene.plot.save(ax, "figures/depth")  # doctest: +SKIP
 
 `curves` and `heatmap` draw into an axes of yours, where given, and return matplotlib's Axes; the others return its
 Figure. `save` writes PDF, SVG and PNG.
@@ -30,6 +30,12 @@ def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact
 
     Parameters
     ----------
+    store
+        The store.
+    grid
+        What `ldmscene.evaluate` made of it.
+    sample_id
+        A held-out sample of the grid.
     compact
         The first five steps and the last instead of all.
 
@@ -46,6 +52,15 @@ def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact
 def four_panels(store: ActivationStore, grid: xr.Dataset, sample_id: str) -> Figure:
     """One held-out sample's final image beside its labels.
 
+    Parameters
+    ----------
+    store
+        The store.
+    grid
+        What `ldmscene.evaluate` made of it.
+    sample_id
+        A held-out sample of the grid.
+
     Raises
     ------
     UnknownNameError
@@ -55,14 +70,27 @@ def four_panels(store: ActivationStore, grid: xr.Dataset, sample_id: str) -> Fig
 
 
 def figures(
-    store: ActivationStore, grid: xr.Dataset, folder: str | Path, samples: Sequence[str] | None = None
+    store: ActivationStore,
+    grid: xr.Dataset,
+    folder: str | Path,
+    samples: Sequence[str] | None = None,
+    *,
+    progress: bool = True,
 ) -> list[Path]:
     """Save every figure as PDF, SVG and PNG: curves and heat map of each target, pictures of some held-out samples.
 
     Parameters
     ----------
+    store
+        The store.
+    grid
+        What `ldmscene.evaluate` made of it.
+    folder
+        Where to save; made where needed.
     samples
         Ids; the first two held-out samples where not given.
+    progress
+        Show a bar where there is a terminal.
 
     Returns
     -------
@@ -77,4 +105,4 @@ def figures(
     """
     data = report_data(store, grid, samples)
     with naming_the_cause(Path(folder)):
-        return report.write_figures(data, folder, samples)
+        return report.write_figures(data, folder, samples, progress=progress)

@@ -1,4 +1,4 @@
-"""Progress in a terminal, silence in a pipe."""
+"""What people are told on stderr: messages always, progress where there is a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -13,10 +13,26 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+NOTEBOOK_WIDTH = 100
+_shown: list[Progress] = []  # the display on the screen; a bar within a bar adds a line to it
+
+
+def say(message: str) -> None:
+    """Print a message as it stands, except for what would steer the terminal."""
+    print(printable(message), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text from a manifest or a store with its control characters replaced."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class Advance(Protocol):
@@ -27,30 +43,61 @@ class Advance(Protocol):
 
 @contextmanager
 def bar(description: str, total: int, *, enabled: bool = True) -> Iterator[Advance]:
-    """A bar on stderr with count, rate, bytes and remaining time; nothing where stderr is no terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[size]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    shown = enabled and sys.stderr.isatty()
-    with Progress(*columns, console=console, disable=not shown) as progress:
-        task = progress.add_task(description, total=total, rate="", size="")
+    """A bar on stderr with count, rate, bytes and remaining time; nothing where stderr is a pipe or a file."""
+    with _display(enabled) as progress:
+        within = bool(progress.tasks)
+        task = progress.add_task(description, total=total, bytes=0.0)
         bytes_done = 0.0
 
         def advance(count: int = 1, size: float = 0) -> None:
             nonlocal bytes_done
             bytes_done += size
-            progress.advance(task, count)
-            speed = progress.tasks[0].speed
-            progress.update(
-                task, rate=f"{speed:.1f}/s" if speed else "", size=decimal(int(bytes_done)) if bytes_done else ""
-            )
+            progress.update(task, advance=count, bytes=bytes_done)
 
-        yield advance
+        try:
+            yield advance
+        finally:
+            if within:
+                progress.remove_task(task)
+
+
+@contextmanager
+def _display(enabled: bool) -> Iterator[Progress]:
+    console = Console(stderr=True)
+    notebook = console.is_jupyter
+    if not enabled or not (notebook or sys.stderr.isatty()):
+        yield Progress(disable=True)
+        return
+    if _shown:  # a notebook can't go up a line
+        yield Progress(disable=True) if notebook else _shown[0]
+        return
+    if notebook:  # as text, which every notebook shows; rich's own way needs ipywidgets
+        console = Console(stderr=True, force_jupyter=False, force_terminal=True, width=NOTEBOOK_WIDTH)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        _Rate(),
+        _Bytes(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        _shown.append(progress)
+        try:
+            yield progress
+        finally:
+            _shown.clear()
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "")
+
+
+class _Bytes(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        done = task.fields["bytes"]
+        return Text(decimal(int(done)) if done else "")

@@ -6,7 +6,7 @@ import os
 
 import xarray as xr
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from ldmscene import grid as grids
@@ -19,7 +19,16 @@ WIDTH = 110  # where the output is no terminal
 def console() -> Console:
     """Results go to stdout, as wide as the terminal, or wide enough for a table in a pipe."""
     free = Console().is_terminal or "COLUMNS" in os.environ
-    return Console(width=None if free else WIDTH, markup=False)  # names and prompts aren't markup
+    return Console(width=None if free else WIDTH, markup=False, highlight=False)  # names and prompts aren't markup
+
+
+def show(table: Table, title: str) -> None:
+    """Print a table below its title; in a pipe as wide as it is, so that a script finds names whole."""
+    ours = console()
+    if not ours.is_terminal and "COLUMNS" not in os.environ:
+        ours.width = max(WIDTH, _width(table))
+    ours.print(title)
+    ours.print(table)
 
 
 def grid_rows(grid: xr.Dataset) -> list[dict]:
@@ -56,59 +65,73 @@ _COLUMNS = {
     grids.LABELER_NOISY: "x_t",
     grids.LABELER_PREDICTED: "x_0",
 }
-_LEGEND = (
+LEGEND = (
     "probe: of the best module, chosen on training samples; perm: the same with permuted weights, where it is best; "
     "x_t, x_0: the labeler on the decoded x_t and on the predicted x_0"
 )
 
 
-def grid_table(grid: xr.Dataset) -> Table:
-    """Scores over steps: the best module's probe, its control, and the labeler on the unfinished pictures."""
-    table = Table(box=SIMPLE_HEAD, caption=_LEGEND, caption_justify="left", padding=0)
-    table.add_column("\n\nstep", justify="right", min_width=4)
+def grid_tables(grid: xr.Dataset, width: int) -> list[Table]:
+    """Scores over steps: the best module's probe, its control, and the labeler on the unfinished pictures.
+
+    Targets stand side by side, as many as fit the width, and the others below them.
+    """
     rows = {target: _target_rows(grid, target) for target in map(str, grid["target"].values)}
-    shown = {t: [c for c in _COLUMNS if c in r[0]] for t, r in rows.items()}
+    groups: list[dict[str, list[dict]]] = []
+    for target, own in rows.items():
+        if groups and _width(_side_by_side(groups[-1] | {target: own})) <= width:
+            groups[-1][target] = own
+        else:
+            groups.append({target: own})
+    return [_side_by_side(group) for group in groups]
+
+
+def _width(table: Table) -> int:
+    """Characters of a table that nothing confines."""
+    return Console(width=10_000).measure(table).maximum
+
+
+def _side_by_side(rows: dict[str, list[dict]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=0)
+    table.add_column("\n\nstep", justify="right", min_width=4)
+    shown = {target: [c for c in _COLUMNS if c in own[0]] for target, own in rows.items()}
     for target, names in shown.items():
-        heads = [target, rows[target][0]["metric"], *[""] * (len(names) - 1)]
         for i, name in enumerate(names):
-            head = f"{heads[0]}\n{heads[1]}\n" if i == 0 else "\n\n"
-            style = "bold cyan" if name == "probe" else None
+            head = f"{target}\n{rows[target][0]['metric']}\n" if i == 0 else "\n\n"
             table.add_column(
                 head + _COLUMNS[name],
                 justify="right",
-                style=style,
-                no_wrap=True,
+                style="bold cyan" if name == "probe" else None,
+                overflow="fold",
                 min_width=9 if i == 0 else 6,
             )
-    for i, step in enumerate(grid["step"].values):
-        cells = [f"{rows[t][i][name]:.2f}" for t, names in shown.items() for name in names]
-        table.add_row(str(int(step)), *cells)
+    for each in zip(*rows.values(), strict=True):
+        cells = [f"{row[name]:.2f}" for row, names in zip(each, shown.values(), strict=True) for name in names]
+        table.add_row(str(each[0]["step"]), *cells)
+    return table
+
+
+def _listing(name: str, *others: tuple[str, JustifyMethod]) -> Table:
+    """A table of names that can be copied: whole where they fit, folded and never shortened where they don't."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(name, overflow="fold")
+    for head, justify in others:
+        table.add_column(head, justify=justify, no_wrap=True)
     return table
 
 
 def module_table(rows: list[dict]) -> Table:
-    table = Table("module", "part")
-    for name in ("output", "bytes a step"):
-        table.add_column(name, justify="right")
+    table = _listing("module", ("part", "left"), ("output", "right"), ("a step", "right"))
     for row in rows:
-        table.add_row(
-            row["module"],
-            row["block"],
-            " × ".join(map(str, row["shape"])),
-            human_bytes(row["bytes_per_step"]),
-        )
-    table.add_section()
-    table.add_row(
-        f"{len(rows)} modules, one branch, float16",
-        "",
-        "",
-        human_bytes(sum(r["bytes_per_step"] for r in rows)),
-    )
+        table.add_row(row["module"], row["block"], "×".join(map(str, row["shape"])), human_bytes(row["bytes_per_step"]))
+    table.add_row()
+    whole = human_bytes(sum(r["bytes_per_step"] for r in rows))
+    table.add_row(f"{len(rows)} modules, one branch, float16", "", "", whole)
     return table
 
 
 def estimate_table(estimate: dict) -> Table:
-    table = Table(title="What the extraction would take", title_justify="left", show_header=False)
+    table = Table(show_header=False)
     for key, value in estimate.items():
         table.add_row(key.replace("_", " ").replace("seconds", "time").replace("bytes of ", ""), _plain(key, value))
     return table
@@ -144,21 +167,22 @@ def info(store: ActivationStore) -> dict:
     }
 
 
+def info_title(store: ActivationStore) -> str:
+    samples = store.samples
+    counts = f"{int(samples['complete'].sum())} of {len(samples)} samples complete"
+    return f"{store.root}: {counts}, fingerprint {store.fingerprint}"
+
+
 def info_table(store: ActivationStore) -> Table:
     facts = info(store)
-    counts = f"{facts['complete']} of {facts['samples']} samples complete"
-    title = f"{facts['store']}: {counts}, fingerprint {facts['fingerprint']}"
-    table = Table("array", "one sample", title=title, title_justify="left")
-    for name in ("samples", "size", "NaN or infinite"):
-        table.add_column(name, justify="right")
+    table = _listing(
+        "module, or other array", ("one sample", "right"), ("done", "right"), ("size", "right"), ("NaN, inf", "right")
+    )
     for row in facts["arrays"]:
+        name = row["array"].removeprefix("activations/").removesuffix("/activation")
         table.add_row(
-            row["array"],
-            row["shape"],
-            str(row["samples"]),
-            human_bytes(row["bytes"]),
-            f"{row['nonfinite']:,}",
+            name, row["shape"].replace(" ", ""), str(row["samples"]), human_bytes(row["bytes"]), f"{row['nonfinite']:,}"
         )
-    table.add_section()
+    table.add_row()
     table.add_row("all", "", "", human_bytes(facts["bytes"]), "")
     return table

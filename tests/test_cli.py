@@ -6,17 +6,30 @@ import functools
 import html
 import json
 import os
+import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from diffusers import UNet2DConditionModel
+from diffusers import schedulers as diffusers_schedulers
+from PIL import Image
 
-from ldmscene import cli
-from tests.conftest import FIRST, files, make_manifest
+import ldmscene
+from ldmscene import cli, labelers, parameters, testbed
+from ldmscene.capture.modules import PRESETS
+from ldmscene.errors import LdmsceneError, WriteError
+from ldmscene.manifest import SPLITS
+from ldmscene.store.space import check_space
+from tests.conftest import FIRST, bare_copy, files, make_manifest
+from tests.test_progress import in_a_terminal
 
 
 def call(*words: object) -> tuple[int, str, str]:
@@ -72,8 +85,19 @@ def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
     assert code == 0
     assert json.loads(out)["complete"] == 8
     assert call("verify", store)[0] == 0
-    assert call("evaluate", store, "--targets", "mask", "--cv", 2)[0] == 0
-    assert call("report", store, tmp_path / "again")[0] == 0
+    some = ("--targets", "mask", "--steps", 1, "--cv", 2, "--alphas", 1, "--alphas", 100)
+    code, out, err = call("evaluate", store, *some, "--json")
+    assert (code, len(json.loads(out))) == (0, 1), err
+    kept = files(store / "probes")
+    code, out, _ = call("report", store, tmp_path / "again", *some, "--json")
+    assert code == 0
+    page = json.loads(out)["page"]
+    again = shlex.join(map(str, ("--targets", "mask", "--steps", 1, "--cv", 2, "--alphas", 1.0, "--alphas", 100.0)))
+    assert html.escape(again) in Path(page).read_text()
+    code, out, _ = call("figures", store, tmp_path / "figures", *some, "--json")
+    assert code == 0
+    assert {Path(name) for name in json.loads(out)["files"]} == set((tmp_path / "figures").iterdir())
+    assert files(store / "probes") == kept  # all three are of the very same grid
 
 
 def test_a_dry_run_prints_and_writes_nothing(table, tmp_path):
@@ -103,7 +127,10 @@ def test_modules_lists_the_sixteen(tmp_path):
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--height", "0"), "multiples of 8"),
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--device", "gpu"), "device 'gpu'"),
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--guidance-scale", "nan"), "finite"),
-        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--previews", "tset"), "train, val, test"),
+        (
+            ("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--previews", "tset"),
+            "'all', 'train', 'val', 'test'",
+        ),
         (
             ("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--steps", "2000", "--scheduler", "DDIM"),
             "2000 steps",
@@ -120,6 +147,20 @@ def test_modules_lists_the_sixteen(tmp_path):
         (("run", "{table}", "--store", "{tmp}/s", "--report", "{tmp}/r", "--labeler", "depth"), "TARGET=LABELER"),
         (("run", "{table}", "--model", "{tmp}", "--store", "{tmp}/s", "--report", "{tmp}/r"), "name the labelers"),
         (("nonsense",), "nonsense"),
+        (("extract", "tiny-scenes", "{tmp}"), "is a directory"),
+        (("extract", "tiny-scenes", "{binary}", "--store", "{tmp}/s"), "can't be read as csv"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--steps", "-1"), "at least 1, got -1"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--part", "5/4"), "got '5/4'"),
+        (("extract", "tiny-scenes", "{table}", "--store", "gs://b/s"), "s3://bucket/prefix"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--client", "nowhere"), "tcp://HOST:PORT"),
+        (
+            ("extract-images", "tiny-scenes", "{tmp}/none", "--store", "{tmp}/s", "--timestep", "1"),
+            "no folder of images",
+        ),
+        (("verify", "{tmp}"), "not an ldmscene store"),
+        (("info", "{table}"), "is a file"),
+        (("report", "{tmp}/nothing", "{table}"), "is a file"),
+        (("modules", "tiny-scenes", "--modules", "nope"), "nearest: self-attention"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, message):
@@ -128,6 +169,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, m
         "twice": "prompt,seed\na,1\na,1\n",
         "short": "prompt\na\n",
         "hostile": "prompt,seed\n\x1b[2J,1,2\n",
+        "binary": "prompt,seed\n\0\1,\2,\3,\n",
         "untested": "prompt,seed,split\n" + "".join(f"p{i},{i},train\n" for i in range(6)),
     }
     paths = {name: tmp_path / f"{name}.csv" for name in written}
@@ -140,6 +182,33 @@ def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, m
     assert "Traceback" not in err
     assert "\x1b" not in err
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("label", "depth", "nope"), "nearest: tiny-depth"),
+        (("label", "a/b", "tiny-depth"), "letters, digits"),
+        (("label", "depth", "tiny-mask"), "name the target differently"),
+        (("label", "x", "files:{root}/nowhere"), "no folder at"),
+        (("label", "x", "tiny-depth", "--split", "val"), "no sample of split 'val'"),
+        (("evaluate", "--targets", "nope"), "nearest: depth"),
+        (("evaluate", "--modules", "nope"), "nearest: "),
+        (("evaluate", "--steps", "-1"), "its steps are 0 to 3"),
+        (("evaluate", "--cv", "1"), "at least 2 folds"),
+        (("evaluate", "--alphas", "-1", "--alphas", "1"), "expected positive numbers"),
+        (("evaluate", "--alphas", "nan", "--alphas", "1"), "expected positive numbers"),
+        (("evaluate", "--permuted", "{root}"), "must differ in the denoiser's weights"),
+        (("report", "{root}/manifest.parquet"), "is a file"),
+    ],
+)
+def test_what_a_store_lacks_is_said_in_one_sentence(store, words, message):
+    before = files(store.root)
+    verb, *others = (word.format(root=store.root) for word in words)
+    code, _, err = call(verb, store.root, *others)
+    assert (code, files(store.root)) == (2, before)
+    assert message in err
+    assert "Traceback" not in err
 
 
 def test_a_store_of_another_fingerprint_and_a_report_that_cannot_be_written_are_refused(two, table, tmp_path):
@@ -155,14 +224,111 @@ def test_a_store_of_another_fingerprint_and_a_report_that_cannot_be_written_are_
     assert "part of the path is a file" in err
 
 
-def test_an_interrupt_says_how_to_go_on(table, tmp_path, monkeypatch):
-    def stop(*_args, **_kwargs):
-        raise KeyboardInterrupt
+def test_paths_are_printed_as_they_are_and_no_markup(store, tmp_path):
+    root = bare_copy(store, tmp_path / "[/old]" / "[red]s").root
+    for words in (["verify", root], ["repair", root], ["label", root, "depth", "tiny-depth"]):
+        code, out, err = call(*words)
+        assert code == 0, err
+        assert f"{root}: " in out + err
+    assert f"{root}: 20 of 20 samples" in call("info", root)[1]
 
-    monkeypatch.setattr("ldmscene.pipeline.extract", stop)
-    code, _, err = call("extract", "tiny-scenes", table)
-    assert code == 130
-    assert "same command goes on" in err
+
+def _interrupted(words: list[str], begun) -> tuple[int, str]:
+    """A real SIGINT to a real process, as soon as it has begun."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ldmscene.cli", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also where pytest runs in the background
+    ) as process:
+        while not begun() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr
+        said = process.stderr.read()
+    return process.returncode, said
+
+
+def test_an_interrupted_extraction_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
+    table, root = tmp_path / "many.csv", tmp_path / "store"
+    make_manifest(50, 10).to_csv(table)
+    words = ["extract", "tiny-scenes", str(table), "--store", str(root), "--modules", FIRST, "--steps", "1"]
+
+    def complete() -> int:
+        try:
+            return int(ldmscene.open(root).samples["complete"].sum())
+        except LdmsceneError:  # not there yet
+            return 0
+
+    code, said = _interrupted(words, lambda: complete() > 0)
+    assert code == 130, said
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert 0 < complete() < 60
+    assert ldmscene.verify(root) == []
+    code, out, err = call(*words, "--json")
+    assert code == 0, err
+    assert json.loads(out)["complete"] == complete() == 60
+    assert ldmscene.verify(root) == []
+
+
+def test_an_interrupt_promises_no_more_than_holds(store):
+    code, said = _interrupted(["info", str(store.root)], lambda: time.sleep(1) is None)
+    assert code in (0, 130)  # it may have been quicker
+    assert code == 0 or "nothing was changed" in said
+    said_of = {verb: cli._after_an_interrupt(verb) for verb in cli.cli.commands}
+    goes_on = {verb for verb, text in said_of.items() if "goes on from there" in text}
+    assert goes_on == {"extract", "extract-images", "label", "evaluate", "run"}
+
+
+def test_a_disk_that_is_too_small_is_seen_before_anything_is_written(table, tmp_path, monkeypatch):
+    with pytest.raises(WriteError, match=r"would take 1e\+06 TB more"):
+        check_space(tmp_path / "not" / "there", 10**18)
+    nearly_full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: nearly_full)
+    before = files(tmp_path)
+    words = ("extract", "tiny-scenes", table, "--store", tmp_path / "s", "--steps", 1, "--modules", FIRST)
+    code, _, err = call(*words)
+    assert (code, files(tmp_path)) == (2, before)
+    assert "1 kB are free" in err
+    monkeypatch.undo()
+    code, _, err = call(*words)
+    assert code == 0
+    assert "8 samples to generate, " in err
+    assert f"to write to {tmp_path / 's'}; " in err
+
+
+def test_given_images_take_the_options_of_an_extraction(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((64, 64, 3), 60 * i, np.uint8)).save(tmp_path / "pictures" / f"{i}.png")
+    code, _, err = call(
+        "extract-images", "tiny-scenes", tmp_path / "pictures", "--store", tmp_path / "s", "--timestep", 100,
+        "--modules", FIRST, "--guidance-scale", 3, "--negative-prompt", "dark", "--branch", "both", "--previews", "all",
+        "--compression", "lossless",
+    )  # fmt: skip
+    assert code == 0, err
+    made = ldmscene.open(tmp_path / "s")
+    assert (made.config["guidance_scale"], made.config["branches"]) == (3.0, ["uncond", "cond"])
+    assert made.previews("noisy").shape == (3, 1, 64, 64, 3)
+    assert "at most" in err
+
+
+def test_a_cluster_that_runs_already_takes_the_work(table, tmp_path):
+    from dask.distributed import LocalCluster
+
+    few = ("--modules", FIRST, "--steps", 1)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+    ) as at:
+        code, out, err = call(
+            "extract", "tiny-scenes", table, "--store", tmp_path / "s", *few, "--client", at.scheduler_address, "--json"
+        )
+        assert (code, json.loads(out)["complete"]) == (0, 8), err
+        assert call("label", tmp_path / "s", "depth", "tiny-depth", "--json")[0] == 0
+        code, out, err = call("evaluate", tmp_path / "s", "--cv", 2, "--client", at.scheduler_address, "--json")
+        assert (code, len(json.loads(out))) == (0, 1), err
 
 
 def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
@@ -177,9 +343,23 @@ def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
     assert "repair" in err
     code, out, _ = call("verify", two.root, "--json")
     assert code == 2
-    assert [fault["sample_id"] for fault in json.loads(out)] == [row.sample_id]
-    assert call("repair", two.root)[0] == 0
-    assert call("verify", two.root)[0] == 0
+    said = json.loads(out)
+    assert [fault["sample_id"] for fault in said["faults"]] == [row.sample_id]
+    assert (said["orphans"], said["nonfinite"]) == (0, 0)
+    before = files(two.root)
+    code, out, err = call("repair", two.root, "--dry-run")
+    assert (code, files(two.root)) == (0, before)
+    assert row.sample_id in out
+    assert "1 broken entries would be dropped" in err
+    code, out, _ = call("repair", two.root, "--json")
+    assert (code, json.loads(out)) == (0, {"dropped": 1})
+    code, out, err = call("verify", two.root, "--json")
+    assert (code, json.loads(out)) == (0, {"faults": [], "orphans": 1, "nonfinite": 0})
+    assert "1 shards belong to unfinished samples" in err
+    (two.root / "activations.zarr" / "zarr.json").write_text("{")
+    code, out, _ = call("verify", two.root, "--json")
+    assert code == 2
+    assert json.loads(out)["orphans"] is None
 
 
 @pytest.mark.parametrize(
@@ -190,7 +370,22 @@ def test_every_verb_explains_itself(verb):
     code, out, _ = call(*([verb] if verb else []), "--help")
     assert code == 0
     assert out.startswith("Usage:")
-    assert len(out.splitlines()) > 5
+    group = cli.cli
+    text = (group.commands[verb] if verb else group).help or ""
+    examples = [line.strip() for line in text.replace("\\\n", "").splitlines() if line.strip().startswith("ldmscene ")]
+    assert examples
+    for example in examples:
+        _, *words = shlex.split(example.partition(" >> ")[0])
+        assert words[0] == verb or not verb
+        group.commands[words[0]].make_context(words[0], words[1:])  # raises where an option or a value isn't one
+        for line in example.split():
+            assert line in out
+
+
+def test_sample_ids_in_the_help_look_like_those_of_the_demo():
+    shape = r"[0-9a-f]{12}-\d+"
+    assert re.fullmatch(shape, make_manifest(1, 1).frame["sample_id"][0])
+    assert re.search(rf"--sample {shape}\n", cli.cli.commands["figures"].help or "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -202,6 +397,45 @@ def test_completion_is_the_shells_own(shell):
     words = [Path(sys.executable).with_name("ldmscene")]
     done = subprocess.run(words, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "plain,evaluate"
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=out, text=True, check=True)
+
+
+def test_names_that_a_shell_completes_are_the_librarys_own():
+    assert tuple(PRESETS) == parameters.PRESETS
+    assert tuple(SPLITS) == parameters.SPLITS
+    assert parameters.labelers() == [*testbed.LABELERS, *labelers.LABELERS]
+    assert {"DDIMScheduler", "LMSDiscreteScheduler"} <= set(parameters.schedulers())
+    for name in parameters.schedulers():
+        assert hasattr(diffusers_schedulers, name)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("run man", ["run", "manifest.csv"]),
+        ("run manifest.csv --store sto", ["run", "manifest.csv", "--store", "stores/"]),
+        ("info stores/de", ["info", "stores/demo/"]),
+        ("info s3://bucket/de", ["info", "s3://bucket/de"]),
+        ("extract tiny", ["extract", "tiny-scenes"]),
+        ("extract mod", ["extract", "models/"]),
+        ("label stores/demo depth tiny-d", ["label", "stores/demo", "depth", "tiny-depth"]),
+        ("modules tiny-scenes --modules cro", ["modules", "tiny-scenes", "--modules", "cross-attention"]),
+        ("label stores/demo d l --split tr", ["label", "stores/demo", "d", "l", "--split", "train"]),
+        ("report stores/demo rep", ["report", "stores/demo", "report/"]),
+        ("verify stores/demo --js", ["verify", "stores/demo", "--json"]),
+    ],
+)
+def test_a_real_bash_completes(tmp_path, typed, words):
+    for folder in ("stores/demo", "models", "report"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "manifest.csv").touch()
+    (tmp_path / "rc").write_text(
+        f'PATH={Path(sys.executable).parent}:$PATH; cd {tmp_path}; eval "$(ldmscene completion bash)"\n'
+        "ldmscene() { printf '<%s>' \"$@\"; echo; exit; }\n"  # shows what stood on the line in the end
+    )
+    seen = in_a_terminal(["bash", "--noprofile", "--rcfile", str(tmp_path / "rc"), "-i"], f"ldmscene {typed}\t\n")
+    assert "".join(f"<{word}>" for word in words) in seen
 
 
 def test_the_command_is_installed_and_quick_to_help():

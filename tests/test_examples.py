@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 import runpy
 import shutil
 import subprocess
@@ -10,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
+from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -72,14 +77,34 @@ def test_an_object_store(run, s3):
 def test_the_tutorial(tmp_path):
     shutil.copy(EXAMPLES / "prompts.csv", tmp_path)
     notebook = nbformat.read(EXAMPLES / "tutorial.ipynb", as_version=4)
-    kept = [_kinds(cell) for cell in notebook.cells]
+    kept, shown = [_kinds(cell) for cell in notebook.cells], [_shown(cell) for cell in notebook.cells]
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
     client.execute()
     assert [_kinds(cell) for cell in notebook.cells] == kept  # what the reader sees is what it does
     assert sum("image/png" in kinds for kinds in kept) == 3
+    for before, now in zip(shown, map(_shown, notebook.cells), strict=True):
+        for (kind, old), (_, new) in zip(before, now, strict=True):
+            if kind == "image/png":
+                pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in (old, new)]
+                assert pictures[0].shape == pictures[1].shape
+                assert pictures[1].std() > 10
+            elif kind == "text/plain":  # scores move a little with the number of threads
+                assert new.strip()
+                assert _decimals(new) == pytest.approx(_decimals(old), abs=0.05)
+            else:
+                assert 0.5 * len(old) < len(new) < 2 * len(old)
     assert (tmp_path / "report" / "index.html").exists()
 
 
+def _shown(cell) -> list[tuple[str, str]]:
+    """What a cell shows, by kind; progress aside."""
+    outputs = [o for o in cell.get("outputs", []) if o.get("name") != "stderr"]
+    return [pair for o in outputs for pair in sorted(o.get("data", {"text/plain": o.get("text", "")}).items())]
+
+
 def _kinds(cell) -> set[str]:
-    shown = [o for o in cell.get("outputs", []) if o.get("name") != "stderr"]
-    return {kind for output in shown for kind in output.get("data", {"text/plain": ""})}
+    return {kind for kind, _ in _shown(cell)}
+
+
+def _decimals(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?\d+\.\d+", text)]

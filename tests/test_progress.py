@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 import dask
+import nbformat
+from nbclient import NotebookClient
 
 from ldmscene.stages.fitting import compute
 
@@ -20,12 +22,19 @@ with bar("extracting", 4) as advance:
 """
 
 
-def _in_a_terminal(code: str) -> str:
+def in_a_terminal(command: list[str], typed: str = "") -> str:
+    """What a process shows on a real terminal, where something is typed."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
     ):
         os.close(theirs)
+        os.write(ours, typed.encode())
         seen = b""
         try:
             while part := os.read(ours, 65536):
@@ -37,7 +46,7 @@ def _in_a_terminal(code: str) -> str:
 
 
 def test_a_terminal_sees_count_rate_bytes_and_time():
-    seen = _in_a_terminal(_WORK)
+    seen = in_a_terminal([sys.executable, "-c", _WORK])
     assert "extracting" in seen
     assert "4/4" in seen
     assert "/s" in seen
@@ -48,6 +57,35 @@ def test_a_terminal_sees_count_rate_bytes_and_time():
 def test_a_pipe_sees_nothing():
     done = subprocess.run([sys.executable, "-c", _WORK], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+def test_a_bar_within_a_bar_has_a_line_of_its_own_while_it_lasts():
+    within = "    import time\n    with bar('absorbing', 2) as inner: inner(); time.sleep(0.5)\n"
+    seen = in_a_terminal([sys.executable, "-c", _WORK + within])
+    shown = seen.replace("\r", "\n").splitlines()
+    assert any(line.startswith("absorbing") and "1/2" in line for line in shown)
+    assert [line for line in shown if line.strip()][-1].startswith("extracting")
+
+
+def test_a_notebook_sees_the_bar():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(_WORK)])
+    NotebookClient(notebook, timeout=100, kernel_name="python3").execute()
+    seen = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
+    assert "extracting" in seen
+    assert "4/4" in seen
+    assert "10.0 MB" in seen
+
+
+def test_a_verb_shows_its_bar_on_a_terminal_and_none_in_a_pipe(two):
+    command = [sys.executable, "-m", "ldmscene.cli", "verify", str(two.root)]
+    count = len(two.ledger)
+    seen = in_a_terminal(command)
+    assert "verifying" in seen
+    assert f"{count}/{count}" in seen
+    assert "every byte is as it was written" in seen
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert done.stderr == f"{two.root}: every byte is as it was written\n"
 
 
 def test_every_job_counts_once(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import ldmscene
-from ldmscene import cli, testbed
+from ldmscene import cli, terminal, testbed
 from tests.conftest import bare_copy, make_manifest
 from tests.test_cli import call
 
@@ -71,6 +71,26 @@ def test_commands_of_the_command_line_run(store, folder, tmp_path):
             words += ["--model", str(testbed.MODELS["tiny-scenes"]), "--height", "64", "--width", "64"]
         code, _, err = call(*words)
         assert code == 0, f"{command}: {err}"
+
+
+def test_the_table_that_is_shown_has_the_form_of_what_is_printed(store):
+    """`make demo` prints it at the end; here of another store, without the control."""
+    shown = re.search(r"^```\n( +depth.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert shown
+    code, out, err = call("evaluate", store.root)
+    assert code == 0, err
+    for text, columns in ((shown[1], 4), (out, 3)):
+        lines = [line.split() for line in text.splitlines() if line.strip()]
+        assert lines[0] == ["depth", "mask", "shading"]
+        assert lines[1] == ["spearman", "dice", "pearson"]
+        assert lines[2] == ["step", *["probe", "perm", "x_t", "x_0"] * 3] or columns == 3
+        rows = [line for line in lines if line[0].isdigit() and len(line) == 1 + 3 * columns]
+        assert [int(row[0]) for row in rows] == list(range(len(rows)))
+        assert len(rows) == (15 if columns == 4 else len(store.steps))
+        assert all(-1 <= float(word) <= 1 for row in rows for word in row[1:])
+        assert " ".join(terminal.LEGEND.split()) in " ".join(text.split())
+        for target in ("depth", "mask", "shading"):
+            assert sum(f"{target}: " in line for line in text.splitlines()) == 1
 
 
 def test_what_else_is_typed_exists():

@@ -24,28 +24,28 @@ SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}
 SCORES = "scores"
 
 
-def baselines(bench: Bench, steps: Sequence[int], client: Any = None) -> xr.DataArray:
+def baselines(bench: Bench, steps: Sequence[int], client: Any = None, title: str = "") -> xr.DataArray:
     """Scores (reading, target, metric, step, sample); NaN where a baseline can't be had from this store."""
     y, x = bench.store.info(LATENTS).layout.shape[2:]
     latents = [Latents(RAW_LATENT, step, (y, x)) for step in steps]
     position = _probed(bench, [Position(POSITION, 0, (y, x))], client)
     parts = [
-        _unprobed(bench, steps, client),
-        _probed(bench, latents, client).expand_dims(reading=[RAW_LATENT]),
+        _unprobed(bench, steps, client, title),
+        _probed(bench, latents, client, title).expand_dims(reading=[RAW_LATENT]),
         position.isel(step=0, drop=True).expand_dims(reading=[POSITION], step=list(steps)),
     ]
     return xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
 
 
-def _probed(bench: Bench, places: Sequence[Place], client: Any) -> xr.DataArray:
+def _probed(bench: Bench, places: Sequence[Place], client: Any, title: str = "") -> xr.DataArray:
     """The same probe on other features than a module's."""
-    fits = fit_places(bench, places, client)
+    fits = fit_places(bench, places, client, title)
     name, steps = places[0].name, [place.step for place in places]
     grid = assemble({(name, s): fit for s, fit in zip(steps, fits, strict=True)}, bench.task, [name], steps)
     return grid["probe"].isel(module=0, drop=True)
 
 
-def _unprobed(bench: Bench, steps: Sequence[int], client: Any) -> xr.DataArray:
+def _unprobed(bench: Bench, steps: Sequence[int], client: Any, title: str) -> xr.DataArray:
     """The mean label, and the labeler on the unfinished pictures where it was run."""
     shared = dask.delayed(bench)
     jobs = []
@@ -60,7 +60,7 @@ def _unprobed(bench: Bench, steps: Sequence[int], client: Any) -> xr.DataArray:
             dask.delayed(keep_readings)(shared, key, target, block, list(steps), sources, mean)
             for key, block in zip(keys, bench.task.test, strict=True)
         ]
-    scored = iter(compute(jobs, client))
+    scored = iter(compute(jobs, client, title))
     arrays = []
     for target in bench.task.targets:
         blocks = [next(scored) for _ in bench.task.test]

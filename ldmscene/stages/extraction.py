@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from rich.console import Console
 
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
 from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
-from ldmscene.progress import bar
+from ldmscene.progress import bar, say
 from ldmscene.stages.given import GivenImages
 from ldmscene.stages.missing import WHOLE, Batch, Part, find_missing
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, ZARR, activation_path
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import note_making, prepare_store
+from ldmscene.store.space import check_space
 from ldmscene.store.summary import human_bytes
 from ldmscene.store.writer import WAITING
 
@@ -76,13 +76,20 @@ def fill(
         If values of some samples are infinite or NaN, once all others are stored; unless that is allowed.
     """
     specs = compress(array_specs(plan, previews), compression)
+    if not (root / ZARR).exists() and compression == "none":  # what compression saves isn't known before
+        everything = sum(spec.layout.shard_bytes for spec in array_specs(plan, False)) * len(manifest)
+        check_space(root, everything // part.of)  # before a store is made that could only be deleted
     store = prepare(plan, manifest, root, previews, compression)
     missing = find_missing(store, manifest, specs, previews, batch_size, part)
     if not missing.samples:
         return store
     note_making(root, capture.environment(plan.pipeline))
+    free = check_space(root, missing.bytes if compression == "none" else 0)
     if progress:
         say_bound(plan, specs, batch_size)
+        room = "" if free is None else f"; {human_bytes(free)} free"
+        most = "" if compression == "none" else "at most "
+        say(f"{missing.samples} samples to generate, {most}{human_bytes(missing.bytes)} to write to {root}{room}")
     faults: list[str] = []
     with StoreWriter(root, specs) as writer, bar("extracting", missing.samples, enabled=progress) as advance:
         for batch in missing.batches():
@@ -104,6 +111,12 @@ def fill(
             + "\nUse dtype='float32' and another store, check the model, or store them with allow_nonfinite=True"
         )
     return store
+
+
+def bytes_to_write(batches: Sequence[Batch], specs: Sequence[ArraySpec]) -> int:
+    """Of all that is missing, before compression."""
+    each = {spec.path: spec.layout.shard_bytes for spec in specs}
+    return sum(each[path] for batch in batches for missing in batch.missing for path in missing)
 
 
 def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, compression: str) -> ActivationStore:
@@ -155,11 +168,9 @@ def _copies(spec: ArraySpec) -> int:
 def say_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> None:
     """Tell how much memory samples will take."""
     each = human_bytes(sum(spec.layout.shard_bytes for spec in specs))
-    Console(stderr=True).print(
+    say(
         f"memory for samples: at most {human_bytes(memory_bound(plan, specs, batch_size))}, mostly {each} for each of "
-        f"{batch_size} being generated and {WAITING} waiting or being written",
-        highlight=False,
-        soft_wrap=True,
+        f"{batch_size} being generated and {WAITING} waiting or being written"
     )
 
 

@@ -115,7 +115,7 @@ def _compute_on(client: Any, jobs: Sequence[Any], advance: Callable[[], None]) -
     from dask.distributed import as_completed
 
     futures = client.compute(list(jobs))
-    for _ in as_completed(futures):
+    for _ in as_completed(futures, loop=client.loop):
         advance()
     return client.gather(futures)
 
@@ -124,11 +124,12 @@ def fit_places(bench: Bench, places: Sequence[Place], client: Any = None, title:
     """Fit and score a probe of every target at each place; features of a sample are read at most once."""
     shared = dask.delayed(bench)
     checksums = {path: bench.features.checksums(path) if path else {} for path in {place.path for place in places}}
-    jobs = [_fit_place(bench, shared, place, checksums[place.path]) for place in places]
-    return compute(jobs, client, title)
+    jobs, sizes = zip(*(_fit_place(bench, shared, place, checksums[place.path]) for place in places), strict=True)
+    return compute(jobs, client, title, size=sum(sizes) / len(sizes))
 
 
-def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> Any:
+def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> tuple[Any, int]:
+    """The job, and how many bytes of features it reads."""
     keys = [group_keys(bench, place, fold, checksum) for fold in bench.task.folds]
     statistics: list[Any] = []
     for names, fold in zip(keys, bench.task.folds, strict=True):
@@ -143,7 +144,11 @@ def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, i
         dask.delayed(score_block)(shared, place, block, block_key(place, block, checksum), solved)
         for block in bench.task.test
     ]
-    return dask.delayed(collect)(shared, solved, scored)
+    size = 0
+    if place.path and any(part is not None for part in statistics):  # else held-out coordinates are kept, too
+        samples = sum(len(block.ids) for block in (*bench.task.train, *bench.task.test))
+        size = bench.features.info(place.path).layout.chunk_bytes * samples
+    return dask.delayed(collect)(shared, solved, scored), size
 
 
 def _check_stored(bench: Bench, place: Place, blocks: Sequence[Block]) -> None:

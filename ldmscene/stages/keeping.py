@@ -80,7 +80,7 @@ def extract_statistics(
         extraction.say_bound(plan, compress(specs, options["compression"]), options["batch_size"])
     frame = store.manifest.frame
     with bar("extracting", len(frame), enabled=progress) as advance:
-        reduce_training(store, list(found), cv, produce, advance)
+        reduce_training(store, list(found), cv, produce, advance, progress=progress)
         for sample_ids in cut(frame["sample_id"][frame["split"] != "train"]):
             produce(sample_ids)
             advance(len(sample_ids))
@@ -118,6 +118,8 @@ def reduce_training(
     cv: int,
     produce: Callable[[Sequence[str]], None],
     advance: Callable[[int], None],
+    *,
+    progress: bool = False,
 ) -> None:
     """Bring all training samples of a store into statistics.
 
@@ -129,6 +131,8 @@ def reduce_training(
         Fills the store with the activations and labels of some samples (sample_ids).
     advance
         Told of each number of samples that is done.
+    progress
+        Show a bar for each block that is brought in.
     """
     sweep(store)
     for blocks in _folds(store.manifest, cv):
@@ -142,7 +146,7 @@ def reduce_training(
             if left:
                 produce(block.ids)
                 store.refresh()
-                absorb(store, targets, blocks[:n], left)
+                absorb(store, targets, blocks[:n], left, title="absorbing" if progress else "")
                 drop(store, block.ids, map(activation_path, left))
             advance(len(block.ids))
 
@@ -154,14 +158,16 @@ def _folds(manifest: Manifest, cv: int) -> list[tuple[Block, ...]]:
     return [training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1)]
 
 
-def absorb(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block], modules: Sequence[str]) -> None:
+def absorb(
+    store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block], modules: Sequence[str], title: str = ""
+) -> None:
     """Add the last of a fold's blocks to the statistics of those before it, at every step of some modules."""
     places = [Activations.of(store, module, step) for module in modules for step in store.steps]
     reduce_labels(_bench(store, targets, blocks[-1:]), [place.grid for place in places])
     bench = _bench(store, targets, blocks)
     shared = dask.delayed(bench)
     checksums = {place.path: store.checksums(place.path) for place in places}
-    compute([dask.delayed(_absorb)(shared, place, blocks, checksums[place.path]) for place in places])
+    compute([dask.delayed(_absorb)(shared, place, blocks, checksums[place.path]) for place in places], title=title)
 
 
 def _bench(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block]) -> Bench:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ldmscene.errors import CorruptError, StoreError, UnreachableError
+from ldmscene.progress import Advance, bar
 from ldmscene.store.files import write_file
 from ldmscene.store.history import Published, complete, differing
 from ldmscene.store.kept import damaged
@@ -33,7 +34,7 @@ class Fault:
         return f"{self.sample_id or '-'}\t{self.what}\t{self.why}"
 
 
-def find_faults(store: str | Place | ActivationStore) -> list[Fault]:
+def find_faults(store: str | Place | ActivationStore, *, progress: bool = False) -> list[Fault]:
     """Compare every file that was written for good with its checksum: presence, length, bytes.
 
     These are the shards that the ledger lists, the ledger, metadata and their copies, statistics and grids. Works on
@@ -57,7 +58,8 @@ def find_faults(store: str | Place | ActivationStore) -> list[Fault]:
         raise StoreError(f"no store at {root}")
     rows = Ledger(root / LEDGER).rows(without=unreadable)
     faults += [Fault("", path, why) for path, why in differing(root, now)]
-    faults += _shard_faults(root, sample_ids_of(now.documents), rows)
+    with bar("verifying", int((rows["bytes"] > 0).sum()), enabled=progress) as advance:
+        faults += _shard_faults(root, sample_ids_of(now.documents), rows, advance)
     return faults + [Fault("", path, "doesn't match its checksum") for path in damaged(root)]
 
 
@@ -75,11 +77,12 @@ def _shards(root: Place, path: str) -> dict[int, Place]:
     return {int(p.name.split(".")[1]): p for p in files_in(root / ZARR / path, "") if p.name.startswith("c.")}
 
 
-def _shard_faults(root: Place, ids: Sequence[str], rows: pd.DataFrame) -> Iterator[Fault]:
+def _shard_faults(root: Place, ids: Sequence[str], rows: pd.DataFrame, advance: Advance) -> Iterator[Fault]:
     index = {sample_id: i for i, sample_id in enumerate(ids)}
     for what, group in rows.groupby("what", sort=False):
         shards = _shards(root, str(what))
         for row in group[group["bytes"] > 0].itertuples():  # the others were dropped
+            advance(1, row.bytes)
             path = shards.get(index.get(row.sample_id, -1))
             if row.sample_id not in index:
                 yield Fault(row.sample_id, row.what, "is not in the manifest")
@@ -101,13 +104,20 @@ def _fault(path: Place, row) -> Fault | None:
     return None if whole_checksum(data) == row.crc32 else Fault(row.sample_id, row.what, "doesn't match its checksum")
 
 
-def repair(store: str | Place) -> int:
+def repair(store: str | Place, *, progress: bool = True) -> int:
     """Make a store true again; returns how many faults it had.
 
     Metadata are written anew from a copy that is whole. Statistics, grids and files of the ledger that are broken are
     set aside, as `*.broken`; shards that lose their rows so are listed again where they are sound by themselves. Other
     broken shards are deleted with their rows, so that the next run makes them again. The store must not be written to
     meanwhile; a repair that is stopped can be run again.
+
+    Parameters
+    ----------
+    store
+        A store's place.
+    progress
+        Show a bar where there is a terminal.
 
     Raises
     ------
@@ -119,7 +129,7 @@ def repair(store: str | Place) -> int:
     root = place(store)
     if read_store(root) is None:
         raise StoreError(f"no store at {root}")
-    faults = find_faults(root)
+    faults = find_faults(root, progress=progress)
     now = complete(root)
     unreadable = _unreadable(root / LEDGER)
     if unreadable:

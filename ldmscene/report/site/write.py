@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from ldmscene.errors import WriteError
+from ldmscene.progress import bar
 from ldmscene.report.data import ReportData
 from ldmscene.report.site import context, payload
 from ldmscene.report.site.maps import Atlas, plan, predicted_maps
@@ -21,7 +22,7 @@ HERE = Path(__file__).parent
 WORKERS = 4  # encoders leave Python's lock; more than this waits for the disk
 
 
-def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = ()) -> Path:
+def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (), *, progress: bool = False) -> Path:
     """Write the report as static files that open from `file://` and ask nothing of any network.
 
     Parameters
@@ -33,6 +34,8 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
 
     figures
         Files in that folder for the page to link, as `write_figures` returns them.
+    progress
+        Show a bar where there is a terminal.
 
     Returns
     -------
@@ -47,7 +50,7 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
     folder = Path(folder)
     atlas = plan(data)
     try:
-        _write_pictures(data, atlas, folder)
+        _write_pictures(data, atlas, folder, progress)
         (folder / "data.js").write_text(payload.script(data, atlas), encoding="ascii")
         for asset in sorted((HERE / "assets").iterdir()):
             shutil.copyfile(asset, folder / asset.name)
@@ -58,12 +61,13 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
     return page
 
 
-def _write_pictures(data: ReportData, atlas: Atlas, folder: Path) -> None:
+def _write_pictures(data: ReportData, atlas: Atlas, folder: Path, progress: bool) -> None:
     _clear(folder)
     maps = predicted_maps(data, atlas)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        # `list` so that an error in a worker is raised here.
-        list(pool.map(lambda i: write_sample(data, atlas, maps, i, folder), range(len(data.samples))))
+    count = len(data.samples)
+    with ThreadPoolExecutor(WORKERS) as pool, bar("writing samples", count, enabled=progress) as advance:
+        for _ in pool.map(lambda i: write_sample(data, atlas, maps, i, folder), range(count)):  # raises what one raised
+            advance()
 
 
 def _clear(folder: Path) -> None:

@@ -1,0 +1,65 @@
+"""Tables fit the terminal, and nothing that somebody wants to copy is cut."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import xarray as xr
+from rich.console import Console
+
+import ldmscene
+from ldmscene import pipeline, terminal
+from tests.conftest import FIRST
+
+
+@pytest.fixture(scope="module")
+def grid(store) -> xr.Dataset:
+    """Six targets, three of them by names of other lengths."""
+    three = ldmscene.evaluate(store, modules=[FIRST], steps=[0, 3], alphas=(1e1, 1e3), cv=3)
+    named = three.assign_coords(target=["brightness=0", "x", "a-name-as-long-as-names-get-when-nobody-stops-them"])
+    return xr.concat([three, named], "target")
+
+
+def _printed(width: int, *tables: object) -> list[str]:
+    sink = io.StringIO()
+    Console(file=sink, width=width, markup=False, highlight=False).print(*tables, sep="\n")
+    return sink.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 250])
+def test_scores_of_six_targets_fit_with_every_column_and_step(grid, width):
+    lines = _printed(width, *terminal.grid_tables(grid, width))
+    assert max(map(len, lines)) <= width
+    numbers = [word for line in lines for word in line.split() if "." in word]
+    rows = terminal.grid_rows(grid)
+    wanted = [f"{row[name]:.2f}" for row in rows for name in ("probe", "labeler on x_t", "labeler on predicted x_0")]
+    assert sorted(numbers) == sorted(wanted)
+    text = "".join("".join(lines).split())
+    for target in map(str, grid["target"].values):
+        assert target in text or width == 60
+    tables = text.count("stepprobe")
+    assert all(line.split()[0] in ("0", "3") for line in lines if "." in line)
+    assert tables == {60: 4, 80: 3, 120: 2, 250: 1}[width]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_names_of_modules_are_never_shortened(store, width):
+    for table in (terminal.module_table(pipeline.list_modules("tiny-scenes")), terminal.info_table(store)):
+        lines = _printed(width, table)
+        assert "…" not in "".join(lines)
+        assert max(map(len, lines)) <= width
+        if width == 100:
+            assert set(store.modules) <= {line.split()[0] for line in lines if line.strip()}
+        else:  # a name goes on in the next line
+            column = "".join(line[: lines[0].index(lines[0].split()[-1]) or None].split(" ")[0] for line in lines)
+            for module in store.modules:
+                assert module in column
+
+
+def test_a_pipe_gets_long_names_whole(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "block." * 40
+    row = {"module": name, "block": "decoder", "shape": (64, 64, 320), "bytes_per_step": 1}
+    terminal.show(terminal.module_table([row]), "title")
+    assert name in capsys.readouterr().out
