@@ -69,7 +69,7 @@ class ShardArray:
     def selected_shape(self, select: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
         return tuple(len(select[d]) if d in select else n for d, n in zip(self.dims, self.layout.shape, strict=True))
 
-    def dask(self, samples: Sequence[int], select: Mapping[str, Sequence[int]], version: object) -> da.Array:
+    def dask(self, samples: Sequence[int], select: Mapping[str, Sequence[int]], version: object = None) -> da.Array:
         """The same as a dask array, in blocks of several samples at one step.
 
         `version` changes whenever the bytes of these samples do: blocks of the same name may be taken for each other.
