@@ -57,11 +57,13 @@ def prepare_store(
     specs: list[layout.ArraySpec],
     in_order: Callable[[Sequence[str]], list[str]],
     compression: str = "none",
+    model: str = "",
 ) -> ActivationStore:
     """Create a store, or extend the one that is there by samples and modules; then open it.
 
     Metadata first and ledger rows last: a crash in between leaves a store that the same call completes.
-    `in_order` sorts module names as the denoiser has them; `compression` is one of `compression.COMPRESSIONS`.
+    `in_order` sorts module names as the denoiser has them; `compression` is one of `compression.COMPRESSIONS`;
+    `model` is what people call the model, and no part of the configuration: the first name that was given stays.
 
     Raises
     ------
@@ -91,6 +93,7 @@ def prepare_store(
         "fingerprint": fingerprint(config),
         "config": config,
         "compression": compression,
+        "model": (old or {}).get("model") or model,
         "modules": list(modules) if old is None else in_order([*old["modules"], *modules]),
         # Rows of the manifest after each extension: batches never cross one.
         "segments": sorted({*(old["segments"] if old else []), len(manifest)}),

@@ -30,6 +30,8 @@ class ActivationStore:
     config : dict
         All that the activations depend on; `fingerprint` is its hash.
     manifest : Manifest
+    model : str
+        What people call the model; "" in stores that didn't keep it.
     """
 
     def __init__(self, root: str | Place) -> None:
@@ -44,6 +46,7 @@ class ActivationStore:
         self.attributes: dict = attributes
         self.fingerprint: str = attributes["fingerprint"]
         self.config: dict = attributes["config"]
+        self.model: str = attributes.get("model", "")
         self.compression: str = attributes.get("compression", "none")
         self.manifest = read_stored_manifest(self.root)
         rows = Ledger(self.root / layout.LEDGER).rows()
