@@ -25,6 +25,7 @@ from ldmscene.store.places import Place
 from ldmscene.store.prepare import fingerprint
 
 MARK = "made-from.txt"  # in a report's folder
+BLOCK = 16  # samples whose activations are in memory at once
 
 
 def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None = None) -> ReportData:
@@ -90,17 +91,24 @@ def _shown(maps: xr.DataArray, of_class: float) -> xr.DataArray:
 
 def _predictor(store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]) -> Callable[[str, str, int], xr.DataArray]:
     """(target, module, step) to a fitted probe's maps (sample, y, x); probabilities for binary targets."""
+    order = ("module", "step", "target")
+    coef, intercept = grid["coef"].transpose(*order, "channel").values, grid["intercept"].transpose(*order).values
+    positions = [{str(name): i for i, name in enumerate(grid[dim].values)} for dim in order]
+    binary = grid["kind"].values == "binary"
 
-    @functools.lru_cache(maxsize=1)  # the targets of a cell follow each other, and share what is read
-    def activations(module: str, step: int) -> np.ndarray:
-        return Activations.of(store, module, step).read(store, ids).astype(np.float64)
+    @functools.lru_cache(maxsize=1)  # the targets of a module and step follow each other, and share what is read
+    def of_all_targets(module: str, step: int) -> np.ndarray:
+        cell = positions[0][module], positions[1][str(step)]
+        place, blocks = Activations.of(store, module, step), []
+        for begin in range(0, len(ids), BLOCK):
+            maps = place.read(store, ids[begin : begin + BLOCK]).astype(np.float64)
+            blocks.append(maps @ coef[cell][:, : maps.shape[-1]].T + intercept[cell])
+        values = np.concatenate(blocks)
+        values[..., binary] = 1 / (1 + np.exp(-np.clip(values[..., binary], -50, 50)))
+        return values
 
     def predict(target: str, module: str, step: int) -> xr.DataArray:
-        fit = grid.sel(target=target, module=module, step=step)
-        maps = activations(module, step)
-        value = maps @ fit["coef"].values[: maps.shape[-1]] + float(fit["intercept"])
-        if str(fit["kind"].item()) == "binary":
-            value = 1 / (1 + np.exp(-np.clip(value, -50, 50)))
+        value = of_all_targets(module, step)[..., positions[2][target]]
         return xr.DataArray(value, dims=("sample", "y", "x"), coords={"sample": list(ids)})
 
     return predict
