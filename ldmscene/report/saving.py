@@ -19,6 +19,7 @@ FONT = 8.0  # points, at the size at which figures are printed
 SMALL = 7.0
 TEXT_WIDTH = 6.9  # inches
 DPI = 300
+PASSES = 3  # of the layout: pictures keep their shape, so that each moves what the one before has placed
 
 # Type 42 keeps text in PDF as embedded TrueType, which publishers ask for; a fixed salt keeps SVG's ids.
 _SETTINGS: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "ldmscene"}
@@ -79,7 +80,9 @@ def _laid_out(figure: Figure) -> Iterator[None]:
     try:
         FigureCanvasAgg(figure)
         figure.set_dpi(DPI)
-        figure.draw_without_rendering()
+        if engine is not None:
+            for _ in range(PASSES):
+                engine.execute(figure)
         figure.set_layout_engine("none")
         yield
     finally:

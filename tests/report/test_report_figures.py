@@ -175,6 +175,15 @@ def test_saved_figures_are_the_same_bytes_each_time(data, tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.parametrize("compact", [True, False])
+def test_nothing_of_a_saved_figure_is_cut_off(data, tmp_path, compact):
+    png = save(seven_rows(data, data.samples.index[0], compact=compact), tmp_path / "seven")[2]
+    with Image.open(png) as picture:
+        rgb = np.asarray(picture.convert("RGB"))
+    assert (rgb[:, :2] == 255).all()
+    assert (rgb[:2] == 255).all()
+
+
 def test_pdf_embeds_its_fonts_as_truetype(data, tmp_path):
     pdf = save(four_panels(data, data.samples.index[0]), tmp_path / "four")[0].read_bytes()
     assert b"/Type3" not in pdf
