@@ -6,6 +6,7 @@ step. Rows of many steps are wrapped into lines.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,14 +90,17 @@ def blank(sheets: dict[str, Sheet], samples: int) -> dict[str, Levels]:
     return {target: np.zeros((samples, *sheet.size), np.uint8) for target, sheet in sheets.items()}
 
 
-def draw_labels(data: ReportData, sheet: Sheet, target: str, sample: int, onto: Levels) -> tuple[float, float]:
-    """Put a sample's label, and what labelers read from its unfinished pictures, on its sheet; return their range."""
-    label = data.labels[target][sample].values
-    bounds = limits(label, str(data.grid["kind"].sel(target=target).item()))
+def draw_labels(
+    label: NDArray[np.generic], readings: Mapping[str, NDArray[np.generic]], kind: str, sheet: Sheet, onto: Levels
+) -> tuple[float, float]:
+    """Put a sample's label (Y, X) and what labelers read from its unfinished pictures on its sheet; return their range.
+
+    `readings` are (step, Y, X), by source.
+    """
+    bounds = limits(label, kind)
     onto[sheet.label.place(0)] = levels(averaged(label, sheet.label), *bounds)
     for source, row in sheet.readings.items():
-        readings = data.intermediate[source, target][sample].values
-        for i, one in enumerate(levels(averaged(readings, row), *bounds, apart=APART)):
+        for i, one in enumerate(levels(averaged(readings[source], row), *bounds, apart=APART)):
             onto[row.place(i)] = one
     return bounds
 

@@ -30,12 +30,11 @@ def folder_name(sample: int) -> str:
     return f"samples/{sample:04d}"
 
 
-def write_photographs(data: ReportData, sample: int, place: Path) -> None:
-    """Write the final image and the strip of unfinished pictures of the sample at this position."""
-    _save(shrink(data.image[sample].values, IMAGE), place / "image.webp")
-    strips = [strip[sample].values for strip in data.strips().values()]
+def write_photographs(image: Bytes, strips: list[Bytes], rows: list[Row], place: Path) -> None:
+    """Write a sample's final image (Y, X, rgb), and its unfinished pictures (step, Y, X, rgb) each in its row."""
+    _save(shrink(image, IMAGE), place / "image.webp")
     if strips:
-        _save(tiled(strips, picture_rows(data)), place / "pictures.webp")
+        _save(tiled(strips, rows), place / "pictures.webp")
 
 
 def picture_rows(data: ReportData) -> list[Row]:

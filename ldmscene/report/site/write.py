@@ -20,9 +20,10 @@ from ldmscene.report.data import ReportData
 from ldmscene.report.figures import captions
 from ldmscene.report.site import numbers, payload, sheets
 from ldmscene.report.site.context import context, probe_intervals
-from ldmscene.report.site.strips import folder_name, write_maps, write_photographs
+from ldmscene.report.site.strips import folder_name, picture_rows, write_maps, write_photographs
 
 HERE = Path(__file__).parent
+BLOCK = 4  # samples that are read at once: what asking a store costs is shared, and memory stays small
 WORKERS = 4  # encoders leave Python's lock; more than this waits for the disk
 
 
@@ -69,23 +70,31 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
 def _write_pictures(data: ReportData, plan: dict[str, sheets.Sheet], folder: Path) -> dict[str, NDArray[np.float64]]:
     """Write all pictures; return the ranges (sample, 2) of each target's colours."""
     _clear(folder)
-    everyone = range(len(data.samples))
+    everyone, rows = range(len(data.samples)), picture_rows(data)
     drawn = sheets.blank(plan, len(everyone))
     ranges = {target: np.zeros((len(everyone), 2)) for target in plan}
 
-    def read(i: int) -> None:
-        place = folder / folder_name(i)
-        place.mkdir(parents=True, exist_ok=True)
-        write_photographs(data, i, place)
+    def read(first: int) -> None:
+        block = slice(first, first + BLOCK)
+        images, strips = data.image[block].values, [strip[block].values for strip in data.strips().values()]
+        for k, image in enumerate(images):
+            place = folder / folder_name(first + k)
+            place.mkdir(parents=True, exist_ok=True)
+            write_photographs(image, [strip[k] for strip in strips], rows, place)
         for target, sheet in plan.items():
-            ranges[target][i] = sheets.draw_labels(data, sheet, target, i, drawn[target][i])
+            labels, kind = data.labels[target][block].values, str(data.grid["kind"].sel(target=target).item())
+            readings = {source: data.intermediate[source, target][block].values for source in sheet.readings}
+            for k, label in enumerate(labels):
+                one = {source: values[k] for source, values in readings.items()}
+                bounds = sheets.draw_labels(label, one, kind, sheet, drawn[target][first + k])
+                ranges[target][first + k] = bounds
 
     def write(i: int) -> None:
         for k, target in enumerate(plan):
             write_maps(drawn[target][i], target, folder / folder_name(i) / f"maps-{k}.png")
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(read, everyone))  # `list` so that an error in a worker is raised here
+        list(pool.map(read, everyone[::BLOCK]))  # `list` so that an error in a worker is raised here
         sheets.draw_probes(data, plan, ranges, drawn)
         list(pool.map(write, everyone))
     return ranges
