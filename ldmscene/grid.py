@@ -211,20 +211,21 @@ def baselines(grid: xr.Dataset, target: str) -> list[str]:
 def sentence(grid: xr.Dataset, target: str) -> str:
     """The finding for one target, in words and from the numbers alone."""
     row, bounds = _emergence(grid, target), interval(scores(grid, target)).isel(step=-1)
-    metric = row["metric"]
-    quality = f"{metric} {bounds['mean']:.2f} (95 % interval {bounds['low']:.2f} to {bounds['high']:.2f})"
-    rivals = " and ".join(f"{value:.2f} from {name}" for name, value in controls(grid, target).items())
-    against = f", against {rivals}" if rivals else ""
-    where = f"{target}: {short_name(str(row['module']))}"
-    if row["step"] is pd.NA:
-        return f"{where} isn't shown to know more than its rivals: the probe ends at {quality}{against}."
-    last = int(grid["step"].values[-1])
-    span = f"step {row['low']}" if row["low"] == row["high"] else f"step {row['low']} to {row['high']}"
-    text = (
-        f"{where} holds it from step {row['step']} on, of 0 to {last} (in 95 % of resamplings the mean is there by "
-        f"{span}); the probe ends at {quality}{against}"
+    rivals = controls(grid, target)
+    ends = (
+        f"The probe of {short_name(str(row['module']))} ends at {row['metric']} {bounds['mean']:.2f} "
+        f"(95 % interval {bounds['low']:.2f} to {bounds['high']:.2f})"
     )
-    return "; ".join([text, *(_compare(row, name) for name in labelers(grid, target))]) + "."
+    against = [f"{value:.2f} from {name}" for name, value in rivals.items()]
+    if against:
+        ends += ", against " + " and ".join(filter(None, [", ".join(against[:-1]), against[-1]]))
+    if row["step"] is pd.NA:
+        rival = max(rivals, key=lambda name: rivals[name], default="")
+        mark = rival if rival and rivals[rival] > 0 else "zero"
+        return f"{target}: not shown to be readable, since the probe doesn't end clearly above {mark}. {ends}."
+    last = int(grid["step"].values[-1])
+    found = f"{target}: readable from step {row['step']} of 0 to {last} (95 % interval {row['low']} to {row['high']}). "
+    return found + "; ".join([ends, *(_compare(row, name) for name in labelers(grid, target))]) + "."
 
 
 def _compare(row: dict[str, object], name: str) -> str:

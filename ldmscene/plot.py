@@ -4,8 +4,9 @@
 >>> figure = ldmscene.plot.seven_rows(store, grid, "2e4e29579297-96000")  # doctest: +SKIP
 >>> ldmscene.plot.save(ax, "figures/depth")  # doctest: +SKIP
 
-`curves` and `heatmap` draw into an axes of yours, where given, and return matplotlib's Axes; the others return its
-Figure. `save` writes PDF, SVG and PNG.
+`curves` and `heatmap` draw into an axes of yours, where given, and return matplotlib's Axes. `seven_rows` and
+`four_panels` return a Figure: their size follows from the number of pictures, so they fill no axes of another's.
+`save` writes any of them as PDF, SVG and PNG.
 """
 
 from __future__ import annotations
@@ -26,18 +27,26 @@ __all__ = ["curves", "figures", "four_panels", "heatmap", "save", "seven_rows"]
 
 
 def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact: bool = False) -> Figure:
-    """One held-out sample over its steps: the unfinished picture, then probe and labeler for each target.
+    """One held-out sample over its steps: the unfinished picture x_t, then probe and labeler for each target.
+
+    Probes are of each target's best module, at the activation's resolution (y, x); labelers read x_t. Both rows of a
+    target share the range of colours of the final image's label.
 
     Parameters
     ----------
     store
-        The store.
+        What the grid was made from, with previews and labels of its held-out samples.
     grid
-        What `ldmscene.evaluate` made of it.
+        What `evaluate` made of that store.
     sample_id
-        A held-out sample of the grid.
+        One of the grid's held-out samples, `grid["sample"]`.
     compact
-        The first five steps and the last instead of all.
+        The first five steps, dots, and the last; otherwise all, or 15 at even distances where there are more.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        At most 6.9 inches wide; all pictures lie in its only axes, `figure.axes[0]`.
 
     Raises
     ------
@@ -50,16 +59,21 @@ def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact
 
 
 def four_panels(store: ActivationStore, grid: xr.Dataset, sample_id: str) -> Figure:
-    """One held-out sample's final image beside its labels.
+    """One held-out sample's final image beside its labels: mask, depth, shading, and what else there is.
 
     Parameters
     ----------
     store
-        The store.
+        What the grid was made from.
     grid
-        What `ldmscene.evaluate` made of it.
+        What `evaluate` made of that store.
     sample_id
-        A held-out sample of the grid.
+        One of the grid's held-out samples, `grid["sample"]`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        At most 6.9 inches wide; all pictures lie in its only axes, `figure.axes[0]`.
 
     Raises
     ------
@@ -82,19 +96,20 @@ def figures(
     Parameters
     ----------
     store
-        The store.
+        What the grid was made from.
     grid
-        What `ldmscene.evaluate` made of it.
+        What `evaluate` made of that store.
     folder
-        Where to save; made where needed.
+        Made where needed.
     samples
-        Ids; the first two held-out samples where not given.
+        Ids of held-out samples, by which their files are named; the first where not given.
     progress
         Show a bar where there is a terminal.
 
     Returns
     -------
     list of pathlib.Path
+        Three files for each figure.
 
     Raises
     ------
@@ -103,6 +118,6 @@ def figures(
     WriteError
         If the folder can't be written to.
     """
-    data = report_data(store, grid, samples)
+    data = report_data(store, grid, samples or 1)
     with naming_the_cause(Path(folder)):
         return report.write_figures(data, folder, samples, progress=progress)

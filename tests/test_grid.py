@@ -46,7 +46,7 @@ def test_emergence_is_the_first_step_whose_lower_bound_passes_nine_tenths_of_the
     assert row["final"] == pytest.approx(0.8)
     assert (row["step"], row["low"], row["high"]) == (3, 3, 3)
     assert row[grids.LABELER_NOISY] == 3
-    assert "from step 3 on, of 0 to 4" in grids.sentence(grid, "depth")
+    assert "depth: readable from step 3 of 0 to 4 (95 % interval 3 to 3). " in grids.sentence(grid, "depth")
     assert "at the same step (3)" in grids.sentence(grid, "depth")
 
 
@@ -72,7 +72,9 @@ def test_what_ends_no_better_than_its_rivals_is_not_said_to_be_known():
     rival = grid["baseline"].assign_coords(reading=[grids.POSITION]) + 0.6
     beaten = grid.drop_vars(["baseline", "reading"]).assign(baseline=rival)
     assert pd.isna(grids.emergence(beaten).loc["depth", "step"])
-    assert "isn't shown to know more" in grids.sentence(beaten, "depth")
+    assert "not shown to be readable, since the probe doesn't end clearly above position only." in grids.sentence(
+        beaten, "depth"
+    )
     assert "0.60 from position only" in grids.sentence(beaten, "depth")
     assert pd.isna(grids.emergence(made([-0.5, -0.2], [0, 0])).loc["depth", "step"])
 

@@ -42,21 +42,27 @@ def test_what_cannot_be_drawn_is_said(store, grid, tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
-def test_seven_rows_need_previews(tiny, two):
-    ldmscene.label(two, "red", lambda images: images[..., 0] / 255)
-    grid = ldmscene.Grid({"sample": two.manifest.frame["sample_id"].iloc[1:].to_numpy()})
-    with pytest.raises((IncompleteError, KeyError)):
-        ldmscene.plot.seven_rows(two, grid, str(grid["sample"].values[0]))
+def test_seven_rows_need_previews(tiny, manifest, tmp_path):
+    store = ldmscene.extract(tiny, manifest, tmp_path / "store", LAST, steps=2, batch_size=10)
+    ldmscene.label(store, "red", lambda images: images[..., 0] / 255)
+    grid = ldmscene.evaluate(store, cv=3)
+    sample_id = str(grid["sample"].values[0])
+    with pytest.raises(IncompleteError, match="previews=True"):
+        ldmscene.plot.seven_rows(store, grid, sample_id)
+    names = {path.name for path in ldmscene.plot.figures(store, grid, tmp_path / "figures")}
+    assert f"four-panels-{sample_id}.pdf" in names
+    assert not any(name.startswith("seven-rows") for name in names)
 
 
 def test_the_command_line_saves_those_of_chosen_samples(store, tmp_path):
     copy = bare_copy(store, tmp_path / "copy")
-    sample_id = copy.manifest.frame.query("split == 'test'")["sample_id"].iloc[2]
+    first, _, sample_id = copy.manifest.frame.query("split == 'test'")["sample_id"].iloc[:3]
     code, _, err = call("figures", copy.root, tmp_path / "figures", "--sample", sample_id)
     assert code == 0, err
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert {"curves-depth.pdf", "heatmap-mask.svg", "seven-rows-0000.png", "four-panels-0000.pdf"} <= names
-    assert "seven-rows-0001.png" not in names
+    pictures = {f"seven-rows-{sample_id}.png", f"four-panels-{sample_id}.pdf"}
+    assert {"curves-depth.pdf", "heatmap-mask.svg", *pictures} <= names
+    assert f"seven-rows-{first}.png" not in names
     code, _, err = call("figures", copy.root, tmp_path / "others", "--sample", "p9")
     assert code == 2
     assert "held-out sample" in err

@@ -11,6 +11,7 @@ from ldmscene.capture.source import (
     denoiser_of,
     load_outline,
     load_pipeline,
+    name_of,
     permute_weights,
     with_scheduler,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "load_outline",
     "load_pipeline",
     "make_plan",
+    "name_of",
     "outline_shapes",
     "permute_weights",
     "run",

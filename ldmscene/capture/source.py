@@ -36,6 +36,12 @@ def load_pipeline(model: str | Path | DiffusionPipeline, device: str | None = No
     return pipeline
 
 
+def name_of(pipeline: DiffusionPipeline) -> str:
+    """What people call a pipeline's model: its hub id or its folder's name; its class where it has neither."""
+    name = str(pipeline.config.get("_name_or_path") or "")
+    return (Path(name).name if Path(name).is_dir() else name) or type(pipeline).__name__
+
+
 def load_outline(model: str | Path | DiffusionPipeline) -> Any:
     """A pipeline's denoiser without its weights, on the meta device, from the configurations alone.
 

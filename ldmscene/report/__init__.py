@@ -10,13 +10,14 @@ from ldmscene.report.figures import write_figures
 from ldmscene.report.heatmap import heatmap
 from ldmscene.report.pictures import four_panels, seven_rows
 from ldmscene.report.saving import save
-from ldmscene.report.site import write_site
+from ldmscene.report.site import samples_that_fit, write_site
 
 __all__ = [
     "ReportData",
     "curves",
     "four_panels",
     "heatmap",
+    "samples_that_fit",
     "save",
     "seven_rows",
     "write_figures",

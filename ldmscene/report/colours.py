@@ -14,6 +14,7 @@ from matplotlib.colors import Colormap
 from numpy.typing import ArrayLike, NDArray
 
 SCORES = "viridis"
+Bound = float | NDArray[np.floating]
 LEVELS = 255  # a byte less the one value that means "no label"
 _MAPS = {"depth": "magma", "mask": "cividis", "shading": "gray"}
 _MISSING = {"gray": "#9db7d9"}  # a hue that no grey can be taken for
@@ -55,11 +56,15 @@ def palette(target: str) -> NDArray[np.uint8]:
     return np.round(table[:, :3] * 255).astype(np.uint8)
 
 
-def levels(values: ArrayLike, low: float, high: float) -> NDArray[np.uint8]:
-    """Values as indices into `palette`: clipped to [low, high], 255 for NaN."""
+def levels(values: ArrayLike, low: Bound, high: Bound, apart: int = 1) -> NDArray[np.uint8]:
+    """Values as indices into `palette`: clipped to [low, high], 255 for NaN.
+
+    Indices are `apart` from each other but for the last; fewer of them compress better.
+    """
     scaled = (np.asarray(values, np.float32) - low) / (high - low)
     missing = np.isnan(scaled)
-    index = np.round(np.clip(np.where(missing, 0, scaled), 0, 1) * (LEVELS - 1)).astype(np.uint8)
+    share = np.clip(np.where(missing, 0, scaled), 0, 1)
+    index = np.minimum(np.round(share * (LEVELS - 1) / apart) * apart, LEVELS - 1).astype(np.uint8)
     return np.where(missing, np.uint8(LEVELS), index)
 
 

@@ -9,14 +9,15 @@ from matplotlib.axes import Axes
 from ldmscene import grid as grids
 from ldmscene.report.colours import LINES
 from ldmscene.report.saving import FONT, SMALL, new_axes, quiet
-from ldmscene.report.series import Series, dodge, series, span
+from ldmscene.report.series import Series, dodge, lone, series, span
 
 
 def curves(grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
     """Draw a target's scores over steps: best module, permuted control, labelers and other baselines.
 
     The score is the target's primary metric, averaged over held-out images; bands are 95 % bootstrap
-    intervals over images. Lines are labelled at their right end, and `line.get_label()` names each.
+    intervals over images. Lines are labelled at their right end, and `line.get_label()` names each; a score
+    without neighbours is a point.
 
     Parameters
     ----------
@@ -40,7 +41,10 @@ def curves(grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
     low, high = span(found)
     pad = 0.04 * (high - low or 1)
     ax.set(ylim=(low - pad, high + pad), xlim=(steps[0] - 0.3, steps[-1] + 0.3))
-    _label_ends(ax, found, float(steps[-1]))
+    if found:
+        _label_ends(ax, steps, found)
+    else:
+        ax.text(0.5, 0.5, "no scores", transform=ax.transAxes, ha="center", fontsize=FONT)
     ax.set_xlabel("denoising step", fontsize=FONT)
     ax.set_ylabel(grids.primary(grid, target).replace("_", " "), fontsize=FONT)
     ax.set_title(target, fontsize=FONT, loc="left", fontweight="bold")
@@ -54,23 +58,34 @@ def _draw(ax: Axes, steps: np.ndarray, one: Series) -> None:
     line = LINES[one.role]
     front = 3 if one.role == "probe" else 2
     ax.fill_between(steps, one.low, one.high, color=line.colour, alpha=0.15, linewidth=0, zorder=front - 1)
-    drawn = ax.plot(steps, one.mean, color=line.colour, linewidth=line.width, label=one.name, zorder=front)[0]
+    points = lone(one)
+    ax.vlines(steps[points], one.low[points], one.high[points], color=line.colour, alpha=0.3, linewidth=3)
+    drawn = ax.plot(
+        steps, one.mean, color=line.colour, linewidth=line.width, label=one.name, zorder=front,
+        marker="o", markersize=3, markevery=points,
+    )[0]  # fmt: skip
     if line.dash:
         drawn.set_dashes(line.dash)
 
 
-def _label_ends(ax: Axes, found: list[Series], x: float) -> None:
+def _label_ends(ax: Axes, steps: np.ndarray, found: list[Series]) -> None:
     low, high = ax.get_ylim()
     height = ax.get_position().height * ax.figure.get_figure(root=True).get_figheight() * 72
-    wanted = np.array([one.mean[np.isfinite(one.mean)][-1] for one in found])
-    for one, end, y in zip(found, wanted, dodge(wanted, 1.25 * SMALL * (high - low) / height), strict=True):
+    last = [int(np.flatnonzero(np.isfinite(one.mean))[-1]) for one in found]
+    wanted = np.array([one.mean[i] for one, i in zip(found, last, strict=True)])
+    for one, i, y in zip(found, last, dodge(wanted, 1.35 * SMALL * (high - low) / height), strict=True):
         ax.annotate(
             one.name.replace("x_t", "$x_t$").replace("x_0", "$x_0$"),
-            xy=(x, end),
-            xytext=(x + 0.7, y),
+            xy=(steps[i], one.mean[i]),
+            xytext=(1.04, y),
+            textcoords=ax.get_yaxis_transform(),  # beside the axes, however many steps they have
             color=LINES[one.role].colour,
             fontsize=SMALL,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": LINES[one.role].colour, "linewidth": 0.4, "shrinkA": 0},
-        )
+            # To the middle of the label's left side: leaders in the labels' order never cross one.
+            arrowprops={
+                "arrowstyle": "-", "color": LINES[one.role].colour, "linewidth": 0.4,
+                "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0,
+            },
+        )  # fmt: skip

@@ -42,9 +42,10 @@ class ReportData:
         source is "noisy" or "predicted".
     predict
         (target, module, step) to the probe's map (sample, y, x) of the shown samples at the activation's
-        resolution, a probability for binary targets. The site calls it once for each cell of the grid.
+        resolution, a probability for binary targets. The site calls it once for each cell of the grid, for
+        all targets of a module and step in a row.
     provenance
-        What was run: fingerprint, model, versions, `command`. Mappings may nest.
+        What was run: fingerprint, versions, `command`; `model` has a `name`. Mappings may nest.
 
     Raises
     ------

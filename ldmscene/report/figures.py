@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,8 @@ def write_figures(
 ) -> list[Path]:
     """Save every figure as PDF, SVG and PNG: curves and heat map of each target, pictures of some samples.
 
+    Files are named by target and by sample_id.
+
     Parameters
     ----------
     data
@@ -31,7 +33,7 @@ def write_figures(
         Where to save; made where needed.
     samples
         Ids of the shown samples that get the seven-row figure, its compact form and the four panels; the
-        first two by default. Seven rows need `data.noisy` and are left out without it.
+        first by default. Seven rows need `data.noisy` and are left out without it.
     progress
         Show a bar where there is a terminal.
 
@@ -45,7 +47,7 @@ def write_figures(
     UnknownNameError
         A sample that isn't shown.
     """
-    chosen = list(data.samples.index[:2]) if samples is None else list(samples)
+    chosen = list(data.samples.index[:1]) if samples is None else list(dict.fromkeys(samples))
     for sample in chosen:
         check_sample(data, sample)
     todo, paths = list(_figures(data, chosen)), []
@@ -57,14 +59,45 @@ def write_figures(
 
 
 def _figures(data: ReportData, samples: Sequence[str]) -> Iterator[tuple[str, Callable[[], Figure | Axes]]]:
-    for target in data.targets:
-        name = re.sub(r"[^\w-]+", "-", target)
+    for target, name in file_names(data.targets).items():
         yield f"curves-{name}", partial(curves, data.grid, target)
         yield f"heatmap-{name}", partial(heatmap, data.grid, target)
+    names = file_names(data.samples.index)
     for sample in samples:
-        # Positions rather than ids, which may hold what a path can't.
-        place = f"{data.samples.index.get_loc(sample):04d}"
         if data.noisy is not None:
-            yield f"seven-rows-{place}", partial(seven_rows, data, sample)
-            yield f"seven-rows-compact-{place}", partial(seven_rows, data, sample, compact=True)
-        yield f"four-panels-{place}", partial(four_panels, data, sample)
+            yield f"seven-rows-{names[sample]}", partial(seven_rows, data, sample)
+            yield f"seven-rows-compact-{names[sample]}", partial(seven_rows, data, sample, compact=True)
+        yield f"four-panels-{names[sample]}", partial(four_panels, data, sample)
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Each name to what a path can hold of it, and no two to the same, whatever the case."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", str(name))[:100]
+        tries = (plain if i == 1 else f"{plain}-{i}" for i in range(1, len(taken) + 2))
+        found[name] = next(one for one in tries if one.lower() not in taken)
+        taken.add(found[name].lower())
+    return found
+
+
+def captions(data: ReportData) -> dict[str, str]:
+    """What each figure of a report shows, by its file's name without extension."""
+    found: dict[str, str] = {}
+    for target, name in file_names(data.targets).items():
+        found |= {f"curves-{name}": f"{target}: scores over steps", f"heatmap-{name}": f"{target}: modules and steps"}
+    for sample, name in file_names(data.samples.index).items():
+        whose = f"{sample}, “{shortened(data.samples.loc[sample, 'prompt'])}”"
+        found |= {
+            f"seven-rows-{name}": f"Seven rows over steps of {whose}",
+            f"seven-rows-compact-{name}": f"Seven rows, first steps and last, of {whose}",
+            f"four-panels-{name}": f"Image and labels of {whose}",
+        }
+    return found
+
+
+def shortened(prompt: object, most: int = 80) -> str:
+    """The beginning of a prompt on one line."""
+    text = " ".join(str(prompt).split())
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -22,8 +22,8 @@ def heatmap(grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
 
     Modules run from the denoiser's input at the top to its output at the bottom, in the groups encoder,
     bottleneck and decoder; the bars at the left are their resolutions. The best module (by
-    cross-validation on training samples) is in bold. `ax.collections[0].get_array()` has the numbers,
-    module after module.
+    cross-validation on training samples) is in bold. A cell is grey where an image has no score.
+    `ax.collections[0].get_array()` has the numbers, module after module, masked there.
 
     Parameters
     ----------
@@ -40,10 +40,10 @@ def heatmap(grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
         The grid has no such target.
     """
     metric = grids.primary(grid, target)
-    means = grid["probe"].sel(target=target, metric=metric).mean("sample").transpose("module", "step").values
+    means = grid["probe"].sel(target=target, metric=metric).mean("sample", skipna=False)
     ax = ax if ax is not None else new_axes(4.6, 3.2)
     tops = rows(grid)
-    mesh = _cells(ax, means, tops)
+    mesh = _cells(ax, means.transpose("module", "step").values, tops)
     _shape(ax, grid, tops)
     _name_rows(ax, grid, target, tops)
     _name_steps(ax, grid)
@@ -63,9 +63,10 @@ def rows(grid: xr.Dataset) -> np.ndarray:
 
 def _cells(ax: Axes, means: np.ndarray, tops: np.ndarray) -> matplotlib.collections.PolyCollection:
     corners = [[(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)] for y in tops for x in range(means.shape[1])]
+    colours = matplotlib.colormaps[SCORES].with_extremes(bad="#8a9099")
     # Polygons rather than an image: sharp at any scale in PDF and SVG, and rows may have gaps.
-    cells = matplotlib.collections.PolyCollection(corners, cmap=SCORES, edgecolor="white", linewidth=0.4)
-    cells.set_array(means.ravel())
+    cells = matplotlib.collections.PolyCollection(corners, cmap=colours, edgecolor="white", linewidth=0.4)
+    cells.set_array(np.ma.masked_invalid(means.ravel()))
     ax.add_collection(cells, autolim=False)
     ax.set(xlim=(-SHAPE, means.shape[1]), ylim=(tops[-1] + 1, 0))
     return cells

@@ -20,6 +20,7 @@ PUBLISHED_ORDER = ("mask", "depth", "shading")
 TILE_GAP = 0.06  # between pictures, as a share of their width
 NAMES = 0.95  # inches for the rows' names
 COMPACT_STEPS = 5  # the first steps, before the dots and the last
+MOST_STEPS = 15  # in a figure of the text's width
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def seven_rows(data: ReportData, sample_id: str, compact: bool = False) -> Figur
     """One sample over its steps: the unfinished picture x_t, then probe and labeler for each target.
 
     Each target's two rows share the colours' range, that of the label of the final image. Probes are of
-    each target's best module. A labeler's row is left out where its readings of x_t weren't kept.
+    each target's best module. A labeler's row is left out where its readings of x_t weren't kept. Of more than
+    15 steps, 15 are shown at even distances, from the first to the last, and the figure says so below.
 
     Parameters
     ----------
@@ -46,6 +48,11 @@ def seven_rows(data: ReportData, sample_id: str, compact: bool = False) -> Figur
         One of the shown samples.
     compact
         The first five steps, dots, and the last instead of all.
+
+    Returns
+    -------
+    Figure
+        Of the text's width, 6.9 inches, or narrower; all pictures lie in its only axes, `figure.axes[0]`.
 
     Raises
     ------
@@ -58,13 +65,17 @@ def seven_rows(data: ReportData, sample_id: str, compact: bool = False) -> Figur
     if data.noisy is None:
         raise IncompleteError("the pictures of x_t weren't kept; extract with previews=True")
     shown, columns = _columns(len(data.steps), compact)
-    return _tiled(list(_rows(data, sample_id, shown)), columns, [str(data.steps[i]) for i in shown])
+    figure = _tiled(list(_rows(data, sample_id, shown)), columns, [str(data.steps[i]) for i in shown])
+    if not compact and len(shown) < len(data.steps):
+        figure.axes[0].set_xlabel(f"{len(shown)} of {len(data.steps)} steps", fontsize=SMALL)
+    return figure
 
 
 def _columns(count: int, compact: bool) -> tuple[list[int], NDArray[np.int_]]:
     """The steps that are shown, and the column of each: the dots take one of their own."""
     if not compact or count <= COMPACT_STEPS + 1:
-        return list(range(count)), np.arange(count)
+        shown = np.linspace(0, count - 1, min(count, MOST_STEPS)).round().astype(int)
+        return shown.tolist(), np.arange(len(shown))
     first = list(range(COMPACT_STEPS))
     return [*first, count - 1], np.array([*first, COMPACT_STEPS + 1])
 
@@ -88,7 +99,7 @@ def _probe_maps(data: ReportData, target: str, sample_id: str, shown: Sequence[i
 
 
 def _tiled(rows: list[Row], columns: NDArray[np.int_], names: list[str]) -> Figure:
-    side = (TEXT_WIDTH - NAMES) / 15
+    side = (TEXT_WIDTH - NAMES) / MOST_STEPS
     wide, high = int(columns[-1]) + 1, len(rows)
     ax = new_axes(NAMES + side * wide, 0.25 + side * high)
     for y, row in enumerate(rows):
@@ -131,6 +142,18 @@ def _frame(ax: Axes, rows: list[Row], columns: NDArray[np.int_], names: list[str
 def four_panels(data: ReportData, sample_id: str) -> Figure:
     """One sample's final image beside the labels that the labelers read from it: mask, depth, shading.
 
+    Parameters
+    ----------
+    data
+        What the report is made from.
+    sample_id
+        One of the shown samples.
+
+    Returns
+    -------
+    Figure
+        6.9 inches wide at most; all pictures lie in its only axes, `figure.axes[0]`.
+
     Raises
     ------
     UnknownNameError
@@ -141,7 +164,7 @@ def four_panels(data: ReportData, sample_id: str) -> Figure:
     for target in in_published_order(data.labels):
         bounds = label_limits(data, target, sample_id)
         rows.append(Row(target, data.labels[target].sel(sample=sample_id).values[None], target, bounds))
-    side = TEXT_WIDTH / 4
+    side = TEXT_WIDTH / max(4, len(rows))
     ax = new_axes(side * len(rows), side + 0.2)
     for x, row in enumerate(rows):
         _picture(ax, row.tiles[0], row, (x, 0))

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 FONT = 8.0  # points, at the size at which figures are printed
 SMALL = 7.0
 TEXT_WIDTH = 6.9  # inches
 DPI = 300
+PASSES = 3  # of the layout: pictures keep their shape, so that each moves what the one before has placed
 
 # Type 42 keeps text in PDF as embedded TrueType, which publishers ask for; a fixed salt keeps SVG's ids.
 _SETTINGS: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "ldmscene"}
-_METADATA: dict[str, dict[str, object]] = {
-    "pdf": {"CreationDate": None, "ModDate": None},
-    "svg": {"Date": None},
-    "png": {},
-}
 _settings_are_global = threading.Lock()
 
 
@@ -64,8 +64,28 @@ def save(figure: Figure | Axes, stem: str | Path) -> list[Path]:
     assert whole is not None
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in _METADATA]
-    with _settings_are_global, matplotlib.rc_context(_SETTINGS):
-        for path, (kind, metadata) in zip(paths, _METADATA.items(), strict=True):
-            whole.savefig(path, format=kind, dpi=DPI, metadata=metadata)
+    pdf, svg, png = paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("pdf", "svg", "png")]
+    with _settings_are_global, matplotlib.rc_context(_SETTINGS), _laid_out(whole):
+        # Not `savefig`, which lays the figure out and draws it twice for each kind.
+        FigureCanvasAgg(whole).print_png(png)  # first: the others set the figure to 72 dots an inch
+        FigureCanvasPdf(whole).print_pdf(pdf, metadata={"CreationDate": None, "ModDate": None})
+        FigureCanvasSVG(whole).print_svg(svg, metadata={"Date": None})
     return paths
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """A figure at printing resolution whose layout is computed once; afterwards it is as it was."""
+    canvas, engine, dpi = figure.canvas, figure.get_layout_engine(), figure.dpi
+    try:
+        FigureCanvasAgg(figure)
+        figure.set_dpi(DPI)
+        if engine is not None:
+            for _ in range(PASSES):
+                engine.execute(figure)
+        figure.set_layout_engine("none")
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+        figure.set_dpi(dpi)
+        figure.set_canvas(canvas)

@@ -51,9 +51,21 @@ def _series(name: str, role: str, scores: xr.DataArray) -> Series:
 
 def span(curves: list[Series]) -> tuple[float, float]:
     """The smallest and largest value that these curves and their bands reach."""
-    values = np.concatenate([np.concatenate([c.low, c.high]) for c in curves])
+    values = np.array([bound for c in curves for bound in (c.low, c.high)])
     values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+
+
+def runs(curve: Series) -> list[slice]:
+    """Stretches of steps without a gap, so that a curve isn't drawn across steps that have no score."""
+    present = np.isfinite(curve.mean) & np.isfinite(curve.low) & np.isfinite(curve.high)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(int), [0]])))
+    return [slice(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def lone(curve: Series) -> list[int]:
+    """Positions of steps whose neighbours have no score: a line wouldn't show them."""
+    return [int(run.start) for run in runs(curve) if run.stop - run.start == 1]
 
 
 def dodge(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:

@@ -124,10 +124,10 @@ def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, c
     _check_training(root, manifest)
     names = [m.name for m in plan.modules]
     specs = compress(array_specs(plan, previews), compression)
-    details = capture.configs(plan.pipeline)
     return prepare_store(
-        root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression, details
-    )
+        root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression,
+        details=capture.configs(plan.pipeline), model=capture.name_of(plan.pipeline),
+    )  # fmt: skip
 
 
 def _check_training(root: Place, manifest: Manifest) -> None:

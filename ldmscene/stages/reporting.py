@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from ldmscene.errors import CorruptError, WriteError, unknown
-from ldmscene.report import ReportData
+from ldmscene.errors import CorruptError, InputError, WriteError, unknown
+from ldmscene.report import ReportData, samples_that_fit
 from ldmscene.stages.places import Activations
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import write_file
-from ldmscene.store.layout import PREVIEWS, PROBES, intermediate_path, label_path
+from ldmscene.store.layout import IMAGE, PREVIEWS, PROBES, intermediate_path, label_path
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import fingerprint
 from ldmscene.store.seal import seal, unseal
 
 MARK = "made-from.txt"  # in a report's folder
-SHOWN = 48  # held-out samples whose pictures go into a report
+BLOCK = 16  # samples whose activations are in memory at once
 
 
-def report_data(store: ActivationStore, grid: xr.Dataset, samples: Sequence[str] | None = None) -> ReportData:
-    """Everything that a report shows of some held-out samples, by default the first of them.
+def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None = None) -> ReportData:
+    """Everything that a report shows of some held-out samples: these ids, the first so many, or as many as fit.
 
     Pictures stay on disk until they are needed.
+
+    Raises
+    ------
+    InputError
+        If a count is below 1.
+    UnknownNameError
+        If no held-out sample is called so.
     """
-    held_out = [str(s) for s in grid["sample"].values]
-    ids = held_out[:SHOWN] if samples is None else list(samples)
-    for sample_id in ids:
-        if sample_id not in held_out:
-            raise unknown("held-out sample in this grid", sample_id, held_out)
+    ids = _chosen(store, grid, samples)
     frame = store.manifest.frame.set_index("sample_id").loc[ids]
     targets = list(zip(grid["target"].values, grid["labels"].values, grid["of_class"].values, strict=True))
     steps = grid["step"].values
@@ -61,9 +65,24 @@ def report_data(store: ActivationStore, grid: xr.Dataset, samples: Sequence[str]
         predicted=only(store.previews("predicted", "test")) if kept["predicted"] else None,
         labels={str(t): only(_shown(store.labels(str(labels), "test"), value)) for t, labels, value in targets},
         intermediate=read,
-        predict=lambda target, module, step: predicted_map(store, grid, ids, target, module, step),
-        provenance=json.loads(grid.attrs["provenance"]),
+        predict=_predictor(store, grid, ids),
+        provenance={**about(store), **json.loads(grid.attrs["provenance"])},
     )
+
+
+def _chosen(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None) -> list[str]:
+    held_out = [str(s) for s in grid["sample"].values]
+    if samples is None:
+        shape = store.info(IMAGE).layout.shape[:2]
+        samples = samples_that_fit(grid.sizes["step"], grid.sizes["target"], max(shape))
+    if isinstance(samples, int):
+        if samples < 1:
+            raise InputError(f"samples: expected a count of at least 1, or ids; got {samples}")
+        return held_out[:samples]
+    for sample_id in samples:
+        if sample_id not in held_out:
+            raise unknown("held-out sample in this grid", sample_id, held_out)
+    return list(dict.fromkeys(samples))
 
 
 def _shown(maps: xr.DataArray, of_class: float) -> xr.DataArray:
@@ -71,16 +90,29 @@ def _shown(maps: xr.DataArray, of_class: float) -> xr.DataArray:
     return maps if np.isnan(of_class) else (maps == of_class).where(maps.notnull())
 
 
-def predicted_map(
-    store: ActivationStore, grid: xr.Dataset, sample_ids: Sequence[str], target: str, module: str, step: int
-) -> xr.DataArray:
-    """A fitted probe's maps (sample, y, x) for samples of the store; probabilities for binary targets."""
-    fit = grid.sel(target=target, module=module, step=step)
-    maps = Activations.of(store, module, step).read(store, sample_ids).astype(np.float64)
-    value = maps @ fit["coef"].values[: maps.shape[-1]] + float(fit["intercept"])
-    if str(fit["kind"].item()) == "binary":
-        value = 1 / (1 + np.exp(-np.clip(value, -50, 50)))
-    return xr.DataArray(value, dims=("sample", "y", "x"), coords={"sample": list(sample_ids)})
+def _predictor(store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]) -> Callable[[str, str, int], xr.DataArray]:
+    """(target, module, step) to a fitted probe's maps (sample, y, x); probabilities for binary targets."""
+    order = ("module", "step", "target")
+    coef, intercept = grid["coef"].transpose(*order, "channel").values, grid["intercept"].transpose(*order).values
+    positions = [{str(name): i for i, name in enumerate(grid[dim].values)} for dim in order]
+    binary = grid["kind"].values == "binary"
+
+    @functools.lru_cache(maxsize=1)  # the targets of a module and step follow each other, and share what is read
+    def of_all_targets(module: str, step: int) -> np.ndarray:
+        cell = positions[0][module], positions[1][str(step)]
+        place, blocks = Activations.of(store, module, step), []
+        for begin in range(0, len(ids), BLOCK):
+            maps = place.read(store, ids[begin : begin + BLOCK]).astype(np.float64)
+            blocks.append(maps @ coef[cell][:, : maps.shape[-1]].T + intercept[cell])
+        values = np.concatenate(blocks)
+        values[..., binary] = 1 / (1 + np.exp(-np.clip(values[..., binary], -50, 50)))
+        return values
+
+    def predict(target: str, module: str, step: int) -> xr.DataArray:
+        value = of_all_targets(module, step)[..., positions[2][target]]
+        return xr.DataArray(value, dims=("sample", "y", "x"), coords={"sample": list(ids)})
+
+    return predict
 
 
 def state(store: ActivationStore, targets: Sequence[str]) -> dict:
@@ -91,6 +123,20 @@ def state(store: ActivationStore, targets: Sequence[str]) -> dict:
         "fingerprint": store.fingerprint,
         "labels": {t: dict(store.info(label_path(t)).attributes) for t in targets},
         "arrays": fingerprint({"rows": rows[["what", "sample_id", "crc32"]].to_numpy().tolist()}),
+    }
+
+
+def about(store: ActivationStore) -> dict:
+    """What a report says of a store: its model by name, and its manifest in numbers."""
+    frame, config = store.manifest.frame, store.config
+    return {
+        "model": {"name": store.model or config.get("pipeline", ""), "pipeline": config.get("pipeline", "")},
+        "manifest": {
+            "samples": len(frame),
+            "prompts": frame["prompt_id"].nunique(),
+            **{split: int(count) for split, count in frame["split"].value_counts(sort=False).items()},
+            "fingerprint": fingerprint({"samples": frame[["sample_id", "split"]].to_numpy().tolist()}),
+        },
     }
 
 

@@ -73,13 +73,15 @@ def prepare_store(
     in_order: Callable[[Sequence[str]], list[str]],
     compression: str = "none",
     details: Mapping[str, dict] | None = None,
+    model: str = "",
 ) -> ActivationStore:
     """Create a store, or extend the one that is there by samples and modules; then open it.
 
     Metadata first and ledger rows last: a crash in between leaves a store that the same call completes. Others may
     prepare the same store at the same moment: it then holds what all asked for. `in_order` sorts module names as the
     denoiser has them; `compression` is one of `compression.COMPRESSIONS`; `details` are what hashes in the
-    configuration stand for, to be shown where another one differs.
+    configuration stand for, to be shown where another one differs; `model` is what people call the model, and no part
+    of the configuration: the first name that was given stays.
 
     Raises
     ------
@@ -96,13 +98,13 @@ def prepare_store(
 
     def extended(now: Published) -> Documents:
         samples, names, segments, made_with = manifest, list(modules), set(), []
-        known = details or {}
+        known, called = details or {}, model
         if now.number:
             old = metadata.attributes_of(now.documents)
             _check_origin(root, old, config, known)
             if (made := old["compression"]) != compression:
                 raise StoreError(f"{root} was made with compression={made!r}; ask for that, or use another store")
-            made_with, known = old["made_with"], old["details"]
+            made_with, known, called = old["made_with"], old["details"], old["model"] or model
             samples = metadata.manifest_of(now.documents).extended(manifest)
             names, segments = in_order(list(dict.fromkeys([*old["modules"], *modules]))), set(old["segments"])
         attributes = {
@@ -113,6 +115,7 @@ def prepare_store(
             "details": known,
             "made_with": made_with,
             "compression": compression,
+            "model": called,
             "modules": names,
             # Rows of the manifest after each extension: batches never cross one.
             "segments": sorted(segments | {len(samples)}),

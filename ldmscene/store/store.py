@@ -28,6 +28,8 @@ class ActivationStore:
     config : dict
         All that the activations depend on; `fingerprint` is its hash.
     manifest : Manifest
+    model : str
+        What people call the model; "" where that isn't known.
     timesteps : list of float
         The timestep of each denoiser call.
     terms : dict, optional
@@ -49,6 +51,7 @@ class ActivationStore:
         self.attributes = metadata.attributes_of(now.documents)
         self.fingerprint: str = self.attributes["fingerprint"]
         self.config: dict = self.attributes["config"]
+        self.model: str = self.attributes["model"]
         self.compression: str = self.attributes["compression"]
         self.manifest = metadata.manifest_of(now.documents)
         self.timesteps: list[float] = metadata.coordinate(now.documents, "timestep").tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from ldmscene.manifest import read_manifest
 from ldmscene.report import ReportData, write_site
+from ldmscene.stages import reporting
+from ldmscene.store.prepare import prepare_store
 
 PLACES = [
     *(f"down_blocks.{i}.attentions.{j}" for i in range(3) for j in range(2)),
@@ -137,13 +142,67 @@ def make_data(count: int = 12, seed: int = 0, prompts: dict[int, str] | None = N
         | {("predicted", t): reading(t, early) for t in METRICS},
         predict=predict,
         provenance={
+            **real_provenance(),
             "command": "ldmscene run manifests/demo.csv --model tiny-scenes --steps 15",
-            "fingerprint": "3f9a" * 16,
-            "model": {"name": "tiny-scenes", "scheduler": "LMSDiscrete", "steps": 15, "guidance": 7.5},
-            "versions": {"ldmscene": "0.1.0", "torch": "2.9.0", "xarray": "2026.9.0"},
             "note": "<b>not bold</b>",
         },
     )  # fmt: skip
+
+
+@functools.cache
+def real_provenance() -> dict[str, object]:
+    """What a report on a store is told: by the functions that tell it, of a store without samples."""
+    config = {
+        "pipeline": "StableDiffusionPipeline", "branches": ["cond"], "steps": STEPS, "guidance_scale": 7.5,
+        "components": {"unet": {"class": "UNet2DConditionModel", "weights": "943bbe5e4865b33f"}},
+        "scheduler": {"class": "LMSDiscreteScheduler", "prediction_type": "v_prediction"},
+    }  # fmt: skip
+    manifest = read_manifest([(f"prompt {i}", i) for i in range(8)])
+    with tempfile.TemporaryDirectory() as folder:
+        store = prepare_store(folder, config, manifest, [], range(STEPS), [], list, model="tiny-scenes")
+        labels = {target: {"kind": "continuous", "labeler": f"tiny-{target}"} for target in METRICS}
+        made_from = {"data": {"labels": labels}, "cv": 5, "alphas": [0.1, 1.0]}
+        return reporting.about(store) | reporting.provenance(store, made_from, None)
+
+
+def repeated(data: ReportData, times: int) -> ReportData:
+    """A report of the same samples several times over, each time under other ids."""
+    ids = [f"{i:03d}" for i in range(times * len(data.samples))]
+
+    def again(array: xr.DataArray) -> xr.DataArray:
+        return xr.concat([array.drop_vars("sample")] * times, "sample").assign_coords(sample=ids)
+
+    samples = pd.concat([data.samples] * times).set_axis(pd.Index(ids, name="sample_id"))
+    grid = xr.concat([data.grid.drop_vars("sample")] * times, "sample", data_vars="minimal")
+    assert data.noisy is not None
+    assert data.predicted is not None
+    return replace(
+        data,
+        grid=grid.assign_coords(sample=ids),
+        samples=samples,
+        image=again(data.image),
+        noisy=again(data.noisy),
+        predicted=again(data.predicted),
+        labels={target: again(label) for target, label in data.labels.items()},
+        intermediate={key: again(reading) for key, reading in data.intermediate.items()},
+        predict=lambda *cell: again(data.predict(*cell)),
+    )
+
+
+def with_steps(data: ReportData, chosen: list[int], named: list[int] | None = None) -> ReportData:
+    """A report whose steps are those at these positions, under their own or other names."""
+    names = [data.steps[i] for i in chosen] if named is None else named
+    held = dict(zip(names, (data.steps[i] for i in chosen), strict=True))
+    assert data.noisy is not None
+    assert data.predicted is not None
+    return replace(
+        data,
+        grid=data.grid.isel(step=chosen).assign_coords(step=names),
+        noisy=data.noisy.isel(step=chosen),
+        predicted=data.predicted.isel(step=chosen),
+        intermediate={key: reading.isel(step=chosen) for key, reading in data.intermediate.items()},
+        predict=lambda target, module, step: data.predict(target, module, held[step]),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,20 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
 
 from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, UnknownNameError
-from ldmscene.report import curves, four_panels, heatmap, save, seven_rows
+from ldmscene.report import curves, four_panels, heatmap, save, seven_rows, write_figures
+from ldmscene.report.figures import file_names
+from tests.report.conftest import with_steps
 
 
 @pytest.mark.parametrize("target", ["depth", "mask", "shading"])
@@ -44,6 +49,43 @@ def test_heatmap_is_the_mean_of_each_cell(data):
     assert names[-1] == "up 3.2"
     bold = [label.get_text() for label in ax.get_yticklabels() if label.get_fontweight() == "bold"]
     assert bold == ["up 3.0"]
+
+
+def test_a_cell_that_lacks_a_score_is_empty_as_it_is_on_the_page(data):
+    grid = data.grid.copy(deep=True)
+    grid["probe"][{"module": 3, "step": 2, "sample": 0}] = np.nan
+    cells = heatmap(grid, "mask").collections[0].get_array()
+    means = grids.interval(grid["probe"].sel(target="mask", metric="dice"))["mean"]
+    np.testing.assert_array_equal(cells.mask, np.isnan(means.values.ravel()))
+    assert cells.mask.sum() == 1
+
+
+def test_a_score_without_neighbours_is_a_point(data):
+    grid = data.grid.copy(deep=True)
+    grid["probe"][{"step": [3, 5]}] = np.nan
+    probe, permuted = curves(grid, "depth").get_lines()[:2]
+    assert (probe.get_marker(), probe.get_markevery(), permuted.get_markevery()) == ("o", [4], [])
+    assert curves(grid.isel(step=[7]), "depth").get_lines()[0].get_markevery() == [0]
+
+
+def test_a_target_without_any_score_is_drawn_empty(data):
+    grid = data.grid.drop_vars(["permuted", "baseline"]).copy(deep=True)
+    grid["probe"][{"target": 0}] = np.nan
+    ax = curves(grid, "depth")
+    assert ax.get_lines() == []
+    assert [text.get_text() for text in ax.texts] == ["no scores"]
+
+
+@pytest.mark.parametrize("steps", [[14], list(range(15))])
+def test_labels_at_the_lines_ends_lie_apart_and_inside_the_figure(data, steps):
+    ax = curves(data.grid.isel(step=steps), "depth")
+    ax.figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]  # an annotation's own has its leader in it
+    assert len(boxes) == 6
+    assert all(low.y1 <= high.y0 + 1 for low, high in pairwise(sorted(boxes, key=lambda box: box.y0)))
+    assert max(box.x1 for box in boxes) <= ax.figure.bbox.x1
+    leaders = [text.arrow_patch.get_window_extent() for text in ax.texts]
+    assert max(leader.x1 for leader in leaders) <= min(box.x0 for box in boxes) + 1
 
 
 @pytest.mark.parametrize("draw", [curves, heatmap])
@@ -84,6 +126,31 @@ def test_compact_rows_have_the_first_steps_and_the_last(data):
     assert len(pictures(figure)) == 7 * 6
 
 
+def test_of_many_steps_some_are_shown_on_the_same_paper_and_it_says_so(data):
+    few, many = (with_steps(data, list(range(15)) * n, list(range(15 * n))) for n in (1, 4))
+    sample = data.samples.index[4]
+    ax = seven_rows(many, sample).axes[0]
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert (names[0], names[-1], len(names)) == ("0", "59", 15)
+    assert ax.get_xlabel() == "15 of 60 steps"
+    np.testing.assert_array_equal(ax.get_images()[1].get_array(), data.noisy.sel(sample=sample)[int(names[1])])
+    assert tuple(ax.figure.get_size_inches()) == tuple(seven_rows(few, sample).get_size_inches())
+    assert seven_rows(few, sample).axes[0].get_xlabel() == ""
+
+
+def test_figures_are_named_by_target_and_sample(data, tmp_path):
+    some = data.samples.index[[4, 6]]
+    files = write_figures(data, tmp_path, [some[0], some[1], some[0]])
+    assert len(files) == len(set(files)) == 3 * (3 * 2 + 2 * 3)
+    assert all((tmp_path / f"{kind}-{one}.pdf").exists() for one in some for kind in ("seven-rows", "four-panels"))
+
+
+def test_names_that_a_path_cannot_hold_stay_apart():
+    assert file_names(["a b", "a/b", "A-B", "a-b-2", "../x"]) == {
+        "a b": "a-b", "a/b": "a-b-2", "A-B": "A-B-3", "a-b-2": "a-b-2-2", "../x": "..-x",
+    }  # fmt: skip
+
+
 def test_four_panels_are_image_and_labels(data):
     sample = data.samples.index[4]
     figure = four_panels(data, sample)
@@ -102,8 +169,19 @@ def test_pictures_say_what_is_missing(data):
 def test_saved_figures_are_the_same_bytes_each_time(data, tmp_path):
     files = [save(curves(data.grid, "depth"), tmp_path / folder / "depth.v1") for folder in "ab"]
     assert [path.name for path in files[0]] == ["depth.v1.pdf", "depth.v1.svg", "depth.v1.png"]
+    with Image.open(files[0][2]) as png:
+        assert png.size == (1500, 780)
     for one, other in zip(*files, strict=True):
         assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_nothing_of_a_saved_figure_is_cut_off(data, tmp_path, compact):
+    png = save(seven_rows(data, data.samples.index[0], compact=compact), tmp_path / "seven")[2]
+    with Image.open(png) as picture:
+        rgb = np.asarray(picture.convert("RGB"))
+    assert (rgb[:, :2] == 255).all()
+    assert (rgb[:2] == 255).all()
 
 
 def test_pdf_embeds_its_fonts_as_truetype(data, tmp_path):

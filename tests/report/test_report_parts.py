@@ -1,18 +1,20 @@
 """Labels, colours and charts: small functions against what they promise."""
 
+import re
 from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import pytest
 
+from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, ShapeError, UnknownNameError
 from ldmscene.report.colours import ink_on, levels, limits, palette
 from ldmscene.report.labels import labels
-from ldmscene.report.series import dodge
-from ldmscene.report.site.chart import chart
-from ldmscene.report.site.context import flat
-from ldmscene.report.site.maps import reduction
+from ldmscene.report.series import dodge, series, span
+from ldmscene.report.site.chart import Scale, chart
+from ldmscene.report.site.context import context, flat, probe_intervals
+from ldmscene.report.site.room import reduction
 from ldmscene.report.site.tables import heat, leaderboard
 
 END = "transformer_blocks.0.attn1.to_out.0"
@@ -77,32 +79,108 @@ def test_dodge_keeps_order_and_distance():
     assert (np.argsort(placed, kind="stable") == np.argsort(wanted, kind="stable")).all()
 
 
+def drawn(grid, target="depth"):
+    return chart(grid, target, series(grid, target))
+
+
+def points(path):
+    return np.array([pair.split(",") for pair in re.split("[ML]", path.rstrip("Z")) if pair], float)
+
+
 def test_a_curve_has_a_gap_where_a_step_has_no_score(data):
     grid = data.grid.copy(deep=True)
-    grid["probe"][{"step": 5}] = np.nan
-    lines = {line["role"]: line["line"] for line in chart(grid, "depth")["lines"]}
-    assert lines["probe"].count("M") == 2
-    assert "nan" not in lines["probe"]
-    assert lines["permuted"].count("M") == 1
+    grid["probe"][{"step": [5, 7]}] = np.nan
+    lines = {line["role"]: line for line in drawn(grid)["lines"]}
+    assert lines["probe"]["line"].count("M") == 3
+    assert "nan" not in lines["probe"]["line"]
+    assert lines["permuted"]["line"].count("M") == 1
+    assert [len(lines[role]["points"]) for role in ("probe", "permuted")] == [1, 0]
+
+
+def test_curves_and_bands_are_where_their_scores_are(data):
+    found = drawn(data.grid)
+    up = Scale(*(float(text) for _, text in found["y_ticks"][:2]), *(y for y, _ in found["y_ticks"][:2]))
+    probe = next(line for line in found["lines"] if line["role"] == "probe")
+    bounds = grids.interval(grids.scores(data.grid, "depth"))
+    line, band = points(probe["line"]), points(probe["band"])
+    np.testing.assert_allclose(line[:, 1], [up(v) for v in bounds["mean"].values], atol=0.11)
+    np.testing.assert_allclose(band[:15, 1], [up(v) for v in bounds["low"].values], atol=0.11)
+    np.testing.assert_allclose(band[15:, 1], [up(v) for v in bounds["high"].values[::-1]], atol=0.11)
+    np.testing.assert_allclose(line[:, 0], [strip["centre"] for strip in found["strips"]])
+
+
+def test_the_axis_ends_near_the_scores(data):
+    found = drawn(data.grid)
+    low, high = span(series(data.grid, "depth"))
+    ends = [Scale(*(y for y, _ in found["y_ticks"][:2]), *(float(t) for _, t in found["y_ticks"][:2]))(y)
+            for y in (found["bottom"], found["top"])]  # fmt: skip
+    np.testing.assert_allclose(ends, [low, high], atol=0.1)
+    assert len(found["y_ticks"]) >= 3
+
+
+def test_strips_of_uneven_steps_meet_half_way(data):
+    chosen = [0, 1, 2, 5, 14]
+    strips = drawn(data.grid.isel(step=chosen))["strips"]
+    centres, ends = np.array([s["centre"] for s in strips]), np.array([s["x"] + s["width"] for s in strips])
+    np.testing.assert_allclose(np.diff(centres) / (centres[1] - centres[0]), np.diff(chosen), atol=0.02)
+    np.testing.assert_allclose(ends[:-1], (centres[1:] + centres[:-1]) / 2, atol=0.11)
+    np.testing.assert_allclose([s["x"] for s in strips[1:]], ends[:-1], atol=0.11)
+
+
+def test_one_step_and_none_of_the_scores_are_drawn(data):
+    one = drawn(data.grid.isel(step=[7]))
+    assert len(one["strips"]) == 1
+    assert all(len(line["points"]) == 1 for line in one["lines"])
+    grid = data.grid.drop_vars(["permuted", "baseline"]).copy(deep=True)
+    grid["probe"][{"target": 0}] = np.nan
+    assert drawn(grid)["lines"] == []
+
+
+def test_cells_and_leaders_are_the_means_and_intervals_of_the_grid(data):
+    probes = probe_intervals(data.grid)["mask"]
+    groups = heat(data.grid, "mask", probes)["groups"]
+    cells = [cell for rows in groups.values() for row in rows for cell in row["cells"]]
+    scores = data.grid["probe"].sel(target="mask", metric="dice")
+    bounds = grids.interval(scores)
+    assert [float(c["text"]) for c in cells] == pytest.approx(scores.mean("sample").values.ravel(), abs=0.0051)
+    texts = [f"{m:.3f}, 95 % interval {a:.3f} to {b:.3f}"
+             for m, a, b in zip(*(bounds[k].values.ravel() for k in ("mean", "low", "high")), strict=True)]  # fmt: skip
+    assert [c["full"] for c in cells] == texts
+    for row in leaderboard(data.grid, "mask", probes)["rows"]:
+        last = scores.isel(module=row["index"])
+        assert row["last"][0] == f"{float(last.isel(step=-1).mean()):.3f}"
+        assert row["peak"] == int(last.mean("sample").argmax("step"))
+
+
+def test_the_table_of_numbers_is_the_grids(data):
+    table = context(data, probe_intervals(data.grid))["numbers"][0]
+    position = table["names"].index(grids.LABELER_PREDICTED)
+    bounds = grids.interval(grids.scores(data.grid, "depth", variable="baseline", name=grids.LABELER_PREDICTED))
+    for i, (step, _, cells) in enumerate(table["rows"]):
+        mean, low, high = (float(bounds[k][i]) for k in ("mean", "low", "high"))
+        assert (step, cells[position]) == (i, (f"{mean:.3f}", f"{low:.3f} to {high:.3f}"))
 
 
 def test_heat_and_leaderboard_bear_cells_without_scores(data):
     grid = data.grid.copy(deep=True)
     grid["probe"][{"module": 3}] = np.nan
-    cells = heat(grid, "depth")["groups"]["encoder"][3]["cells"]
+    probes = probe_intervals(grid)["depth"]
+    cells = heat(grid, "depth", probes)["groups"]["encoder"][3]["cells"]
     assert {cell["text"] for cell in cells} == {"–"}
-    assert leaderboard(grid, "depth")["rows"][0]["label"] == "up 3.0"
+    rows = leaderboard(grid, "depth", probes)["rows"]
+    assert rows[0]["label"] == "up 3.0"
+    assert next(row for row in rows if row["index"] == 3)["last"] == ("–", "")
 
 
 def test_leaders_are_ranked_by_training_folds(data):
     grid = data.grid.copy(deep=True)
     grid["cv_score"][{"module": 0}] = 2.0  # whatever held-out images say
-    assert leaderboard(grid, "mask")["rows"][0]["label"] == "down 0.0"
+    assert leaderboard(grid, "mask", probe_intervals(grid)["mask"])["rows"][0]["label"] == "down 0.0"
 
 
 @pytest.mark.parametrize(("side", "expected"), [(2, 1), (64, 1), (65, 2), (128, 2), (256, 4)])
 def test_large_maps_are_averaged_down(side, expected):
-    assert reduction(side, 2) == expected
+    assert reduction(side, 2, 64) == expected
 
 
 def test_provenance_is_flattened():

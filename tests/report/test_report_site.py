@@ -6,16 +6,19 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from ldmscene import grid as grids
 from ldmscene.errors import ShapeError, WriteError
 from ldmscene.report import write_figures, write_site
-from ldmscene.report.colours import levels, limits
-from ldmscene.report.site.maps import plan
-from ldmscene.report.site.strips import READING, coloured, shrink
+from ldmscene.report.colours import levels, limits, palette
+from ldmscene.report.site.room import MAP, longest_side, samples_that_fit, shrunk
+from ldmscene.report.site.sheets import APART, LONGEST, Row, averaged, plan
+from ldmscene.report.site.strips import shrink
 from ldmscene.report.site.write import links, render
+from tests.report.conftest import MODULES, with_steps
 
 
 def numbers(site):
@@ -53,7 +56,7 @@ def test_every_file_that_the_page_names_exists(site):
     page = Page((site / "index.html").read_text())
     named = {v for _, a in page.tags for k, v in a.items() if k in ("src", "href")}
     local = {v for v in named if not v.startswith(("#", "data:"))}
-    assert len(local) == 6
+    assert len(local) == 10
     assert all((site / v).is_file() for v in local)
     anchors = {a["id"] for _, a in page.tags if "id" in a}
     assert {v[1:] for v in named if v.startswith("#")} <= anchors
@@ -69,8 +72,10 @@ def test_texts_are_escaped(site):
 def test_hostile_names_are_escaped_too(small):
     hostile = '"><img src=x onerror=alert(1)>'
     grid = small.grid.assign_coords(block=("module", [hostile] * small.grid.sizes["module"]))
-    page = Page(render(replace(small, grid=grid, provenance={hostile: hostile, "command": hostile})))
+    provenance = {hostile: {hostile: hostile}, "command": hostile, "model": {"name": hostile}}
+    page = Page(render(replace(small, grid=grid, provenance=provenance)))
     assert not any(tag == "img" for tag, _ in page.tags)
+    assert page.text.count(hostile) >= 5
 
 
 def test_prompts_arrive_as_they_are(site, data):
@@ -80,7 +85,7 @@ def test_prompts_arrive_as_they_are(site, data):
 def test_findings_are_the_grids_own_sentences(site, data):
     text = " ".join("".join(Page((site / "index.html").read_text()).text).split())
     for target in data.targets:
-        start = grids.sentence(data.grid, target).split(";")[0]
+        start = grids.sentence(data.grid, target).split(". ")[0]
         assert start in text
 
 
@@ -92,15 +97,46 @@ def test_scores_are_those_of_the_grid(site, data):
     np.testing.assert_array_equal(found["readings"]["noisy"], noisy.values.round(3))
 
 
+def tile(sheet, row, i):
+    top, height, width, columns = row
+    y, x = top + i // columns * height, i % columns * width
+    return sheet[y : y + height, x : x + width]
+
+
+def sheet_of(site, sample, target):
+    return pixels(site / numbers(site)["samples"][sample]["folder"] / f"maps-{target}.png")
+
+
 @pytest.mark.parametrize(("sample", "module", "step"), [(0, 0, 0), (5, 6, 3), (11, 13, 14)])
-def test_an_atlas_holds_the_probes_map_where_the_page_looks(site, data, sample, module, step):
+def test_a_sheet_holds_the_probes_map_where_the_page_looks(site, data, sample, module, step):
     found = numbers(site)
-    top, height, width = found["targets"][0]["tiles"][module]
-    sheet = pixels(site / found["samples"][sample]["folder"] / "probe-0.png")
-    cut = sheet[top : top + height, step * width : (step + 1) * width]
+    cut = tile(sheet_of(site, sample, 0), found["targets"][0]["probes"][module], step)
     expected = data.predict("depth", found["modules"][module]["name"], step)[sample].values
     bounds = limits(data.labels["depth"][sample].values, "continuous")
     np.testing.assert_array_equal(cut, levels(expected, *bounds))
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_labels_and_readings_lose_nothing_and_keep_what_has_no_label(site, data, target):
+    found = numbers(site)["targets"][target]
+    label = data.labels[found["name"]][5].values
+    bounds = limits(label, str(data.grid["kind"].values[target]))
+    sheet = sheet_of(site, 5, target)
+    np.testing.assert_array_equal(tile(sheet, found["label"], 0), levels(label, *bounds))
+    assert (tile(sheet, found["label"], 0) == 255).any() == np.isnan(label).any()
+    for source in ("noisy", "predicted"):
+        reading = data.intermediate[source, found["name"]][5, 3].values
+        shown = tile(sheet, found["read"][source], 3).astype(int)
+        assert abs(shown - levels(reading, *bounds)).max() <= APART / 2
+    with Image.open(site / "samples/0005" / f"maps-{target}.png") as picture:
+        table = np.reshape(picture.getpalette(), (-1, 3))
+    np.testing.assert_array_equal(table, palette(found["name"]))
+
+
+def test_ranges_beside_the_maps_are_those_of_their_colours(site, data):
+    for i, target in enumerate(data.targets):
+        bounds = limits(data.labels[target][7].values, str(data.grid["kind"].values[i]))
+        assert numbers(site)["targets"][i]["ranges"][7] == [f"{bound:.2g}" for bound in bounds]
 
 
 def test_pictures_are_near_the_originals(site, data):
@@ -110,47 +146,120 @@ def test_pictures_are_near_the_originals(site, data):
     assert abs(predicted - data.predicted[4, 14].values).mean() < 6
 
 
-def test_maps_are_kept_for_as_many_samples_as_there_is_room(small, monkeypatch, tmp_path):
-    assert plan(small).complete == 2
-    monkeypatch.setattr("ldmscene.report.site.maps.PIXELS", 40_000)
-    site = write_site(small, tmp_path).parent
-    assert [s["complete"] for s in numbers(site)["samples"]] == [True, False]
-    first, last = (len(pixels(site / f"samples/{i:04d}/probe-0.png")) for i in (0, 1))
-    assert first > last == 16
+def test_where_room_is_short_maps_of_other_modules_are_smaller_and_none_is_missing(small, monkeypatch, tmp_path):
+    assert plan(small)["depth"].probes[MODULES[15]].height == 16
+    monkeypatch.setattr("ldmscene.report.site.room.PROBES", 40_000)
+    found = numbers(write_site(small, tmp_path).parent)["targets"][0]
+    heights = [row[1] for row in found["probes"]]
+    assert heights[found["best"]] == 16
+    assert max(heights[:13] + heights[14:]) == 8
+    for sample in range(2):
+        sheet, bounds = sheet_of(tmp_path, sample, 0), limits(small.labels["depth"][sample].values, "continuous")
+        for i, module in enumerate(MODULES):
+            whole = small.predict("depth", module, 14)[sample].values
+            small_map = whole.reshape(heights[i], len(whole) // heights[i], heights[i], -1).mean((1, 3))
+            assert abs(tile(sheet, found["probes"][i], 14).astype(int) - levels(small_map, *bounds)).max() <= 1
+
+
+@pytest.mark.parametrize(("sizes", "count", "longest"), [
+    ([(64, 64)] * 5 + [(32, 32)] * 5 + [(16, 16)] * 5, 45 * 48, 32),
+    ([(64, 64)] * 5 + [(32, 32)] * 5 + [(16, 16)] * 5, 45 * 250, 8),
+    ([(16, 16)] * 15, 45 * 48, 64),
+    ([(64, 1)], 1, 64),
+])  # fmt: skip
+def test_maps_of_all_modules_together_stay_within_bounds(sizes, count, longest):
+    assert longest_side(sizes, count) == longest
+
+
+def test_by_default_a_site_of_any_model_stays_within_bounds():
+    assert samples_that_fit(15, 3, 64) > 48
+    assert 200 < samples_that_fit(15, 3, 512) < 371
+    assert samples_that_fit(15, 3, 512) == samples_that_fit(15, 3, 1024)
+    assert 1 <= samples_that_fit(1000, 20, 1024) < 10
 
 
 def test_a_bare_report_is_written_too(small, tmp_path):
     bare = replace(small, noisy=None, predicted=None, intermediate={}, provenance={})
     bare = replace(bare, grid=small.grid.drop_vars(["permuted", "baseline"]))
     site = write_site(bare, tmp_path).parent
-    assert numbers(site)["pictures"]["rows"] == []
+    assert numbers(site)["pictures"] == {}
     assert not (site / "samples/0000/pictures.webp").exists()
+    text = " ".join("".join(Page((site / "index.html").read_text()).text).split())
+    for word in ("labelers", "ermuted weights", "huffled labels"):
+        assert word not in text
+    assert "Unfinished pictures weren’t kept" in text
+
+
+@pytest.mark.parametrize("steps", [[7], list(range(15)) * 10])
+def test_one_step_and_very_many_are_drawn(small, tmp_path, steps):
+    many = with_steps(small, steps, list(range(len(steps))))
+    found = numbers(write_site(many, tmp_path).parent)
+    last = len(steps) - 1
+    expected = small.predict("depth", MODULES[13], small.steps[steps[-1]])[1].values
+    cut = tile(sheet_of(tmp_path, 1, 0), found["targets"][0]["probes"][13], last)
+    bounds = limits(small.labels["depth"][1].values, "continuous")
+    np.testing.assert_array_equal(cut, levels(expected, *bounds))
+    strip = pixels(tmp_path / "samples/0001/pictures.webp").astype(float)
+    assert max(strip.shape) <= LONGEST
+    predicted = tile(strip, found["pictures"]["predicted"], last)
+    assert abs(predicted - small.predicted[1, steps[-1]].values).mean() < 8
+
+
+def test_numbers_to_download_are_the_grids(site, data):
+    table = pd.read_csv(site / "scores.csv", keep_default_na=False)
+    assert len(table) == 3 * 15 * (2 * 16 + 4)
+    probe = grids.interval(data.grid["probe"].sel(target="mask", metric="dice", module=MODULES[4], step=3))
+    row = table.query(f"target == 'mask' and reading == 'probe' and module == {MODULES[4]!r} and step == 3").iloc[0]
+    np.testing.assert_allclose(
+        row[["mean", "low", "high"]].astype(float), [probe[k] for k in ("mean", "low", "high")], atol=1e-5
+    )
+    noisy = grids.scores(data.grid, "depth", variable="baseline", name=grids.LABELER_NOISY).mean("sample")
+    rows = table.query(f"target == 'depth' and reading == {grids.LABELER_NOISY!r}")
+    np.testing.assert_allclose(rows["mean"].astype(float), noisy, atol=1e-5)
+    again = json.loads((site / "scores.json").read_text())
+    assert again["columns"] == list(table.columns)
+    assert again["rows"][7] == table.iloc[7].tolist()
+    assert again["provenance"]["fingerprint"] == data.provenance["fingerprint"]
+
+
+def test_the_page_names_the_model_and_what_was_run(site):
+    html = (site / "index.html").read_text()
+    assert "<h1>What tiny-scenes knows, step by step</h1>" in html
+    assert "<title>What tiny-scenes knows, step by step</title>" in html
+    page = "".join(Page(html).text)
+    for fact in ("LMSDiscreteScheduler", "943bbe5e4865b33f", "cross_validation_folds", "prompts"):
+        assert fact in page
 
 
 def test_a_grid_may_score_more_samples_than_are_shown(small, tmp_path):
     found = numbers(write_site(small, tmp_path).parent)
+    assert "2 of 12 held-out samples are shown" in (tmp_path / "index.html").read_text()
     some = list(small.samples.index)
     assert [sample["id"] for sample in found["samples"]] == some
     expected = small.grid["probe"].sel(target="depth", metric="spearman", sample=some).values.round(3)
     np.testing.assert_array_equal(found["targets"][0]["scores"], expected)
 
 
-def test_figures_are_linked_from_the_page(small, tmp_path):
-    figures = write_figures(small, tmp_path / "figures", samples=[small.samples.index[1]])
+def test_figures_are_linked_from_the_page_with_whose_they_are(small, tmp_path):
+    sample = small.samples.index[1]
+    figures = write_figures(small, tmp_path / "figures", samples=[sample])
     assert len(figures) == 3 * (2 + 3)
-    page = Page(render(small, links(figures, tmp_path)))
+    page = Page(render(small, links(small, figures, tmp_path)))
     linked = {a["href"] for tag, a in page.tags if tag == "a"}
-    assert {"figures/curves-depth.pdf", "figures/seven-rows-0001.svg"} <= linked
-    assert all((tmp_path / address).is_file() for address in linked if address.startswith("figures"))
+    assert {"figures/curves-depth.pdf", f"figures/seven-rows-{sample}.svg"} <= linked
+    shown = {a["src"] for tag, a in page.tags if tag == "img"}
+    assert len(shown) == 5
+    assert all((tmp_path / address).is_file() for address in linked | shown if address.startswith("figures"))
+    assert f"Seven rows over steps of {sample}, “a large red ball on a plane, number 7”" in page.text
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (128, 64), (200, 130), (7, 5)])
 def test_pictures_and_maps_of_one_size_stay_of_one_size(shape):
-    picture, values = np.full((*shape, 3), 9, np.uint8), np.full(shape, 0.5)
-    small = shrink(picture, READING)
-    assert max(small.shape[:2]) <= READING
-    assert (small == 9).all()
-    assert coloured("depth", values, (0, 1)).shape == small.shape
+    row = Row.below(0, *shrunk(*shape, MAP), 1)
+    values, picture = np.full(shape, 0.5), np.full((*shape, 3), 9, np.uint8)
+    assert max(row.height, row.width) <= MAP
+    assert (averaged(values, row) == np.full((row.height, row.width), 0.5, np.float32)).all()
+    assert shrink(picture, MAP).shape == (row.height, row.width, 3)
 
 
 def test_an_earlier_report_is_replaced_and_other_files_stay(small, tmp_path):

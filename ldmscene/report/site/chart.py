@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -10,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ldmscene import grid as grids
-from ldmscene.report.series import Series, series, span
+from ldmscene.report.series import Series, lone, runs, span
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 34, 8, 10, 36
@@ -30,13 +31,15 @@ class Scale:
         return round(self.start + share * (self.end - self.start), 1)
 
 
-def chart(grid: xr.Dataset, target: str) -> dict[str, object]:
-    """What the template draws: ticks, curves with bands, and one strip to hover for each step."""
-    found = series(grid, target)
+def chart(grid: xr.Dataset, target: str, found: list[Series]) -> dict[str, object]:
+    """What the template draws of these curves: ticks, curves with bands, and one strip to point at for each step."""
     steps = grid["step"].values
-    ticks = np.asarray(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(*span(found)))
+    low, high = span(found)
+    pad = 0.03 * ((high - low) or 1)
+    ticks = np.asarray(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
+    ticks = ticks[(ticks >= low - pad) & (ticks <= high + pad)]
     across = Scale(float(steps[0]), float(steps[-1]), LEFT + 6, WIDTH - RIGHT - 6)
-    up = Scale(float(ticks[0]), float(ticks[-1]), HEIGHT - BOTTOM, TOP)
+    up = Scale(low - pad, high + pad, HEIGHT - BOTTOM, TOP)
     return {
         "target": target,
         "metric": grids.primary(grid, target).replace("_", " "),
@@ -53,21 +56,17 @@ def _decimals(ticks: NDArray[np.float64]) -> int:
     return 1 if np.allclose(ticks * 10, np.round(ticks * 10)) else 2
 
 
-def _line(one: Series, steps: NDArray[np.int_], across: Scale, up: Scale) -> dict[str, str]:
-    runs = _runs(np.isfinite(one.mean) & np.isfinite(one.low) & np.isfinite(one.high))
+def _line(one: Series, steps: NDArray[np.int_], across: Scale, up: Scale) -> dict[str, object]:
     lines, bands = [], []
-    for run in runs:
+    for run in runs(one):
         x = [across(float(s)) for s in steps[run]]
         lines.append(_path(x, [up(v) for v in one.mean[run]]))
         edge = [up(v) for v in one.low[run]] + [up(v) for v in one.high[run][::-1]]
-        bands.append(_path(x + x[::-1], edge) + "Z")
-    return {"name": one.name, "role": one.role, "line": "".join(lines), "band": "".join(bands)}
-
-
-def _runs(present: NDArray[np.bool_]) -> list[slice]:
-    """Stretches without a gap, so that a curve isn't drawn across steps that have no score."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(int), [0]])))
-    return [slice(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        # A lone step's band gets a width of its own, or nobody would see it.
+        sides = x + x[::-1] if len(x) > 1 else [x[0] - 2, x[0] - 2, x[0] + 2, x[0] + 2]
+        bands.append(_path(sides, edge if len(x) > 1 else [*edge, *edge[::-1]]) + "Z")
+    points = [(across(float(steps[i])), up(one.mean[i])) for i in lone(one)]
+    return {"name": one.name, "role": one.role, "line": "".join(lines), "band": "".join(bands), "points": points}
 
 
 def _path(xs: list[float], ys: list[float]) -> str:
@@ -75,12 +74,18 @@ def _path(xs: list[float], ys: list[float]) -> str:
 
 
 def _strips(grid: xr.Dataset, found: list[Series], across: Scale) -> list[dict[str, object]]:
-    steps = grid["step"].values
-    width = (across.end - across.start) / max(1, len(steps) - 1)
+    """One strip for each step, up to half-way to its neighbours, however far these are."""
+    centres = [across(float(step)) for step in grid["step"].values]
+    edges = [LEFT, *((a + b) / 2 for a, b in pairwise(centres)), WIDTH - RIGHT]
     strips = []
-    for i, (step, timestep) in enumerate(zip(steps, grid["timestep"].values, strict=True)):
+    for i, (step, timestep) in enumerate(zip(grid["step"].values, grid["timestep"].values, strict=True)):
         lines = [f"{one.name}: {one.mean[i]:.3f} ({one.low[i]:.3f} to {one.high[i]:.3f})" for one in found]
-        title = "\n".join([f"step {step}, timestep {timestep:g}", *lines])
-        left = round(across(float(step)) - width / 2, 1)
-        strips.append({"x": left, "width": round(width, 1), "title": title})
+        strips.append(
+            {
+                "x": round(edges[i], 1),
+                "width": round(edges[i + 1] - edges[i], 1),
+                "centre": centres[i],
+                "text": "\n".join([f"step {step}, timestep {timestep:g}", *lines]),
+            }
+        )
     return strips

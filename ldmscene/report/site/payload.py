@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import astuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from matplotlib.colors import to_hex
+from numpy.typing import ArrayLike, NDArray
 
 from ldmscene import grid as grids
+from ldmscene.report.colours import LEVELS, palette
 from ldmscene.report.data import BASELINES, ReportData
 from ldmscene.report.labels import labels
-from ldmscene.report.site.maps import Atlas
-from ldmscene.report.site.strips import PICTURE, READING, folder_name, reading_rows, shrink
+from ldmscene.report.site.sheets import Sheet
+from ldmscene.report.site.strips import folder_name, picture_rows
+
+Ranges = Mapping[str, NDArray[np.float64]]
 
 
-def script(data: ReportData, atlas: Atlas) -> str:
+def script(data: ReportData, sheets: Mapping[str, Sheet], ranges: Ranges) -> str:
     """`window.ldmscene = {...}` in ASCII, with nothing in it that HTML could take for a tag."""
-    text = json.dumps(payload(data, atlas), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(payload(data, sheets, ranges), separators=(",", ":"), allow_nan=False)
     return f"window.ldmscene={text.replace('<', chr(92) + 'u003c')};\n"
 
 
-def payload(data: ReportData, atlas: Atlas) -> dict[str, object]:
-    """Everything that the sample browser and the cells' windows show."""
+def payload(data: ReportData, sheets: Mapping[str, Sheet], ranges: Ranges) -> dict[str, object]:
+    """All that the sample browser and the cells' windows show; rows of tiles are [top, height, width, columns]."""
     return {
         "steps": data.steps,
         "timesteps": [round(float(t), 1) for t in data.grid["timestep"].values],
         "modules": _modules(data),
-        "targets": [_target(data, atlas, target) for target in data.targets],
-        "samples": [_sample(data, atlas, i) for i in range(len(data.samples))],
-        "pictures": {"rows": list(data.strips()), **_size(data, PICTURE)},
-        "readings": {
-            "rows": [f"{source} {target}" for source, target in reading_rows(data)],
-            "labels": list(data.labels),
-            **_size(data, READING),
-        },
+        "pictures": {source: astuple(row) for source, row in zip(data.strips(), picture_rows(data), strict=True)},
+        "targets": [_target(data, sheets[target], target, ranges[target]) for target in data.targets],
+        "samples": [_sample(data, i) for i in range(len(data.samples))],
     }
-
-
-def _size(data: ReportData, longest: int) -> dict[str, int]:
-    height, width = shrink(np.zeros((*data.image.shape[1:3], 3), np.uint8), longest).shape[:2]
-    return {"height": height, "width": width}
 
 
 def _modules(data: ReportData) -> list[dict[str, object]]:
@@ -49,25 +45,27 @@ def _modules(data: ReportData) -> list[dict[str, object]]:
     return [{"name": name, "label": short[name]} for name in names]
 
 
-def _sample(data: ReportData, atlas: Atlas, i: int) -> dict[str, object]:
+def _sample(data: ReportData, i: int) -> dict[str, object]:
     row = data.samples.iloc[i]
     return {
         "id": str(data.samples.index[i]),
         "prompt": str(row["prompt"]),
         "seed": str(row["seed"]),
         "folder": folder_name(i),
-        "complete": i < atlas.complete,
     }
 
 
-def _target(data: ReportData, atlas: Atlas, target: str) -> dict[str, object]:
+def _target(data: ReportData, sheet: Sheet, target: str, ranges: NDArray[np.float64]) -> dict[str, object]:
     names = [str(m) for m in data.grid["module"].values]
-    tiles = atlas.rows[target]
     return {
         "name": target,
         "metric": grids.primary(data.grid, target),
         "best": names.index(grids.best_module(data.grid, target)),
-        "tiles": [[tiles[m].top, tiles[m].height, tiles[m].width] for m in names],
+        "ramp": ",".join(to_hex(c) for c in palette(target)[np.linspace(0, LEVELS - 1, 9).astype(int)] / 255),
+        "label": astuple(sheet.label),
+        "read": {source: astuple(row) for source, row in sheet.readings.items()},
+        "probes": [astuple(sheet.probes[m]) for m in names],
+        "ranges": [[f"{low:.2g}", f"{high:.2g}"] for low, high in ranges],
         "scores": rounded(_shown(data, target).transpose("module", "step", "sample")),
         "readings": {
             source: rounded(grids.scores(_of_shown(data), target, variable="baseline", name=name))

@@ -1,30 +1,25 @@
-"""One sample's pictures as few small files: a strip or atlas each, cut into tiles by the page.
+"""One sample's pictures as few small files, cut into tiles by the page.
 
     samples/0003/image.webp      the final image
-    samples/0003/pictures.webp   a row for x_t and one for predicted x_0, a column for each step
-    samples/0003/readings.webp   a row for each labeler's reading and, last, one for the labels
-    samples/0003/probe-0.png     the probes' maps of the first target (see `maps`)
+    samples/0003/pictures.webp   a row for x_t and one for predicted x_0, a tile for each step
+    samples/0003/maps-0.png      label, readings and probes of the first target (see `sheets`)
 
-Photographs lose a little to compression, probes' maps nothing.
+Photographs lose a little to compression, maps nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ldmscene.report.colours import levels, palette
+from ldmscene.report.colours import palette
 from ldmscene.report.data import ReportData
-from ldmscene.report.pictures import label_limits
-from ldmscene.report.site.maps import Atlas, Maps, reduction
+from ldmscene.report.site.room import IMAGE, PICTURE, reduction, shrunk
+from ldmscene.report.site.sheets import Row
 
-IMAGE = 256  # pixels of the longer side
-PICTURE = 128
-READING = 64
 QUALITY = 80
 
 Bytes = NDArray[np.uint8]
@@ -35,42 +30,31 @@ def folder_name(sample: int) -> str:
     return f"samples/{sample:04d}"
 
 
-def write_sample(data: ReportData, atlas: Atlas, maps: Maps, sample: int, folder: Path) -> None:
-    """Write every picture of the sample at this position."""
-    place = folder / folder_name(sample)
-    place.mkdir(parents=True, exist_ok=True)
-    _save(shrink(data.image[sample].values, IMAGE), place / "image.webp")
-    strips = [[shrink(one, PICTURE) for one in strip[sample].values] for strip in data.strips().values()]
+def write_photographs(image: Bytes, strips: list[Bytes], rows: list[Row], place: Path) -> None:
+    """Write a sample's final image (Y, X, rgb), and its unfinished pictures (step, Y, X, rgb) each in its row."""
+    _save(shrink(image, IMAGE), place / "image.webp")
     if strips:
-        _save(tile(strips), place / "pictures.webp")
-    ranges = {target: label_limits(data, target, data.samples.index[sample]) for target in data.targets}
-    _save(_readings(data, ranges, sample), place / "readings.webp")
-    for i, target in enumerate(data.targets):
-        sheet = atlas_sheet(atlas, maps, target, sample, ranges[target])
-        _save_indexed(sheet, target, place / f"probe-{i}.png")
+        _save(tiled(strips, rows), place / "pictures.webp")
 
 
-def reading_rows(data: ReportData) -> list[tuple[str, str]]:
-    """(source, target) of each row of `readings.webp` before the last."""
-    return [key for key in data.intermediate if key[1] in data.labels]
+def picture_rows(data: ReportData) -> list[Row]:
+    """Where the unfinished pictures of each source lie in their strip."""
+    height, width = shrunk(data.image.sizes["Y"], data.image.sizes["X"], PICTURE)
+    rows, top = [], 0
+    for _ in data.strips():
+        rows.append(Row.below(top, height, width, len(data.steps)))
+        top = rows[-1].bottom(len(data.steps))
+    return rows
 
 
-def _readings(data: ReportData, ranges: Mapping[str, tuple[float, float]], sample: int) -> Bytes:
-    rows = []
-    for source, target in reading_rows(data):
-        values = data.intermediate[source, target][sample].values
-        rows.append([coloured(target, one, ranges[target]) for one in values])
-    rows.append([coloured(t, label[sample].values, ranges[t]) for t, label in data.labels.items()])
-    return tile(rows)
-
-
-def coloured(target: str, values: NDArray[np.generic], limits: tuple[float, float]) -> Bytes:
-    """A map (Y, X) in its target's colours (Y, X, rgb)."""
-    height, width = values.shape
-    factor = reduction(height, width, READING)
-    blocks = values[: height // factor * factor, : width // factor * factor].astype(np.float32)
-    means = blocks.reshape(height // factor, factor, width // factor, factor).mean((1, 3))
-    return palette(target)[levels(means, *limits)]
+def tiled(strips: list[Bytes], rows: list[Row]) -> Bytes:
+    """Pictures (step, Y, X, rgb) of each source, made small, as one picture."""
+    count = len(strips[0])
+    sheet = np.zeros((rows[-1].bottom(count), rows[0].width * rows[0].columns, 3), np.uint8)
+    for strip, row in zip(strips, rows, strict=True):
+        for i, one in enumerate(strip):
+            sheet[row.place(i)] = shrink(one, PICTURE)
+    return sheet
 
 
 def shrink(picture: Bytes, longest: int) -> Bytes:
@@ -81,33 +65,12 @@ def shrink(picture: Bytes, longest: int) -> Bytes:
     return whole if factor == 1 else np.asarray(Image.fromarray(whole).reduce(factor))
 
 
-def tile(rows: Sequence[Sequence[Bytes]]) -> Bytes:
-    """Tiles of one size as one picture, rows filled up with black."""
-    first = rows[0][0]
-    height, width = first.shape[:2]
-    sheet = np.zeros((height * len(rows), width * max(map(len, rows)), *first.shape[2:]), np.uint8)
-    for y, row in enumerate(rows):
-        for x, one in enumerate(row):
-            sheet[y * height : (y + 1) * height, x * width : (x + 1) * width] = one
-    return sheet
-
-
 def _save(picture: Bytes, path: Path) -> None:
     Image.fromarray(picture).save(path, quality=QUALITY, method=3)
 
 
-def atlas_sheet(atlas: Atlas, maps: Maps, target: str, sample: int, limits: tuple[float, float]) -> NDArray[np.uint8]:
-    """The levels (y, x) of all of a sample's maps of a target, each where the atlas has its place."""
-    names = atlas.modules(target, sample)
-    rows = [np.hstack(list(levels(maps[target, name][sample], *limits))) for name in names]
-    sheet = np.zeros((sum(map(len, rows)), max(row.shape[1] for row in rows)), np.uint8)
-    for name, row in zip(names, rows, strict=True):
-        top = atlas.rows[target][name].top
-        sheet[top : top + len(row), : row.shape[1]] = row
-    return sheet
-
-
-def _save_indexed(sheet: NDArray[np.uint8], target: str, path: Path) -> None:
+def write_maps(sheet: Bytes, target: str, path: Path) -> None:
+    """Write a sheet of levels as an indexed picture in its target's colours."""
     picture = Image.fromarray(sheet).convert("P")
     picture.putpalette(palette(target).tobytes())
     picture.save(path, compress_level=6)

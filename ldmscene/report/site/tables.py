@@ -17,9 +17,11 @@ from ldmscene.report.labels import labels
 SPARK_WIDTH, SPARK_HEIGHT = 90, 20
 
 
-def heat(grid: xr.Dataset, target: str) -> dict[str, object]:
-    """Cells of modules × steps in groups, with their colours, and the ends of the colours' scale."""
-    bounds = grids.interval(_primary(grid, target, "probe"))
+def heat(grid: xr.Dataset, target: str, bounds: xr.Dataset) -> dict[str, object]:
+    """Cells of modules × steps in groups, with their colours, and the ends of the colours' scale.
+
+    `bounds` are the intervals of the probes' primary scores (module, step).
+    """
     means = bounds["mean"].transpose("module", "step").values
     low, high = (float(f(means)) for f in (np.nanmin, np.nanmax)) if np.isfinite(means).any() else (0.0, 1.0)
     groups: dict[str, list[dict[str, object]]] = {}
@@ -34,10 +36,6 @@ def heat(grid: xr.Dataset, target: str) -> dict[str, object]:
         "high": f"{high:.2f}",
         "ramp": [to_hex(matplotlib.colormaps[SCORES](x)) for x in np.linspace(0, 1, 9)],
     }
-
-
-def _primary(grid: xr.Dataset, target: str, variable: str) -> xr.DataArray:
-    return grid[variable].sel(target=target, metric=grids.primary(grid, target))
 
 
 def _modules(grid: xr.Dataset, target: str) -> list[dict[str, object]]:
@@ -79,9 +77,8 @@ def _cell(mean: float, low: float, high: float, scale: tuple[float, float]) -> d
     }
 
 
-def leaderboard(grid: xr.Dataset, target: str) -> dict[str, object]:
-    """Modules from the best to the worst by cross-validated score, with what held-out images say."""
-    held_out = grids.interval(_primary(grid, target, "probe"))
+def leaderboard(grid: xr.Dataset, target: str, held_out: xr.Dataset) -> dict[str, object]:
+    """Modules from the best to the worst by cross-validated score, with what held-out images say (see `heat`)."""
     chosen = grid["cv_score"].sel(target=target).mean("step").fillna(-np.inf).values
     modules = _modules(grid, target)
     rows = [
@@ -105,13 +102,18 @@ def _standing(grid: xr.Dataset, one: xr.Dataset, everything: xr.Dataset) -> dict
 def _control(grid: xr.Dataset, target: str, module: int) -> str:
     if "permuted" not in grid:
         return "–"
-    last = _primary(grid, target, "permuted").isel(module=module, step=-1)
-    return f"{float(last.mean('sample')):.3f}"
+    metric = grids.primary(grid, target)
+    last = grid["permuted"].sel(target=target, metric=metric).isel(module=module, step=-1)
+    return _number(float(last.mean("sample", skipna=False)))
 
 
 def _with_interval(bounds: xr.Dataset) -> tuple[str, str]:
     mean, low, high = (float(bounds[k]) for k in ("mean", "low", "high"))
-    return f"{mean:.3f}", f"{low:.3f} to {high:.3f}"
+    return _number(mean), "" if np.isnan(mean) else f"{low:.3f} to {high:.3f}"
+
+
+def _number(score: float) -> str:
+    return "–" if np.isnan(score) else f"{score:.3f}"
 
 
 def _spark(means: NDArray[np.float64], everything: NDArray[np.float64]) -> str:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
+import numpy as np
+import xarray as xr
 from markupsafe import Markup, escape
+from numpy.typing import NDArray
 
 from ldmscene.errors import WriteError
 from ldmscene.progress import bar
 from ldmscene.report.data import ReportData
-from ldmscene.report.site import context, payload
-from ldmscene.report.site.maps import Atlas, plan, predicted_maps
-from ldmscene.report.site.strips import write_sample
+from ldmscene.report.figures import captions
+from ldmscene.report.site import numbers, payload, sheets
+from ldmscene.report.site.context import context, probe_intervals
+from ldmscene.report.site.strips import folder_name, picture_rows, write_maps, write_photographs
 
 HERE = Path(__file__).parent
+BLOCK = 4  # samples that are read at once: what asking a store costs is shared, and memory stays small
 WORKERS = 4  # encoders leave Python's lock; more than this waits for the disk
 
 
@@ -31,7 +37,6 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
         What the report is made from. `data.predict` is called once for each cell of the grid.
     folder
         Where to write; made where needed. Files of an earlier report there are replaced, others stay.
-
     figures
         Files in that folder for the page to link, as `write_figures` returns them.
     progress
@@ -40,7 +45,7 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
     Returns
     -------
     Path
-        The page to open, `index.html`.
+        The page to open, `index.html`. Beside it `scores.csv` and `scores.json` hold the numbers.
 
     Raises
     ------
@@ -48,26 +53,57 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
         The folder can't be written to.
     """
     folder = Path(folder)
-    atlas = plan(data)
+    plan = sheets.plan(data)
+    probes = probe_intervals(data.grid)
+    table = numbers.rows(data.grid, probes)
     try:
-        _write_pictures(data, atlas, folder, progress)
-        (folder / "data.js").write_text(payload.script(data, atlas), encoding="ascii")
+        ranges = _write_pictures(data, plan, folder, progress)
+        (folder / "data.js").write_text(payload.script(data, plan, ranges), encoding="ascii")
+        (folder / "scores.csv").write_text(numbers.as_csv(table), encoding="utf-8")
+        (folder / "scores.json").write_text(numbers.as_json(table, data.provenance), encoding="ascii")
         for asset in sorted((HERE / "assets").iterdir()):
             shutil.copyfile(asset, folder / asset.name)
         page = folder / "index.html"
-        page.write_text(render(data, links(figures, folder)), encoding="utf-8", errors="replace")
+        page.write_text(render(data, links(data, figures, folder), probes), encoding="utf-8", errors="replace")
     except OSError as error:
         raise WriteError(f"can't write the report to {folder}: {error}; choose another folder") from error
     return page
 
 
-def _write_pictures(data: ReportData, atlas: Atlas, folder: Path, progress: bool) -> None:
+def _write_pictures(
+    data: ReportData, plan: dict[str, sheets.Sheet], folder: Path, progress: bool
+) -> dict[str, NDArray[np.float64]]:
+    """Write all pictures; return the ranges (sample, 2) of each target's colours."""
     _clear(folder)
-    maps = predicted_maps(data, atlas)
-    count = len(data.samples)
-    with ThreadPoolExecutor(WORKERS) as pool, bar("writing samples", count, enabled=progress) as advance:
-        for _ in pool.map(lambda i: write_sample(data, atlas, maps, i, folder), range(count)):  # raises what one raised
+    everyone, rows = range(len(data.samples)), picture_rows(data)
+    drawn = sheets.blank(plan, len(everyone))
+    ranges = {target: np.zeros((len(everyone), 2)) for target in plan}
+
+    def read(first: int) -> None:
+        block = slice(first, first + BLOCK)
+        images, strips = data.image[block].values, [strip[block].values for strip in data.strips().values()]
+        for k, image in enumerate(images):
+            place = folder / folder_name(first + k)
+            place.mkdir(parents=True, exist_ok=True)
+            write_photographs(image, [strip[k] for strip in strips], rows, place)
+        for target, sheet in plan.items():
+            labels, kind = data.labels[target][block].values, str(data.grid["kind"].sel(target=target).item())
+            readings = {source: data.intermediate[source, target][block].values for source in sheet.readings}
+            for k, label in enumerate(labels):
+                one = {source: values[k] for source, values in readings.items()}
+                bounds = sheets.draw_labels(label, one, kind, sheet, drawn[target][first + k])
+                ranges[target][first + k] = bounds
+
+    def write(i: int) -> None:
+        for k, target in enumerate(plan):
+            write_maps(drawn[target][i], target, folder / folder_name(i) / f"maps-{k}.png")
+
+    with ThreadPoolExecutor(WORKERS) as pool, bar("writing samples", len(everyone), enabled=progress) as advance:
+        list(pool.map(read, everyone[::BLOCK]))  # `list` so that an error in a worker is raised here
+        sheets.draw_probes(data, plan, ranges, drawn)
+        for _ in pool.map(write, everyone):
             advance()
+    return ranges
 
 
 def _clear(folder: Path) -> None:
@@ -77,7 +113,19 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-def render(data: ReportData, figures: Mapping[str, object] | None = None) -> str:
+@dataclass(frozen=True)
+class Printed:
+    """A figure's files: what they show, (kind, address) of each, and the address of the one that a browser shows."""
+
+    caption: str
+    files: list[tuple[str, str]]
+
+    @property
+    def picture(self) -> str:
+        return next((address for kind, address in self.files if kind == "PNG"), "")
+
+
+def render(data: ReportData, figures: Sequence[Printed] = (), probes: Mapping[str, xr.Dataset] | None = None) -> str:
     """The page as HTML; every text in it is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -87,16 +135,18 @@ def render(data: ReportData, figures: Mapping[str, object] | None = None) -> str
         lstrip_blocks=True,
     )
     environment.filters["subscripts"] = subscripts
-    return environment.get_template("index.html").render(context.context(data), figures=figures or {})
+    values = context(data, probes or probe_intervals(data.grid))
+    return environment.get_template("index.html").render(values, figures=figures)
 
 
-def links(figures: Sequence[Path], folder: Path) -> dict[str, list[tuple[str, str]]]:
-    """Each figure's name to the kinds of its files and where they lie, seen from the page."""
-    found: dict[str, list[tuple[str, str]]] = {}
+def links(data: ReportData, figures: Sequence[Path], folder: Path) -> list[Printed]:
+    """Each figure, and where its files lie, seen from the page."""
+    shown = captions(data)
+    found: dict[str, Printed] = {}
     for path in figures:
-        address = quote(path.relative_to(folder).as_posix())
-        found.setdefault(path.stem, []).append((path.suffix[1:].upper(), address))
-    return found
+        printed = found.setdefault(path.stem, Printed(shown.get(path.stem, path.stem), []))
+        printed.files.append((path.suffix[1:].upper(), quote(path.relative_to(folder).as_posix())))
+    return list(found.values())
 
 
 def subscripts(text: str) -> Markup:

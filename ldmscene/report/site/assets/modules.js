@@ -2,13 +2,15 @@
 // The heat map: a choice of target, arrow keys between cells, and a window with a cell's samples.
 
 const panels = [...document.querySelectorAll(".panel")];
+const choices = [...document.querySelectorAll("[name=target]")];
 function chooseTarget(value) {
-  for (const panel of panels) panel.hidden = panel.dataset.target !== value;
+  choices[value].checked = true;
+  for (const panel of panels) panel.hidden = panel.dataset.target !== String(value);
 }
-for (const input of document.querySelectorAll("[name=target]")) {
-  input.addEventListener("change", () => chooseTarget(input.value));
-  if (input.checked) chooseTarget(input.value);
+for (const input of choices) {
+  input.addEventListener("change", () => { chooseTarget(input.value); noteAddress(); });
 }
+const chosenTarget = () => choices.findIndex((input) => input.checked);
 
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 for (const panel of document.querySelectorAll(".heat")) {
@@ -38,23 +40,32 @@ const window12 = pager(document.querySelector("#cell .pager"), 12, (first, end) 
 
 function openCell(target, button) {
   const module = Number(button.dataset.module), step = Number(button.dataset.step);
-  const samples = report.samples.map((_, i) => i).filter((i) => tiles.probe(report.samples[i], target, module, step));
-  cell = { target, module, step, samples };
+  cell = { target, module, step, samples: [] };
   byId("cell-title").textContent = `${target.name}: ${report.modules[module].label} at step ${report.steps[step]}`;
-  const kept = samples.length < report.samples.length ? ` Maps of this module are kept for ${samples.length} samples.` : "";
-  byId("cell-score").textContent = `${target.metric.replaceAll("_", " ")} ${button.dataset.full}. ${report.modules[module].name}.${kept}`;
-  window12.reset(samples.length);
+  byId("cell-score").textContent = `${readable(target.metric)} ${button.dataset.full}. ${report.modules[module].name}.`;
+  orderCell();
   byId("cell").showModal();
   byId("cell-title").focus();
 }
 
+function orderCell() {
+  const scores = cell.target.scores[cell.module][cell.step], sign = Number(byId("order").value);
+  const scored = report.samples.map((_, i) => i).filter((i) => scores[i] !== null);
+  const rest = report.samples.map((_, i) => i).filter((i) => scores[i] === null);
+  cell.samples = sign ? [...scored.sort((a, b) => sign * (scores[a] - scores[b])), ...rest] : report.samples.map((_, i) => i);
+  window12.reset(cell.samples.length);
+}
+
+byId("order").addEventListener("change", orderCell);
+byId("cell").addEventListener("click", (event) => { if (event.target === byId("cell")) byId("cell").close(); });  // its backdrop
+
 function cellSample(index) {
-  const { target, module, step } = cell, sample = report.samples[index];
+  const { target, module, step } = cell, sample = report.samples[index], url = urls.maps(sample, target);
   const probe = make("canvas"), label = make("canvas");
-  paint(probe, probeUrl(sample, target), tiles.probe(sample, target, module, step), "Probe");
-  paint(label, `${sample.folder}/readings.webp`, tiles.label(target.name), "Label");
+  paint(probe, url, cut(target.probes[module], step), "Probe");
+  paint(label, url, cut(target.label, 0), "Label");
   const triple = make("span", { className: "triple" },
-    make("span", {}, make("img", { className: "picture", src: `${sample.folder}/image.webp`, alt: "" }), "image"),
+    make("span", {}, make("img", { className: "picture", src: urls.image(sample), alt: "" }), "image"),
     make("span", {}, probe, `probe ${shown(target.scores[module][step][index])}`),
     make("span", {}, label, "label"));
   const button = make("button", { type: "button" }, triple, make("span", { className: "caption", dir: "auto" }, sample.prompt.slice(0, 120)));
@@ -66,8 +77,8 @@ function showInBrowser(index) {
   at.module[report.targets.indexOf(cell.target)] = cell.module;
   at.step = cell.step;
   byId("cell").close();
-  pages.open(index);
-  openSample(index);
+  reveal(index);
+  chooseSample(index);
   byId("samples").scrollIntoView();
   byId("step").focus({ preventScroll: true });
 }
