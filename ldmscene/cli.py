@@ -42,7 +42,8 @@ def cli() -> None:
 @click.option("--store", type=take.FOLDER, help=f"{take.STORE_HELP}; a folder under stores/ where not given.")
 @take.EXTRACTION
 @take.PREVIEWS
-@click.option("--part", default="1/1", show_default=True, help="2/4: the second of four that fill one store at once.")
+@take.PART
+@click.option("--allow-nonfinite", is_flag=True, help="Store samples with values that are infinite or NaN, too.")
 @take.CLIENT
 @click.option(
     "--keep",
@@ -87,6 +88,7 @@ def extract(
 @click.argument("folder", type=take.FOLDER)
 @click.option("--store", type=take.FOLDER, required=True, help=f"{take.STORE_HELP}.")
 @take.GIVEN_IMAGES
+@take.PART
 @click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
 @take.AS_JSON
 def extract_images(
@@ -197,20 +199,22 @@ def _cluster(address: str | None) -> Iterator[Any]:
 @take.STORE
 @click.argument("folder", type=take.FOLDER)
 @take.GRID
+@click.option("--samples", type=int, help="How many held-out samples to show with pictures; all that fit if not given.")
 @take.AS_JSON
-def report(store: str, folder: str, as_json: bool, **options) -> None:
+def report(store: str, folder: str, samples: int | None, as_json: bool, **options) -> None:
     """Write the report on a STORE as a FOLDER of static pages.
 
     \b
-    Example:
+    Examples:
         ldmscene report stores/demo report --permuted stores/demo-permuted
+        ldmscene report stores/demo report --targets mask --samples 12
     """
     from ldmscene import pipeline
     from ldmscene.stages import reporting
 
-    command = reporting.command("report", store, folder, **options)
+    command = reporting.command("report", store, folder, samples=samples, **options)
     grid = pipeline.evaluate(store, **_given(options))
-    _print_page(pipeline.write_report(store, grid, folder, command=command), as_json)
+    _print_page(pipeline.write_report(store, grid, folder, samples=samples, command=command), as_json)
 
 
 @cli.command()
@@ -425,7 +429,7 @@ def _print_grid(grid, as_json: bool) -> None:
 @cli.command()
 @take.STORE
 @click.argument("folder", type=take.FOLDER)
-@click.option("--sample", "samples", multiple=True, help="A held-out sample_id; the first two where not given.")
+@click.option("--sample", "samples", multiple=True, help="A held-out sample_id; the first where not given.")
 @take.GRID
 @take.AS_JSON
 def figures(store: str, folder: str, samples: Sequence[str], as_json: bool, **options) -> None:

@@ -74,6 +74,7 @@ MODEL_OPTION = click.option(
     help="tiny-scenes (or the protocol's) where not given; a local folder or a hub id.",
 )
 STORE = click.argument("store", type=FOLDER)
+PART = click.option("--part", default="1/1", show_default=True, help="2/4: the second of four that fill one store.")
 STORE_HELP = "A folder or s3://bucket/prefix"
 MODULES = click.option(
     "--modules",
