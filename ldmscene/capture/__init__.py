@@ -2,6 +2,7 @@
 
 from ldmscene.capture.given import given_scheduler
 from ldmscene.capture.identity import identity
+from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, stage
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.shapes import outline_shapes
@@ -26,6 +27,7 @@ __all__ = [
     "find_modules",
     "given_scheduler",
     "identity",
+    "latent_channels",
     "load_outline",
     "load_pipeline",
     "make_plan",

@@ -15,7 +15,8 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from ldmscene.capture.pictures import encode, pack
+from ldmscene.capture.latents import as_argument, pack
+from ldmscene.capture.pictures import encode
 from ldmscene.capture.source import denoiser_of
 from ldmscene.errors import InputError
 
@@ -108,4 +109,6 @@ def along(pipeline, images: np.ndarray, seeds: Sequence[int]) -> Tensor:
     clean = encode(pipeline, images)
     draws = [torch.randn(clean.shape[1:], generator=torch.Generator("cpu").manual_seed(int(seed))) for seed in seeds]
     first = pipeline.scheduler.follow(pack(pipeline, clean), pack(pipeline, torch.stack(draws)))
-    return first.to(pipeline._execution_device, denoiser_of(pipeline)[1].dtype)
+    return as_argument(pipeline, first, images.shape[1:3]).to(
+        pipeline._execution_device, denoiser_of(pipeline)[1].dtype
+    )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ldmscene.capture import branches as guidance
 from ldmscene.capture.clean import predict_clean
 from ldmscene.capture.fold import Folding, first_tensor
-from ldmscene.capture.pictures import unpack
+from ldmscene.capture.latents import unpack
 from ldmscene.capture.source import denoiser_of
 from ldmscene.errors import LdmsceneError
 
@@ -32,6 +32,8 @@ class Recording:
         As the scheduler has them.
     latents, predicted : list of Tensor
         x_t before each step and the x_0 predicted by it, float32 (n, c, y, x), in the scheduler's scale.
+    final : Tensor
+        What the last step led to, as `latents`.
     order : tuple of str
         Which branch each part of a step's batches is.
     """
@@ -40,14 +42,19 @@ class Recording:
     timesteps: list[float] = field(default_factory=list)
     latents: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
+    final: Tensor = field(default_factory=lambda: torch.empty(0))
     order: tuple[str, ...] = ()
 
 
 @dataclass
 class _Step:
-    """Outputs since the scheduler's last step: of the denoiser, and of each module, one for each call."""
+    """Outputs since the scheduler's last step: of the denoiser, and of each module, one for each call.
+
+    `starts`: of the call under way, as `Folding.starts_in` has it.
+    """
 
     raw: list[Tensor] = field(default_factory=list)
+    starts: Sequence[int] | None = None
     outputs: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
@@ -76,11 +83,16 @@ def recording(
         _keep(recorded, now, order, branches, len(sample))
         recorded.order = order
         clean = predict_clean(scheduler, model_output, timestep, sample)
-        recorded.timesteps.append(float(timestep))
+        recorded.timesteps.append(float(torch.as_tensor(timestep).flatten()[0]))
         recorded.latents.append(unpack(pipeline, sample.detach().float(), size).cpu())
         recorded.predicted.append(unpack(pipeline, clean.float(), size).cpu())
         now.raw, now.outputs = [], {}
-        return take_step(model_output, timestep, sample, *args, **kwargs)
+        stepped = take_step(model_output, timestep, sample, *args, **kwargs)
+        recorded.final = unpack(pipeline, stepped[0].detach().float(), size).cpu()
+        return stepped
+
+    def set_starts(_module: nn.Module, _args: tuple, kwargs: dict) -> None:
+        now.starts = folding.starts_in(kwargs)
 
     with running_uncompiled(pipeline) as denoiser:
         parts = dict(denoiser.named_modules())
@@ -88,6 +100,7 @@ def recording(
             parts[name].register_forward_hook(_keeper(name, now, folding, _torch_dtype(arrays)))
             for name, arrays in activations.items()
         ]
+        handles.append(denoiser.register_forward_pre_hook(set_starts, with_kwargs=True))
         handles.append(denoiser.register_forward_hook(lambda _m, _a, out: now.raw.append(_copied(out))))
         scheduler.step = watched_step
         try:
@@ -104,7 +117,7 @@ def _copied(output: object) -> Tensor:
 
 def _keeper(name: str, now: _Step, folding: Folding, dtype: torch.dtype):
     def hook(_module: nn.Module, _args: object, output: object) -> None:
-        folded, _dims = folding(name, output)
+        folded, _dims = folding(name, output, now.starts)
         now.outputs.setdefault(name, []).append(_to_host(folded.detach().to(dtype, copy=True)))
 
     return hook
@@ -128,7 +141,7 @@ def _order(
     """Which branch each part of a step is; as `before`, or as is customary, where the arithmetic can't tell."""
     channels = folding.family.guided_channels or sample.shape[1]  # some predict a variance too
     parts = [part[:, :channels] for part in guidance.split(raw, len(sample))]
-    told = guidance.branch_order(parts, guided.detach()[:, :channels], scale)
+    told = guidance.branch_order(parts, guided.detach()[:, :channels], scale, by_row=folding.family.rescaled_rows)
     if told is None:
         return before if len(before) == len(parts) else guidance.conventional_order(len(parts), scale)
     if [role for role in before if role in told] != [role for role in told if role in before]:

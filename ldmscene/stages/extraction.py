@@ -73,7 +73,7 @@ WHOLE = Part(0, 1)
 def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     """Every array that an extraction fills."""
     calls, (height, width) = len(plan.timesteps), (plan.height, plan.width)
-    channels = capture.autoencoder_of(plan.pipeline).config.latent_channels
+    channels = capture.latent_channels(plan.pipeline)
     picture = {"long_name": "decoded by the model's own autoencoder"}
     final = {"long_name": "given"} if plan.given else picture
     specs = [
