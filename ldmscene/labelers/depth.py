@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation, DPTForDepthEstimation
 
+from ldmscene.device import best_device
 from ldmscene.errors import InputError
 from ldmscene.hashing import weights_hash
-from ldmscene.labelers.weights import best_device
 
 MIDAS = "Intel/dpt-large"  # DPT_Large, which the published experiment used
 BATCH = 8  # pictures at a time
