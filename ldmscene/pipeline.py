@@ -5,6 +5,7 @@ manifest ─► extract ─► store ─► label ─► evaluate ─► report
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -56,6 +57,9 @@ def extract(
     branch: str = "cond",
     dtype: str = "float16",
     device: str | None = None,
+    compute_dtype: str | None = None,
+    variant: str | None = None,
+    revision: str | None = None,
     batch_size: int = 1,
     previews: bool | str = False,
     compression: str = "none",
@@ -83,6 +87,8 @@ def extract(
         A preset ("self-attention", "cross-attention", "resnet", "all-blocks"), a glob, a name, or a list of them.
     steps
         Denoising steps. Where a scheduler calls the denoiser several times in one, each call is a step of the store.
+        15, with a guidance_scale of 7.5, is what Stable Diffusion was published with here; a model whose own pipeline
+        has others, as the distilled have (Flux schnell 4, Sana Sprint 2, Z-Image turbo 8 steps), needs those.
     guidance_scale
         As the pipeline takes it. For most, 1 turns guidance off, and there is no unconditional branch then.
     negative_prompt
@@ -97,6 +103,11 @@ def extract(
         Of the stored activations. Values that overflow stop the run.
     device
         Of a model that is given by name, for example "cuda"; the fastest there is where not given.
+    compute_dtype : {"float32", "bfloat16", "float16"}, optional
+        In which a model that is given by name runs; float32 where not given, of which Flux needs 65 GB. It is part of
+        the fingerprint.
+    variant, revision
+        Of a model that is given by name: of its weights' files, such as "fp16"; of a hub id, a branch, tag or commit.
     batch_size
         Samples generated together. Their noise doesn't depend on it.
     previews
@@ -141,7 +152,7 @@ def extract(
     if client is not None and (isinstance(model, DiffusionPipeline) or not isinstance(scheduler, str | None)):
         raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")
     table = read_manifest(manifest)
-    pipeline = _load(model, device)
+    pipeline = _load(model, device, compute_dtype, variant, revision)
     with capture.with_scheduler(pipeline, scheduler):
         plan = capture.make_plan(
             pipeline,
@@ -174,14 +185,22 @@ def extract(
     same = partial(
         extract, model, table, root, modules, steps=steps, guidance_scale=guidance_scale,
         negative_prompt=negative_prompt, scheduler=scheduler, height=height, width=width, branch=branch, dtype=dtype,
-        device=device, batch_size=batch_size, previews=previews, compression=compression, progress=False,
+        device=device, compute_dtype=compute_dtype, variant=variant, revision=revision, batch_size=batch_size,
+        previews=previews, compression=compression, progress=False,
     )  # fmt: skip
     extract_on(client, same)
     return ActivationStore(root)
 
 
-def _load(model: str | Path | DiffusionPipeline, device: str | None) -> DiffusionPipeline:
-    return capture.load_pipeline(testbed.MODELS.get(str(model), model), device)
+def _load(
+    model: str | Path | DiffusionPipeline,
+    device: str | None,
+    compute_dtype: str | None = None,
+    variant: str | None = None,
+    revision: str | None = None,
+) -> DiffusionPipeline:
+    place = testbed.MODELS.get(str(model), model)
+    return capture.load_pipeline(place, device, compute_dtype=compute_dtype, variant=variant, revision=revision)
 
 
 def _check_batches(batch_size: int, previews: bool | str) -> None:
@@ -206,6 +225,9 @@ def extract_images(
     branch: str = "cond",
     dtype: str = "float16",
     device: str | None = None,
+    compute_dtype: str | None = None,
+    variant: str | None = None,
+    revision: str | None = None,
     batch_size: int = 1,
     previews: bool | str = False,
     compression: str = "none",
@@ -244,7 +266,7 @@ def extract_images(
     given = read_images(images)
     count = len(given.hashes)
     table = image_manifest(given.hashes, _each("prompts", prompts, count), _each("seeds", seeds, count), splits)
-    pipeline = _load(model, device)
+    pipeline = _load(model, device, compute_dtype, variant, revision)
     with capture.with_scheduler(pipeline, capture.given_scheduler(pipeline.scheduler, timesteps)):
         plan = capture.make_plan(
             pipeline,
@@ -555,12 +577,8 @@ def run(
     for target, one in found.items():
         if isinstance(one, GivenLabels):
             labeling.check_given(one, target, table.frame["sample_id"].tolist())
-    pipeline = _load(model, device)
-    flat = [
-        m["module"] for m in list_modules(pipeline, options.get("modules", "self-attention")) if "y" not in m["dims"]
-    ]
-    if flat:
-        raise InputError(f"{flat[0]} has no (y, x) grid to probe; leave it out of modules")
+    pipeline = _load(model, device, *(options.pop(name, None) for name in ("compute_dtype", "variant", "revision")))
+    _check_grids(pipeline, options)
     extract(pipeline, table, store, previews="test", **options)
     filled = ActivationStore(store)
     for target, labeler in found.items():
@@ -577,6 +595,17 @@ def run(
         command = reporting.command("run", again, store=store, report=report, **asked)
         page = write_report(filled, grid, report, command=command)
     return grid, page
+
+
+def _check_grids(pipeline: DiffusionPipeline, options: Mapping[str, Any]) -> None:
+    """Refuse modules that no probe can be fitted to, before anything is extracted."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(extract).parameters.items()}
+    planned = inspect.signature(capture.make_plan).parameters.keys() & defaults.keys()
+    with capture.with_scheduler(pipeline, options.get("scheduler")):
+        plan = capture.make_plan(pipeline, **{name: options.get(name, defaults[name]) for name in planned})
+    for module in plan.modules:
+        if "y" not in module.dims:
+            raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
 
 
 def _estimate_run(model: str | Path, table: Manifest, maps: Sequence[str], control: bool, options: dict) -> dict:
@@ -599,13 +628,15 @@ def _own_labelers(model: str | Path) -> dict[str, str]:
     return {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
 
 
-def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] = "self-attention") -> list[dict]:
+def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None) -> list[dict]:
     """Modules of a model's denoiser with the shape of their outputs, and bytes a step in float16 for one branch.
 
-    From the model's configurations alone, at the size that it was made for: no weights are needed.
+    From the model's configurations alone, at the size that it was made for: no weights are needed. Attention, ResNet
+    and block modules where none are named.
     """
     denoiser = capture.load_outline(testbed.MODELS.get(str(model), model))
-    shapes = capture.outline_shapes(denoiser, capture.find_modules(denoiser, modules))
+    names = capture.find_modules(denoiser, modules or capture.presets_in(denoiser))
+    shapes = capture.outline_shapes(denoiser, names)
     return [
         {
             "module": m.name,

@@ -3,7 +3,7 @@
 from ldmscene.capture.given import given_scheduler
 from ldmscene.capture.identity import identity
 from ldmscene.capture.latents import latent_channels
-from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, stage
+from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, presets_in, stage
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.shapes import outline_shapes
 from ldmscene.capture.source import (
@@ -33,6 +33,7 @@ __all__ = [
     "make_plan",
     "outline_shapes",
     "permute_weights",
+    "presets_in",
     "run",
     "stage",
     "with_scheduler",

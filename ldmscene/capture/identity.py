@@ -31,6 +31,7 @@ def identity(pipeline: DiffusionPipeline, *, fresh: bool = False) -> dict:
     tokenizers = {k: p for k, p in pipeline.components.items() if hasattr(p, "get_vocab")}
     return {
         "pipeline": type(pipeline).__name__,
+        **_pipeline_config(pipeline),
         "components": {
             name: {"class": type(p).__name__, "config": _config_hash(p), "weights": hash_of(p)}
             for name, p in sorted(parts.items())
@@ -39,6 +40,13 @@ def identity(pipeline: DiffusionPipeline, *, fresh: bool = False) -> dict:
         "scheduler": {"class": type(pipeline.scheduler).__name__, **_public(pipeline.scheduler.config)},
         "compute_dtype": str(denoiser_of(pipeline)[1].dtype).removeprefix("torch."),
     }
+
+
+def _pipeline_config(pipeline: DiffusionPipeline) -> dict:
+    """What a pipeline's own config holds beside its components, such as SDXL's force_zeros_for_empty_prompt."""
+    others = {*pipeline.components, "requires_safety_checker"}
+    plain = {name: value for name, value in _public(pipeline.config).items() if name not in others}
+    return {"pipeline_config": plain} if plain else {}
 
 
 def _public(config: Mapping) -> dict:

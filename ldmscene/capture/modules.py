@@ -79,6 +79,14 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     return sorted(chosen, key=_forward_order(names))
 
 
+def presets_in(denoiser: nn.Module) -> list[str]:
+    """The presets that mean any module of a denoiser."""
+    names = [name for name, _ in denoiser.named_modules() if name]
+    presets = {**PRESETS, **presets_of(denoiser)}
+    found = [preset for preset in PRESETS if _matching(preset, names, presets)]
+    return [preset for preset in found if preset != "cross-attention" or not is_joint(denoiser)]
+
+
 def _matching(one: str, names: list[str], presets: Mapping[str, str]) -> set[str]:
     """Names that a preset or a glob means; of modules inside each other a preset means the inner, and none of text."""
     if one not in presets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from ldmscene.stages.given import GivenImages
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
 from ldmscene.store.kept import TERMS
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, MANIFEST, PREVIEWS, activation_path
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import prepare_store
 from ldmscene.store.summary import human_bytes
@@ -152,6 +152,7 @@ def fill(
 ) -> ActivationStore:
     """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone."""
     specs = compress(array_specs(plan, previews), compression)
+    ready = {} if (root / MANIFEST).exists() else _first_rows(plan, manifest, specs, previews, batch_size, part, images)
     store = prepare(plan, manifest, root, previews, compression)
     batches = list(missing_batches(store, manifest, specs, previews, batch_size, part))
     total = sum(len(batch.rows) for batch in batches)
@@ -162,12 +163,35 @@ def fill(
     with StoreWriter(root, specs) as writer, bar("extracting", total, enabled=progress) as advance:
         for batch in batches:
             size = 0
-            for row in generate(plan, store.manifest, batch, images):
+            for row in ready.get(_content(store.manifest, batch)) or generate(plan, store.manifest, batch, images):
                 writer.put(row)
                 size += sum(array.nbytes for array in row.arrays.values())
             advance(len(batch.rows), size)
     store.refresh()
     return store
+
+
+def _first_rows(
+    plan: Plan,
+    manifest: Manifest,
+    specs: Sequence[ArraySpec],
+    previews: bool | str,
+    size: int,
+    part: Part,
+    images: GivenImages | None,
+) -> dict[tuple, list[Row]]:
+    """The first batch of a store that isn't there yet, so that what can't be run leaves none behind."""
+    some = list(manifest.frame.itertuples())[part.index * size : (part.index + 1) * size]
+    if not some:
+        return {}
+    missing = tuple(frozenset(_needed((spec.path for spec in specs), previews, row.split)) for row in some)
+    batch = Batch(tuple(row.Index for row in some), missing)
+    return {_content(manifest, batch): list(generate(plan, manifest, batch, images))}
+
+
+def _content(manifest: Manifest, batch: Batch) -> tuple:
+    """What a batch generates, whoever else may have made the store meanwhile."""
+    return batch, *(manifest.keys[row] for row in batch.rows)
 
 
 def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, compression: str) -> ActivationStore:
@@ -217,8 +241,7 @@ def missing_batches(
     wanted = set(manifest.keys)
 
     def lacks(row) -> frozenset[str]:
-        needed = (p for p in done if p not in PREVIEWS.values() or previews in (True, row.split))
-        return frozenset(p for p in needed if row.sample_id not in done[p])
+        return frozenset(p for p in _needed(done, previews, row.split) if row.sample_id not in done[p])
 
     frame = store.manifest.frame.assign(key=store.manifest.keys)
     number = 0  # counts complete ones too, so that parts stay the same while the store fills
@@ -230,6 +253,11 @@ def missing_batches(
             if batch.wanted and number % part.of == part.index:
                 yield batch
             number += 1
+
+
+def _needed(paths: Iterable[str], previews: bool | str, split: str) -> Iterator[str]:
+    """Of the arrays, those that a sample of this split shall have."""
+    return (path for path in paths if path not in PREVIEWS.values() or previews in (True, split))
 
 
 def generate(plan: Plan, manifest: Manifest, batch: Batch, images: GivenImages | None = None) -> Iterator[Row]:

@@ -11,6 +11,7 @@ import ldmscene
 from ldmscene import pipeline
 from ldmscene.errors import InputError, UnknownNameError
 from ldmscene.stages import protocols
+from tests.capture.pipelines import build
 from tests.conftest import FIRST, LAST, files, make_manifest
 from tests.test_cli import call
 
@@ -35,7 +36,8 @@ def test_scenes_has_the_published_settings():
     model, labelers, options = protocols.find("scenes").fill(None, None, {})
     assert model == "CompVis/stable-diffusion-v1-4"
     assert labelers == {"depth": "midas", "mask": "tracer", "shading": "intrinsic", "class": "vgg16"}
-    assert options["modules"] == tuple(m["module"] for m in pipeline.list_modules("tiny-scenes"))  # SD v1.4's names
+    listed = pipeline.list_modules("tiny-scenes", "self-attention")  # SD v1.4's names
+    assert options["modules"] == tuple(m["module"] for m in listed)
     named = {k: options[k] for k in ("steps", "guidance_scale", "negative_prompt", "height", "width", "branch")}
     assert list(named.values()) == [15, 7.5, "", 512, 512, "cond"]
 
@@ -102,6 +104,23 @@ def test_what_cannot_be_run_is_refused_before_the_model_is_loaded(tmp_path):
     with pytest.raises(UnknownNameError, match="nearest: tiny-depth"):
         ldmscene.run(make_manifest(6, 2), labelers={"depth": "tiny-dept"}, dry_run=True, **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_modules_without_a_grid_are_refused_before_anything_is_extracted(tmp_path):
+    text = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    with pytest.raises(InputError, match=r"attn2.to_k has no \(y, x\) grid to probe"):
+        ldmscene.run(make_manifest(6, 2), store=tmp_path / "s", report=tmp_path / "r", modules=[LAST, text], steps=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["hunyuan", "lumina"])
+def test_a_model_whose_configuration_does_not_tell_its_shapes_is_run_all_the_same(name, tmp_path):
+    redness = {"red": lambda images: images[..., 0] / 255}
+    options = {"steps": 1, "height": 128, "width": 192, "control": False, "guidance_scale": 4.0, "batch_size": 8}
+    grid, _ = ldmscene.run(
+        make_manifest(6, 2), store=tmp_path / "s", report=tmp_path / "r", model=build(name), labelers=redness, **options
+    )
+    assert np.isfinite(grid["probe"].sel(target="red", metric="pearson")).all()
 
 
 def test_two_manifests_are_a_protocols(published):
