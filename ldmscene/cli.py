@@ -42,6 +42,13 @@ _MODULES = click.option(
 )
 _DTYPE = click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
 _DEVICE = click.option("--device", help="For example cpu or cuda; the fastest there is where not given.")
+_COMPUTE_DTYPE = click.option(
+    "--compute-dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="In which the model runs; float32 where not given.",
+)
+_VARIANT = click.option("--variant", help="Of the weights' files, such as fp16.")
+_REVISION = click.option("--revision", help="Of a hub id: a branch, tag or commit.")
 
 
 def _extraction_options(command):
@@ -64,6 +71,9 @@ def _extraction_options(command):
                 help="Of what is stored. lossless saves a tenth, rounded a quarter; both read at half the rate.",
             ),
             _DEVICE,
+            _COMPUTE_DTYPE,
+            _VARIANT,
+            _REVISION,
             click.option("--batch-size", default=1, show_default=True, help="Samples generated together."),
         )
     ):
@@ -134,6 +144,9 @@ def extract(
 @_MODULES
 @_DTYPE
 @_DEVICE
+@_COMPUTE_DTYPE
+@_VARIANT
+@_REVISION
 @click.option("--batch-size", default=1, show_default=True, help="Images noised together.")
 @click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print for a script.")
@@ -300,10 +313,14 @@ def _pair(text: str) -> tuple[str, str]:
 
 @cli.command()
 @click.argument("model")
-@_MODULES
+@click.option(
+    "--modules",
+    multiple=True,
+    help="A preset, a glob or a name; may be repeated. All presets (attention, ResNets, blocks) where not given.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print for a script.")
 def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
-    """List a MODEL's modules with the size of their outputs.
+    """List a MODEL's attention, ResNet and block modules with h × w, channels and bytes a step.
 
     \b
     Example:
@@ -311,7 +328,7 @@ def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
     """
     from ldmscene import pipeline, terminal
 
-    rows = pipeline.list_modules(model, list(modules))
+    rows = pipeline.list_modules(model, list(modules) or None)
     print(json.dumps(rows)) if as_json else terminal.console().print(terminal.module_table(rows))
 
 
