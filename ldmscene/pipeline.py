@@ -571,7 +571,7 @@ def run(
     if not maps:
         raise InputError("labelers: expected at least one that gives maps, which probes can be fitted to")
     if dry_run:
-        return _estimate_run(model, table, maps, control, options)
+        return _estimate_run(model, table, labelers, maps, control, options)
     device = options.pop("device", None)
     found = {target: labeling.resolve(one, device) for target, one in labelers.items()}
     for target, one in found.items():
@@ -608,15 +608,35 @@ def _check_grids(pipeline: DiffusionPipeline, options: Mapping[str, Any]) -> Non
             raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
 
 
-def _estimate_run(model: str | Path, table: Manifest, maps: Sequence[str], control: bool, options: dict) -> dict:
+def _estimate_run(
+    model: str | Path,
+    table: Manifest,
+    labelers: Mapping[str, Any],
+    maps: Sequence[str],
+    control: bool,
+    options: dict,
+) -> dict:
     """The extraction's estimate, and what the labels and the control add to it."""
     found = extract(model, table, previews="test", dry_run=True, **options)
     assert isinstance(found, dict)
     unfinished = 2 * found["denoiser_calls_per_sample"] * int(table.frame["split"].eq("test").sum())
-    labels = 4 * found["height"] * found["width"] * len(maps) * (len(table) + unfinished)
+    size, pictures = (int(found["height"]), int(found["width"])), len(table) + unfinished
+    labels = 4 * size[0] * size[1] * len(maps) * pictures
     permuted = found["bytes_per_sample"] * len(table) if control else 0
-    whole = found["bytes"] + labels + permuted
-    return {**found, "bytes_of_labels": labels, "bytes_of_the_control": permuted, "bytes_of_all": whole}
+    each = {t: labeling.seconds_per_picture(one, size, options.get("device")) for t, one in labelers.items()}
+    reading = pictures * sum(seconds or 0.0 for seconds in each.values())
+    again = found["seconds"] if control else 0.0
+    untimed = ", ".join(target for target, seconds in each.items() if seconds is None)
+    return {
+        **found,
+        "bytes_of_labels": labels,
+        "bytes_of_the_control": permuted,
+        "bytes_of_all": found["bytes"] + labels + permuted,
+        "seconds_of_labels": reading,
+        "seconds_of_the_control": again,
+        "seconds_of_all": found["seconds"] + reading + again,
+        **({"labelers_that_are_not_here_to_be_timed": untimed} if untimed else {}),
+    }
 
 
 def _own_labelers(model: str | Path) -> dict[str, str]:

@@ -78,6 +78,8 @@ def given_scheduler(own: Any, timesteps: Sequence[float]) -> Any:
     InputError
         If a timestep can't be reached, or the scheduler says nothing of its noise.
     """
+    if own.config.get("prediction_type") == "trigflow":
+        raise InputError("the pipeline's model jumps to the picture, and can't be led along given images")
     chosen = tuple(float(t) for t in timesteps)
     flow = "flow" in str(own.config.get("prediction_type", "")) or isinstance(own, FlowMatchEulerDiscreteScheduler)
     last = own.config.get("num_train_timesteps", 1000) - (0 if flow else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -92,6 +93,9 @@ def test_a_dry_run_needs_no_labeler(tmp_path):
     one = 64 * 64 * 4
     assert found["bytes_of_labels"] == 3 * one * (8 + 2 * 2 * 2)  # the classifier of whole pictures gives no map
     assert found["bytes_of_the_control"] == 8 * found["bytes_per_sample"]
+    assert found["labelers_that_are_not_here_to_be_timed"] == "depth, mask, shading, class"
+    assert found["seconds_of_labels"] == 0
+    assert found["seconds_of_all"] == 2 * found["seconds"] == 2 * found["seconds_of_the_control"]
     assert not (tmp_path / "s").exists()
 
 
@@ -127,6 +131,26 @@ def test_two_manifests_are_a_protocols(published):
     code, _, err = call("run", *published, "--store", "s", "--report", "r")
     assert code == 2
     assert "expected one MANIFEST" in err
+
+
+def test_a_dry_run_times_every_labeler_on_every_picture_it_will_read(tmp_path):
+    shown = []
+
+    def slow(images):
+        shown.append(images.shape)
+        time.sleep(0.05 * len(images))
+        return images[..., 0] / 255
+
+    given = {sample_id: np.zeros((64, 64)) for sample_id in make_manifest(6, 2).frame["sample_id"]}
+    found = ldmscene.run(
+        make_manifest(6, 2), store=tmp_path / "s", report="r", labelers={"slow": slow, "given": given}, steps=2,
+        modules=FIRST, control=False, dry_run=True,
+    )  # fmt: skip
+    assert {shape[1:] for shape in shown} == {(64, 64, 3)}
+    pictures = 8 + 2 * 2 * 2
+    assert 0.05 * pictures <= found["seconds_of_labels"] < 0.2 * pictures
+    assert found["seconds_of_all"] == found["seconds"] + found["seconds_of_labels"]
+    assert "labelers_that_are_not_here_to_be_timed" not in found
 
 
 class Dominant:
