@@ -200,9 +200,14 @@ def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) ->
         "encoder_hidden_states": (1, text_tokens, text_width),
         "encoder_attention_mask": (1 if family_of(denoiser).masked_text else None, text_tokens),
         "pooled_projections": (1, pooled),
-        "img_ids": (tokens, 3),
-        "txt_ids": (text_tokens, 3),
+        "img_ids": (tokens, len(config.get("axes_dims_rope") or ())),
+        "txt_ids": (text_tokens, len(config.get("axes_dims_rope") or ())),
         "guidance": (1 if config.get("guidance_embeds") else None,),
+        "encoder_mask": (1, text_tokens),
+        "text_embedding_mask": (1, text_tokens),
+        "encoder_hidden_states_t5": (1, config.get("text_len_t5"), config.get("cross_attention_dim_t5")),
+        "text_embedding_mask_t5": (1, config.get("text_len_t5")),
+        "image_meta_size": (1, 6),
         "original_size": (1, 2),
         "target_size": (1, 2),
         "crop_coords": (1, 2),
@@ -212,13 +217,19 @@ def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) ->
         for name, shape in shapes.items()
         if name in needed and None not in shape
     }
+    if "style" in needed:  # HunyuanDiT's, by number
+        inputs["style"] = torch.empty(1, dtype=torch.int64, device="meta")
+    if "img_shapes" in needed:
+        inputs["img_shapes"] = [[(1, latent[0] // 2, latent[1] // 2)]]
     if "added_cond_kwargs" in needed:
         inputs["added_cond_kwargs"] = _typical_conditions(config)
     return inputs
 
 
 def _typical_conditions(config: Any) -> dict[str, Tensor | None]:
-    """SDXL's second text embedding and sizes; PixArt's sizes."""
+    """SDXL's second text embedding and sizes; Kandinsky's image embedding; PixArt's sizes."""
+    if config.get("addition_embed_type") == "image":
+        return {"image_embeds": torch.empty(1, config.encoder_hid_dim, device="meta")}
     if config.get("addition_embed_type") != "text_time":
         return {"resolution": None, "aspect_ratio": None}
     sizes = 6

@@ -372,7 +372,17 @@ def test_heads_before_tokens_are_told_by_the_number_of_tokens(heads):
 
 @pytest.mark.parametrize(
     "name",
-    ["stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "pixart", "sana", "aura_flow", "cogview_4"],
+    [
+        "stable_diffusion",
+        "stable_diffusion_xl",
+        "stable_diffusion_3",
+        "pixart",
+        "sana",
+        "sana_sprint",
+        "aura_flow",
+        "cogview_4",
+        "kandinsky_2",
+    ],
 )
 def test_modules_are_listed_from_the_configuration_alone(name):
     pipeline = build(name)
@@ -383,15 +393,22 @@ def test_modules_are_listed_from_the_configuration_alone(name):
     assert listed == list(plan.modules)
 
 
-def test_modules_of_a_packed_denoiser_are_listed_at_its_pipelines_own_size():
-    denoiser = capture.load_outline(build("flux"))
+@pytest.mark.parametrize(("name", "width"), [("flux", 32), ("flux_2", 32), ("qwen_image", 48)])
+def test_modules_of_a_packed_denoiser_are_listed_at_its_pipelines_own_size(name, width):
+    denoiser = capture.load_outline(build(name))
     (block,) = capture.outline_shapes(denoiser, ["transformer_blocks.0"])
-    assert (block.dims, block.shape) == (GRID, (64, 64, 32))
+    assert (block.dims, block.shape) == (GRID, (64, 64, width))
 
 
-def test_listing_what_a_configuration_does_not_tell_says_so():
+def test_modules_of_hunyuan_are_listed_at_a_size_smaller_than_its_pipeline_draws():
+    (block,) = capture.outline_shapes(capture.load_outline(build("hunyuan")), ["blocks.0"])
+    assert (block.dims, block.shape) == (GRID, (8, 8, 24))
+
+
+@pytest.mark.parametrize("name", ["lumina", "lumina_2", "z_image"])
+def test_listing_what_a_configuration_does_not_tell_says_so(name):
     with pytest.raises(InputError, match="can't be told from its configuration"):
-        capture.outline_shapes(capture.load_outline(build("hunyuan")), ["blocks.0"])
+        capture.outline_shapes(capture.load_outline(build(name)), ["layers.0"])
 
 
 @pytest.mark.parametrize("name", ["stable_diffusion_xl", "stable_diffusion_3", "flux"])
