@@ -267,10 +267,14 @@ def test_image_tokens_are_found_behind_texts_of_several_lengths_in_one_batch():
     ],
 )
 def test_text_tokens_are_never_taken_for_a_picture(name, module):
-    plan = _plan(build(name), name, [module])
+    pipeline, known = build(name), KNOWN[name]
+    plan = _plan(pipeline, name, [module])
     assert plan.modules[0].dims == TOKENS
     (ours,) = capture.run(plan, [PROMPT], [SEED])
-    assert ours.activations[module].shape[2:] == plan.modules[0].shape
+    outputs, _ = _independent(pipeline, name, [module])
+    theirs = _expected(module, outputs[module], known, TOKENS, len(plan.timesteps))
+    wanted = theirs[:, [known.parts.index(branch) for branch in plan.branches]]
+    np.testing.assert_array_equal(ours.activations[module], wanted)
 
 
 @pytest.mark.parametrize("name", ["flux", "latent_consistency"])
