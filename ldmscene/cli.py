@@ -286,10 +286,15 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 @cli.command()
 @take.MODEL
-@take.MODULES
+@click.option(
+    "--modules",
+    multiple=True,
+    shell_complete=take.completing(lambda: take.PRESETS),
+    help="A preset, a glob or a name; may be repeated. All presets (attention, ResNets, blocks) where not given.",
+)
 @take.AS_JSON
 def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
-    """List a MODEL's modules with the size of their outputs.
+    """List a MODEL's attention, ResNet and block modules with h × w, channels and bytes a step.
 
     \b
     Example:
@@ -297,7 +302,7 @@ def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
     """
     from ldmscene import pipeline, terminal
 
-    rows = pipeline.list_modules(model, list(modules))
+    rows = pipeline.list_modules(model, list(modules) or None)
     print(json.dumps(rows)) if as_json else terminal.show(terminal.module_table(rows), f"{model}: {len(rows)} modules")
 
 

@@ -111,6 +111,13 @@ STORED = group(
         help="Of what is stored. lossless saves a tenth, rounded a quarter; both read at half the rate.",
     ),
     DEVICE,
+    click.option(
+        "--compute-dtype",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        help="In which the model runs; float32 where not given.",
+    ),
+    click.option("--variant", help="Of the weights' files, such as fp16."),
+    click.option("--revision", help="Of a hub id: a branch, tag or commit."),
     click.option("--batch-size", default=1, show_default=True, help="Samples that go through the model together."),
 )
 EXTRACTION = group(

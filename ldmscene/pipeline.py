@@ -5,6 +5,7 @@ manifest ─► extract ─► store ─► label ─► evaluate ─► report
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +61,9 @@ def extract(
     branch: str = "cond",
     dtype: str = "float16",
     device: str | None = None,
+    compute_dtype: str | None = None,
+    variant: str | None = None,
+    revision: str | None = None,
     batch_size: int = 1,
     previews: bool | str = False,
     compression: str = "none",
@@ -88,6 +92,8 @@ def extract(
         A preset ("self-attention", "cross-attention", "resnet", "all-blocks"), a glob, a name, or a list of them.
     steps
         Denoising steps. Where a scheduler calls the denoiser several times in one, each call is a step of the store.
+        15, with a guidance_scale of 7.5, is what Stable Diffusion was published with here; a model whose own pipeline
+        has others, as the distilled have (Flux schnell 4, Sana Sprint 2, Z-Image turbo 8 steps), needs those.
     guidance_scale
         As the pipeline takes it. For most, 1 turns guidance off, and there is no unconditional branch then.
     negative_prompt
@@ -102,6 +108,11 @@ def extract(
         Of the stored activations. A sample with values that overflow isn't stored, and is an error at the end.
     device
         Of a model that is given by name, for example "cuda"; the fastest there is where not given.
+    compute_dtype : {"float32", "bfloat16", "float16"}, optional
+        In which a model that is given by name runs; float32 where not given, of which Flux needs 65 GB. It is part of
+        the fingerprint.
+    variant, revision
+        Of a model that is given by name: of its weights' files, such as "fp16"; of a hub id, a branch, tag or commit.
     batch_size
         Samples generated together. Their noise doesn't depend on it.
     previews
@@ -152,7 +163,7 @@ def extract(
     if client is not None and not (isinstance(model, str | Path) and isinstance(scheduler, str | None)):
         raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")
     table = read_manifest(manifest)
-    loaded = _load(model, device)
+    loaded = _load(model, device, compute_dtype, variant, revision)
     with capture.with_scheduler(loaded.pipeline, scheduler):
         plan = capture.make_plan(
             loaded.pipeline,
@@ -186,8 +197,8 @@ def extract(
     same = partial(
         extract, _absolute(model), table, root, modules, steps=steps, guidance_scale=guidance_scale,
         negative_prompt=negative_prompt, scheduler=scheduler, height=height, width=width, branch=branch, dtype=dtype,
-        device=device, batch_size=batch_size, previews=previews, compression=compression, progress=False,
-        allow_nonfinite=allow_nonfinite,
+        device=device, compute_dtype=compute_dtype, variant=variant, revision=revision, batch_size=batch_size,
+        previews=previews, compression=compression, progress=False, allow_nonfinite=allow_nonfinite,
     )  # fmt: skip
     failures = extract_on(client, same)
     filled.refresh()
@@ -206,8 +217,15 @@ def _absolute(model: object) -> object:
     return Path(model).absolute() if isinstance(model, str | Path) and Path(model).is_dir() else model
 
 
-def _load(model: str | Path | DiffusionPipeline | capture.Model, device: str | None) -> capture.Model:
-    return capture.Model.load(testbed.MODELS.get(str(model), model), device)
+def _load(
+    model: str | Path | DiffusionPipeline | capture.Model,
+    device: str | None,
+    compute_dtype: str | None = None,
+    variant: str | None = None,
+    revision: str | None = None,
+) -> capture.Model:
+    place = testbed.MODELS.get(str(model), model)
+    return capture.Model.load(place, device, compute_dtype=compute_dtype, variant=variant, revision=revision)
 
 
 def _check_batches(batch_size: int, previews: bool | str) -> None:
@@ -232,6 +250,9 @@ def extract_images(
     branch: str = "cond",
     dtype: str = "float16",
     device: str | None = None,
+    compute_dtype: str | None = None,
+    variant: str | None = None,
+    revision: str | None = None,
     batch_size: int = 1,
     previews: bool | str = False,
     compression: str = "none",
@@ -273,7 +294,7 @@ def extract_images(
     given = read_images(images)
     count = len(given.hashes)
     table = image_manifest(given.hashes, _each("prompts", prompts, count), _each("seeds", seeds, count), splits)
-    loaded = _load(model, device)
+    loaded = _load(model, device, compute_dtype, variant, revision)
     with capture.with_scheduler(loaded.pipeline, capture.given_scheduler(loaded.pipeline.scheduler, timesteps)):
         plan = capture.make_plan(
             loaded.pipeline,
@@ -596,17 +617,14 @@ def run(
     if not maps:
         raise InputError("labelers: expected at least one that gives maps, which probes can be fitted to")
     if dry_run:
-        return _estimate_run(model, table, store, maps, control, options)
+        return _estimate_run(model, table, store, labelers, maps, control, options)
     device = options.pop("device", None)
     found = {target: labeling.resolve(one, device) for target, one in labelers.items()}
     for target, one in found.items():
         if isinstance(one, GivenLabels):
             labeling.check_given(one, target, table.frame["sample_id"].tolist())
-    loaded = _load(model, device)
-    shapes = list_modules(loaded.pipeline, options.get("modules", "self-attention"))
-    flat = [m["module"] for m in shapes if "y" not in m["dims"]]
-    if flat:
-        raise InputError(f"{flat[0]} has no (y, x) grid to probe; leave it out of modules")
+    loaded = _load(model, device, *(options.pop(name, None) for name in ("compute_dtype", "variant", "revision")))
+    _check_grids(loaded.pipeline, options)
     extract(loaded, table, store, previews="test", **options)
     filled = ActivationStore(store)
     for target, labeler in found.items():
@@ -625,23 +643,55 @@ def run(
     return grid, page
 
 
+def _check_grids(pipeline: DiffusionPipeline, options: Mapping[str, Any]) -> None:
+    """Refuse modules that no probe can be fitted to, before anything is extracted."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(extract).parameters.items()}
+    planned = inspect.signature(capture.make_plan).parameters.keys() & defaults.keys()
+    with capture.with_scheduler(pipeline, options.get("scheduler")):
+        plan = capture.make_plan(pipeline, **{name: options.get(name, defaults[name]) for name in planned})
+    for module in plan.modules:
+        if "y" not in module.dims:
+            raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
+
+
 def _estimate_run(
-    model: str | Path, table: Manifest, store: str | Path, maps: Sequence[str], control: bool, options: dict
+    model: str | Path,
+    table: Manifest,
+    store: str | Path,
+    labelers: Mapping[str, Any],
+    maps: Sequence[str],
+    control: bool,
+    options: dict,
 ) -> dict:
     """The extraction's estimate, and what the labels and the control add to it; of each what is missing."""
     found = extract(model, table, store, previews="test", dry_run=True, **options)
     assert isinstance(found, dict)
-    test = table.frame["split"].eq("test")
-    finals = sum(_without(store, label_path(target), table.frame["sample_id"]) for target in maps)
-    unfinished = found["denoiser_calls_per_sample"] * sum(
-        _without(store, intermediate_path(source, target), table.frame["sample_id"][test])
-        for target in maps
-        for source in PREVIEWS
-    )
-    labels = 4 * found["height"] * found["width"] * (finals + unfinished)
-    permuted = _incomplete(f"{store}-permuted", table) * found["bytes_per_sample"] if control else 0
-    whole = found["bytes"] + labels + permuted
-    return {**found, "bytes_of_labels": labels, "bytes_of_the_control": permuted, "bytes_of_all": whole}
+    ids, test = table.frame["sample_id"], table.frame["split"].eq("test")
+    size, calls = (int(found["height"]), int(found["width"])), found["denoiser_calls_per_sample"]
+    pictures = {
+        target: _without(store, label_path(target), ids)
+        + calls * sum(_without(store, intermediate_path(source, target), ids[test]) for source in PREVIEWS)
+        for target in labelers
+    }
+    labels = 4 * size[0] * size[1] * sum(pictures[target] for target in maps)
+    controls = _incomplete(f"{store}-permuted", table) if control else 0
+    each = {
+        target: labeling.seconds_per_picture(one, size, options.get("device")) if pictures[target] else 0.0
+        for target, one in labelers.items()
+    }
+    reading = sum(pictures[target] * (seconds or 0.0) for target, seconds in each.items())
+    again = controls * found["seconds_per_sample"]
+    untimed = ", ".join(target for target, seconds in each.items() if seconds is None)
+    return {
+        **found,
+        "bytes_of_labels": labels,
+        "bytes_of_the_control": controls * found["bytes_per_sample"],
+        "bytes_of_all": found["bytes"] + labels + controls * found["bytes_per_sample"],
+        "seconds_of_labels": reading,
+        "seconds_of_the_control": again,
+        "seconds_of_all": found["seconds"] + reading + again,
+        **({"labelers_that_are_not_here_to_be_timed": untimed} if untimed else {}),
+    }
 
 
 def _without(store: str | Path, path: str, sample_ids: pd.Series) -> int:
@@ -665,13 +715,15 @@ def _own_labelers(model: str | Path) -> dict[str, str]:
     return {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
 
 
-def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] = "self-attention") -> list[dict]:
+def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None) -> list[dict]:
     """Modules of a model's denoiser with the shape of their outputs, and bytes a step in float16 for one branch.
 
-    From the model's configurations alone, at the size that it was made for: no weights are needed.
+    From the model's configurations alone, at the size that it was made for: no weights are needed. Attention, ResNet
+    and block modules where none are named.
     """
     denoiser = capture.load_outline(testbed.MODELS.get(str(model), model))
-    shapes = capture.outline_shapes(denoiser, capture.find_modules(denoiser, modules))
+    names = capture.find_modules(denoiser, modules or capture.presets_in(denoiser))
+    shapes = capture.outline_shapes(denoiser, names)
     return [
         {
             "module": m.name,

@@ -137,7 +137,9 @@ def estimate_table(estimate: dict) -> Table:
     return table
 
 
-def _plain(key: str, value: float) -> str:
+def _plain(key: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     if "bytes" in key:
         return human_bytes(value)
     return human_seconds(value) if "seconds" in key else f"{value:,}"

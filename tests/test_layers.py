@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ldmscene"
 LAYERS = [
-    {"errors", "manifest", "cells", "grid", "hashing", "progress", "table"},
+    {"errors", "manifest", "cells", "grid", "hashing", "hub", "device", "progress", "table"},
     {"store", "capture", "labelers", "probes", "metrics", "report", "testbed"},
     {"stages", "pipeline", "plot", "terminal", "parameters"},
     {"cli"},

@@ -2,8 +2,9 @@
 
 from ldmscene.capture.given import given_scheduler
 from ldmscene.capture.identity import WeightHashes, configs, environment, identity
+from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
-from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, stage
+from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, presets_in, stage
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.shapes import outline_shapes
 from ldmscene.capture.source import (
@@ -32,12 +33,14 @@ __all__ = [
     "find_modules",
     "given_scheduler",
     "identity",
+    "latent_channels",
     "load_outline",
     "load_pipeline",
     "make_plan",
     "name_of",
     "outline_shapes",
     "permute_weights",
+    "presets_in",
     "run",
     "stage",
     "with_scheduler",

@@ -1,7 +1,8 @@
 """Which part of a denoiser's outputs is conditional, told by the guidance that was really applied.
 
 Classifier-free guidance is u + s (c − u) (Ho and Salimans 2022); perturbed-attention and skip-layer guidance
-add q (c − p) for a third, perturbed part p. A pipeline may rescale the result, or change its sign.
+add q (c − p) for a third, perturbed part p. A pipeline may rescale the result, as a whole or row by row, or change
+its sign.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def customary_order(parts: int, scale: float, *, cond_first: bool = False) -> tu
     return roles[1::-1] if cond_first and parts == 2 and scale > 1 else roles[:parts]
 
 
-def branch_order(parts: Sequence[Tensor], guided: Tensor, scale: float) -> tuple[str, ...] | None:
+def branch_order(
+    parts: Sequence[Tensor], guided: Tensor, scale: float, *, by_row: bool = False
+) -> tuple[str, ...] | None:
     """Which branch each part is, or None where the parts are the same up to rounding.
 
     Parameters
@@ -63,6 +66,8 @@ def branch_order(parts: Sequence[Tensor], guided: Tensor, scale: float) -> tuple
         (n, …), what the scheduler received.
     scale : float
         The guidance scale.
+    by_row : bool
+        The pipeline may rescale each row, along the last axis, by itself.
 
     Raises
     ------
@@ -72,8 +77,8 @@ def branch_order(parts: Sequence[Tensor], guided: Tensor, scale: float) -> tuple
     roles = customary_order(len(parts), scale)
     if len(parts) == 1:
         return roles
-    flat = [part.flatten(1).double() for part in parts]
-    target = guided.flatten(1).double()
+    row = guided.shape[-1] if by_row else guided[0].numel()
+    *flat, target = (one.reshape(len(guided), -1, row).double() for one in (*parts, guided))
     misses = {
         order: _miss(dict(zip(order, flat, strict=True)), target, scale) for order in sorted(set(permutations(roles)))
     }
@@ -95,10 +100,10 @@ def _miss(parts: dict[str, Tensor], target: Tensor, scale: float) -> float:
         away = cond - parts["perturbed"]
         found = found + _along(target - found, away).clamp(min=0) * away
     found = found * _along(target, found)
-    return float(((target - found).norm(dim=1) / target.norm(dim=1).clamp(min=1e-30)).max())
+    return float(((target - found).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1).clamp(min=1e-30)).max())
 
 
 def _along(vector: Tensor, direction: Tensor) -> Tensor:
-    """The factor by which `direction` comes nearest to `vector`, for each sample."""
-    length = (direction * direction).sum(1, keepdim=True)
-    return (vector * direction).sum(1, keepdim=True) / length.clamp(min=1e-30)
+    """The factor by which `direction` comes nearest to `vector`, for each row of each sample."""
+    length = (direction * direction).sum(-1, keepdim=True)
+    return (vector * direction).sum(-1, keepdim=True) / length.clamp(min=1e-30)

@@ -12,18 +12,23 @@ def predict_clean(scheduler, output: Tensor, timestep: object, sample: Tensor) -
     """The x_0 that a model output implies at x_t, in the latents' own scale.
 
     Either x_t = x_0 + σ ε (Karras et al. 2022), or x_t = √ᾱ x_0 + √(1 − ᾱ) ε (Ho et al. 2020), or
-    x_t = (1 − σ) x_0 + σ ε (Lipman et al. 2022), as the scheduler has it.
+    x_t = (1 − σ) x_0 + σ ε (Lipman et al. 2022), or x_t = cos(t) x_0 + sin(t) ε (Lu and Song 2024), as the scheduler
+    has it.
 
     Raises
     ------
     InputError
-        If the scheduler's kind of prediction isn't epsilon, v_prediction, sample or flow, or it hides its noise.
+        If the scheduler's kind of prediction isn't epsilon, v_prediction, sample, flow or trigflow, or it hides its
+        noise.
     """
     output = output[:, : sample.shape[1]]  # some predict a variance too
     if hasattr(scheduler, "precondition_outputs"):  # as Karras et al. have it themselves
         return scheduler.precondition_outputs(sample, output, _sigma(scheduler, _index(scheduler, timestep)))
-    signal, noise = _coefficients(scheduler, timestep)
     kind = getattr(scheduler.config, "prediction_type", "flow_prediction")
+    if kind == "trigflow":
+        angle = torch.as_tensor(timestep).flatten()[0]
+        return angle.cos() * sample - angle.sin() * output
+    signal, noise = _coefficients(scheduler, timestep)
     if kind == "sample":
         return output
     if kind == "epsilon":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
 ROLES = ("unet", "transformer")  # the names under which a pipeline holds its denoiser
 _UNET_STRIDES = (1, 2, 4, 8, 16, 32, 64)
+FIRST, LAST, AFTER_TEXT = "first", "last", "after each sample's own text"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Family:
         Text and image tokens attend to each other in one attention; text tokens are left out of what is captured.
     text_first : bool
         Joint blocks return (text, image) rather than (image, text).
+    image_at : str
+        Where the image's tokens lie among those of a joint sequence.
     distilled : bool
         Guidance is an input of the denoiser: there is no unconditional branch.
     cond_first : bool
@@ -34,6 +37,14 @@ class Family:
         How many of the latents' channels the pipeline guides; all where not given.
     added_guidance : float
         What the pipeline adds to `guidance_scale` before it guides with it.
+    guided_above : float
+        The `guidance_scale` above which there is an unconditional branch.
+    rescaled_rows : bool
+        The pipeline brings each row of the guided output, along its last axis, to the conditional one's length.
+    guidance : str
+        The pipeline's argument that takes `guidance_scale`.
+    asks_negative : bool
+        There is no guidance unless a negative prompt is given, be it empty.
     masked_text : bool
         The denoiser can't do without the text's attention mask.
     presets : mapping
@@ -43,10 +54,15 @@ class Family:
     strides: tuple[int, ...] = ()
     joint: bool = False
     text_first: bool = False
+    image_at: str = LAST
     distilled: bool = False
     cond_first: bool = False
     guided_channels: int | None = None
     added_guidance: float = 0.0
+    guided_above: float = 1.0
+    rescaled_rows: bool = False
+    guidance: str = "guidance_scale"
+    asks_negative: bool = False
     masked_text: bool = False
     presets: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,13 +94,40 @@ _FAMILIES = {
     "HunyuanDiT2DModel": Family((2,)),
     # The pipeline guides three of four channels, as the model's authors do.
     "LuminaNextDiT2DModel": Family((2,), cond_first=True, guided_channels=3),
+    "Lumina2Transformer2DModel": Family((2,), joint=True, image_at=AFTER_TEXT, cond_first=True, rescaled_rows=True),
+    "QwenImageTransformer2DModel": Family(
+        (2,),
+        joint=True,
+        text_first=True,
+        cond_first=True,
+        rescaled_rows=True,
+        guidance="true_cfg_scale",
+        asks_negative=True,
+    ),
+    "Flux2Transformer2DModel": Family((2,), joint=True, text_first=True, cond_first=True),
+    "ZImageTransformer2DModel": Family(  # image and text are each padded to a multiple of 32 tokens
+        (2,),
+        joint=True,
+        image_at=FIRST,
+        cond_first=True,
+        added_guidance=1.0,
+        guided_above=0.0,
+        presets={"self-attention": r"(layers|noise_refiner)\.\d+\.attention(\.to_out\.0)?"},
+    ),
 }
-_PACKED = {"FluxTransformer2DModel", "ChromaTransformer2DModel"}  # 2 × 2 latents are one token before the denoiser
+# 2 × 2 latents are one token before the denoiser.
+_PACKED = {
+    "FluxTransformer2DModel",
+    "ChromaTransformer2DModel",
+    "Flux2Transformer2DModel",
+    "QwenImageTransformer2DModel",
+}
 
 # Modules of the text's side: their tokens are never a picture's, whatever their number.
 _TEXT_SIDE = re.compile(
     r"(.*\.)?(attn2\.(to_[kv]|norm_k)|add_[kqv]_proj|to_add_out|norm_added_[kq]|ff_context|norm\w*_context"
-    r"|context_embedder|add_time_condition|encoder_hid_proj|caption_projection|caption_norm|text_\w+)(\..*)?"
+    r"|context_embedder|context_refiner|cap_embedder|add_time_condition|encoder_hid_proj|caption_projection"
+    r"|caption_norm|te?xt_\w+)(\..*)?"
 )
 
 
@@ -94,18 +137,18 @@ def family_of(denoiser: nn.Module) -> Family:
     if name not in _FAMILIES:
         warnings.warn(
             f"{name} isn't a denoiser that ldmscene knows: outputs of three axes are kept as (token, channel), "
-            "text tokens among them, and can't be probed as maps",
+            "text tokens among them where these can't be told, and can't be probed as maps; pictures are decoded as "
+            "most pipelines do it",
             stacklevel=2,
         )
         return Family()
     family = _FAMILIES[name]
     config: Any = denoiser.config
-    if name == "Kandinsky3UNet":
-        return family
-    if name in _PACKED or name == "UNet2DConditionModel":
-        distilled = family.distilled or config.get("time_cond_proj_dim") is not None  # latent consistency models
-        return Family(**{**vars(family), "distilled": distilled})
-    return Family(**{**vars(family), "strides": (config.patch_size,)})
+    # Latent consistency models are given their guidance in the place of a second embedding of time.
+    distilled = config.get("guidance_embeds") or config.get("time_cond_proj_dim") is not None
+    if len(family.strides) == 1 and not is_packed(denoiser):
+        family = replace(family, strides=(config.get("patch_size") or family.strides[0],))
+    return replace(family, distilled=family.distilled or bool(distilled))
 
 
 def is_packed(denoiser: nn.Module) -> bool:

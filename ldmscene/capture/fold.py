@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from ldmscene.capture.families import Family, is_text_side
+from ldmscene.capture.families import AFTER_TEXT, FIRST, Family, is_text_side
 from ldmscene.errors import InputError
 
 GRID, TOKENS = ("y", "x", "channel"), ("token", "channel")
@@ -24,39 +26,81 @@ class Folding:
         Height and width of the latents.
     text_tokens : int
         Of the text that the denoiser is given.
+    image_tokens : int
+        Of the image, for a denoiser that isn't known; 0 where that can't be told.
     """
 
     family: Family
     latent: tuple[int, int]
     text_tokens: int = 0
+    image_tokens: int = 0
 
-    def __call__(self, module: str, output: object) -> tuple[Tensor, tuple[str, ...]]:
+    def __call__(
+        self, module: str, output: object, starts: Sequence[int] | None = None
+    ) -> tuple[Tensor, tuple[str, ...]]:
         """The image's part of an output, (n, y, x, channel) or (n, token, channel), and the names of its dims.
+
+        `starts` as `starts_in` has it.
 
         Raises
         ------
         InputError
-            If the output has another number of axes, or is no tensor.
+            If the output has another number of axes, is no tensor, or it can't be told what is the image's.
         """
         tensor = self._choose(module, output)
-        if tensor.ndim == 3:
-            return self._tokens(module, tensor)
         if tensor.ndim == 4 and tuple(tensor.shape[2:]) in self._grids(self.family.strides or _EVERY):
             return tensor.permute(0, 2, 3, 1), GRID
-        if tensor.ndim == 4:  # (n, token, head, channel of a head)
-            return self._tokens(module, tensor.flatten(2))
+        if tensor.ndim == 4:
+            tensor = self._joined_heads(module, tensor)
+        if tensor.ndim == 3:
+            return self._tokens(module, tensor, starts)
         raise InputError(
             f"expected modules whose output has 3 or 4 axes, {module} returns {tuple(tensor.shape)}; capture another"
         )
 
-    def _tokens(self, module: str, tensor: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    def starts_in(self, call: Mapping[str, Any]) -> list[int] | None:
+        """Where each sample's image begins in joint sequences, from a denoiser's call; None where all are alike."""
+        if self.family.image_at != AFTER_TEXT:
+            return None
+        return call["encoder_attention_mask"].sum(1).tolist()
+
+    def _tokens(self, module: str, tensor: Tensor, starts: Sequence[int] | None) -> tuple[Tensor, tuple[str, ...]]:
         count = tensor.shape[1]
         for y, x in () if is_text_side(module) else self._grids(self.family.strides):
             if count == y * x:
                 return tensor.unflatten(1, (y, x)), GRID
-            if self.family.joint and count >= y * x + self.text_tokens:  # the image's tokens come last
-                return tensor[:, -y * x :].unflatten(1, (y, x)), GRID
+            if self._is_joint(count, y * x):
+                return self._image_part(tensor, y * x, starts).unflatten(1, (y, x)), GRID
         return tensor, TOKENS
+
+    def _is_joint(self, count: int, image: int) -> bool:
+        """Whether so many tokens are those of an image and text."""
+        padding = self.family.image_at == AFTER_TEXT  # of the text that is given, not of joint sequences
+        text = 0 if padding else self.text_tokens
+        return self.family.joint and count >= image + text
+
+    def _image_part(self, tensor: Tensor, count: int, starts: Sequence[int] | None) -> Tensor:
+        if starts is not None:
+            return torch.stack([one[start : start + count] for one, start in zip(tensor, starts, strict=True)])
+        return tensor[:, :count] if self.family.image_at == FIRST else tensor[:, -count:]
+
+    def _joined_heads(self, module: str, tensor: Tensor) -> Tensor:
+        """(n, token, head, c) or (n, head, token, c) as (n, token, head · c)."""
+        axes = [axis for axis in (1, 2) if self._counts_tokens(module, tensor.shape[axis])]
+        if len(axes) != 1:
+            raise InputError(
+                f"{module} returns {tuple(tensor.shape)}, and it can't be told which axis is tokens; capture another"
+            )
+        return tensor.movedim(axes[0], 1).flatten(2)
+
+    def _counts_tokens(self, module: str, count: int) -> bool:
+        if is_text_side(module):
+            return count == self.text_tokens
+        return any(count == image or self._is_joint(count, image) for image in self._counts())
+
+    def _counts(self) -> list[int]:
+        """How many tokens an image may have."""
+        return [y * x for y, x in self._grids(self.family.strides)] if self.family.known else [self.image_tokens]
 
     def _grids(self, strides: tuple[int, ...]) -> list[tuple[int, int]]:
         return [(-(-self.latent[0] // s), -(-self.latent[1] // s)) for s in strides]
@@ -65,12 +109,19 @@ class Folding:
         tensors = list(_tensors(output))
         if not tensors:
             raise InputError(f"{module} returns {type(output).__name__}, not a tensor; capture another")
-        if not self.family.joint or len(tensors) == 1:
+        if len(tensors) == 1 or (self.family.known and not self.family.joint):
             return tensors[0]
-        counts = [y * x for y, x in self._grids(self.family.strides)]
-        of_image = [t for t in tensors if t.ndim == 3 and t.shape[1] in counts]
-        blocks = not module.rpartition(".")[2].startswith("attn")  # attention itself always returns the image first
-        return (of_image or tensors)[-1 if self.family.text_first and blocks else 0]
+        of_image = [t for t in tensors if t.ndim == 3 and t.shape[1] in self._counts()]
+        if self.family.known:
+            blocks = not module.rpartition(".")[2].startswith("attn")  # attention itself always returns the image first
+            return (of_image or tensors)[-1 if self.family.text_first and blocks else 0]
+        chosen = of_image or [t for t in tensors[:1] if t.ndim == 4]  # as the blocks of a UNet return them
+        if len(chosen) != 1:
+            raise InputError(
+                f"{module} returns {len(tensors)} tensors, {', '.join(str(tuple(t.shape)) for t in tensors[:3])}, and "
+                "which of them is the image's can't be told; capture a module inside it"
+            )
+        return chosen[0]
 
 
 def _tensors(output: object) -> Iterator[Tensor]:
@@ -84,13 +135,19 @@ def _tensors(output: object) -> Iterator[Tensor]:
 
 
 def first_tensor(output: object) -> Tensor:
-    """The tensor of a denoiser's output, which may be a tuple or a dataclass around it.
+    """The tensor of a denoiser's output, which may stand in a tuple or a dataclass, or be a list, one for each sample.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    for tensor in _tensors(output):
-        return tensor
+    if isinstance(output, list) and output and all(isinstance(part, Tensor) for part in output):
+        return torch.stack(output)
+    if isinstance(output, tuple) and output:
+        return first_tensor(output[0])
+    if hasattr(output, "to_tuple"):
+        return first_tensor(output.to_tuple())
+    if isinstance(output, Tensor):
+        return output
     raise InputError(f"the denoiser returns {type(output).__name__}, which holds no tensor; it can't be captured")

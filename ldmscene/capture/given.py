@@ -15,7 +15,8 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from ldmscene.capture.pictures import encode, pack
+from ldmscene.capture.latents import as_argument, pack
+from ldmscene.capture.pictures import encode
 from ldmscene.capture.source import denoiser_of
 from ldmscene.errors import InputError
 
@@ -77,6 +78,8 @@ def given_scheduler(own: Any, timesteps: Sequence[float]) -> Any:
     InputError
         If a timestep can't be reached, or the scheduler says nothing of its noise.
     """
+    if own.config.get("prediction_type") == "trigflow":
+        raise InputError("the pipeline's model jumps to the picture, and can't be led along given images")
     chosen = tuple(float(t) for t in timesteps)
     flow = "flow" in str(own.config.get("prediction_type", "")) or isinstance(own, FlowMatchEulerDiscreteScheduler)
     last = own.config.get("num_train_timesteps", 1000) - (0 if flow else 1)
@@ -108,4 +111,6 @@ def along(pipeline, images: np.ndarray, seeds: Sequence[int]) -> Tensor:
     clean = encode(pipeline, images)
     draws = [torch.randn(clean.shape[1:], generator=torch.Generator("cpu").manual_seed(int(seed))) for seed in seeds]
     first = pipeline.scheduler.follow(pack(pipeline, clean), pack(pipeline, torch.stack(draws)))
-    return first.to(pipeline._execution_device, denoiser_of(pipeline)[1].dtype)
+    return as_argument(pipeline, first, images.shape[1:3]).to(
+        pipeline._execution_device, denoiser_of(pipeline)[1].dtype
+    )

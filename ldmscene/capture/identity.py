@@ -46,6 +46,7 @@ def identity(pipeline: DiffusionPipeline, hash_of: WeightHashes | None = None) -
     tokenizers = {k: p for k, p in pipeline.components.items() if hasattr(p, "get_vocab")}
     found = {
         "pipeline": type(pipeline).__name__,
+        **_pipeline_config(pipeline),
         "components": {
             name: {"class": type(p).__name__, "config": _short_hash(_config(p)), "weights": hash_of(p)}
             for name, p in parts.items()
@@ -74,6 +75,13 @@ def _parts(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:
     found = {k: uncompiled(p) for k, p in sorted(pipeline.components.items()) if isinstance(p, nn.Module)}
     found.pop("safety_checker", None)
     return found
+
+
+def _pipeline_config(pipeline: DiffusionPipeline) -> dict:
+    """What a pipeline's own config holds beside its components, such as SDXL's force_zeros_for_empty_prompt."""
+    others = {*pipeline.components, "requires_safety_checker"}
+    plain = {name: value for name, value in _public(pipeline.config).items() if name not in others}
+    return {"pipeline_config": plain} if plain else {}
 
 
 def _public(config: Mapping) -> dict:

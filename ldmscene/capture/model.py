@@ -19,11 +19,11 @@ class Model:
     hashes: WeightHashes
 
     @classmethod
-    def load(cls, model: str | Path | DiffusionPipeline | Model, device: str | None = None) -> Model:
-        """From a local folder, a hub id or a loaded pipeline; a `Model` as it is. Raises as `load_pipeline` does."""
+    def load(cls, model: str | Path | DiffusionPipeline | Model, device: str | None = None, **how: str | None) -> Model:
+        """From a local folder, a hub id or a loaded pipeline; a `Model` as it is. As `load_pipeline`, `how` too."""
         if isinstance(model, Model):
             return model
-        pipeline = load_pipeline(model, device)
+        pipeline = load_pipeline(model, device, **how)
         return cls(pipeline, WeightHashes(None if pipeline is model else pipeline))
 
     def permuted(self) -> Model:

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ldmscene.capture.families import is_joint, presets_of
+from ldmscene.capture.families import is_joint, is_text_side, presets_of
 from ldmscene.errors import InputError, unknown
 
 # A joint attention of text and image is what such a denoiser has in the place of self-attention.
 PRESETS = {
-    "self-attention": r".*\.attn1?(\.to_out\.0)?",
+    "self-attention": r".*\.(attn1?|attentions\.\d+)(\.to_out\.0)?",  # the latter where no transformer is around it
     "cross-attention": r".*\.attn2(\.to_out\.0)?",
     "resnet": r".*\.resnets\.\d+",
-    "all-blocks": r"(down_blocks\.\d+|mid_block|up_blocks\.\d+|\w*transformer_blocks\.\d+|(blocks|layers)\.\d+)",
+    "all-blocks": r"(down_blocks\.\d+|mid_block|up_blocks\.\d+|\w*transformer_blocks\.\d+"
+    r"|(blocks|layers|noise_refiner)\.\d+)",
 }
 _STAGES = {"down_blocks": "encoder", "mid_block": "bottleneck", "up_blocks": "decoder"}
 
@@ -78,11 +79,19 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     return sorted(chosen, key=_forward_order(names))
 
 
+def presets_in(denoiser: nn.Module) -> list[str]:
+    """The presets that mean any module of a denoiser."""
+    names = [name for name, _ in denoiser.named_modules() if name]
+    presets = {**PRESETS, **presets_of(denoiser)}
+    found = [preset for preset in PRESETS if _matching(preset, names, presets)]
+    return [preset for preset in found if preset != "cross-attention" or not is_joint(denoiser)]
+
+
 def _matching(one: str, names: list[str], presets: Mapping[str, str]) -> set[str]:
-    """Names that a preset or a glob means; of modules inside each other a preset means the inner."""
+    """Names that a preset or a glob means; of modules inside each other a preset means the inner, and none of text."""
     if one not in presets:
         return set(fnmatch.filter(names, one))
-    found = {name for name in names if re.fullmatch(presets[one], name)}
+    found = {name for name in names if re.fullmatch(presets[one], name) and not is_text_side(name)}
     return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 

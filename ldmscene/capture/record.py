@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ldmscene.capture.clean import predict_clean
 from ldmscene.capture.fold import Folding, first_tensor
-from ldmscene.capture.pictures import unpack
+from ldmscene.capture.latents import unpack
 from ldmscene.capture.sorting import Sorter, Step
 from ldmscene.capture.source import denoiser_of
 
@@ -31,12 +31,15 @@ class Recording:
         As the scheduler has them.
     latents, predicted : list of Tensor
         x_t before each step and the x_0 predicted by it, float32 (n, c, y, x), in the scheduler's scale.
+    final : Tensor
+        What the last step led to, as `latents`.
     """
 
     activations: Mapping[str, list[np.ndarray]]
     timesteps: list[float] = field(default_factory=list)
     latents: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
+    final: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 @contextmanager
@@ -69,11 +72,16 @@ def recording(
             torch.cuda.current_stream(device).synchronize()
         sorter.add(now, model_output, sample)
         clean = predict_clean(scheduler, model_output, timestep, sample)
-        recorded.timesteps.append(float(timestep))
+        recorded.timesteps.append(float(torch.as_tensor(timestep).flatten()[0]))
         recorded.latents.append(unpack(pipeline, sample.detach().float(), size).cpu())
         recorded.predicted.append(unpack(pipeline, clean.float(), size).cpu())
         now.raw, now.outputs, now.copying = [], {}, set()
-        return take_step(model_output, timestep, sample, *args, **kwargs)
+        stepped = take_step(model_output, timestep, sample, *args, **kwargs)
+        recorded.final = unpack(pipeline, stepped[0].detach().float(), size).cpu()
+        return stepped
+
+    def set_starts(_module: nn.Module, _args: tuple, kwargs: dict) -> None:
+        now.starts = folding.starts_in(kwargs)
 
     with running_uncompiled(pipeline) as denoiser:
         parts = dict(denoiser.named_modules())
@@ -81,6 +89,7 @@ def recording(
             parts[name].register_forward_hook(_keeper(name, now, folding, _torch_dtype(arrays)))
             for name, arrays in activations.items()
         ]
+        handles.append(denoiser.register_forward_pre_hook(set_starts, with_kwargs=True))
         handles.append(denoiser.register_forward_hook(lambda _m, _a, out: now.raw.append(_copied(out))))
         scheduler.step = watched_step
         try:
@@ -101,7 +110,7 @@ def _copied(output: object) -> Tensor:
 
 def _keeper(name: str, now: Step, folding: Folding, dtype: torch.dtype):
     def hook(_module: nn.Module, _args: object, output: object) -> None:
-        folded, _dims = folding(name, output)
+        folded, _dims = folding(name, output, now.starts)
         if folded.device.type == "cuda":
             now.copying.add(folded.device)
         now.outputs.setdefault(name, []).append(_to_host(folded.detach().to(dtype, copy=True)))

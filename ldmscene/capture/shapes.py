@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from diffusers import SCMScheduler
 from torch import Tensor, nn
 
 from ldmscene.capture.families import default_latent, family_of, is_packed
@@ -40,11 +41,26 @@ class FirstCall:
         return text.shape[1] if isinstance(text, Tensor) else 0
 
     @property
+    def sample(self) -> Tensor | None:
+        """The latents that are given, (n, c, y, x) or as the denoiser takes them."""
+        for one in (*self.args[:1], *(self.kwargs.get(name) for name in ("sample", "hidden_states"))):
+            if isinstance(one, list):  # one for each sample, (c, frame, y, x)
+                return torch.stack(one)[:, :, 0]
+            if isinstance(one, Tensor):
+                return one
+        return None
+
+    @property
     def size(self) -> tuple[int, int] | None:
         """Of the latents, (y, x); None where they are packed into tokens."""
-        named = (self.kwargs.get(name) for name in ("sample", "hidden_states"))
-        sample = next((one for one in (*self.args[:1], *named) if isinstance(one, Tensor)), None)
+        sample = self.sample
         return (sample.shape[-2], sample.shape[-1]) if sample is not None and sample.ndim == 4 else None
+
+    def image_tokens(self, patch: object) -> int:
+        """Of the image, where latents are packed or the denoiser says how large a `patch` is; 0 otherwise."""
+        if self.size is None:
+            return self.sample.shape[1] if self.sample is not None and self.sample.ndim == 3 else 0
+        return self.size[0] // patch * (self.size[1] // patch) if isinstance(patch, int) else 0
 
 
 class _Stop(Exception):  # noqa: N818, it isn't an error
@@ -82,7 +98,10 @@ def rehearse(pipeline, arguments: Mapping[str, Any]) -> FirstCall:
             pipeline.maybe_free_model_hooks()
     if not given:
         raise InputError(f"{type(pipeline).__name__} never calls its denoiser; there is nothing to capture")
-    return replace(given[0], timesteps=tuple(float(t) for t in pipeline.scheduler.timesteps))
+    timesteps = pipeline.scheduler.timesteps
+    if isinstance(pipeline.scheduler, SCMScheduler):
+        timesteps = timesteps[:-1]  # the last is where its last step leads to
+    return replace(given[0], timesteps=tuple(float(t) for t in timesteps))
 
 
 def module_shapes(denoiser: Any, modules: Sequence[str], folding: Folding, first: FirstCall) -> list[ModuleShape]:
@@ -115,10 +134,11 @@ def _in_order(found: Mapping[str, ModuleShape], modules: Sequence[str]) -> list[
 
 def _call(denoiser: nn.Module, modules: Sequence[str], folding: Folding, first: FirstCall) -> dict[str, ModuleShape]:
     shapes: dict[str, ModuleShape] = {}
+    starts = folding.starts_in(first.kwargs)
 
     def watch(name: str):
         def hook(_module: nn.Module, _args: object, output: object) -> None:
-            folded, dims = folding(name, output)
+            folded, dims = folding(name, output, starts)
             shapes[name] = ModuleShape(name, dims, tuple(folded.shape[1:]))
 
         return hook
@@ -180,9 +200,14 @@ def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) ->
         "encoder_hidden_states": (1, text_tokens, text_width),
         "encoder_attention_mask": (1 if family_of(denoiser).masked_text else None, text_tokens),
         "pooled_projections": (1, pooled),
-        "img_ids": (tokens, 3),
-        "txt_ids": (text_tokens, 3),
+        "img_ids": (tokens, len(config.get("axes_dims_rope") or ())),
+        "txt_ids": (text_tokens, len(config.get("axes_dims_rope") or ())),
         "guidance": (1 if config.get("guidance_embeds") else None,),
+        "encoder_mask": (1, text_tokens),
+        "text_embedding_mask": (1, text_tokens),
+        "encoder_hidden_states_t5": (1, config.get("text_len_t5"), config.get("cross_attention_dim_t5")),
+        "text_embedding_mask_t5": (1, config.get("text_len_t5")),
+        "image_meta_size": (1, 6),
         "original_size": (1, 2),
         "target_size": (1, 2),
         "crop_coords": (1, 2),
@@ -192,13 +217,19 @@ def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) ->
         for name, shape in shapes.items()
         if name in needed and None not in shape
     }
+    if "style" in needed:  # HunyuanDiT's, by number
+        inputs["style"] = torch.empty(1, dtype=torch.int64, device="meta")
+    if "img_shapes" in needed:
+        inputs["img_shapes"] = [[(1, latent[0] // 2, latent[1] // 2)]]
     if "added_cond_kwargs" in needed:
         inputs["added_cond_kwargs"] = _typical_conditions(config)
     return inputs
 
 
 def _typical_conditions(config: Any) -> dict[str, Tensor | None]:
-    """SDXL's second text embedding and sizes; PixArt's sizes."""
+    """SDXL's second text embedding and sizes; Kandinsky's image embedding; PixArt's sizes."""
+    if config.get("addition_embed_type") == "image":
+        return {"image_embeds": torch.empty(1, config.encoder_hid_dim, device="meta")}
     if config.get("addition_embed_type") != "text_time":
         return {"resolution": None, "aspect_ratio": None}
     sizes = 6

@@ -18,12 +18,14 @@ from ldmscene.errors import LdmsceneError
 class Step:
     """Outputs between two steps of the scheduler: of the denoiser, and of each module, one for each call.
 
-    `copying` are the devices from which outputs may still be under way to the CPU.
+    `copying` are the devices from which outputs may still be under way to the CPU; `starts` of the call under way, as
+    `Folding.starts_in` has it.
     """
 
     raw: list[Tensor] = field(default_factory=list)
     outputs: dict[str, list[Tensor]] = field(default_factory=dict)
     copying: set[torch.device] = field(default_factory=set)
+    starts: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Sorter:
         """
         channels = self._family.guided_channels or sample.shape[1]  # some predict a variance too
         parts = [part[:, :channels] for part in guidance.split(step.raw, len(sample))]
-        order = guidance.branch_order(parts, guided.detach()[:, :channels], self._scale)
+        guided = guided.detach()[:, :channels]
+        order = guidance.branch_order(parts, guided, self._scale, by_row=self._family.rescaled_rows)
         if order is None:
             order = self._unclear(parts)
         elif [role for role in self._order if role in order] != [role for role in order if role in self._order]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,28 +13,57 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import DiffusionPipeline
+from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 from torch import nn
 
 from ldmscene.capture.families import ROLES
+from ldmscene.device import best_device
 from ldmscene.errors import InputError, unknown
+from ldmscene.hub import check_there
+
+INDEX = "model_index.json"
+COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
+_DECODERS = ("KandinskyPipeline", "KandinskyV22Pipeline")  # made from a prior's embedding; their cards name the prior
 
 
-def load_pipeline(model: str | Path | DiffusionPipeline, device: str | None = None) -> DiffusionPipeline:
-    """A loaded pipeline as it is, or one from a local folder or a hub id in float32, on a device.
+def load_pipeline(
+    model: str | Path | DiffusionPipeline,
+    device: str | None = None,
+    *,
+    compute_dtype: str | None = None,
+    variant: str | None = None,
+    revision: str | None = None,
+) -> DiffusionPipeline:
+    """A loaded pipeline as it is, or one from a local folder or a hub id, on a device.
 
-    Only safetensors weights are read and no remote code is run.
+    Only safetensors weights are read and no remote code is run. The safety checker is left out.
+
+    Parameters
+    ----------
+    compute_dtype
+        "float32" where not given.
+    variant
+        Of the weights' files, such as "fp16"; a folder that holds one variant alone needs no name.
+    revision
+        A branch, tag or commit of a hub id.
 
     Raises
     ------
     InputError
         If there is no such pipeline, or it has no denoiser or no autoencoder.
     """
-    pipeline = model if isinstance(model, DiffusionPipeline) else _from_pretrained(str(model))
+    if isinstance(model, DiffusionPipeline):
+        if compute_dtype or variant or revision:
+            raise InputError("compute_dtype, variant and revision are for models given by name; this one is loaded")
+        pipeline = model
+    else:
+        if compute_dtype not in (None, *COMPUTE_DTYPES):
+            raise InputError(f"compute_dtype must be one of {', '.join(COMPUTE_DTYPES)}; got {compute_dtype!r}")
+        pipeline = _from_pretrained(str(model), getattr(torch, compute_dtype or "float32"), variant, revision)
     denoiser_of(pipeline)
     autoencoder_of(pipeline)
     if device or not isinstance(model, DiffusionPipeline):
-        _move(pipeline, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        _move(pipeline, best_device(device))
     return pipeline
 
 
@@ -53,9 +84,8 @@ def load_outline(model: str | Path | DiffusionPipeline) -> Any:
     if isinstance(model, DiffusionPipeline):
         return _on_meta(type(denoiser_of(model)[1]), denoiser_of(model)[1].config)
     name = str(model)
-    _check_folder(name)
     try:
-        index = DiffusionPipeline.load_config(name)
+        index = _index(name)
         role = _listed_denoiser(name, index)
         kind = getattr(diffusers, index[role][1])
         return _on_meta(kind, kind.load_config(name, subfolder=role))
@@ -114,36 +144,55 @@ def _move(pipeline: DiffusionPipeline, device: str) -> None:
         raise InputError(f"the pipeline can't be moved to the device {device!r}: {reason}") from error
 
 
-def _from_pretrained(name: str) -> DiffusionPipeline:
-    _check_folder(name)
+def _from_pretrained(name: str, dtype: torch.dtype, variant: str | None, revision: str | None) -> DiffusionPipeline:
     try:
-        if Path(name).is_dir():
-            _listed_denoiser(name, DiffusionPipeline.load_config(name))
+        index = _index(name, revision)
+        role = _listed_denoiser(name, index)  # before all else is downloaded
+        options = {"use_safetensors": True, "dtype": dtype, "revision": revision}
+        options["variant"] = variant or _only_variant(Path(name) / role)
+        if "safety_checker" in index:
+            options |= {"safety_checker": None, "requires_safety_checker": False}
+        kind: Any = AutoPipelineForText2Image if index["_class_name"] in _DECODERS else DiffusionPipeline
         with _bars(shown=not Path(name).is_dir()):  # a download is worth watching, a folder is read at once
-            return DiffusionPipeline.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
+            return kind.from_pretrained(name, **{k: v for k, v in options.items() if v is not None or "checker" in k})
     except InputError:
         raise
     except Exception as error:  # diffusers, transformers, safetensors and the hub raise of every kind
         raise InputError(_why_not(name, error)) from error
 
 
+def _index(name: str, revision: str | None = None) -> Mapping[str, Any]:
+    """What a pipeline is made of; from a hub id, that file alone is loaded."""
+    check_there(name, INDEX, revision)
+    if Path(name).is_dir() and not (Path(name) / INDEX).is_file():
+        raise InputError(f"the folder {name} has no {INDEX}; expected a pipeline saved by save_pretrained")
+    return DiffusionPipeline.load_config(name, revision=revision)
+
+
+def _only_variant(folder: Path) -> str | None:
+    """The variant of a component's weights, where a folder has them in no other: name.VARIANT.safetensors."""
+    shards = r"(-\d+-of-\d+)?"
+    found = {
+        re.sub(rf"^[^.]*?{shards}(\.(\w+){shards})?\.safetensors$", r"\3", path.name)
+        for path in folder.glob("*.safetensors")
+    }
+    return found.pop() or None if len(found) == 1 else None
+
+
 def _listed_denoiser(name: str, index: Mapping[str, Any]) -> str:
     """Under which name a pipeline's index lists its denoiser."""
     role = next((role for role in ROLES if index.get(role, [None])[0]), None)
     if role is None:
-        raise InputError(f"{name} has no denoiser; expected a latent text-to-image pipeline with one of its own")
+        raise InputError(
+            f"{name} has no denoiser; expected a latent text-to-image pipeline with one of its own, as "
+            f"{' or '.join(ROLES)}, and not as prior and decoder"
+        )
     return role
-
-
-def _check_folder(name: str) -> None:
-    if Path(name).is_dir() and not (Path(name) / "model_index.json").is_file():
-        raise InputError(f"the folder {name} has no model_index.json; expected a pipeline saved by save_pretrained")
 
 
 def _why_not(name: str, error: Exception) -> str:
     """One sentence for what went wrong with loading a pipeline."""
-    reason = " ".join(str(error).split())[:300]
-    local = Path(name).is_dir()
+    reason = textwrap.shorten(str(error), 300, placeholder=" …")
     if "trust_remote_code" in str(error):
         return f"{name} needs code of its own, and ldmscene runs none: load it yourself, and pass the pipeline"
     if "safetensors" in reason and "no file named" in reason.lower():
@@ -151,8 +200,10 @@ def _why_not(name: str, error: Exception) -> str:
             f"{name} has weights that aren't safetensors, such as .bin files, which are pickles and can run code; "
             f"convert them where you trust them, with save_pretrained(safe_serialization=True) ({reason})"
         )
-    if not local and isinstance(error, OSError):
-        return f"no pipeline could be loaded from {name!r}: it is no local folder, and the hub says: {reason}"
+    if not Path(name).is_dir() and isinstance(error, OSError):
+        return (
+            f"{name!r} couldn't be had from the hub ({reason}); get it by `hf download {name}`, or name a local folder"
+        )
     return f"no pipeline could be loaded from {name!r} (a local folder or a hub id): {reason}"
 
 
@@ -172,11 +223,20 @@ def _bars(*, shown: bool) -> Iterator[None]:
 def with_scheduler(pipeline: DiffusionPipeline, scheduler: object) -> Iterator[None]:
     """Swap the scheduler inside the block: None, a diffusers class name, or a scheduler."""
     own = pipeline.scheduler
-    pipeline.scheduler = _as_scheduler(scheduler, own)
+    holders = [one for one in (pipeline, *_inner(pipeline).values()) if getattr(one, "scheduler", None) is own]
+    other = _as_scheduler(scheduler, own)
     try:
+        for holder in holders:
+            holder.scheduler = other
         yield
     finally:
-        pipeline.scheduler = own
+        for holder in holders:
+            holder.scheduler = own
+
+
+def _inner(pipeline: DiffusionPipeline) -> dict[str, DiffusionPipeline]:
+    """The pipelines that a combined one runs, such as Kandinsky's prior and decoder."""
+    return {name: part for name, part in vars(pipeline).items() if isinstance(part, DiffusionPipeline)}
 
 
 def _as_scheduler(scheduler: object, own):
@@ -204,6 +264,10 @@ def permute_weights(pipeline: DiffusionPipeline, seed: int = 0) -> DiffusionPipe
     role, denoiser = denoiser_of(pipeline)
     permuted = copy.deepcopy(denoiser)
     control.register_modules(**{role: permuted})
+    for name, inner in _inner(pipeline).items():
+        if getattr(inner, role, None) is denoiser:
+            setattr(control, name, copy.copy(inner))
+            getattr(control, name).register_modules(**{role: permuted})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in permuted.parameters():

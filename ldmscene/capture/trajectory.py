@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
+from ldmscene.capture.clean import predict_clean
 from ldmscene.capture.families import Family, default_latent, family_of
-from ldmscene.capture.fold import Folding
+from ldmscene.capture.fold import TOKENS, Folding
 from ldmscene.capture.given import along, is_given
 from ldmscene.capture.identity import WeightHashes, identity
+from ldmscene.capture.latents import latent_channels, unpack, vae_factor
 from ldmscene.capture.modules import ModuleShape, find_modules
-from ldmscene.capture.pictures import decode, unpack, vae_factor
+from ldmscene.capture.pictures import decode
 from ldmscene.capture.record import Recording, recording
-from ldmscene.capture.shapes import module_shapes, rehearse
-from ldmscene.capture.source import autoencoder_of, denoiser_of
+from ldmscene.capture.shapes import FirstCall, module_shapes, rehearse
+from ldmscene.capture.source import denoiser_of
 from ldmscene.errors import InputError, LdmsceneError
 
 BRANCH_CHOICES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
@@ -75,14 +77,21 @@ class Plan:
         """Of the pipeline's call, for a batch."""
         return _call_arguments(
             self.pipeline,
+            self.folding.family,
             prompt=list(prompts),
-            negative_prompt=[self.negative_prompt] * len(prompts) if self.negative_prompt else None,
+            negative_prompt=[self.negative_prompt] * len(prompts) if self._negative else None,
             generator=[torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds],
             num_inference_steps=self.steps,
             guidance_scale=self.guidance_scale,
             height=self.height,
             width=self.width,
         )
+
+    @property
+    def _negative(self) -> bool:
+        """Whether the pipeline is given a negative prompt; otherwise it has its own unconditional input."""
+        family = self.folding.family
+        return bool(self.negative_prompt) or (family.asks_negative and self.guidance_scale > family.guided_above)
 
     def config(self) -> dict:
         """What the fingerprint covers."""
@@ -146,20 +155,21 @@ def make_plan(
         raise InputError(f"steps must be at least 1, got {steps}")
     if not math.isfinite(guidance_scale):
         raise InputError(f"guidance_scale must be a finite number, got {guidance_scale}")
-    if "uncond" in BRANCH_CHOICES[branch] and guidance_scale <= 1:
-        raise InputError(
-            f"guidance_scale {guidance_scale} runs no unconditional branch; use branch='cond' or a scale above 1"
-        )
     denoiser = denoiser_of(pipeline)[1]
     family = family_of(denoiser)
-    if family.distilled and (branch != "cond" or negative_prompt):
+    if "uncond" in BRANCH_CHOICES[branch] and guidance_scale <= family.guided_above:
+        raise InputError(
+            f"guidance_scale {guidance_scale} runs no unconditional branch; use branch='cond' or a scale above "
+            f"{family.guided_above:g}"
+        )
+    if (family.distilled or pipeline.config.get("is_distilled")) and (branch != "cond" or negative_prompt):
         raise InputError(
             f"the guidance of {type(pipeline).__name__} is distilled into its denoiser: it has no unconditional branch "
             "and no negative prompt; use branch='cond'"
         )
     height, width = _size(pipeline, family, height, width)
     names = find_modules(denoiser, modules)
-    factor = vae_factor(autoencoder_of(pipeline))
+    factor = vae_factor(pipeline)
     plan = Plan(
         pipeline=pipeline,
         modules=(),
@@ -179,9 +189,51 @@ def make_plan(
     if first.size not in (None, plan.latent):
         drawn = " × ".join(str(side * factor) for side in first.size or ())
         raise InputError(f"{type(pipeline).__name__} draws {drawn} where {height} × {width} is asked for; ask for that")
-    folding = replace(plan.folding, text_tokens=first.text_tokens)
+    image_tokens = 0 if family.known else first.image_tokens(denoiser.config.get("patch_size"))
+    folding = replace(plan.folding, text_tokens=first.text_tokens, image_tokens=image_tokens)
     shapes = module_shapes(denoiser, names, folding, first)
-    return replace(plan, modules=tuple(shapes), timesteps=first.timesteps, folding=folding)
+    plan = replace(plan, modules=tuple(shapes), timesteps=first.timesteps, folding=folding)
+    if not family.known:
+        _check_latents(plan, first)
+    _check_lengths(plan, first)
+    return plan
+
+
+def _check_lengths(plan: Plan, first: FirstCall) -> None:
+    """Refuse modules whose tokens are more where the prompt is longer: all samples share one array."""
+    flat = [m for m in plan.modules if m.dims == TOKENS]
+    if not flat:
+        return
+    with quiet(plan.pipeline):
+        longer = rehearse(plan.pipeline, plan.arguments(["a longer prompt, of a few more words"], [0]))
+    for module, other in zip(
+        flat, module_shapes(denoiser_of(plan.pipeline)[1], [m.name for m in flat], plan.folding, longer), strict=True
+    ):
+        if module.shape != other.shape:
+            raise InputError(
+                f"{module.name} returns {module.shape[0]} tokens for an empty prompt and {other.shape[0]} for a longer "
+                "one, text among them, so that it can't be stored; capture modules that see the image alone"
+            )
+
+
+def _check_latents(plan: Plan, first: FirstCall) -> None:
+    """Refuse a pipeline that isn't known where its latents can't be unpacked, cleaned or decoded."""
+    pipeline, size = plan.pipeline, (plan.height, plan.width)
+    try:
+        assert first.sample is not None
+        sample = first.sample[:1]
+        predict_clean(pipeline.scheduler, sample, first.timesteps[0], sample)
+        latents = unpack(pipeline, sample, size)
+        fits = tuple(latents.shape) == (1, latent_channels(pipeline), *plan.latent)
+        fits = fits and decode(pipeline, latents).shape == (1, *size, 3)
+        reason = "they have another shape"
+    except Exception as error:  # whatever is missing or different in a pipeline of any kind
+        fits, reason = False, " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    if not fits:
+        raise InputError(
+            f"{type(pipeline).__name__} isn't a pipeline that ldmscene knows, and it can't be told how its latents "
+            f"become a picture ({reason}); it can't be captured"
+        )
 
 
 def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
@@ -190,7 +242,7 @@ def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
 
 
 def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width: int | None) -> tuple[int, int]:
-    factor = vae_factor(autoencoder_of(pipeline))
+    factor = vae_factor(pipeline)
     sides = [
         own * factor if side is None else side
         for side, own in zip((height, width), default_latent(denoiser_of(pipeline)[1]), strict=True)
@@ -201,7 +253,7 @@ def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width
     return sides[0], sides[1]
 
 
-def _call_arguments(pipeline: DiffusionPipeline, **wanted: Any) -> dict[str, Any]:
+def _call_arguments(pipeline: DiffusionPipeline, family: Family, **wanted: Any) -> dict[str, Any]:
     """What the pipeline's call takes of it, with prompts and sizes taken as they are given."""
     takes = inspect.signature(pipeline.__call__).parameters
     if wanted["negative_prompt"] is None:  # the pipeline's own unconditional input
@@ -209,7 +261,17 @@ def _call_arguments(pipeline: DiffusionPipeline, **wanted: Any) -> dict[str, Any
     lost = {"prompt", "negative_prompt", "height"} & set(wanted) - set(takes)
     if lost:
         raise InputError(f"{type(pipeline).__name__} takes no {lost.pop()}; expected a text-to-image pipeline")
-    wanted |= {"output_type": "latent", "use_resolution_binning": False, "clean_caption": False}
+    scale = wanted.pop("guidance_scale")
+    if family.guidance not in takes and scale != 1:
+        others = [name for name in takes if "guidance" in name or "cfg" in name]
+        raise InputError(
+            f"{type(pipeline).__name__} takes no guidance_scale{', only ' + ', '.join(others) if others else ''}; "
+            "ask for guidance_scale=1, which leaves it as it is"
+        )
+    wanted |= {family.guidance: scale, "output_type": "latent"}
+    wanted |= {"use_resolution_binning": False, "clean_caption": False}
+    if wanted["num_inference_steps"] != 2:
+        wanted["intermediate_timesteps"] = None  # which Sana Sprint has by default, and takes for two steps only
     return {name: value for name, value in wanted.items() if name in takes}
 
 
@@ -252,10 +314,9 @@ def run(
     if given is not None:
         arguments["latents"] = along(plan.pipeline, given, seeds)
     with torch.no_grad(), quiet(plan.pipeline), watched as recorded:
-        final = plan.pipeline(**arguments)[0]
+        plan.pipeline(**arguments)
     _check_steps(plan, recorded)
-    size = (plan.height, plan.width)
-    images = given if given is not None else decode(plan.pipeline, unpack(plan.pipeline, final, size))
+    images = given if given is not None else decode(plan.pipeline, recorded.final)
     latents, predicted = (torch.stack(kept, 1).numpy() for kept in (recorded.latents, recorded.predicted))
     return [
         Trajectory({name: arrays[i] for name, arrays in activations.items()}, images[i], latents[i], predicted[i])

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from ldmscene.device import best_device
 from ldmscene.errors import InputError, unknown
 from ldmscene.hashing import weights_hash
 from ldmscene.labelers.protocol import CLASSIFICATION
 from ldmscene.labelers.weights import (
-    best_device,
     fill,
     load_state,
     naming_the_download,

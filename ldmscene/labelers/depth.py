@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import torch
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation, DPTForDepthEstimation
 
+from ldmscene.device import best_device
 from ldmscene.errors import InputError
 from ldmscene.hashing import weights_hash
-from ldmscene.labelers.weights import best_device
+from ldmscene.hub import check_there
 
 MIDAS = "Intel/dpt-large"  # DPT_Large, which the published experiment used
 BATCH = 8  # pictures at a time
+INSTALL = "pip install 'ldmscene[torchvision]'"
 # DPT has this layer and never calls it; Intel's checkpoints leave it out, so that it would be random.
 UNUSED = "neck.fusion_stage.layers.0.residual_layer1."
 INVERSE = "relative inverse depth: larger is nearer, no unit, scale and shift unknown"
@@ -51,7 +55,13 @@ class DepthLabeler:
     def _read(self, images: np.ndarray) -> np.ndarray:
         inputs = self.processor(images=list(images), return_tensors="pt").to(self.device)
         sizes = [images.shape[1:3]] * len(images)
-        found = self.processor.post_process_depth_estimation(self.model(**inputs), target_sizes=sizes)
+        resize = self.processor.post_process_depth_estimation
+        takes = inspect.signature(resize).parameters
+        own = {"source_sizes": sizes} if "source_sizes" in takes else {}  # ZoeDepth's, which pads pictures
+        try:
+            found = resize(self.model(**inputs), target_sizes=sizes, **own)
+        except NameError as error:  # ZoeDepth's PIL processor calls torchvision without having asked for it
+            raise InputError(_torchvision(self.provenance["labeler"])) from error
         return torch.stack([one["predicted_depth"] for one in found]).float().cpu().numpy()
 
 
@@ -70,13 +80,14 @@ def load_depth(name: str, device: str | None = None) -> DepthLabeler:
 
 
 def _load(kind: Any, name: str, device: str | None) -> DepthLabeler:
+    check_there(name, "config.json")
     try:
         # The processor that needs no torchvision: what is installed must not change the labels.
         processor = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
         model, notes = kind.from_pretrained(
             name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InputError(_advice(name, str(error))) from error
     missing = sorted(key for key in notes["missing_keys"] if not key.startswith(UNUSED))
     if missing:
@@ -89,7 +100,9 @@ def _load(kind: Any, name: str, device: str | None) -> DepthLabeler:
 
 
 def _advice(name: str, error: str) -> str:
-    reason = error.strip().splitlines()[0].split(". ")[0][:200]
+    reason = textwrap.shorten(error.strip().split(". ")[0], 200, placeholder=" …")
+    if "torchvision" in error.lower():
+        return _torchvision(name)
     if "trust_remote_code" in error:
         return f"{name} brings code of its own, which is never run; choose a model that transformers knows"
     if Path(name).is_dir():
@@ -101,6 +114,10 @@ def _advice(name: str, error: str) -> str:
         f"no depth estimator could be loaded from {name!r} (a local folder, or a hub id with safetensors weights): "
         f"{reason}; with network: `hf download {name}`"
     )
+
+
+def _torchvision(name: str) -> str:
+    return f"{name} needs torchvision for its pictures; get it with `{INSTALL}`"
 
 
 def _range(config: Any) -> str:

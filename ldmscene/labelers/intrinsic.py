@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ldmscene.device import best_device
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.hashing import weights_hash
-from ldmscene.labelers.weights import best_device, naming_the_download, need, weights_only
+from ldmscene.labelers.weights import naming_the_download, need, weights_only
 
 INSTALL = "pip install https://github.com/compphoto/Intrinsic/archive/main.zip"
 WEIGHTS = "paper_weights"

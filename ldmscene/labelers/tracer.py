@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ldmscene.device import best_device
 from ldmscene.hashing import weights_hash
-from ldmscene.labelers.weights import best_device, fill, load_state, naming_the_download, need
+from ldmscene.labelers.weights import fill, load_state, naming_the_download, need
 
 INSTALL = "pip install 'ldmscene[tracer]'"
 DOWNLOAD = "python -c 'from carvekit.ml.files.models_loc import tracer_b7_pretrained as get; get()'"

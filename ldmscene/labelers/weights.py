@@ -20,10 +20,6 @@ from ldmscene.errors import InputError
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch
 
 
-def best_device(device: str | None) -> str:
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def need(module: str, command: str) -> ModuleType:
     """Import a module of an optional package.
 

@@ -20,6 +20,7 @@ from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.files import make_folder
 from ldmscene.store.layout import LATENTS, PREVIEWS, ZARR, activation_path
+from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint
 
@@ -77,7 +78,7 @@ def estimate(
 
 def existing(root: Place) -> ActivationStore | None:
     """The store that lies there, if there is one."""
-    return ActivationStore(root) if (root / ZARR / "zarr.json").exists() else None
+    return ActivationStore(root) if read_store(root) else None
 
 
 def _kept(plan: Plan, missing: Missing, targets: int, folds: int) -> dict[str, float]:

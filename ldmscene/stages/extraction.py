@@ -14,10 +14,10 @@ from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar, say
 from ldmscene.stages.given import GivenImages
-from ldmscene.stages.missing import WHOLE, Batch, Part, find_missing
+from ldmscene.stages.missing import WHOLE, Batch, Missing, Part, find_missing
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, ZARR, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import note_making, prepare_store
@@ -29,7 +29,7 @@ from ldmscene.store.writer import WAITING
 def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     """Every array that an extraction fills."""
     calls, (height, width) = len(plan.timesteps), (plan.height, plan.width)
-    channels = capture.autoencoder_of(plan.pipeline).config.latent_channels
+    channels = capture.latent_channels(plan.pipeline)
     picture = {"long_name": "decoded by the model's own autoencoder"}
     final = {"long_name": "given"} if plan.given else picture
     specs = [
@@ -76,9 +76,12 @@ def fill(
         If values of some samples are infinite or NaN, once all others are stored; unless that is allowed.
     """
     specs = compress(array_specs(plan, previews), compression)
-    if not (root / ZARR).exists() and compression == "none":  # what compression saves isn't known before
-        everything = sum(spec.layout.shard_bytes for spec in array_specs(plan, False)) * len(manifest)
-        check_space(root, everything // part.of)  # before a store is made that could only be deleted
+    ready: dict[tuple, list[Row]] = {}
+    if read_store(root) is None:
+        if compression == "none":  # what compression saves isn't known before
+            everything = sum(spec.layout.shard_bytes for spec in array_specs(plan, False)) * len(manifest)
+            check_space(root, everything // part.of)
+        ready = _first_rows(plan, find_missing(None, manifest, specs, previews, batch_size, part), images)
     store = prepare(plan, manifest, root, previews, compression)
     missing = find_missing(store, manifest, specs, previews, batch_size, part)
     if not missing.samples:
@@ -94,7 +97,9 @@ def fill(
     with StoreWriter(root, specs) as writer, bar("extracting", missing.samples, enabled=progress) as advance:
         for batch in missing.batches():
             size = 0
-            for row in generate(plan, missing.manifest, batch, images, writer.check):
+            for row in ready.pop(_content(missing, batch), None) or generate(
+                plan, missing.manifest, batch, images, writer.check
+            ):
                 size += sum(array.nbytes for array in row.arrays.values())
                 fault = None if allow_nonfinite else overflow(row)
                 if fault is None:
@@ -113,10 +118,15 @@ def fill(
     return store
 
 
-def bytes_to_write(batches: Sequence[Batch], specs: Sequence[ArraySpec]) -> int:
-    """Of all that is missing, before compression."""
-    each = {spec.path: spec.layout.shard_bytes for spec in specs}
-    return sum(each[path] for batch in batches for missing in batch.missing for path in missing)
+def _first_rows(plan: Plan, missing: Missing, images: GivenImages | None) -> dict[tuple, list[Row]]:
+    """The first batch of a store that isn't there yet, so that what can't be run leaves none behind."""
+    first = next(missing.batches(), None)
+    return {_content(missing, first): list(generate(plan, missing.manifest, first, images))} if first else {}
+
+
+def _content(missing: Missing, batch: Batch) -> tuple:
+    """What a batch generates, whoever else may have made the store meanwhile."""
+    return batch, *(missing.manifest.keys[row] for row in batch.rows)
 
 
 def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, compression: str) -> ActivationStore:

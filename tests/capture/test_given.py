@@ -60,7 +60,18 @@ def test_each_activation_is_that_of_one_denoiser_call_at_the_noised_image(tiny):
 
 
 @pytest.mark.parametrize(
-    "name", ["stable_diffusion_3", "flux", "aura_flow", "sana", "stable_diffusion_xl", "cogview_3"]
+    "name",
+    [
+        "stable_diffusion_3",
+        "flux",
+        "aura_flow",
+        "sana",
+        "stable_diffusion_xl",
+        "cogview_3",
+        "flux_2",
+        "qwen_image",
+        "lumina_2",
+    ],
 )
 def test_every_kind_of_pipeline_is_led_along_the_image(name):
     pipeline = build(name)
@@ -101,6 +112,11 @@ def test_encoding_undoes_decoding_up_to_the_autoencoders_loss(tiny):
     (sample,) = capture.run(plan, [PROMPTS[0]], [5])
     again = capture.decode(tiny, encode(tiny, sample.image[None]))
     assert np.abs(again[0].astype(int) - sample.image).mean() < 8
+
+
+def test_a_consistency_model_of_trigflow_is_refused():
+    with pytest.raises(InputError, match="can't be led along given images"):
+        capture.given_scheduler(build("sana_sprint").scheduler, [300])
 
 
 @pytest.mark.parametrize("timesteps", [(), (-1,), (1000,), (0.5,), (float("nan"),)])

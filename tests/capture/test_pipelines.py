@@ -1,17 +1,24 @@
-"""Pipelines of seventeen kinds: what is captured is what an independent hook saw, value for value."""
+"""Pipelines of many kinds: what is captured is what an independent hook saw, value for value."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 
 from ldmscene import capture
-from ldmscene.capture.families import is_joint
-from ldmscene.capture.fold import GRID, TOKENS
+from ldmscene.capture.families import Family, is_joint
+from ldmscene.capture.fold import GRID, TOKENS, Folding
+from ldmscene.capture.latents import unpack
 from ldmscene.errors import InputError
 from tests.capture.pipelines import PIPELINES, build
 
@@ -23,42 +30,53 @@ class Known:
     """What diffusers' source says of a pipeline, written down by hand.
 
     `parts`: the branches in the order of batches and calls. `tokens`: of an image, as (y, x). `image_part`: which of
-    the tensors that a block returns is the image's.
+    the tensors that a block returns is the image's. `image_first`: in a sequence of both, the text follows.
+    `arguments`: so that sizes and prompts are taken as they are given. `first`: what the latents enter.
     """
 
     parts: tuple[str, ...] = ("uncond", "cond")
     size: tuple[int, int] = (32, 48)
     tokens: tuple[int, int] = (8, 12)
     image_part: int = 0
+    image_first: bool = False
+    arguments: dict = field(default_factory=lambda: {"guidance_scale": SCALE})
+    first: str = "transformer_blocks.0"
 
 
+GUIDED = {"guidance_scale": SCALE}
+AS_GIVEN = {**GUIDED, "use_resolution_binning": False}
+UNCLEANED = {**GUIDED, "clean_caption": False}
+UNET = {"first": "conv_in"}
 KNOWN = {
-    "stable_diffusion": Known(),
-    "stable_diffusion_2": Known(),
-    "perturbed_attention": Known(parts=("uncond", "cond", "perturbed")),
-    "latent_consistency": Known(parts=("cond",)),
-    "stable_diffusion_xl": Known(),
+    "stable_diffusion": Known(**UNET),
+    "stable_diffusion_2": Known(**UNET),
+    "perturbed_attention": Known(parts=("uncond", "cond", "perturbed"), **UNET),
+    "latent_consistency": Known(parts=("cond",), **UNET),
+    "stable_diffusion_xl": Known(**UNET),
     "stable_diffusion_3": Known(image_part=-1),
-    "pixart": Known(),
-    "pixart_sigma": Known(),
+    "pixart": Known(arguments=AS_GIVEN | UNCLEANED),
+    "pixart_sigma": Known(arguments=AS_GIVEN | UNCLEANED),
     "flux": Known(parts=("cond",), image_part=-1),
+    "flux_2": Known(parts=("cond", "uncond"), image_part=-1),
     "chroma": Known(parts=("cond", "uncond"), image_part=-1),
-    "sana": Known(size=(64, 64), tokens=(32, 32)),
-    "aura_flow": Known(image_part=-1),
-    "lumina": Known(parts=("cond", "uncond"), size=(128, 192)),
+    "sana": Known(size=(64, 64), tokens=(32, 32), arguments=AS_GIVEN),
+    "sana_sprint": Known(parts=("cond",), size=(64, 64), tokens=(32, 32), arguments=AS_GIVEN),
+    "aura_flow": Known(image_part=-1, first="joint_transformer_blocks.0"),
+    "lumina": Known(parts=("cond", "uncond"), size=(128, 192), arguments=UNCLEANED, first="layers.0"),
+    "lumina_2": Known(parts=("cond", "uncond"), size=(128, 192), first="layers.0"),
+    "z_image": Known(parts=("cond", "uncond"), image_first=True, first="layers.0"),
+    "qwen_image": Known(
+        parts=("cond", "uncond"),
+        size=(64, 96),
+        image_part=-1,
+        arguments={"true_cfg_scale": SCALE, "negative_prompt": [""]},
+    ),
     "cogview_3": Known(),
     "cogview_4": Known(parts=("cond", "uncond")),
-    "hunyuan": Known(size=(128, 192)),
-    "kandinsky_3": Known(size=(64, 192), tokens=(8, 24)),
-}
-
-# Sizes and prompts are taken as they are given.
-AS_GIVEN = {
-    "sana": {"use_resolution_binning": False},
-    "hunyuan": {"use_resolution_binning": False},
-    "lumina": {"clean_caption": False},
-    "pixart": {"use_resolution_binning": False, "clean_caption": False},
-    "pixart_sigma": {"use_resolution_binning": False, "clean_caption": False},
+    "hunyuan": Known(size=(128, 192), arguments=AS_GIVEN, first="blocks.0"),
+    "kandinsky_2": Known(**UNET),
+    "kandinsky_3": Known(size=(64, 192), tokens=(8, 24), **UNET),
+    "bria": Known(),
 }
 
 
@@ -79,8 +97,7 @@ def _independent(pipeline, name: str, modules: list[str]) -> tuple[dict[str, lis
     try:
         image = pipeline(
             prompt=[PROMPT], height=known.size[0], width=known.size[1], num_inference_steps=STEPS,
-            guidance_scale=SCALE, generator=[torch.Generator("cpu").manual_seed(SEED)], output_type="np",
-            **AS_GIVEN.get(name, {}),
+            generator=[torch.Generator("cpu").manual_seed(SEED)], output_type="np", **known.arguments,
         ).images[0]  # fmt: skip
     finally:
         for handle in handles:
@@ -105,21 +122,40 @@ def _expected(module: str, outputs: list, known: Known, dims: tuple[str, ...], s
         elif dims == GRID:
             side = int(np.prod(known.tokens)) if tensor.shape[1] >= np.prod(known.tokens) else tensor.shape[1]
             scale = round((np.prod(known.tokens) / side) ** 0.5)
-            tensor = tensor.flatten(2)[:, -side:].reshape(len(tensor), *(n // scale for n in known.tokens), -1)
+            mine = slice(side) if known.image_first else slice(-side, None)
+            tensor = tensor.flatten(2)[:, mine].reshape(len(tensor), *(n // scale for n in known.tokens), -1)
         maps += list(tensor)
     return torch.stack(maps).reshape(steps, len(known.parts), *maps[0].shape).numpy()
 
 
+KANDINSKY = "ignore:`callback_steps` is deprecated:FutureWarning"  # its combined pipeline's own
+
+
+def _attentions(pipeline, name: str) -> list[str]:
+    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
+    crossed = not is_joint(denoiser) and name != "kandinsky_2"  # whose self-attention sees the prior's embedding too
+    return ["self-attention", "cross-attention"] if crossed else ["self-attention"]
+
+
+@pytest.mark.filterwarnings(KANDINSKY)
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_pipeline_is_captured_as_it_runs(name):
     pipeline, known = build(name), KNOWN[name]
-    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
-    presets = ["self-attention", "all-blocks"] + ([] if is_joint(denoiser) else ["cross-attention"])
-    plan = _plan(pipeline, name, presets)
+    plan = _plan(pipeline, name, [*_attentions(pipeline, name), "all-blocks"])
     (ours,) = capture.run(plan, [PROMPT], [SEED])
-    outputs, image = _independent(pipeline, name, [m.name for m in plan.modules])
+    with _listening(pipeline.scheduler) as steps:
+        outputs, image = _independent(pipeline, name, [m.name for m in plan.modules])
     np.testing.assert_array_equal(ours.image, image)
     assert ours.latents.shape == ours.predicted.shape == (len(plan.timesteps), 4, *plan.latent)
+    size = (plan.height, plan.width)
+    theirs = torch.cat([unpack(pipeline, sample, size) for sample, _ in steps]).numpy()
+    np.testing.assert_array_equal(ours.latents, theirs)
+    if steps[0][1] is None:  # a flow ends where its last step says that it will
+        np.testing.assert_array_equal(capture.decode(pipeline, ours.predicted[-1:])[0], image)
+    else:
+        clean = torch.cat([unpack(pipeline, found, size) for _, found in steps]).numpy()
+        found = ours.predicted.clip(-1, 1) if isinstance(pipeline.scheduler, DDPMScheduler) else ours.predicted
+        np.testing.assert_allclose(found, clean, rtol=1e-3, atol=2e-3)
     for module in plan.modules:
         assert module.dims == GRID, module
         theirs = _expected(module.name, outputs[module.name], known, module.dims, len(plan.timesteps))
@@ -128,6 +164,97 @@ def test_every_pipeline_is_captured_as_it_runs(name):
         assert module.shape == ours.activations[module.name].shape[2:]
     if len(plan.branches) == 2:  # or the comparison of branches would say nothing
         assert not np.array_equal(wanted[:, 0], wanted[:, 1])
+
+
+@contextmanager
+def _listening(scheduler) -> Iterator[list[tuple[torch.Tensor, torch.Tensor | None]]]:
+    """For each step x_t, and the x_0 that the scheduler itself makes of it where it does."""
+    kept: list = []
+    take_step = scheduler.step
+
+    @functools.wraps(take_step)
+    def step(model_output, timestep, sample, *args, **kwargs):
+        clean = None
+        if isinstance(scheduler, DPMSolverMultistepScheduler):
+            begun = copy.deepcopy(scheduler)
+            begun._init_step_index(timestep) if begun.step_index is None else None
+            clean = begun.convert_model_output(model_output[:, : sample.shape[1]], sample=sample)
+        if isinstance(scheduler, PNDMScheduler):  # which makes none
+            alpha = scheduler.alphas_cumprod[timestep]
+            clean = (sample - (1 - alpha).sqrt() * model_output) / alpha.sqrt()
+        found = take_step(model_output, timestep, sample, *args, **kwargs | {"return_dict": True})
+        kept.append((sample.clone(), clean if clean is not None else found.get("pred_original_sample")))
+        return tuple(found.to_tuple()) if kwargs.get("return_dict") is False else found
+
+    scheduler.step = step
+    try:
+        yield kept
+    finally:
+        del scheduler.step
+
+
+# The others have the same denoisers.
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in PIPELINES
+        if not name.startswith(
+            ("stable_diffusion_2", "stable_diffusion_xl", "pixart_", "perturbed", "latent", "kandinsky_2")
+        )
+    ],
+)
+def test_what_is_changed_in_one_place_of_the_latents_moves_the_activation_there(name):
+    """Rows and columns, and text and image, by what the denoiser does: no rule of ours says where a token is."""
+    pipeline, known = build(name), KNOWN[name]
+    plan = _plan(pipeline, name, [known.first], branch="cond", steps=2)
+    (plain,) = capture.run(plan, [PROMPT], [SEED])
+    y, x = 2, 5
+    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
+    handle = denoiser.register_forward_pre_hook(lambda _m, a, k: _moved(pipeline, plan, a, k, y, x), with_kwargs=True)
+    try:
+        (moved,) = capture.run(plan, [PROMPT], [SEED])
+    finally:
+        handle.remove()
+    change = np.abs(moved.activations[known.first][0, 0] - plain.activations[known.first][0, 0]).sum(-1)
+    if known.first == "conv_in":  # 3 × 3
+        np.testing.assert_array_equal(np.argwhere(change > 0).mean(0), (y, x))
+    else:
+        assert np.unravel_index(change.argmax(), change.shape) == (y, x)
+        assert change.max() > 2 * np.sort(change.ravel())[-2]
+
+
+def _moved(pipeline, plan, args: tuple, kwargs: dict, y: int, x: int):
+    """The denoiser's arguments with much added to what its position (y, x) is made of."""
+    shape = plan.modules[0].shape
+    side = plan.latent[0] // shape[0]
+    mark = torch.zeros(1, 4, *plan.latent)
+    mark[:, :, y * side : (y + 1) * side, x * side : (x + 1) * side] = 20
+    key = next((one for one in ("hidden_states", "sample") if one in kwargs), None)
+    given = kwargs[key] if key else args[0]
+    if isinstance(given, list):
+        changed = [one + mark[0][:, None] for one in given]
+    elif given.ndim == 3:  # packed: by the pipeline's own unpacking of each token
+        every = torch.eye(given.shape[1])[:, :, None].expand(-1, -1, given.shape[2])
+        lit = unpack(pipeline, every, (plan.height, plan.width)).abs().sum(1)
+        token = int(lit[:, y * side, x * side].argmax())
+        changed = given + 20 * (torch.arange(given.shape[1]) == token)[:, None]
+    else:
+        changed = given + mark
+    return (args, kwargs | {key: changed}) if key else ((changed, *args[1:]), kwargs)
+
+
+def test_image_tokens_are_found_behind_texts_of_several_lengths_in_one_batch():
+    pipeline = build("lumina_2")
+    plan = _plan(pipeline, "lumina_2", ["layers.0", "layers.1.attn.to_out.0"])
+    prompts = [PROMPT, "a"]
+    alone = [capture.run(plan, [prompt], [SEED])[0] for prompt in prompts]
+    for one, other in zip(alone, capture.run(plan, prompts, [SEED, SEED]), strict=True):
+        for module in plan.modules:
+            wanted = one.activations[module.name]
+            np.testing.assert_allclose(
+                other.activations[module.name], wanted, rtol=0, atol=1e-3 * np.abs(wanted).max(), err_msg=module.name
+            )
 
 
 @pytest.mark.parametrize(
@@ -140,10 +267,14 @@ def test_every_pipeline_is_captured_as_it_runs(name):
     ],
 )
 def test_text_tokens_are_never_taken_for_a_picture(name, module):
-    plan = _plan(build(name), name, [module])
+    pipeline, known = build(name), KNOWN[name]
+    plan = _plan(pipeline, name, [module])
     assert plan.modules[0].dims == TOKENS
     (ours,) = capture.run(plan, [PROMPT], [SEED])
-    assert ours.activations[module].shape[2:] == plan.modules[0].shape
+    outputs, _ = _independent(pipeline, name, [module])
+    theirs = _expected(module, outputs[module], known, TOKENS, len(plan.timesteps))
+    wanted = theirs[:, [known.parts.index(branch) for branch in plan.branches]]
+    np.testing.assert_array_equal(ours.activations[module], wanted)
 
 
 @pytest.mark.parametrize("name", ["flux", "latent_consistency"])
@@ -182,25 +313,80 @@ def test_a_joint_attention_is_not_passed_off_as_cross_attention():
         _plan(build("stable_diffusion_3"), "stable_diffusion_3", "cross-attention")
 
 
-def test_a_denoiser_that_is_not_known_is_captured_as_tokens_with_a_warning(monkeypatch):
-    pipeline = build("pixart")
-    monkeypatch.delitem(capture.families._FAMILIES, "PixArtTransformer2DModel")
+def test_a_denoiser_that_is_not_known_is_captured_as_tokens_with_a_warning():
+    pipeline = build("bria")
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        plan = _plan(pipeline, "pixart", "self-attention")
-    assert any("PixArtTransformer2DModel isn't a denoiser that ldmscene knows" in str(w.message) for w in seen)
+        plan = _plan(pipeline, "bria", ["self-attention", "all-blocks"])
+    assert any("BriaTransformer2DModel isn't a denoiser that ldmscene knows" in str(w.message) for w in seen)
     (ours,) = capture.run(plan, [PROMPT], [SEED])
-    outputs, _ = _independent(pipeline, "pixart", [m.name for m in plan.modules])
+    outputs, image = _independent(pipeline, "bria", [m.name for m in plan.modules])
+    np.testing.assert_array_equal(ours.image, image)
+    of_both = "single_transformer_blocks.0.attn"  # text, always padded to one length, and image
     for module in plan.modules:
         assert module.dims == TOKENS
-        assert module.shape == (96, 24)
-        theirs = torch.stack(outputs[module.name]).numpy()
-        np.testing.assert_array_equal(ours.activations[module.name], theirs)
+        assert module.shape == (96 + 128 * (module.name == of_both), 16)
+        theirs = [
+            o if isinstance(o, torch.Tensor) else next(t for t in o if t.shape[1] == 96) for o in outputs[module.name]
+        ]
+        np.testing.assert_array_equal(ours.activations[module.name], torch.stack(theirs).numpy(), err_msg=module.name)
+
+
+@pytest.mark.filterwarnings("ignore:BriaTransformer2DModel isn't a denoiser")
+def test_of_a_denoiser_that_is_not_known_nothing_is_guessed(monkeypatch):
+    pipeline = build("bria")
+    with pytest.raises(InputError, match=r"returns 2 tensors.*which of them is the image's can't be told"):
+        _plan(pipeline, "bria", "transformer_blocks.0", height=32, width=64)  # 128 tokens, as the text has
+    monkeypatch.setattr(type(pipeline), "_unpack_latents", lambda latents, *_: latents)
+    with pytest.raises(InputError, match="it can't be told how its latents become a picture"):
+        _plan(pipeline, "bria", "self-attention")
+
+
+def test_outputs_whose_length_is_the_prompts_are_refused():
+    for name, module in (("qwen_image", "transformer_blocks.0.attn.add_k_proj"), ("z_image", "context_refiner.0")):
+        with pytest.raises(InputError, match=r"tokens for an empty prompt and .* for a longer one"):
+            _plan(build(name), name, module)
+
+
+def test_guidance_that_a_pipeline_does_not_take_is_refused(monkeypatch):
+    pipeline = build("chroma")
+    call = type(pipeline).__call__
+    takes = inspect.signature(call).parameters
+    without = inspect.Signature([p for name, p in takes.items() if name != "guidance_scale"])
+    monkeypatch.setattr(type(pipeline).__call__, "__signature__", without, raising=False)
+    with pytest.raises(InputError, match=r"takes no guidance_scale.*ask for guidance_scale=1"):
+        _plan(pipeline, "chroma", "self-attention")
+
+
+@pytest.mark.parametrize("heads", [2, 4])
+def test_heads_before_tokens_are_told_by_the_number_of_tokens(heads):
+    tokens, width = 24, 7
+    found = torch.arange(2 * heads * tokens * width).reshape(2, heads, tokens, width)
+    family = Family((2,), joint=True)
+    folded, dims = Folding(family, (8, 12), text_tokens=5)("attn.norm_q", found)
+    assert dims == GRID
+    torch.testing.assert_close(folded, found.movedim(2, 1).reshape(2, 4, 6, heads * width))
+    swapped, _ = Folding(family, (8, 12), text_tokens=5)("attn.norm_q", found.movedim(2, 1))
+    torch.testing.assert_close(swapped, folded)
+    text, dims = Folding(family, (8, 12), text_tokens=5)("attn.norm_added_q", found[:, :, :5])
+    assert (dims, text.shape) == (TOKENS, (2, 5, heads * width))
+    with pytest.raises(InputError, match="can't be told which axis is tokens"):
+        Folding(family, (4, heads), text_tokens=5)("attn.norm_q", found[:, :, :heads])
 
 
 @pytest.mark.parametrize(
     "name",
-    ["stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "pixart", "sana", "aura_flow", "cogview_4"],
+    [
+        "stable_diffusion",
+        "stable_diffusion_xl",
+        "stable_diffusion_3",
+        "pixart",
+        "sana",
+        "sana_sprint",
+        "aura_flow",
+        "cogview_4",
+        "kandinsky_2",
+    ],
 )
 def test_modules_are_listed_from_the_configuration_alone(name):
     pipeline = build(name)
@@ -211,15 +397,22 @@ def test_modules_are_listed_from_the_configuration_alone(name):
     assert listed == list(plan.modules)
 
 
-def test_modules_of_a_packed_denoiser_are_listed_at_its_pipelines_own_size():
-    denoiser = capture.load_outline(build("flux"))
+@pytest.mark.parametrize(("name", "width"), [("flux", 32), ("flux_2", 32), ("qwen_image", 48)])
+def test_modules_of_a_packed_denoiser_are_listed_at_its_pipelines_own_size(name, width):
+    denoiser = capture.load_outline(build(name))
     (block,) = capture.outline_shapes(denoiser, ["transformer_blocks.0"])
-    assert (block.dims, block.shape) == (GRID, (64, 64, 32))
+    assert (block.dims, block.shape) == (GRID, (64, 64, width))
 
 
-def test_listing_what_a_configuration_does_not_tell_says_so():
+def test_modules_of_hunyuan_are_listed_at_a_size_smaller_than_its_pipeline_draws():
+    (block,) = capture.outline_shapes(capture.load_outline(build("hunyuan")), ["blocks.0"])
+    assert (block.dims, block.shape) == (GRID, (8, 8, 24))
+
+
+@pytest.mark.parametrize("name", ["lumina", "lumina_2", "z_image"])
+def test_listing_what_a_configuration_does_not_tell_says_so(name):
     with pytest.raises(InputError, match="can't be told from its configuration"):
-        capture.outline_shapes(capture.load_outline(build("hunyuan")), ["blocks.0"])
+        capture.outline_shapes(capture.load_outline(build(name)), ["layers.0"])
 
 
 @pytest.mark.parametrize("name", ["stable_diffusion_xl", "stable_diffusion_3", "flux"])

@@ -5,29 +5,13 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import ldmscene
 from tests.conftest import FIRST, make_manifest
-
-BESIDE = Path(sys.prefix) / "labelers"  # where `make` puts torchvision and carvekit
-
-
-def _import_torchvision():
-    """PyPI's torchvision is built for CUDA. Beside a CPU build of torch its compiled operators can't be loaded, and
-    it refuses to be imported for the lack of two; models and transforms use none."""
-    try:
-        return importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in [n for n in sys.modules if n.startswith("torchvision")]:
-            del sys.modules[name]
-    for operator in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return importlib.import_module("torchvision")
+from tests.labelers.beside import BESIDE, import_torchvision
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +21,7 @@ def torchvision():
     try:
         if importlib.util.find_spec("torchvision") is None:
             pytest.skip("torchvision isn't installed; `make test` gets it")
-        yield _import_torchvision()
+        yield import_torchvision()
     finally:
         sys.path.remove(str(BESIDE))
 

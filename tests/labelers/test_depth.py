@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,14 +20,19 @@ from transformers import (
     DPTConfig,
     DPTForDepthEstimation,
     DPTImageProcessorPil,
+    GLPNConfig,
+    GLPNForDepthEstimation,
+    GLPNImageProcessorPil,
     ViTConfig,
     ViTModel,
 )
+from transformers.utils import is_torchvision_available
 
 import ldmscene
 from ldmscene import labelers
 from ldmscene.errors import InputError
 from tests.conftest import files
+from tests.labelers.beside import BESIDE
 
 SIDE = 32
 
@@ -135,13 +144,53 @@ def test_intels_own_files_load_though_a_layer_that_is_never_called_is_not_in_the
     np.testing.assert_array_equal(found(pictures), expected(pictures))
 
 
-@pytest.mark.parametrize(("kind", "meaning"), [("relative", "larger is nearer"), ("metric", "metres")])
-def test_any_depth_estimator_of_transformers_is_read(tmp_path, pictures, kind, meaning):
-    folder = _saved(_depth_anything(kind), tmp_path / kind)
-    labeler = labelers.find(f"depth:{folder}")
-    assert labeler(pictures).shape == pictures.shape[:3]
-    assert labeler.provenance["labeler"] == "DepthAnythingForDepthEstimation"
+def _glpn() -> GLPNForDepthEstimation:
+    torch.manual_seed(0)
+    sizes = {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "num_attention_heads": [1, 1, 2, 2]}
+    return GLPNForDepthEstimation(GLPNConfig(**sizes, decoder_hidden_size=8))
+
+
+@pytest.mark.parametrize(
+    ("make", "meaning"),
+    [
+        (lambda: (_depth_anything("relative"), _processor()), "larger is nearer"),
+        (lambda: (_depth_anything("metric"), _processor()), "metres"),
+        (lambda: (_glpn(), GLPNImageProcessorPil()), "metres"),
+    ],
+)
+def test_any_depth_estimator_of_transformers_is_read(tmp_path, pictures, make, meaning):
+    model, processor = make()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.2)  # as they are made, the depth is a constant
+    model.eval().save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    labeler = labelers.find(f"depth:{tmp_path}")
+    with torch.no_grad():
+        raw = model(**processor(images=list(pictures), return_tensors="pt")).predicted_depth
+    wanted = interpolate(raw[:, None], pictures.shape[1:3], mode="bicubic", align_corners=False)[:, 0].numpy()
+    np.testing.assert_allclose(labeler(pictures), wanted, rtol=0, atol=1e-4 * wanted.std())
+    assert wanted.std() > 1e-3
+    assert labeler.provenance["labeler"] == type(model).__name__
     assert meaning in labeler.provenance["range"]
+
+
+def test_depth_estimators_whose_processors_need_torchvision(torchvision, tmp_path):
+    path = os.pathsep.join([str(BESIDE), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.labelers.torchvision_depths", tmp_path],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_torchvision_it_is_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "depth_pro"}))
+    processor = {"image_processor_type": "DepthProImageProcessor", "size": {"height": SIDE, "width": SIDE}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    if is_torchvision_available():
+        pytest.skip("torchvision is installed here")
+    with pytest.raises(InputError, match=r"needs torchvision.*pip install 'ldmscene\[torchvision\]'"):
+        labelers.find(f"depth:{tmp_path}")
 
 
 def test_a_store_is_labelled_once_and_by_one_model(midas, two, tmp_path):

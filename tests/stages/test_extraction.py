@@ -57,6 +57,24 @@ def test_the_denoiser_is_called_just_as_often_as_the_scheduler_says(tiny, tmp_pa
     assert len(calls) == 2 * 3  # two batches
 
 
+def test_what_cannot_be_run_leaves_nothing_that_stands_in_the_way(tiny, tmp_path):
+    failing = tiny.unet.register_forward_hook(_fail)
+    try:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            _extract(tiny, make_manifest(2, 1), tmp_path / "s", previews="test")
+    finally:
+        failing.remove()
+    assert not (tmp_path / "s").exists()
+    again = _extract(tiny, make_manifest(2, 1), tmp_path / "s", guidance_scale=2.0, previews="test")
+    plain = _extract(tiny, make_manifest(2, 1), tmp_path / "plain", guidance_scale=2.0, previews="test")
+    assert again.samples["complete"].all()
+    assert _arrays(again.root) == _arrays(plain.root)
+
+
+def _fail(*_):
+    raise RuntimeError("out of memory")
+
+
 def test_the_same_call_on_a_finished_store_runs_nothing_and_changes_no_byte(tiny, two, calls):
     before = files(two.root)
     again = _extract(tiny, make_manifest(1, 1), two.root)

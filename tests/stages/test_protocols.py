@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import ldmscene
 from ldmscene import pipeline
 from ldmscene.errors import InputError, UnknownNameError
 from ldmscene.stages import protocols
+from tests.capture.pipelines import build
 from tests.conftest import FIRST, LAST, files, make_manifest
 from tests.test_cli import call
 
@@ -35,7 +37,8 @@ def test_scenes_has_the_published_settings():
     model, labelers, options = protocols.find("scenes").fill(None, None, {})
     assert model == "CompVis/stable-diffusion-v1-4"
     assert labelers == {"depth": "midas", "mask": "tracer", "shading": "intrinsic", "class": "vgg16"}
-    assert options["modules"] == tuple(m["module"] for m in pipeline.list_modules("tiny-scenes"))  # SD v1.4's names
+    listed = pipeline.list_modules("tiny-scenes", "self-attention")  # SD v1.4's names
+    assert options["modules"] == tuple(m["module"] for m in listed)
     named = {k: options[k] for k in ("steps", "guidance_scale", "negative_prompt", "height", "width", "branch")}
     assert list(named.values()) == [15, 7.5, "", 512, 512, "cond"]
 
@@ -90,6 +93,9 @@ def test_a_dry_run_needs_no_labeler(tmp_path):
     one = 64 * 64 * 4
     assert found["bytes_of_labels"] == 3 * one * (8 + 2 * 2 * 2)  # the classifier of whole pictures gives no map
     assert found["bytes_of_the_control"] == 8 * found["bytes_per_sample"]
+    assert found["labelers_that_are_not_here_to_be_timed"] == "depth, mask, shading, class"
+    assert found["seconds_of_labels"] == 0
+    assert found["seconds_of_all"] == 2 * found["seconds"] == 2 * found["seconds_of_the_control"]
     assert not (tmp_path / "s").exists()
 
 
@@ -104,10 +110,47 @@ def test_what_cannot_be_run_is_refused_before_the_model_is_loaded(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_modules_without_a_grid_are_refused_before_anything_is_extracted(tmp_path):
+    text = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    with pytest.raises(InputError, match=r"attn2.to_k has no \(y, x\) grid to probe"):
+        ldmscene.run(make_manifest(6, 2), store=tmp_path / "s", report=tmp_path / "r", modules=[LAST, text], steps=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["hunyuan", "lumina"])
+def test_a_model_whose_configuration_does_not_tell_its_shapes_is_run_all_the_same(name, tmp_path):
+    redness = {"red": lambda images: images[..., 0] / 255}
+    options = {"steps": 1, "height": 128, "width": 192, "control": False, "guidance_scale": 4.0, "batch_size": 8}
+    grid, _ = ldmscene.run(
+        make_manifest(6, 2), store=tmp_path / "s", report=tmp_path / "r", model=build(name), labelers=redness, **options
+    )
+    assert np.isfinite(grid["probe"].sel(target="red", metric="pearson")).all()
+
+
 def test_two_manifests_are_a_protocols(published):
     code, _, err = call("run", *published, "--store", "s", "--report", "r")
     assert code == 2
     assert "expected one MANIFEST" in err
+
+
+def test_a_dry_run_times_every_labeler_on_every_picture_it_will_read(tmp_path):
+    shown = []
+
+    def slow(images):
+        shown.append(images.shape)
+        time.sleep(0.05 * len(images))
+        return images[..., 0] / 255
+
+    given = {sample_id: np.zeros((64, 64)) for sample_id in make_manifest(6, 2).frame["sample_id"]}
+    found = ldmscene.run(
+        make_manifest(6, 2), store=tmp_path / "s", report="r", labelers={"slow": slow, "given": given}, steps=2,
+        modules=FIRST, control=False, dry_run=True,
+    )  # fmt: skip
+    assert {shape[1:] for shape in shown} == {(64, 64, 3)}
+    pictures = 8 + 2 * 2 * 2
+    assert 0.05 * pictures <= found["seconds_of_labels"] < 0.2 * pictures
+    assert found["seconds_of_all"] == found["seconds"] + found["seconds_of_labels"]
+    assert "labelers_that_are_not_here_to_be_timed" not in found
 
 
 class Dominant:
