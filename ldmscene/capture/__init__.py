@@ -5,7 +5,7 @@ from ldmscene.capture.identity import WeightHashes, configs, environment, identi
 from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
 from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, presets_in, stage
-from ldmscene.capture.pictures import decode
+from ldmscene.capture.pictures import at_once, decode
 from ldmscene.capture.shapes import outline_shapes
 from ldmscene.capture.source import (
     autoencoder_of,
@@ -25,6 +25,7 @@ __all__ = [
     "Plan",
     "Trajectory",
     "WeightHashes",
+    "at_once",
     "autoencoder_of",
     "configs",
     "decode",

@@ -11,19 +11,27 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
-from ldmscene.capture.latents import is_video, scaled, unscaled
+from ldmscene.capture.latents import is_video, scaled, unscaled, vae_factor
 from ldmscene.capture.source import autoencoder_of
+
+_PIXELS = 1 << 18  # that are decoded together
 
 
 @torch.no_grad()
 def decode(pipeline, latents: Tensor | np.ndarray) -> np.ndarray:
     """Latents (n, c, y, x) to uint8 images (n, Y, X, rgb), as the pipeline itself decodes its final ones.
 
-    One after the other: of many at once an autoencoder needs more memory than the denoiser, and a picture would depend
-    on those beside it.
+    Some at a time, since an autoencoder needs more memory than the denoiser.
     """
     with _ready(pipeline) as vae:
-        return np.concatenate([_decoded(pipeline, vae, z) for z in torch.as_tensor(latents).split(1)])
+        factor = vae_factor(pipeline)
+        size = at_once(latents.shape[-2] * factor, latents.shape[-1] * factor)
+        return np.concatenate([_decoded(pipeline, vae, z) for z in torch.as_tensor(latents).split(size)])
+
+
+def at_once(height: int, width: int) -> int:
+    """How many pictures of a size are decoded together: one of Stable Diffusion's, many small ones."""
+    return max(1, _PIXELS // (height * width))
 
 
 def _decoded(pipeline, vae: Any, latents: Tensor) -> np.ndarray:

@@ -316,7 +316,8 @@ def run(
     with torch.no_grad(), quiet(plan.pipeline), watched as recorded:
         plan.pipeline(**arguments)
     _check_steps(plan, recorded)
-    images = given if given is not None else decode(plan.pipeline, recorded.final)
+    # One by one, so that a picture doesn't depend on those beside it.
+    images = given if given is not None else [decode(plan.pipeline, z)[0] for z in recorded.final.split(1)]
     latents, predicted = (torch.stack(kept, 1).numpy() for kept in (recorded.latents, recorded.predicted))
     return [
         Trajectory({name: arrays[i] for name, arrays in activations.items()}, images[i], latents[i], predicted[i])

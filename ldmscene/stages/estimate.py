@@ -16,10 +16,10 @@ from ldmscene.manifest import Manifest
 from ldmscene.stages.extraction import array_specs, generate, memory_bound
 from ldmscene.stages.given import GivenImages
 from ldmscene.stages.missing import WHOLE, Batch, Missing, Part, find_missing
-from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
+from ldmscene.store import ActivationStore, ArraySpec, Row
 from ldmscene.store.compression import compress, settings
-from ldmscene.store.files import make_folder
-from ldmscene.store.layout import LATENTS, PREVIEWS, ZARR, activation_path
+from ldmscene.store.files import write_file
+from ldmscene.store.layout import LATENTS, PREVIEWS, activation_path
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint
@@ -119,9 +119,7 @@ def _writing(row: Row, specs: Sequence[ArraySpec], root: Place) -> float:
     above = root.absolute().parents if isinstance(root, Path) else ()
     disk = next((folder for folder in above if folder.is_dir()), None)
     with tempfile.TemporaryDirectory(dir=disk, prefix=".ldmscene-") as folder:
-        for spec in specs:
-            make_folder(Path(folder) / ZARR / spec.path)
         start = time.perf_counter()
-        with StoreWriter(Path(folder), list(specs)) as writer:
-            writer.put(row)
+        for number, spec in enumerate(spec for spec in specs if spec.path in row.arrays):
+            write_file(Path(folder) / str(number), spec.layout.encode(row.arrays[spec.path]))
         return time.perf_counter() - start

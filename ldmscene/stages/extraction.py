@@ -166,7 +166,7 @@ def memory_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> int
     sizes = {spec.path: spec.layout.shard_bytes for spec in specs}
     step = plan.step_bytes + 3 * sizes[LATENTS]  # predictions, and a list of each before it is stacked
     encoding = max(spec.layout.shard_bytes * _copies(spec) for spec in specs)
-    decoding = 3 * 4 * sizes[IMAGE]  # one picture, as floats
+    decoding = 3 * 4 * sizes[IMAGE] * min(len(plan.timesteps), capture.at_once(plan.height, plan.width))  # as floats
     return (batch_size + WAITING) * sum(sizes.values()) + batch_size * step + encoding + decoding
 
 

@@ -104,7 +104,8 @@ def test_previews_are_added_for_the_split_that_was_asked_for(tiny, two):
     handle = tiny.vae.decoder.register_forward_hook(lambda _m, args, _out: decoded.append(len(args[0])))
     again = _extract(tiny, make_manifest(1, 1), two.root, previews="test")
     handle.remove()
-    assert decoded == [1] * (2 + 2 * 2)  # never more at once: two pictures, and two of each of two steps
+    assert decoded == [1, 1, 2, 2]  # each final picture alone; of both steps, what x_t and then predicted x_0 decode to
+    assert capture.at_once(512, 512) == capture.at_once(1024, 1024) == 1
     held_out = again.manifest.frame.query("split == 'test'")["sample_id"].tolist()
     for source, latents in (("noisy", again.latents(split="test").values),):
         found = again.previews(source)
