@@ -239,7 +239,7 @@ def test_a_dry_runs_time_is_that_of_a_warm_batch_with_previews(tiny, tmp_path, m
         now[0] += 30.0 if len(calls) == 1 else 1.0
 
     disk = [0.0]
-    monkeypatch.setattr(writer, "write_file", passing(disk, store_files.write_file))
+    monkeypatch.setattr(estimate, "write_file", passing(disk, store_files.write_file))
     monkeypatch.setattr(capture, "decode", passing([0.25], capture.decode))
     monkeypatch.setattr(estimate.time, "perf_counter", lambda: now[0])
     handle = tiny.unet.register_forward_hook(denoised)
@@ -378,8 +378,14 @@ def test_a_failing_disk_stops_the_run_at_the_next_step(tiny, tmp_path, monkeypat
     assert _extract(tiny, make_manifest(4, 0), tmp_path / "s", steps=steps, batch_size=1).samples["complete"].all()
 
 
-def test_a_store_that_lost_its_manifest_is_refused(tiny, two):
+def test_a_manifest_that_was_lost_is_written_anew_and_a_store_that_lost_all_metadata_is_refused(tiny, two, calls):
+    before = files(two.root)
     (two.root / layout.MANIFEST).unlink()
+    _extract(tiny, make_manifest(1, 1), two.root)
+    assert files(two.root) == before
+    assert calls == []
+    for path in (two.root / layout.LEDGER).glob("metadata-*"):
+        path.unlink()
     with pytest.raises(CorruptError, match="nobody knows which sample"):
         _extract(tiny, make_manifest(1, 1), two.root)
 
