@@ -197,7 +197,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, m
         (("evaluate", "--targets", "nope"), "nearest: depth"),
         (("evaluate", "--modules", "nope"), "nearest: "),
         (("evaluate", "--steps", "-1"), "its steps are 0 to 3"),
-        (("evaluate", "--cv", "1"), "at least 2 folds"),
+        (("evaluate", "--cv", "1"), "at least 2, got 1"),
         (("evaluate", "--alphas", "-1", "--alphas", "1"), "expected positive numbers"),
         (("evaluate", "--alphas", "nan", "--alphas", "1"), "expected positive numbers"),
         (("evaluate", "--permuted", "{root}"), "must differ in the denoiser's weights"),
@@ -277,8 +277,8 @@ def test_an_interrupted_extraction_keeps_what_is_finished_and_the_same_command_g
 
 def test_an_interrupt_promises_no_more_than_holds(store):
     code, said = _interrupted(["info", str(store.root)], lambda: time.sleep(1) is None)
-    assert code in (0, 130)  # it may have been quicker
-    assert code == 0 or "nothing was changed" in said
+    assert code in (0, 130, -signal.SIGINT)  # it may have been quicker, or so slow that Python itself was stopped
+    assert code != 130 or "nothing was changed" in said
     said_of = {verb: cli._after_an_interrupt(verb) for verb in cli.cli.commands}
     goes_on = {verb for verb, text in said_of.items() if "goes on from there" in text}
     assert goes_on == {"extract", "extract-images", "label", "evaluate", "run"}
@@ -356,12 +356,15 @@ def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
     code, out, _ = call("repair", two.root, "--json")
     assert (code, json.loads(out)) == (0, {"dropped": 1})
     code, out, err = call("verify", two.root, "--json")
-    assert (code, json.loads(out)) == (0, {"faults": [], "orphans": 1, "nonfinite": 0})
+    assert (code, json.loads(out)) == (0, {"faults": [], "orphans": 0, "nonfinite": 0})
+    path.write_bytes(data)  # as a writer leaves it that is killed before its row
+    code, out, err = call("verify", two.root)
+    assert code == 0
     assert "1 shards belong to unfinished samples" in err
     (two.root / "activations.zarr" / "zarr.json").write_text("{")
     code, out, _ = call("verify", two.root, "--json")
     assert code == 2
-    assert json.loads(out)["orphans"] is None
+    assert [fault["what"] for fault in json.loads(out)["faults"]] == ["activations.zarr/zarr.json"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tests.test_cli import call
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {"": README} | {"docs": "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))}
 EXCUSE = re.compile(r"<!-- not run by the tests: .+ -->\s*$")
 
 
@@ -49,7 +50,7 @@ def folder(store, tmp_path, monkeypatch) -> Path:
 
 def test_python_runs_from_top_to_bottom(store, folder):
     blocks = _blocks("python")
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     ids = make_manifest(6, 2).frame["sample_id"].tolist()
     names = {"part_maps": dict.fromkeys(ids, np.indices((64, 64))[1] // 16 * 1.0)}
     for block in blocks:
@@ -108,7 +109,8 @@ def test_what_else_is_typed_exists():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for extra in re.findall(r"ldmscene\[([a-z0-9]+)\]", README):
         assert extra in extras
-    for module in re.findall(r"python -m (benchmarks\.\w+)", README):
-        assert (ROOT / f"{module.replace('.', '/')}.py").exists()
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+    for folder, text in PAGES.items():
+        for module in re.findall(r"python -m\s+(benchmarks\.\w+)", text):
+            assert (ROOT / f"{module.replace('.', '/')}.py").exists()
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+            assert (ROOT / folder / link).exists(), link

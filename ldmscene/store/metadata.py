@@ -83,6 +83,8 @@ def _check_free(root: Place) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
+        if not root.exists():
+            raise StoreError(f"{root} can't be made: a part of the path is a file; name another place") from None
         names = {root.name}
     if ZARR in names or files_in(root / LEDGER, ".parquet"):
         raise CorruptError(

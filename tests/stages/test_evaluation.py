@@ -263,8 +263,7 @@ def test_labels_of_other_samples_never_meet_activations(store):
 
 
 def test_predicted_maps_are_the_probes(store, grid):
-    ids = store.manifest.frame.query("split == 'test'")["sample_id"].tolist()
-    found = reporting.predicted_map(store, grid, ids, "mask", LAST, 2)
+    found = reporting.report_data(store, grid).predict("mask", LAST, 2)
     cell = grid.sel(target="mask", module=LAST, step=2)
     logit = store.activations(LAST, 2, "test").values.astype(float) @ cell["coef"].values + float(cell["intercept"])
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logit)), atol=1e-6)
