@@ -92,7 +92,7 @@ class _Stop(BaseException):
     pass
 
 
-@pytest.mark.parametrize("at", [9, 38, 61, 90])
+@pytest.mark.parametrize("at", [9, *(pytest.param(n, marks=pytest.mark.slow) for n in (38, 61)), 90])
 def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, tmp_path, monkeypatch, at):
     replace, count = files.Path.replace, 0
 
