@@ -10,7 +10,7 @@ from ldmscene.metrics.overlap import Overlap, dice, dice_background, iou
 from ldmscene.metrics.ranking import average_precision, spearman
 from ldmscene.metrics.table import CLASS_METRICS, METRICS, Metric
 from ldmscene.metrics.tally import Tally
-from ldmscene.metrics.truth import Truth, rank_labels
+from ldmscene.metrics.truth import Truth
 
 __all__ = [
     "CLASS_METRICS",
@@ -29,7 +29,6 @@ __all__ = [
     "mean_iou",
     "pearson",
     "r2",
-    "rank_labels",
     "rmse",
     "spearman",
 ]

@@ -34,7 +34,7 @@ class Truth:
     """[image] Σ (rank − mean rank)² over labelled pixels"""
 
     @classmethod
-    def of(cls, labels: Array, grid: tuple[int, int] | None = None, ranks: bool | Array = True) -> Truth:
+    def of(cls, labels: Array, grid: tuple[int, int] | None = None, ranks: bool = True) -> Truth:
         """Prepare labels for predictions on a grid.
 
         Parameters
@@ -43,9 +43,8 @@ class Truth:
             NaN marks a pixel without label.
         grid : (int, int), optional
             y and x of the predictions; H and W must be multiples. None: the labels' own resolution.
-        ranks : bool or array (image, H, W)
-            Whether Spearman will be asked for; or the labels' ranks from `rank_labels`, to be used for
-            several grids.
+        ranks : bool
+            Whether Spearman will be asked for.
 
         Raises
         ------
@@ -61,10 +60,9 @@ class Truth:
             raise InputError(f"labels: image {int(np.argmin(count))} has no labelled pixel; leave it out")
         mean = cells.total.sum((1, 2)) / count
         scatter = _scatter(cells, mean)
-        if ranks is False:
+        if not ranks:
             return cls(cells, mean, scatter, None, None)
-        centred = (rank_labels(labels) if ranks is True else ranks) - _middle(count)
-        centred = np.nan_to_num(centred, copy=False)
+        centred = np.nan_to_num(_ranks(labels) - (count[:, None, None] + 1) / 2, copy=False)
         return cls(cells, mean, scatter, block_sum(centred, cells.grid), np.square(centred).sum((1, 2)))
 
     def __len__(self) -> int:
@@ -111,18 +109,13 @@ class Truth:
         return flat
 
 
-def rank_labels(labels: Array) -> Array:
+def _ranks(labels: Array) -> Array:
     """Ranks (image, H, W) of each image's labelled pixels, from 1; ties get their average; NaN stays NaN."""
-    labels = np.asarray(labels)
     out = np.full(labels.shape, np.nan)
     for ranks, image in zip(out, labels, strict=True):
         known = ~np.isnan(image) if labels.dtype.kind == "f" else np.ones(image.shape, dtype=bool)
         ranks[known] = rankdata(image[known])
     return out
-
-
-def _middle(count: Array) -> Array:
-    return ((count + 1) / 2)[:, None, None]
 
 
 def _scatter(cells: Cells, mean: Array) -> Array:

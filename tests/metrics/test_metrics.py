@@ -19,7 +19,7 @@ from sklearn.metrics import (
 
 from ldmscene.cells import spread
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.metrics import METRICS, Truth, rank_labels
+from ldmscene.metrics import METRICS, Truth
 
 Array = np.ndarray
 
@@ -104,17 +104,6 @@ def test_coarsened_truth_equals_one_from_pixels() -> None:
     for name in ("spearman", "pearson", "rmse", "r2"):
         score = METRICS[name].score
         np.testing.assert_allclose(score(coarse, prediction), score(direct, prediction), rtol=1e-12)
-
-
-def test_ranks_can_be_shared_between_grids() -> None:
-    rng = np.random.default_rng(3)
-    labels = labels_for("continuous", rng, ties=True, holes=True)
-    ranks = rank_labels(labels)
-    kept = ranks.copy()
-    for grid in ((4, 6), (2, 3)):
-        shared, own = Truth.of(labels, grid, ranks=ranks), Truth.of(labels, grid)
-        np.testing.assert_array_equal(shared.ranks, own.ranks)
-    np.testing.assert_array_equal(ranks, kept)
 
 
 def test_some_images() -> None:
