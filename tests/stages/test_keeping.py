@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from typing import ClassVar
 
 import numpy as np
@@ -52,12 +53,23 @@ def _keep(tiny, samples, root, **options):
     return ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics", labelers=LABELERS, **options)
 
 
+@pytest.fixture(scope="module")
+def made(tiny, samples, small_blocks, tmp_path_factory):
+    return _keep(tiny, samples, tmp_path_factory.mktemp("keeping") / "made")
+
+
+@pytest.fixture
+def kept(made, tmp_path) -> ldmscene.ActivationStore:
+    """A store that keeps statistics, for a test of its own."""
+    return ldmscene.open(shutil.copytree(made.root, tmp_path / "kept"))
+
+
 def _assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
     xr.testing.assert_allclose(found.drop_attrs(), expected.drop_attrs(), rtol=1e-5, atol=1e-6)
 
 
-def test_the_grid_is_that_of_all_activations(tiny, samples, whole, tmp_path):
-    store = _keep(tiny, samples, tmp_path / "kept")
+def test_the_grid_is_that_of_all_activations(whole, kept):
+    store = kept
     _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
     some = ldmscene.evaluate(store, ["shading", "depth"], LAST, alphas=(3.0, 300.0))
     assert np.isfinite(some["probe"].sel(target="depth", metric="spearman")).all()
@@ -92,7 +104,7 @@ class _Stop(BaseException):
     pass
 
 
-@pytest.mark.parametrize("at", [9, *(pytest.param(n, marks=pytest.mark.slow) for n in (38, 61)), 90])
+@pytest.mark.parametrize("at", [*(pytest.param(n, marks=pytest.mark.slow) for n in (9, 38, 61)), 90])
 def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, tmp_path, monkeypatch, at):
     replace, count = files.Path.replace, 0
 
@@ -133,14 +145,14 @@ def test_the_command_line_keeps_statistics(samples, tmp_path):
     assert "needs labelers=" in err
 
 
-def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, tmp_path):
-    root = tmp_path / "kept"
+def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, kept, tmp_path):
+    root = tmp_path / "new"
     with pytest.raises(InputError, match="needs labelers="):
         ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics")
     with pytest.raises(InputError, match="keep must be"):
         ldmscene.extract(tiny, samples, root, **OPTIONS, keep="everything")
     assert not root.exists()
-    store = _keep(tiny, samples, root)
+    store, root = kept, kept.root
     with pytest.raises(InputError, match="cv of the extraction"):
         ldmscene.evaluate(store, alphas=ALPHAS, cv=2)
     ldmscene.label(store, "redness", lambda images: images[..., 0] / 255)
@@ -155,13 +167,12 @@ def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, tmp_path):
     assert store.info(activation_path(LAST)).layout.shape[0] == 1
 
 
-def test_shards_that_a_stopped_run_left_of_dropped_samples_are_removed(tiny, samples, tmp_path):
-    store = _keep(tiny, samples, tmp_path / "kept")
-    dropped = store.samples.query("dropped")["sample_id"].iloc[0]
-    left = store.info(activation_path(LAST)).file(store.rows([dropped])[0])
+def test_shards_that_a_stopped_run_left_of_dropped_samples_are_removed(tiny, samples, kept):
+    dropped = kept.samples.query("dropped")["sample_id"].iloc[0]
+    left = kept.info(activation_path(LAST)).file(kept.rows([dropped])[0])
     assert not left.exists()
     left.write_bytes(b"as it was")
-    _keep(tiny, samples, tmp_path / "kept")
+    _keep(tiny, samples, kept.root)
     assert not left.exists()
 
 
@@ -175,15 +186,15 @@ def test_modules_can_be_added(tiny, samples, whole, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["gone", "damaged"])
-def test_statistics_that_were_lost_are_made_again(tiny, samples, whole, tmp_path, how):
-    store = _keep(tiny, samples, tmp_path / "kept")
+def test_statistics_that_were_lost_are_made_again(tiny, samples, whole, kept, how):
+    store = kept
     assert keeping.find_lost(store) == []
     victim = sorted((store.root / "statistics" / "moments").iterdir())[3]
-    kept = victim.read_bytes()
+    before = victim.read_bytes()
     if how == "gone":
         victim.unlink()
     else:
-        victim.write_bytes(kept[:-9] + bytes([kept[-9] ^ 1]) + kept[-8:])
+        victim.write_bytes(before[:-9] + bytes([before[-9] ^ 1]) + before[-8:])
         assert [fault.what for fault in ldmscene.verify(store)] == [f"statistics/moments/{victim.name}"]
         assert repair(store.root) == 1
     assert "samples that were dropped" in str(*ldmscene.verify(store))
@@ -192,20 +203,20 @@ def test_statistics_that_were_lost_are_made_again(tiny, samples, whole, tmp_path
     assert "of 2 samples that were dropped" in out, err
     with pytest.raises(InputError, match="or lost; evaluate"):
         ldmscene.evaluate(store, alphas=ALPHAS)
-    again = _keep(tiny, samples, tmp_path / "kept")
+    again = _keep(tiny, samples, store.root)
     assert ldmscene.verify(again) == []
-    assert unpack_moments(load(victim.read_bytes())).weight == unpack_moments(load(kept)).weight
+    assert unpack_moments(load(victim.read_bytes())).weight == unpack_moments(load(before)).weight
     _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
 
 
-def test_labels_that_were_lost_are_made_again_alone(tiny, samples, whole, tmp_path, monkeypatch):
-    store = _keep(tiny, samples, tmp_path / "kept")
+def test_labels_that_were_lost_are_made_again_alone(tiny, samples, whole, kept, monkeypatch):
+    store = kept
     dropped = store.samples.query("dropped")["sample_id"].iloc[0]
     store.info(label_path("depth")).file(store.rows([dropped])[0]).unlink()
     assert repair(store.root) == 1
     with monkeypatch.context() as patch:
         patch.setattr(tiny.unet, "forward", None)
-        again = _keep(tiny, samples, tmp_path / "kept")
+        again = _keep(tiny, samples, store.root)
     assert ldmscene.verify(again) == []
     _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
 
