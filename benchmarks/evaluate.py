@@ -27,7 +27,7 @@ import ldmscene
 from benchmarks.harness import measure, row, save, table
 from benchmarks.synthetic import MODULE, make_store
 from ldmscene.stages.evaluation import set_up
-from ldmscene.stages.fitting import fit_places
+from ldmscene.stages.fitting import compute, place_jobs
 from ldmscene.stages.places import Activations
 from ldmscene.stages.task import Scope, load_task
 
@@ -50,7 +50,7 @@ def bounds(folder: Path, samples: int, grid: int, channels: int, side: int) -> l
     def fit() -> None:
         for kind in ("moments", "coordinates"):
             shutil.rmtree(store.root / "statistics" / kind, ignore_errors=True)
-        fit_places(bench, places)
+        compute(place_jobs(bench, places))
 
     def read() -> None:
         for place in places:
@@ -64,7 +64,7 @@ def bounds(folder: Path, samples: int, grid: int, channels: int, side: int) -> l
     syrk = seconds["syrk"] * len(places) * len(ids) * grid**2 / ready.shape[1]
     limit = max(seconds["read"], syrk) / cores
     note = f"reading {seconds['read']:.2f} s, syrk {syrk:.2f} s on one of {cores} cores"
-    kept = measure({"kept": lambda: fit_places(bench, places)}, rounds=3)["kept"]
+    kept = measure({"kept": lambda: compute(place_jobs(bench, places))}, rounds=3)["kept"]
     first, bound = [seconds["ours"]], [limit]
     return [
         row(

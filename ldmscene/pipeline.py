@@ -26,7 +26,6 @@ from ldmscene.labelers import GivenLabels, Labeler
 from ldmscene.manifest import SPLITS, Manifest, image_manifest, read_manifest
 from ldmscene.probes.ridge_probe import ALPHAS
 from ldmscene.report import write_figures, write_site
-from ldmscene.stages import baselines as _baselines
 from ldmscene.stages import evaluation, extraction, keeping, labeling, protocols, reporting, task
 from ldmscene.stages import recognition as _recognition
 from ldmscene.stages.cluster import extract_on
@@ -498,12 +497,7 @@ def evaluate(
     if control is not None:
         task.check_control(opened, control, scope, todo)
     bench = evaluation.set_up(opened, todo, scope, client, progress=progress)
-    grid = evaluation.fit_store(bench, scope, client, "fitting" if progress else "")
-    grid["baseline"] = _baselines.baselines(bench, scope.steps, client, "scoring baselines" if progress else "")
-    if control is not None:
-        title = "fitting the control" if progress else ""
-        fitted = evaluation.fit_store(bench.on(control), scope, client, title)
-        grid["permuted"], grid["permuted_cv_score"] = fitted["probe"], fitted["cv_score"]
+    grid = evaluation.fit(bench, scope, control, client, "fitting" if progress else "")
     bounds = interval(grid["probe"])
     grid["low"], grid["high"] = bounds["low"], bounds["high"]
     grid.attrs["provenance"] = json.dumps(reporting.provenance(opened, made_from, control))

@@ -12,7 +12,7 @@ import dask
 import nbformat
 from nbclient import NotebookClient
 
-from ldmscene.stages.fitting import compute
+from ldmscene.stages.fitting import Job, compute
 
 _WORK = """
 from ldmscene.progress import bar
@@ -100,5 +100,6 @@ def test_every_job_counts_once(monkeypatch):
 
     monkeypatch.setattr("ldmscene.stages.fitting.bar", lambda *_, **__: _Bar())
     first = dask.delayed(sum)([1, 2])
-    assert compute([dask.delayed(lambda a, b: a + b)(first, n) for n in range(5)], title="x", size=3) == [3, 4, 5, 6, 7]
-    assert told == [(1, 3)] * 5
+    jobs = [Job(dask.delayed(lambda a, b: a + b)(first, n), size=n) for n in range(5)]
+    assert compute(jobs, title="x") == [3, 4, 5, 6, 7]
+    assert sorted(told) == [(1, n) for n in range(5)]

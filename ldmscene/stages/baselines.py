@@ -1,70 +1,50 @@
-"""Readings that need no probe of a module: what a probe must beat to mean something."""
+"""Readings that need no probe at all: what a probe must beat to mean something."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import dask
 import numpy as np
 import xarray as xr
 
-from ldmscene.grid import LABELER_NOISY, LABELER_PREDICTED, MEAN_LABEL, POSITION, RAW_LATENT
+from ldmscene.grid import LABELER_NOISY, LABELER_PREDICTED, MEAN_LABEL
 from ldmscene.metrics import Truth
 from ldmscene.probes import merged
-from ldmscene.stages.evaluation import assemble
-from ldmscene.stages.fitting import Bench, compute, fit_places, score
-from ldmscene.stages.places import Latents, Place, Position
+from ldmscene.stages.fitting import Bench, Job, score
 from ldmscene.stages.task import Block, Target, Task
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import LATENTS, intermediate_path
+from ldmscene.store.layout import intermediate_path
 from ldmscene.store.prepare import fingerprint
 
 SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}
 SCORES = "scores"
 
 
-def baselines(bench: Bench, steps: Sequence[int], client: Any = None, title: str = "") -> xr.DataArray:
-    """Scores (reading, target, metric, step, sample); NaN where a baseline can't be had from this store."""
-    y, x = bench.store.info(LATENTS).layout.shape[2:]
-    latents = [Latents(RAW_LATENT, step, (y, x)) for step in steps]
-    position = _probed(bench, [Position(POSITION, 0, (y, x))], client)
-    parts = [
-        _unprobed(bench, steps, client, title),
-        _probed(bench, latents, client, title).expand_dims(reading=[RAW_LATENT]),
-        position.isel(step=0, drop=True).expand_dims(reading=[POSITION], step=list(steps)),
-    ]
-    return xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
+def reading_jobs(bench: Bench, steps: Sequence[int]) -> list[Job]:
+    """Score the mean label, and the labeler on the unfinished pictures where it was run.
 
-
-def _probed(bench: Bench, places: Sequence[Place], client: Any, title: str = "") -> xr.DataArray:
-    """The same probe on other features than a module's."""
-    fits = fit_places(bench, places, client, title)
-    name, steps = places[0].name, [place.step for place in places]
-    grid = assemble({(name, s): fit for s, fit in zip(steps, fits, strict=True)}, bench.task, [name], steps)
-    return grid["probe"].isel(module=0, drop=True)
-
-
-def _unprobed(bench: Bench, steps: Sequence[int], client: Any, title: str) -> xr.DataArray:
-    """The mean label, and the labeler on the unfinished pictures where it was run."""
-    shared = dask.delayed(bench)
-    jobs = []
+    One job for each target and block of held-out samples, in this order.
+    """
+    shared, jobs = dask.delayed(bench, traverse=False), []
     for target in bench.task.targets:
         sources = _sources(bench.store, bench.task, target)
         keys = _keys(bench, target, steps, sources)
         mean = None
         if not all(bench.kept.has(SCORES, key) for key in keys):
-            sums = [dask.delayed(label_sums)(shared, target, block) for block in bench.task.train]
+            sums = [dask.delayed(partial(label_sums, target=target, block=b))(shared) for b in bench.task.train]
             mean = dask.delayed(mean_label)(merged(sums, add_sums))
-        jobs += [
-            dask.delayed(keep_readings)(shared, key, target, block, list(steps), sources, mean)
-            for key, block in zip(keys, bench.task.test, strict=True)
-        ]
-    scored = iter(compute(jobs, client, title))
-    arrays = []
-    for target in bench.task.targets:
-        blocks = [next(scored) for _ in bench.task.test]
-        arrays.append(_joined(blocks, target, bench.task, steps))
+        for key, block in zip(keys, bench.task.test, strict=True):
+            todo = partial(keep_readings, key=key, target=target, block=block, steps=list(steps), sources=sources)
+            jobs.append(Job(dask.delayed(todo)(shared, mean=mean)))
+    return jobs
+
+
+def join_readings(found: Sequence[Mapping], task: Task, steps: Sequence[int]) -> xr.DataArray:
+    """Scores (reading, target, metric, step, sample) from what `reading_jobs` gave; NaN where there is none."""
+    blocks = iter(found)
+    arrays = [_joined([next(blocks) for _ in task.test], target, task, steps) for target in task.targets]
     return xr.concat(arrays, "target", join="outer")
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from ldmscene.capture import stage
-from ldmscene.stages.fitting import Bench, Fit, fit_places, reduce_labels, ungrouped
-from ldmscene.stages.places import Activations
+from ldmscene.grid import PERMUTED, POSITION, RAW_LATENT
+from ldmscene.stages.baselines import join_readings, reading_jobs
+from ldmscene.stages.fitting import Bench, Fit, compute, place_jobs, reduce_labels, ungrouped
+from ldmscene.stages.places import Activations, Latents, Position
 from ldmscene.stages.task import Scope, Task
 from ldmscene.store import ActivationStore
 from ldmscene.store.kept import Kept
@@ -20,8 +24,7 @@ from ldmscene.store.layout import LATENTS, activation_path
 def set_up(store: ActivationStore, task: Task, scope: Scope, client=None, *, progress: bool = False) -> Bench:
     """Labels, reduced to the grid of every module and of the latents."""
     places = [Activations.of(store, module, 0) for module in scope.modules]
-    latent = store.info(LATENTS).layout.shape[2:]
-    grids = [*(place.grid for place in places), (latent[0], latent[1])]
+    grids = [*(place.grid for place in places), _latent_grid(store)]
     # Statistics that were made sample by sample are of one target each: whether two have the same labelled pixels
     # showed in the last of them only.
     apart = any(store.dropped(place.path) for place in places)
@@ -30,20 +33,55 @@ def set_up(store: ActivationStore, task: Task, scope: Scope, client=None, *, pro
     return bench if apart else grouped
 
 
-def fit_store(bench: Bench, scope: Scope, client=None, title: str = "") -> xr.Dataset:
-    """The grid of a store, with coordinates that say what its modules, steps and samples are."""
-    store, task = bench.features, bench.task
+def fit(
+    bench: Bench, scope: Scope, control: ActivationStore | None = None, client: Any = None, title: str = ""
+) -> xr.Dataset:
+    """The grid of a store with its baselines and, where there is one, its control; all of it as one graph.
+
+    Coordinates say what its modules, steps and samples are.
+    """
+    store, task = bench.store, bench.task
     modules, steps = scope.modules, scope.steps
-    places = [Activations.of(store, m, s) for m in modules for s in steps]
-    fits = fit_places(bench, places, client, title)
-    grid = assemble({(p.name, p.step): fit for p, fit in zip(places, fits, strict=True)}, task, modules, steps)
+    own = [Activations.of(store, m, s) for m in modules for s in steps]
+    latent = _latent_grid(store)
+    todo = {
+        "modules": place_jobs(bench, own),
+        PERMUTED: [] if control is None else place_jobs(bench.on(control), own),
+        RAW_LATENT: place_jobs(bench, [Latents(RAW_LATENT, s, latent) for s in steps]),
+        POSITION: place_jobs(bench, [Position(POSITION, 0, latent)]),
+        "readings": reading_jobs(bench, steps),
+    }
+    results = iter(compute([job for jobs in todo.values() for job in jobs], client, title))
+    done = {name: list(islice(results, len(jobs))) for name, jobs in todo.items()}
+
+    grid = assemble(done["modules"], task, modules, steps)
+    if control is not None:
+        permuted = assemble(done[PERMUTED], task, modules, steps)
+        grid["permuted"], grid["permuted_cv_score"] = permuted["probe"], permuted["cv_score"]
+    position = done[POSITION] * len(steps)
+    parts = [
+        join_readings(done["readings"], task, steps),
+        *(
+            assemble(fits, task, [name], steps)["probe"].isel(module=0, drop=True).expand_dims(reading=[name])
+            for name, fits in ((RAW_LATENT, done[RAW_LATENT]), (POSITION, position))
+        ),
+    ]
+    grid["baseline"] = xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
+    return _described(grid, store, scope, task)
+
+
+def _latent_grid(store: ActivationStore) -> tuple[int, int]:
+    y, x = store.info(LATENTS).layout.shape[2:]
+    return y, x
+
+
+def _described(grid: xr.Dataset, store: ActivationStore, scope: Scope, task: Task) -> xr.Dataset:
+    modules, timesteps = scope.modules, store.timesteps
     height, width, channels = zip(*(store.info(activation_path(m)).layout.shape[2:] for m in modules), strict=True)
     frame = store.manifest.frame.assign(group=store.manifest.groups).set_index("sample_id")
-    prompts = frame["group"].loc[task.test_ids]
-    timesteps = store.timesteps
     return grid.assign_coords(
-        timestep=("step", [timesteps[s] for s in steps]),
-        prompt=("sample", pd.factorize(prompts)[0].astype(np.int32)),
+        timestep=("step", [timesteps[s] for s in scope.steps]),
+        prompt=("sample", pd.factorize(frame["group"].loc[task.test_ids])[0].astype(np.int32)),
         block=("module", [stage(m) for m in modules]),
         level=("module", [".".join(m.split(".")[:2]) for m in modules]),
         height=("module", list(height)),
@@ -52,22 +90,22 @@ def fit_store(bench: Bench, scope: Scope, client=None, title: str = "") -> xr.Da
     )
 
 
-def assemble(
-    fits: Mapping[tuple[str, int], Mapping[str, Fit]], task: Task, modules: Sequence[str], steps: Sequence[int]
-) -> xr.Dataset:
-    """`probe`, `shuffled`, `alpha`, `cv_score`, `coef`, `intercept` and `degenerate` of a grid of fits."""
+def assemble(fits: Sequence[Mapping[str, Fit]], task: Task, modules: Sequence[str], steps: Sequence[int]) -> xr.Dataset:
+    """`probe`, `shuffled`, `alpha`, `cv_score`, `coef`, `intercept` and `degenerate` of a grid of fits.
+
+    `fits` are those of all steps of the first module, then of the second, and so on.
+    """
     names = [target.name for target in task.targets]
     metrics = list(dict.fromkeys(m for target in task.targets for m in target.metrics))
     places = (len(names), len(modules), len(steps))
     scored = (places[0], len(metrics), *places[1:])
-    channels = max(len(f.coef) for cell in fits.values() for f in cell.values())
+    channels = max(len(f.coef) for cell in fits for f in cell.values())
     probe, shuffled = (np.full((*scored, len(task.test_ids)), np.nan, np.float32) for _ in range(2))
     degenerate = np.zeros(scored, np.int32)
     coef = np.full((*places, channels), np.nan, np.float32)
     scalars = {name: np.full(places, np.nan) for name in ("alpha", "cv_score", "intercept")}
     edges = min(task.alphas), max(task.alphas)
-    for (module, step), cell in fits.items():
-        m, s = modules.index(module), steps.index(step)
+    for (m, s), cell in zip(np.ndindex(places[1:]), fits, strict=True):
         for t, name in enumerate(names):
             fit = cell[name]
             coef[t, m, s, : len(fit.coef)] = fit.coef

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import dask
@@ -68,6 +69,14 @@ class Bench:
 
 
 @dataclass(frozen=True)
+class Job:
+    """Delayed work, and how many bytes of features it reads."""
+
+    work: Any
+    size: int = 0
+
+
+@dataclass(frozen=True)
 class Scores:
     """Of one probe on some images."""
 
@@ -88,8 +97,11 @@ def ungrouped(store: ActivationStore, kept: Kept, task: Task) -> Bench:
 
 def reduce_labels(bench: Bench, grids: Iterable[Grid], client: Any = None, title: str = "") -> Bench:
     """Reduce all labels to all grids, and group the targets that have the same labelled pixels."""
-    wanted, shared = sorted(set(grids)), dask.delayed(bench.store)
-    jobs = [dask.delayed(LabelBlock.reduce)(block, shared, bench.kept, wanted) for block in bench.labels.values()]
+    wanted, shared = sorted(set(grids)), dask.delayed(bench.store, traverse=False)
+    jobs = [
+        Job(dask.delayed(partial(LabelBlock.reduce, block, kept=bench.kept, grids=wanted))(shared))
+        for block in bench.labels.values()
+    ]
     known = dict(zip(bench.labels, compute(jobs, client, title), strict=True))
     patterns: dict[tuple[str, ...], list[str]] = {}
     for target in bench.task.targets:
@@ -97,58 +109,64 @@ def reduce_labels(bench: Bench, grids: Iterable[Grid], client: Any = None, title
     return replace(bench, groups=tuple(tuple(names) for names in patterns.values()))
 
 
-def compute(jobs: Sequence[Any], client: Any = None, title: str = "", size: float = 0) -> list:
-    """Run delayed jobs on dask's threads, or on a `dask.distributed` client whose workers see the same store.
+def compute(jobs: Sequence[Job], client: Any = None, title: str = "") -> list:
+    """Run jobs on dask's threads, or on a `dask.distributed` client whose workers see the same store.
 
-    Progress is shown under the title, where there is one; `size` is the bytes of a job.
+    Progress is shown under the title, where there is one.
     """
+    work, sizes = [job.work for job in jobs], {job.work.key: job.size for job in jobs}
     with bar(title, len(jobs), enabled=bool(title)) as advance:
         if client is not None:
-            return _compute_on(client, jobs, lambda: advance(1, size))
-        wanted = {job.key for job in jobs}
-        watch = Callback(posttask=lambda key, *_: advance(1, size) if key in wanted else None)
+            return _compute_on(client, work, lambda key: advance(1, sizes[key]))
+        watch = Callback(posttask=lambda key, *_: advance(1, sizes[key]) if key in sizes else None)
         with watch, threadpool_limits(1, "blas"):  # jobs run side by side; BLAS threads would only compete
-            return list(dask.compute(*jobs, scheduler="threads"))
+            return list(dask.compute(*work, scheduler="threads"))
 
 
-def _compute_on(client: Any, jobs: Sequence[Any], advance: Callable[[], None]) -> list:
+def _compute_on(client: Any, work: Sequence[Any], advance: Callable[[str], None]) -> list:
     from dask.distributed import as_completed
 
-    futures = client.compute(list(jobs))
-    for _ in as_completed(futures, loop=client.loop):
-        advance()
+    futures = client.compute(list(work))
+    for future in as_completed(futures, loop=client.loop):
+        advance(future.key)
     return client.gather(futures)
 
 
-def fit_places(bench: Bench, places: Sequence[Place], client: Any = None, title: str = "") -> list[dict[str, Fit]]:
-    """Fit and score a probe of every target at each place; features of a sample are read at most once."""
-    shared = dask.delayed(bench)
+def place_jobs(bench: Bench, places: Sequence[Place]) -> list[Job]:
+    """Fit and score a probe of every target at each place; features of a sample are read at most once.
+
+    Each gives a `Fit` by target.
+    """
+    shared = dask.delayed(bench, traverse=False)
     checksums = {path: bench.features.checksums(path) if path else {} for path in {place.path for place in places}}
-    jobs, sizes = zip(*(_fit_place(bench, shared, place, checksums[place.path]) for place in places), strict=True)
-    return compute(jobs, client, title, size=sum(sizes) / len(sizes))
+    return [_place_job(bench, shared, place, checksums[place.path]) for place in places]
 
 
-def _fit_place(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> tuple[Any, int]:
-    """The job, and how many bytes of features it reads."""
+def _place_job(bench: Bench, shared: Any, place: Place, checksum: Mapping[str, int]) -> Job:
+    # What is known already goes in by `partial`: dask would search each argument for more that is delayed.
     keys = [group_keys(bench, place, fold, checksum) for fold in bench.task.folds]
     statistics: list[Any] = []
+    known = True
     for names, fold in zip(keys, bench.task.folds, strict=True):
         if all(bench.kept.has(MOMENTS, name) for name in names):
-            statistics.append(dask.delayed(read_moments)(bench.kept, names))
-        else:
-            _check_stored(bench, place, fold)
-            parts = [dask.delayed(block_moments)(shared, place, block) for block in fold]
-            statistics.append(dask.delayed(kept_moments)(bench.kept, names, merged(parts, _merge)))
-    solved = dask.delayed(solve_place)(shared, keys, statistics)
+            statistics.append(dask.delayed(partial(read_moments, bench.kept, names))())
+            continue
+        known = False
+        _check_stored(bench, place, fold)
+        parts = [dask.delayed(partial(block_moments, place=place, block=block))(shared) for block in fold]
+        statistics.append(dask.delayed(partial(kept_moments, bench.kept, names))(merged(parts, _merge)))
+    solved = dask.delayed(partial(solve_place, keys=keys))(shared, folds=statistics)
     scored = [
-        dask.delayed(score_block)(shared, place, block, block_key(place, block, checksum), solved)
+        dask.delayed(partial(score_block, place=place, block=block, features=block_key(place, block, checksum)))(
+            shared, solved=solved
+        )
         for block in bench.task.test
     ]
     size = 0
-    if place.path and any(part is not None for part in statistics):  # else held-out coordinates are kept, too
+    if place.path and not known:  # else held-out coordinates are kept, too
         samples = sum(len(block.ids) for block in (*bench.task.train, *bench.task.test))
         size = bench.features.info(place.path).layout.chunk_bytes * samples
-    return dask.delayed(collect)(shared, solved, scored), size
+    return Job(dask.delayed(collect)(shared, solved, scored), size)
 
 
 def _check_stored(bench: Bench, place: Place, blocks: Sequence[Block]) -> None:

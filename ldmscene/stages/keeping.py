@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dask
@@ -24,6 +25,7 @@ from ldmscene.stages import extraction, labeling
 from ldmscene.stages.fitting import (
     MOMENTS,
     Bench,
+    Job,
     block_moments,
     compute,
     group_keys,
@@ -165,9 +167,13 @@ def absorb(
     places = [Activations.of(store, module, step) for module in modules for step in store.steps]
     reduce_labels(_bench(store, targets, blocks[-1:]), [place.grid for place in places])
     bench = _bench(store, targets, blocks)
-    shared = dask.delayed(bench)
+    shared = dask.delayed(bench, traverse=False)
     checksums = {place.path: store.checksums(place.path) for place in places}
-    compute([dask.delayed(_absorb)(shared, place, blocks, checksums[place.path]) for place in places], title=title)
+    jobs = [
+        Job(dask.delayed(partial(_absorb, place=place, blocks=blocks, checksum=checksums[place.path]))(shared))
+        for place in places
+    ]
+    compute(jobs, title=title)
 
 
 def _bench(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block]) -> Bench:
