@@ -24,6 +24,9 @@ Modules are chosen by `cv_score`, so that held-out samples judge and never choos
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -208,9 +211,10 @@ def baselines(grid: xr.Dataset, target: str) -> list[str]:
     return [str(name) for name in ran["reading"].values[ran.values]]
 
 
-def sentence(grid: xr.Dataset, target: str) -> str:
-    """The finding for one target, in words and from the numbers alone."""
-    row, bounds = _emergence(grid, target), interval(scores(grid, target)).isel(step=-1)
+def sentence(grid: xr.Dataset, target: str, row: Mapping[str, Any] | None = None) -> str:
+    """The finding for one target, in words and from the numbers alone; `row` is the target's of `emergence`."""
+    row = _emergence(grid, target) if row is None else row
+    bounds = interval(scores(grid, target).isel(step=-1))
     rivals = controls(grid, target)
     ends = (
         f"The probe of {short_name(str(row['module']))} ends at {row['metric']} {bounds['mean']:.2f} "
@@ -219,7 +223,7 @@ def sentence(grid: xr.Dataset, target: str) -> str:
     against = [f"{value:.2f} from {name}" for name, value in rivals.items()]
     if against:
         ends += ", against " + " and ".join(filter(None, [", ".join(against[:-1]), against[-1]]))
-    if row["step"] is pd.NA:
+    if pd.isna(row["step"]):
         rival = max(rivals, key=lambda name: rivals[name], default="")
         mark = rival if rival and rivals[rival] > 0 else "zero"
         return f"{target}: not shown to be readable, since the probe doesn't end clearly above {mark}. {ends}."
@@ -228,16 +232,13 @@ def sentence(grid: xr.Dataset, target: str) -> str:
     return found + "; ".join([ends, *(_compare(row, name) for name in labelers(grid, target))]) + "."
 
 
-def _compare(row: dict[str, object], name: str) -> str:
-    probe, labeler = row["step"], row[name]
-    if labeler is pd.NA:
+def _compare(row: Mapping[str, Any], name: str) -> str:
+    if pd.isna(row[name]):
         return f"the {name} never reads as much"
-    assert isinstance(probe, int)
-    assert isinstance(labeler, int)
-    lead = labeler - probe
+    lead = int(row[name]) - int(row["step"])
     steps = f"{abs(lead)} step{'s' * (abs(lead) != 1)}"
     when = "at the same step" if lead == 0 else f"{steps} {'later' if lead > 0 else 'earlier'}"
-    return f"the {name} reads as much {when} ({labeler})"
+    return f"the {name} reads as much {when} ({row[name]})"
 
 
 def short_name(module: str) -> str:

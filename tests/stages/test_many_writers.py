@@ -168,6 +168,6 @@ def test_samples_that_workers_left_missing_are_named(tmp_path, client, monkeypat
     monkeypatch.setattr(pipeline, "extract_on", lost_on_the_way)
     ids = ", ".join(manifest.frame["sample_id"])
     with pytest.raises(
-        LdmsceneError, match=f"3 of 3 samples are missing .*: {ids}; the first failure of 2: no pipeline"
+        LdmsceneError, match=f"3 of 3 samples are missing .*: {ids}; the first failure of 2: .* is no local folder"
     ):
         _extract(model, manifest, tmp_path / "s", client=client)

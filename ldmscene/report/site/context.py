@@ -67,7 +67,7 @@ def findings(grid: xr.Dataset) -> list[dict[str, object]]:
     return [
         {
             "target": target,
-            "sentence": grids.sentence(grid, str(target)),
+            "sentence": grids.sentence(grid, str(target), row.to_dict()),
             "step": _step(row["step"]),
             "low": _step(row["low"]),
             "high": _step(row["high"]),

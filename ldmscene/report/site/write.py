@@ -38,7 +38,7 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
     folder
         Where to write; made where needed. Files of an earlier report there are replaced, others stay.
     figures
-        Files in that folder for the page to link, as `write_figures` returns them.
+        Files in that folder for the page to link: `figure_files`. They may be written at the same time.
     progress
         Show a bar where there is a terminal.
 
