@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -26,7 +25,7 @@ from ldmscene.grid import interval
 from ldmscene.labelers import GivenLabels, Labeler
 from ldmscene.manifest import SPLITS, Manifest, image_manifest, read_manifest
 from ldmscene.probes.ridge_probe import ALPHAS
-from ldmscene.report import figure_files, write_figures, write_site
+from ldmscene.report import write_figures, write_site
 from ldmscene.stages import evaluation, extraction, keeping, labeling, protocols, reporting, task
 from ldmscene.stages import recognition as _recognition
 from ldmscene.stages.cluster import extract_on
@@ -553,12 +552,9 @@ def write_report(
     data = reporting.report_data(_opened(store), grid, samples)
     if command:
         data = replace(data, provenance={**data.provenance, "command": command})
-    drawn = Path(folder) / "figures"
-    # Figures are drawn in Python, on one core, while pictures are encoded outside of it.
-    with naming_the_cause(Path(folder)), ThreadPoolExecutor(1) as beside:
-        drawing = beside.submit(write_figures, data, drawn)
-        page = write_site(data, folder, figure_files(data, drawn), progress=progress)
-        drawing.result()
+    with naming_the_cause(Path(folder)):
+        figures = write_figures(data, Path(folder) / "figures", progress=progress)
+        page = write_site(data, folder, figures=figures, progress=progress)
         reporting.mark(Path(folder), grid)
     return page
 

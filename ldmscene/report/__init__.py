@@ -6,7 +6,7 @@ static pages that opens from `file://`.
 
 from ldmscene.report.curves import curves
 from ldmscene.report.data import ReportData
-from ldmscene.report.figures import figure_files, write_figures
+from ldmscene.report.figures import write_figures
 from ldmscene.report.heatmap import heatmap
 from ldmscene.report.pictures import four_panels, seven_rows
 from ldmscene.report.saving import save
@@ -15,7 +15,6 @@ from ldmscene.report.site import samples_that_fit, write_site
 __all__ = [
     "ReportData",
     "curves",
-    "figure_files",
     "four_panels",
     "heatmap",
     "samples_that_fit",

@@ -15,7 +15,7 @@ from ldmscene.report.curves import curves
 from ldmscene.report.data import ReportData
 from ldmscene.report.heatmap import heatmap
 from ldmscene.report.pictures import check_sample, four_panels, seven_rows
-from ldmscene.report.saving import formats, save
+from ldmscene.report.saving import save
 
 
 def write_figures(
@@ -40,35 +40,30 @@ def write_figures(
     Returns
     -------
     list of Path
-        The files: `figure_files`.
+        The files, for `write_site` to link.
 
     Raises
     ------
     UnknownNameError
         A sample that isn't shown.
     """
-    todo = dict(_figures(data, samples))
-    with bar("drawing figures", len(todo), enabled=progress) as advance:
-        for stem, draw in todo.items():
-            save(draw(), Path(folder) / stem)
-            advance()
-    return figure_files(data, folder, samples)
-
-
-def figure_files(data: ReportData, folder: str | Path, samples: Sequence[str] | None = None) -> list[Path]:
-    """What `write_figures` writes, for `write_site` to link."""
-    return [path for stem, _ in _figures(data, samples) for path in formats(Path(folder) / stem)]
-
-
-def _figures(data: ReportData, samples: Sequence[str] | None) -> Iterator[tuple[str, Callable[[], Figure | Axes]]]:
     chosen = list(data.samples.index[:1]) if samples is None else list(dict.fromkeys(samples))
     for sample in chosen:
         check_sample(data, sample)
+    todo, paths = list(_figures(data, chosen)), []
+    with bar("drawing figures", len(todo), enabled=progress) as advance:
+        for stem, draw in todo:
+            paths += save(draw(), Path(folder) / stem)
+            advance()
+    return paths
+
+
+def _figures(data: ReportData, samples: Sequence[str]) -> Iterator[tuple[str, Callable[[], Figure | Axes]]]:
     for target, name in file_names(data.targets).items():
         yield f"curves-{name}", partial(curves, data.grid, target)
         yield f"heatmap-{name}", partial(heatmap, data.grid, target)
     names = file_names(data.samples.index)
-    for sample in chosen:
+    for sample in samples:
         if data.noisy is not None:
             yield f"seven-rows-{names[sample]}", partial(seven_rows, data, sample)
             yield f"seven-rows-compact-{names[sample]}", partial(seven_rows, data, sample, compact=True)

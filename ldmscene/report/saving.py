@@ -64,18 +64,13 @@ def save(figure: Figure | Axes, stem: str | Path) -> list[Path]:
     assert whole is not None
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    pdf, svg, png = paths = formats(stem)
+    pdf, svg, png = paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("pdf", "svg", "png")]
     with _settings_are_global, matplotlib.rc_context(_SETTINGS), _laid_out(whole):
         # Not `savefig`, which lays the figure out and draws it twice for each kind.
         FigureCanvasAgg(whole).print_png(png)  # first: the others set the figure to 72 dots an inch
         FigureCanvasPdf(whole).print_pdf(pdf, metadata={"CreationDate": None, "ModDate": None})
         FigureCanvasSVG(whole).print_svg(svg, metadata={"Date": None})
     return paths
-
-
-def formats(stem: Path) -> list[Path]:
-    """The files that a figure is saved as: PDF, SVG and PNG."""
-    return [stem.with_name(f"{stem.name}.{kind}") for kind in ("pdf", "svg", "png")]
 
 
 @contextmanager

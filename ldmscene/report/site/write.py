@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from urllib.parse import quote
 import jinja2
 import numpy as np
 import xarray as xr
+from dask.system import CPU_COUNT
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
@@ -24,8 +25,7 @@ from ldmscene.report.site.context import context, probe_intervals
 from ldmscene.report.site.strips import folder_name, picture_rows, write_maps, write_photographs
 
 HERE = Path(__file__).parent
-BLOCK = 4  # samples that are read at once: what asking a store costs is shared, and memory stays small
-WORKERS = 4  # encoders leave Python's lock; more than this waits for the disk
+AT_ONCE = 16_000_000  # bytes of one kind of pictures that are read together
 
 
 def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (), *, progress: bool = False) -> Path:
@@ -38,7 +38,7 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
     folder
         Where to write; made where needed. Files of an earlier report there are replaced, others stay.
     figures
-        Files in that folder for the page to link: `figure_files`. They may be written at the same time.
+        Files in that folder for the page to link, as `write_figures` returns them.
     progress
         Show a bar where there is a terminal.
 
@@ -79,31 +79,54 @@ def _write_pictures(
     drawn = sheets.blank(plan, len(everyone))
     ranges = {target: np.zeros((len(everyone), 2)) for target in plan}
 
-    def read(first: int) -> None:
-        block = slice(first, first + BLOCK)
-        images, strips = data.image[block].values, [strip[block].values for strip in data.strips().values()]
-        for k, image in enumerate(images):
-            place = folder / folder_name(first + k)
+    def write_block(block: slice) -> list[Future[None]]:
+        strips = [_values(strip[block]) for strip in data.strips().values()]
+        written = []
+        for i, image, *pictures in zip(everyone[block], _values(data.image[block]), *strips, strict=True):
+            place = folder / folder_name(i)
             place.mkdir(parents=True, exist_ok=True)
-            write_photographs(image, [strip[k] for strip in strips], rows, place)
+            written.append(pool.submit(write_photographs, image, pictures, rows, place))
         for target, sheet in plan.items():
-            labels, kind = data.labels[target][block].values, str(data.grid["kind"].sel(target=target).item())
-            readings = {source: data.intermediate[source, target][block].values for source in sheet.readings}
-            for k, label in enumerate(labels):
+            labels, kind = _values(data.labels[target][block]), str(data.grid["kind"].sel(target=target).item())
+            readings = {source: _values(data.intermediate[source, target][block]) for source in sheet.readings}
+            for k, i in enumerate(everyone[block]):
                 one = {source: values[k] for source, values in readings.items()}
-                bounds = sheets.draw_labels(label, one, kind, sheet, drawn[target][first + k])
-                ranges[target][first + k] = bounds
+                ranges[target][i] = sheets.draw_labels(labels[k], one, kind, sheet, drawn[target][i])
+        return written
 
     def write(i: int) -> None:
         for k, target in enumerate(plan):
             write_maps(drawn[target][i], target, folder / folder_name(i) / f"maps-{k}.png")
 
-    with ThreadPoolExecutor(WORKERS) as pool, bar("writing samples", len(everyone), enabled=progress) as advance:
-        list(pool.map(read, everyone[::BLOCK]))  # `list` so that an error in a worker is raised here
+    # Encoders leave Python's lock; all else is done by this thread alone, since threads that want it slow each other.
+    with ThreadPoolExecutor(CPU_COUNT) as pool, bar("writing samples", len(everyone), enabled=progress) as advance:
+        size = _samples_at_once(data)
+        waiting: list[Future[None]] = []
+        for first in everyone[::size]:
+            written = write_block(slice(first, first + size))
+            _finish(waiting)  # so that no more than two blocks are in memory
+            waiting = written
         sheets.draw_probes(data, plan, ranges, drawn)
+        _finish(waiting)
         for _ in pool.map(write, everyone):
             advance()
     return ranges
+
+
+def _samples_at_once(data: ReportData) -> int:
+    """Many, so that they share what asking a store costs, and few enough that their pictures stay in memory."""
+    arrays = [data.image, *data.strips().values(), *data.intermediate.values()]
+    return max(1, AT_ONCE // max(array.nbytes // len(array) for array in arrays))
+
+
+def _finish(futures: Iterable[Future[None]]) -> None:
+    """Wait, and raise what went wrong."""
+    for future in futures:
+        future.result()
+
+
+def _values(array: xr.DataArray) -> NDArray[np.generic]:
+    return array.compute(scheduler="synchronous").values
 
 
 def _clear(folder: Path) -> None:
