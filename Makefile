@@ -10,10 +10,10 @@ demo: .venv/.installed
 	$(BIN)/ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
 
 test: demo .venv/labelers/.installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadfile
 
-test-all: demo .venv/labelers/.installed
-	$(BIN)/python -m pytest
+test-all: test
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/.installed
 	$(BIN)/ruff format --check ldmscene tests benchmarks examples docs

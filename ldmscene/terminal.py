@@ -27,7 +27,7 @@ def show(table: Table, title: str) -> None:
     ours = console()
     if not ours.is_terminal and "COLUMNS" not in os.environ:
         ours.width = max(WIDTH, _width(table))
-    ours.print(title)
+    ours.print(title, soft_wrap=True)  # paths stay whole
     ours.print(table)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, and threads of one would only disturb the other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -21,7 +23,7 @@ from ldmscene.manifest import Manifest, read_manifest
 from ldmscene.store import objects
 from ldmscene.testbed.prompts import random_prompts
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 STEPS = 4
 
 

@@ -74,6 +74,7 @@ def test_an_object_store(run, s3):
     assert "xarray.DataArray 'mask'" in out
 
 
+@pytest.mark.slow
 def test_the_tutorial(tmp_path):
     shutil.copy(EXAMPLES / "prompts.csv", tmp_path)
     notebook = nbformat.read(EXAMPLES / "tutorial.ipynb", as_version=4)

@@ -177,7 +177,7 @@ def test_shards_that_a_stopped_run_left_of_dropped_samples_are_removed(tiny, sam
 
 
 def test_modules_can_be_added(tiny, samples, whole, tmp_path):
-    for modules in ([FIRST], [LAST], [FIRST, LAST]):
+    for modules in ([FIRST], [LAST]):
         store = ldmscene.extract(
             tiny, samples, tmp_path / "kept", modules, steps=1, keep="statistics", labelers=LABELERS
         )
