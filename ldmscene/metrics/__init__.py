@@ -4,10 +4,10 @@ truth = Truth.of(labels, grid)                  once for each batch of labels an
 METRICS["spearman"].score(truth, prediction)    (..., image, y, x) -> (..., image)
 """
 
-from ldmscene.metrics.classes import ClassTruth, accuracy, mean_iou
+from ldmscene.metrics.classes import ClassTruth, Confusion, accuracy, mean_iou
 from ldmscene.metrics.continuous import Pairs, pearson, r2, rmse
 from ldmscene.metrics.overlap import Overlap, dice, dice_background, iou
-from ldmscene.metrics.ranking import average_precision, spearman
+from ldmscene.metrics.ranking import Ranks, Retrieval, average_precision, spearman
 from ldmscene.metrics.table import CLASS_METRICS, METRICS, Metric
 from ldmscene.metrics.tally import Tally
 from ldmscene.metrics.truth import Truth
@@ -16,9 +16,12 @@ __all__ = [
     "CLASS_METRICS",
     "METRICS",
     "ClassTruth",
+    "Confusion",
     "Metric",
     "Overlap",
     "Pairs",
+    "Ranks",
+    "Retrieval",
     "Tally",
     "Truth",
     "accuracy",

@@ -73,8 +73,17 @@ class ClassTruth:
         counts = [block_sum(self.counts[..., k], grid) for k in range(len(self.classes))]
         return ClassTruth(self.classes, np.stack(counts, axis=-1))
 
-    def confusion(self, prediction: Array) -> Array:
-        """Pixels [..., image, labelled class, predicted class].
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often which class was taken for which."""
+
+    pixels: Array
+    """[..., image, labelled class, predicted class]"""
+
+    @classmethod
+    def of(cls, truth: ClassTruth, prediction: Array) -> Confusion:
+        """Of predicted classes (..., image, y, x).
 
         Raises
         ------
@@ -84,17 +93,30 @@ class ClassTruth:
             If it holds something that is no class.
         """
         prediction = np.asarray(prediction)
-        if prediction.shape[-3:] != self.counts.shape[:3]:
+        if prediction.shape[-3:] != truth.counts.shape[:3]:
             raise ShapeError(
-                f"prediction: expected (..., image, y, x) ending in {self.counts.shape[:3]}, got {prediction.shape}"
+                f"prediction: expected (..., image, y, x) ending in {truth.counts.shape[:3]}, got {prediction.shape}"
             )
-        masks = [prediction == one for one in self.classes]
+        masks = [prediction == one for one in truth.classes]
         if not np.logical_or.reduce(masks).all():
             raise InputError(
-                f"prediction: holds what is none of the classes {', '.join(f'{c:g}' for c in self.classes)}"
+                f"prediction: holds what is none of the classes {', '.join(f'{c:g}' for c in truth.classes)}"
             )
-        columns = [np.einsum("...iyx,iyxk->...ik", mask.astype(np.float64), self.counts) for mask in masks]
-        return np.stack(columns, axis=-1)
+        columns = [np.einsum("...iyx,iyxk->...ik", mask.astype(np.float64), truth.counts) for mask in masks]
+        return cls(np.stack(columns, axis=-1))
+
+    def accuracy(self) -> Array:
+        return np.trace(self.pixels, axis1=-2, axis2=-1) / self.pixels.sum((-2, -1))
+
+    def mean_iou(self) -> Array:
+        both = np.diagonal(self.pixels, axis1=-2, axis2=-1)
+        union = self.pixels.sum(-1) + self.pixels.sum(-2) - both
+        present = union > 0
+        return np.where(present, both / np.where(present, union, 1), 0).sum(-1) / present.sum(-1)
+
+    def one_class(self) -> Array:
+        """Where an image's label holds one class only, so that a constant prediction is perfect."""
+        return (self.pixels.sum(-1) > 0).sum(-1) == 1
 
 
 def accuracy(truth: ClassTruth, prediction: Array) -> Array:
@@ -109,20 +131,9 @@ def accuracy(truth: ClassTruth, prediction: Array) -> Array:
     -------
     array (..., image)
     """
-    confusion = truth.confusion(prediction)
-    return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum((-2, -1))
+    return Confusion.of(truth, prediction).accuracy()
 
 
 def mean_iou(truth: ClassTruth, prediction: Array) -> Array:
     """Intersection over union, averaged over the classes that an image's label or prediction has; as `accuracy`."""
-    confusion = truth.confusion(prediction)
-    both = np.diagonal(confusion, axis1=-2, axis2=-1)
-    union = confusion.sum(-1) + confusion.sum(-2) - both
-    present = union > 0
-    return np.where(present, both / np.where(present, union, 1), 0).sum(-1) / present.sum(-1)
-
-
-def one_class(truth: ClassTruth, prediction: Array) -> Array:
-    """Where an image's label holds one class only, so that a constant prediction is perfect."""
-    single = (truth.counts.sum((1, 2)) > 0).sum(-1) == 1
-    return np.broadcast_to(single, np.asarray(prediction).shape[:-2])
+    return Confusion.of(truth, prediction).mean_iou()

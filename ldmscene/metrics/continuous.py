@@ -79,6 +79,14 @@ class Pairs:
         """Where prediction or label doesn't vary: the correlation is 0."""
         return (self.spp == 0) | (self.syy == 0)
 
+    def constant_label(self) -> Array:
+        """Where the label doesn't vary: R² is 0 or 1."""
+        return self.syy == 0
+
+    def never(self) -> Array:
+        """Nowhere: an error is always measured."""
+        return np.zeros(self.sse.shape, dtype=bool)
+
 
 def correlation(spy: Array, spp: Array, syy: Array) -> Array:
     """Σpy / √(Σpp Σyy), and 0 where one of them doesn't vary."""

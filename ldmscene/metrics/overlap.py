@@ -54,9 +54,15 @@ class Overlap:
         union = self.predicted + self.labelled - self.both
         return (self.both + SMOOTHING) / (union + SMOOTHING)
 
+    def dice_background(self) -> Array:
+        return self.background().dice()
+
     def empty(self) -> Array:
         """Where one of the masks has no pixel: a score of 0, or of 1 if both have none."""
         return (self.predicted == 0) | (self.labelled == 0)
+
+    def empty_background(self) -> Array:
+        return self.background().empty()
 
 
 def dice(truth: Truth, prediction: Array) -> Array:
@@ -81,7 +87,7 @@ def dice(truth: Truth, prediction: Array) -> Array:
 
 def dice_background(truth: Truth, prediction: Array) -> Array:
     """Dice of the background; as `dice` otherwise."""
-    return Overlap.of(truth, prediction).background().dice()
+    return Overlap.of(truth, prediction).dice_background()
 
 
 def iou(truth: Truth, prediction: Array) -> Array:

@@ -22,7 +22,7 @@ class Order:
     """Cells in ascending order of their prediction, with their ties."""
 
     index: Array
-    """[..., image, cell] which cell comes next"""
+    """[..., image, cell] which cell comes next; of one image, where all have the same prediction"""
     first: Array
     """[..., image, cell] position of the first cell with the same prediction"""
     last: Array
@@ -30,6 +30,8 @@ class Order:
 
     @classmethod
     def of(cls, prediction: Array) -> Order:
+        if prediction.strides[-2] == 0:  # one map for all images, by `numpy.broadcast_to`
+            prediction = prediction[..., :1, :]
         index = np.argsort(prediction, axis=-1)
         ordered = np.take_along_axis(prediction, index, -1)
         position = np.arange(prediction.shape[-1])
@@ -42,7 +44,79 @@ class Order:
 
     def sort(self, cells: Array) -> Array:
         """Values [image, cell] in this order."""
-        return np.take_along_axis(np.broadcast_to(cells, self.index.shape), self.index, -1)
+        shape = np.broadcast_shapes(self.index.shape, cells.shape)
+        return np.take_along_axis(np.broadcast_to(cells, shape), np.broadcast_to(self.index, shape), -1)
+
+    def at(self, position: Array, values: Array) -> Array:
+        """Values [..., image, cell] in this order, at a position of each cell."""
+        return np.take_along_axis(values, np.broadcast_to(position, values.shape), -1)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Second moments of the ranks of prediction and label over pixels, each [..., image]."""
+
+    covariance: Array
+    scatter_p: Array
+    scatter_y: Array
+
+    @classmethod
+    def of(cls, truth: Truth, prediction: Array) -> Ranks:
+        """Ties get their average rank.
+
+        Raises
+        ------
+        InputError
+            If the labels' ranks were left out.
+        """
+        if truth.ranks is None or truth.rank_scatter is None:
+            raise InputError("truth: Spearman needs the labels' ranks; prepare it with Truth.of(..., ranks=True)")
+        order = Order.of(truth.flatten(prediction))
+        labels = order.sort(truth.ranks.reshape(truth.weight.shape))
+        # Twice the rank less twice the mean rank: whole numbers, so that ties cancel exactly.
+        if (truth.weight == truth.weight[0, 0]).all():
+            weight = truth.weight[0, 0]
+            centred = weight * (order.first + order.last + 1 - truth.weight.shape[-1])
+        else:
+            weight = order.sort(truth.weight)
+            through = np.cumsum(weight, axis=-1)
+            centred = order.at(order.first, through - weight) + order.at(order.last, through) - truth.count[:, None]
+        parts = (centred * labels).sum(-1), (weight * centred**2).sum(-1), truth.rank_scatter
+        return cls(*np.broadcast_arrays(*parts))
+
+    def spearman(self) -> Array:
+        return correlation(self.covariance, self.scatter_p, self.scatter_y)
+
+    def constant(self) -> Array:
+        """Where all pixels of the prediction, or of the label, are tied: the correlation is 0."""
+        return (self.scatter_p == 0) | (self.scatter_y == 0)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Foreground among pixels in descending order of their prediction, each [..., image]."""
+
+    gained: Array
+    """Σ (hits gained) × precision over the thresholds"""
+    positives: Array
+    count: Array
+
+    @classmethod
+    def of(cls, truth: Truth, prediction: Array) -> Retrieval:
+        order = Order.of(-truth.flatten(prediction).astype(np.float64))
+        hits, weight = order.sort(truth.total), order.sort(truth.weight)
+        found = order.at(order.last, np.cumsum(hits, axis=-1))
+        called = order.at(order.last, np.cumsum(weight, axis=-1))
+        # Each cell gains its own hits at the precision of its tie, which adds up to the tie's gain.
+        gained = (hits * found / np.maximum(called, 1)).sum(-1)
+        return cls(*np.broadcast_arrays(gained, truth.total.sum(-1), truth.count))
+
+    def mean(self) -> Array:
+        return self.gained / np.where(self.positives > 0, self.positives, 1)
+
+    def one_sided(self) -> Array:
+        """Where the label has no foreground, or nothing else: a precision of 0 or 1."""
+        return (self.positives == 0) | (self.positives == self.count)
 
 
 def spearman(truth: Truth, prediction: Array) -> Array:
@@ -64,16 +138,7 @@ def spearman(truth: Truth, prediction: Array) -> Array:
     InputError
         If the labels' ranks were left out.
     """
-    if truth.ranks is None or truth.rank_scatter is None:
-        raise InputError("truth: Spearman needs the labels' ranks; prepare it with Truth.of(..., ranks=True)")
-    order = Order.of(truth.flatten(prediction))
-    weight = order.sort(truth.weight)
-    through = np.cumsum(weight, axis=-1)
-    before = np.take_along_axis(through - weight, order.first, -1)
-    # Twice the rank less twice the mean rank: whole numbers, so that ties cancel exactly.
-    centred = before + np.take_along_axis(through, order.last, -1) - truth.count[:, None]
-    covariance = (centred * order.sort(truth.ranks.reshape(truth.weight.shape))).sum(-1)
-    return correlation(covariance, (weight * centred**2).sum(-1), truth.rank_scatter)
+    return Ranks.of(truth, prediction).spearman()
 
 
 def average_precision(truth: Truth, prediction: Array) -> Array:
@@ -93,10 +158,4 @@ def average_precision(truth: Truth, prediction: Array) -> Array:
     array (..., image)
         0 where the label has no foreground.
     """
-    order = Order.of(-truth.flatten(prediction).astype(np.float64))
-    hits = order.sort(truth.total)
-    found = np.take_along_axis(np.cumsum(hits, axis=-1), order.last, -1)
-    called = np.take_along_axis(np.cumsum(order.sort(truth.weight), axis=-1), order.last, -1)
-    positives = truth.total.sum(-1)
-    # Each cell gains its own hits at the precision of its tie, which adds up to the tie's gain.
-    return (hits * found / np.maximum(called, 1)).sum(-1) / np.where(positives > 0, positives, 1)
+    return Retrieval.of(truth, prediction).mean()

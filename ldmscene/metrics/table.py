@@ -8,14 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ldmscene.metrics.classes import accuracy, mean_iou, one_class
-from ldmscene.metrics.continuous import Pairs, pearson, r2, rmse
-from ldmscene.metrics.overlap import Overlap, dice, dice_background, iou
-from ldmscene.metrics.ranking import average_precision, spearman
-from ldmscene.metrics.truth import Truth
+from ldmscene.metrics.classes import Confusion
+from ldmscene.metrics.continuous import Pairs
+from ldmscene.metrics.overlap import Overlap
+from ldmscene.metrics.ranking import Ranks, Retrieval
 
 Array = np.ndarray
-Score = Callable[[Any, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -23,62 +21,47 @@ class Metric:
     """A score for each image, and what one has to know to use it."""
 
     name: str
-    score: Score
-    """(truth, prediction [..., image, y, x]) -> [..., image]; a `ClassTruth` for classes, else a `Truth`"""
-    degenerate: Score
-    """the same arguments -> bool: where the score has its value by definition rather than by measurement"""
+    reduce: Callable[[Any, Array], Any]
+    """(truth, prediction [..., image, y, x]) to what several metrics have in common"""
+    value: Callable[[Any], Array]
+    """of that, the score [..., image]"""
+    undefined: Callable[[Any], Array]
+    """of that, where the score has its value by definition rather than by measurement"""
     kind: Literal["continuous", "binary", "classes"]
     """of the target"""
     needs: Literal["value", "mask", "rank", "class"]
     """of the prediction: its values, a thresholded mask, scores of which only the order matters, or classes"""
     better: Literal["higher", "lower"]
 
+    def score(self, truth: Any, prediction: Array) -> Array:
+        """Scores [..., image] of predictions [..., image, y, x]; `truth` is a `Truth`, of classes a `ClassTruth`."""
+        return self.value(self.reduce(truth, prediction))
 
-def _constant(truth: Truth, prediction: Array) -> Array:
-    return Pairs.of(truth, prediction).constant()
-
-
-def _tied(truth: Truth, prediction: Array) -> Array:
-    flat = truth.flatten(prediction)
-    lowest = np.where(truth.weight > 0, flat, np.inf).min(-1)
-    return (lowest == np.where(truth.weight > 0, flat, -np.inf).max(-1)) | (truth.scatter == 0)
-
-
-def _constant_label(truth: Truth, prediction: Array) -> Array:
-    flat = truth.flatten(prediction)
-    return np.broadcast_to(truth.scatter == 0, flat.shape[:-1])
-
-
-def _never(truth: Truth, prediction: Array) -> Array:
-    return np.zeros(truth.flatten(prediction).shape[:-1], dtype=bool)
-
-
-def _empty(truth: Truth, prediction: Array) -> Array:
-    return Overlap.of(truth, prediction).empty()
-
-
-def _empty_background(truth: Truth, prediction: Array) -> Array:
-    return Overlap.of(truth, prediction).background().empty()
+    def degenerate(self, truth: Any, prediction: Array) -> Array:
+        """Where a score has its value by definition, bool [..., image]; as `score` otherwise."""
+        return self.undefined(self.reduce(truth, prediction))
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("spearman", spearman, _tied, "continuous", "rank", "higher"),
-        Metric("pearson", pearson, _constant, "continuous", "value", "higher"),
-        Metric("rmse", rmse, _never, "continuous", "value", "lower"),
-        Metric("r2", r2, _constant_label, "continuous", "value", "higher"),
-        Metric("dice", dice, _empty, "binary", "mask", "higher"),
-        Metric("dice_background", dice_background, _empty_background, "binary", "mask", "higher"),
-        Metric("iou", iou, _empty, "binary", "mask", "higher"),
-        Metric("average_precision", average_precision, _constant_label, "binary", "rank", "higher"),
+        Metric("spearman", Ranks.of, Ranks.spearman, Ranks.constant, "continuous", "rank", "higher"),
+        Metric("pearson", Pairs.of, Pairs.pearson, Pairs.constant, "continuous", "value", "higher"),
+        Metric("rmse", Pairs.of, Pairs.rmse, Pairs.never, "continuous", "value", "lower"),
+        Metric("r2", Pairs.of, Pairs.r2, Pairs.constant_label, "continuous", "value", "higher"),
+        Metric("dice", Overlap.of, Overlap.dice, Overlap.empty, "binary", "mask", "higher"),
+        Metric(
+            "dice_background", Overlap.of, Overlap.dice_background, Overlap.empty_background, "binary", "mask", "higher"
+        ),
+        Metric("iou", Overlap.of, Overlap.iou, Overlap.empty, "binary", "mask", "higher"),
+        Metric("average_precision", Retrieval.of, Retrieval.mean, Retrieval.one_sided, "binary", "rank", "higher"),
     )
 }
 
 CLASS_METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("mean_iou", mean_iou, one_class, "classes", "class", "higher"),
-        Metric("accuracy", accuracy, one_class, "classes", "class", "higher"),
+        Metric("mean_iou", Confusion.of, Confusion.mean_iou, Confusion.one_class, "classes", "class", "higher"),
+        Metric("accuracy", Confusion.of, Confusion.accuracy, Confusion.one_class, "classes", "class", "higher"),
     )
 }

@@ -272,11 +272,13 @@ def score_block(bench: Bench, place: Place, block: Block, features: dict, solved
 def score(target: Target, truth: Truth, value: np.ndarray, mask: np.ndarray) -> Scores:
     """Every metric of a target's kind, for predictions (..., sample, y, x) and their thresholded form."""
     scores, degenerate = {}, {}
+    shared: dict[Callable, Any] = {}
     for name in target.metrics:
         metric = METRICS[name]
-        prediction = mask if metric.needs == "mask" else value
-        scores[name] = metric.score(truth, prediction)
-        degenerate[name] = int(metric.degenerate(truth, prediction).sum())
+        if metric.reduce not in shared:
+            shared[metric.reduce] = metric.reduce(truth, mask if metric.needs == "mask" else value)
+        scores[name] = metric.value(shared[metric.reduce])
+        degenerate[name] = int(metric.undefined(shared[metric.reduce]).sum())
     return Scores(scores, degenerate)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, jaccard_score
 
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.metrics import CLASS_METRICS, ClassTruth
+from ldmscene.metrics import CLASS_METRICS, ClassTruth, Confusion
 
 CLASSES = np.array([0, 2, 7, 9])
 REFERENCES = {
@@ -60,9 +60,9 @@ def test_an_image_of_one_class_is_degenerate():
 def test_what_does_not_fit_is_refused():
     truth = ClassTruth.of(np.ones((1, 4, 4), dtype=int), (2, 2), np.array([0, 1]))
     with pytest.raises(ShapeError, match="expected"):
-        truth.confusion(np.zeros((1, 4, 4)))
+        Confusion.of(truth, np.zeros((1, 4, 4)))
     with pytest.raises(InputError, match="none of the classes 0, 1"):
-        truth.confusion(np.full((1, 2, 2), 5))
+        Confusion.of(truth, np.full((1, 2, 2), 5))
     with pytest.raises(InputError, match="5 isn't among the classes"):
         ClassTruth.of(np.full((1, 4, 4), 5), classes=np.array([0, 1]))
     with pytest.raises(InputError, match="image 0 has no labelled pixel"):

@@ -106,6 +106,16 @@ def test_coarsened_truth_equals_one_from_pixels() -> None:
         np.testing.assert_allclose(score(coarse, prediction), score(direct, prediction), rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("holes", [False, True])
+def test_one_map_for_all_images_is_scored_as_its_copies_are(name: str, holes: bool) -> None:
+    metric, rng = METRICS[name], np.random.default_rng(3)
+    truth = Truth.of(labels_for(metric.kind, rng, ties=True, holes=holes), (4, 6))
+    one = np.broadcast_to(prediction_for(metric.needs, rng, ties=True, steps=())[0], truth.cells.weight.shape)
+    np.testing.assert_allclose(metric.score(truth, one), metric.score(truth, one.copy()), rtol=1e-12)
+    np.testing.assert_array_equal(metric.degenerate(truth, one), metric.degenerate(truth, one.copy()))
+
+
 def test_some_images() -> None:
     rng = np.random.default_rng(4)
     truth = Truth.of(labels_for("continuous", rng, ties=False, holes=True), (4, 6))
