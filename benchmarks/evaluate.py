@@ -93,10 +93,10 @@ def samples_times_ten(folder: Path, samples: int, grid: int, channels: int, side
 _PROCESS = """
 import sys, time
 import numpy as np, ldmscene, ldmscene.pipeline, dask.array
-from benchmarks.harness import peak
-before, start = peak(), time.perf_counter()
+from ldmscene.device import peak_memory
+before, start = peak_memory(), time.perf_counter()
 ldmscene.evaluate(sys.argv[1], alphas=np.logspace(-2, 6, 33))
-print(time.perf_counter() - start, (peak() - before) / 2**20)
+print(time.perf_counter() - start, (peak_memory() - before) / 2**20)
 """
 
 

@@ -44,12 +44,6 @@ def measure(
     return seconds
 
 
-def peak() -> int:
-    """Bytes of memory that this process held at most; unlike rusage's, without what its parent held at the fork."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-
-
 def compare(seconds: Mapping[str, Sequence[float]], reference: str, **amount: float) -> list[dict]:
     """One row for each way: its median, its rate of `amount` (such as `GB=2.5`) and its speed against `reference`."""
     base = statistics.median(seconds[reference])

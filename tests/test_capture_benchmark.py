@@ -30,7 +30,10 @@ def test_capture_and_store_beside_the_pipeline_alone(tiny, monkeypatch):
 
 
 def test_memory_is_a_process_own_whatever_its_parent_holds():
-    code = "from benchmarks.harness import peak; import numpy as np; a = peak(); np.ones(2**25); print(peak() - a)"
+    code = (
+        "import numpy as np; from ldmscene.device import peak_memory; "
+        "before = peak_memory(); np.ones(2**25); print(peak_memory() - before)"
+    )
     held = np.ones(2**27)
     found = int(subprocess.check_output([sys.executable, "-c", code], cwd=Path(__file__).parents[1]))
     assert found == pytest.approx(2**28, rel=0.05)

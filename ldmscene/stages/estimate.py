@@ -12,6 +12,7 @@ import numpy as np
 
 from ldmscene import capture
 from ldmscene.capture import Plan
+from ldmscene.device import peak_memory
 from ldmscene.manifest import Manifest
 from ldmscene.stages.extraction import array_specs, generate, memory_bound
 from ldmscene.stages.given import GivenImages
@@ -42,6 +43,8 @@ def estimate(
 ) -> dict[str, float]:
     """What it takes to fill what a store lacks: bytes, counts, and seconds after its first batch was timed.
 
+    Memory is what this process has held at most, the model and that batch included; of it, that for samples is bounded.
+
     Parameters
     ----------
     statistics
@@ -68,6 +71,7 @@ def estimate(
         "bytes_per_sample": sum(spec.layout.shard_bytes for spec in specs if spec.path not in PREVIEWS.values()),
         "bytes": missing.bytes,
         "files": missing.files,
+        "bytes_of_memory": peak_memory(),
         "bytes_of_memory_for_samples": memory_bound(plan, specs, batch_size),
         "seconds_per_sample": each,
         "seconds": seconds,

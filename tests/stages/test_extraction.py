@@ -18,6 +18,7 @@ from diffusers import UNet2DConditionModel
 
 import ldmscene
 from ldmscene import capture, testbed
+from ldmscene.device import peak_memory
 from ldmscene.errors import (
     CorruptError,
     FingerprintError,
@@ -203,6 +204,8 @@ def test_a_dry_run_foretells_the_bytes_and_writes_nothing(tiny, tmp_path):
     assert told["files"] == len(store.ledger)
     assert told["samples"] == 3
     assert told["denoiser_calls_per_sample"] == 2
+    weights = sum(one.nbytes for one in tiny.unet.parameters())
+    assert weights < told["bytes_of_memory"] <= peak_memory()
 
 
 @pytest.mark.parametrize("compression", ["none", "lossless"])

@@ -23,11 +23,11 @@ _EVALUATE = """
 import sys
 import numpy as np
 import ldmscene, ldmscene.pipeline, dask.array
-from benchmarks.harness import peak
-before = peak()
+from ldmscene.device import peak_memory
+before = peak_memory()
 grid = ldmscene.evaluate(sys.argv[1], alphas=np.logspace(-1, 6, 20), cv=5)
 assert grid["probe"].sel(target=["depth", "shading"], metric=["spearman", "pearson"]).notnull().all()
-print(peak() - before)
+print(peak_memory() - before)
 """
 
 
