@@ -113,54 +113,58 @@ def counted(pipeline: DiffusionPipeline):
 
 def memory() -> list[dict]:
     """Peak memory of whole extractions on the embedded model, each in a process of its own."""
-    rows = []
-    for samples in (24, 240):
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.capture", "extract", str(samples)], capture_output=True, check=True
-        )
-        rows.append({"samples": samples, "peak MB": round(json.loads(done.stdout)["peak"] / 1e6, 1)})
-    return [{**row, "ratio": round(row["peak MB"] / rows[0]["peak MB"], 3)} for row in rows]
-
-
-def extract(samples: int) -> None:
-    """One extraction; prints its peak memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        ldmscene.extract("tiny-scenes", make_manifest(samples), f"{folder}/s", steps=5, batch_size=8, progress=False)
-    print(json.dumps({"peak": peak_memory()}))
+    peaks = {samples: _apart("many", str(samples))["bytes_of_memory"] for samples in (24, 240)}
+    return [
+        {"samples": samples, "peak MB": round(peak / 1e6, 1), "ratio": round(peak / peaks[24], 3)}
+        for samples, peak in peaks.items()
+    ]
 
 
 def full() -> list[dict]:
     """Two images, two steps, 16 modules at v1.4's full size in float32, and what the dry run said of it."""
-    pipeline, manifest = build_v1_4(), make_manifest(2)
-    with tempfile.TemporaryDirectory() as folder:
-        told = ldmscene.extract(pipeline, manifest, f"{folder}/s", steps=2, dry_run=True)
-        start = time.perf_counter()
-        store = ldmscene.extract(pipeline, manifest, f"{folder}/s", steps=2, progress=False)
-        seconds = time.perf_counter() - start
-        stored = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    assert store.samples["complete"].all()
+    told, found = _apart("foretell"), _apart("whole")
     return [
-        {"what": "bytes", "foretold": told["bytes"], "measured": stored, "ratio": round(stored / told["bytes"], 3)},
-        {
-            "what": "seconds",
-            "foretold": round(told["seconds"], 1),
-            "measured": round(seconds, 1),
-            "ratio": round(seconds / told["seconds"], 3),
-        },
-        {
-            "what": "bytes of memory",
-            "foretold": told["bytes_of_memory"],
-            "measured": peak_memory(),
-            "ratio": round(peak_memory() / told["bytes_of_memory"], 3),
-        },
+        {"what": what, "foretold": told[what], "measured": found[what], "ratio": round(found[what] / told[what], 3)}
+        for what in ("bytes", "seconds", "bytes_of_memory")
     ]
 
 
+def _apart(name: str, *words: str) -> dict[str, float]:
+    """What a function of this file measures in a process of its own, so that its peak memory is its own."""
+    command = [sys.executable, "-m", "benchmarks.capture", name, *words]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def many(samples: str) -> dict[str, float]:
+    """So many samples of the embedded model."""
+    return _measured("tiny-scenes", int(samples), steps=5, batch_size=8)
+
+
+def whole() -> dict[str, float]:
+    """The extraction at v1.4's size."""
+    return _measured(build_v1_4(), 2, steps=2)
+
+
+def foretell() -> dict[str, float]:
+    """The same as a dry run."""
+    return ldmscene.extract(build_v1_4(), make_manifest(2), "nowhere", steps=2, dry_run=True)
+
+
+def _measured(model: str | DiffusionPipeline, samples: int, **options) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        store = ldmscene.extract(model, make_manifest(samples), f"{folder}/s", progress=False, **options)
+        seconds = time.perf_counter() - start
+        stored = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    assert store.samples["complete"].all()
+    return {"bytes": stored, "seconds": seconds, "bytes_of_memory": peak_memory()}
+
+
 def main(what: str, *words: str) -> None:
-    if what == "extract":
-        extract(int(words[0]))
-        return
     torch.manual_seed(0)
+    if part := {"many": many, "whole": whole, "foretell": foretell}.get(what):
+        print(json.dumps(part(*words)))
+        return
     if what == "tiny":
         rows = overhead(capture.load_pipeline(testbed.MODELS["tiny-scenes"]), 24, 15, 8, rounds=5)
     elif what == "unet":

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ldmscene import plot
+    from ldmscene.experiment import run
     from ldmscene.grid import emergence
     from ldmscene.manifest import Manifest, read_manifest, read_published
-    from ldmscene.pipeline import evaluate, extract, extract_images, label, recognition, run, verify, write_report
+    from ldmscene.pipeline import evaluate, extract, extract_images, label, recognition, verify, write_report
     from ldmscene.pipeline import open_store as open
     from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
     from ldmscene.probes.published import load_published_probe
@@ -39,7 +40,7 @@ _HOMES = {
     "read_published": ("ldmscene.manifest", "read_published"),
     "recognition": ("ldmscene.pipeline", "recognition"),
     "repair": ("ldmscene.store.check", "repair"),
-    "run": ("ldmscene.pipeline", "run"),
+    "run": ("ldmscene.experiment", "run"),
     "verify": ("ldmscene.pipeline", "verify"),
     "write_report": ("ldmscene.pipeline", "write_report"),
 }

@@ -243,12 +243,12 @@ def run(manifests: Sequence[str], as_json: bool, **options) -> None:
         ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
         ldmscene run --protocol scenes TRAIN.csv TEST.csv --store stores/scenes --report report --dry-run
     """
-    from ldmscene import pipeline, terminal
+    from ldmscene import experiment, pipeline, terminal
 
     chosen = _typed(options)
     if "labelers" in chosen:
         chosen["labelers"] = _pairs(chosen["labelers"])
-    result = pipeline.run(_manifest(manifests, options["protocol"]), **chosen)
+    result = experiment.run(_manifest(manifests, options["protocol"]), **chosen)
     if isinstance(result, dict):
         _print_estimate(result, as_json)
         return

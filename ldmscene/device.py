@@ -18,7 +18,7 @@ def best_device(device: str | None) -> str:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process has held at most, of the device's not counted."""
+    """Bytes of the host's memory that this process has held at most; a GPU's own memory isn't among them."""
     try:  # unlike rusage's, without what its parent held at the fork
         status = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))

@@ -5,7 +5,6 @@ manifest ─► extract ─► store ─► label ─► evaluate ─► report
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,10 +25,10 @@ from ldmscene.labelers import GivenLabels, Labeler
 from ldmscene.manifest import SPLITS, Manifest, image_manifest, read_manifest
 from ldmscene.probes.ridge_probe import ALPHAS
 from ldmscene.report import write_figures, write_site
-from ldmscene.stages import evaluation, extraction, keeping, labeling, protocols, reporting, task
+from ldmscene.stages import evaluation, extraction, keeping, labeling, reporting, task
 from ldmscene.stages import recognition as _recognition
 from ldmscene.stages.cluster import extract_on
-from ldmscene.stages.estimate import estimate, existing
+from ldmscene.stages.estimate import estimate
 from ldmscene.stages.given import read_images
 from ldmscene.stages.missing import Part, find_missing
 from ldmscene.store import ActivationStore
@@ -37,7 +36,6 @@ from ldmscene.store.check import Fault, find_faults
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.files import naming_the_cause
 from ldmscene.store.kept import VERSION
-from ldmscene.store.layout import PREVIEWS, intermediate_path, label_path
 from ldmscene.store.places import Place, place
 from ldmscene.store.prepare import fingerprint
 from ldmscene.table import Grid
@@ -162,7 +160,7 @@ def extract(
     if client is not None and not (isinstance(model, str | Path) and isinstance(scheduler, str | None)):
         raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")
     table = read_manifest(manifest)
-    loaded = _load(model, device, compute_dtype, variant, revision)
+    loaded = load_model(model, device, compute_dtype, variant, revision)
     with capture.with_scheduler(loaded.pipeline, scheduler):
         plan = capture.make_plan(
             loaded.pipeline,
@@ -216,13 +214,14 @@ def _absolute(model: object) -> object:
     return Path(model).absolute() if isinstance(model, str | Path) and Path(model).is_dir() else model
 
 
-def _load(
+def load_model(
     model: str | Path | DiffusionPipeline | capture.Model,
     device: str | None,
     compute_dtype: str | None = None,
     variant: str | None = None,
     revision: str | None = None,
 ) -> capture.Model:
+    """A model as `extract` takes it, loaded once for several calls."""
     place = testbed.MODELS.get(str(model), model)
     return capture.Model.load(place, device, compute_dtype=compute_dtype, variant=variant, revision=revision)
 
@@ -293,7 +292,7 @@ def extract_images(
     given = read_images(images)
     count = len(given.hashes)
     table = image_manifest(given.hashes, _each("prompts", prompts, count), _each("seeds", seeds, count), splits)
-    loaded = _load(model, device, compute_dtype, variant, revision)
+    loaded = load_model(model, device, compute_dtype, variant, revision)
     with capture.with_scheduler(loaded.pipeline, capture.given_scheduler(loaded.pipeline.scheduler, timesteps)):
         plan = capture.make_plan(
             loaded.pipeline,
@@ -553,160 +552,11 @@ def write_report(
     if command:
         data = replace(data, provenance={**data.provenance, "command": command})
     with naming_the_cause(Path(folder)):
+        reporting.unmark(Path(folder))
         figures = write_figures(data, Path(folder) / "figures", progress=progress)
         page = write_site(data, folder, figures=figures, progress=progress)
-        reporting.mark(Path(folder), grid)
+        reporting.mark(Path(folder), grid, data.samples.index.tolist())
     return page
-
-
-def run(
-    manifest: str | Path | Manifest | Sequence[tuple[str, int]],
-    *,
-    store: str | Path,
-    report: str | Path,
-    model: str | Path | None = None,
-    protocol: str | None = None,
-    labelers: Mapping[str, str | Labeler | GivenLabels | Callable] | None = None,
-    control: bool = True,
-    dry_run: bool = False,
-    **options,
-) -> tuple[Grid, Path] | dict:
-    """The whole path: extract, label, evaluate with both baselines and the control, report.
-
-    Parameters
-    ----------
-    manifest
-        As `extract` takes it; it needs both splits, train and test.
-    store, report
-        Where the store and the report lie; what is there already isn't done again. The control's store lies beside.
-    model
-        "tiny-scenes" or the protocol's, where not given.
-    protocol : {"scenes"}, optional
-        A published experiment: its model, options and labelers, each of which an argument given here overrides.
-    labelers
-        Target to labeler, as `label` takes them. The embedded model has its own three where none are given; of a
-        protocol's, "" leaves one out.
-    control
-        Also extract from the model with permuted weights, into a store beside this one.
-    dry_run
-        Return what the run would take, and write nothing.
-    options
-        Of `extract`, except `previews`.
-
-    Returns
-    -------
-    The grid, and the report's first page; for a dry run a dict of bytes and counts.
-    """
-    asked = {"model": model, "protocol": protocol, "labelers": labelers, **options}
-    asked |= {} if control else {"control": False}
-    if protocol is not None:
-        model, labelers, options = protocols.find(protocol).fill(model, labelers, options)
-    model = model or "tiny-scenes"
-    labelers = labelers or _own_labelers(model)
-    table = read_manifest(manifest)
-    task.check_splits(table, CV)
-    for name in (one for one in labelers.values() if isinstance(one, str)):
-        labeling.check_name(name)
-    maps = [target for target, one in labelers.items() if labeling.gives_maps(one)]
-    if not maps:
-        raise InputError("labelers: expected at least one that gives maps, which probes can be fitted to")
-    if dry_run:
-        return _estimate_run(model, table, store, labelers, maps, control, options)
-    device = options.pop("device", None)
-    found = {target: labeling.resolve(one, device) for target, one in labelers.items()}
-    for target, one in found.items():
-        if isinstance(one, GivenLabels):
-            labeling.check_given(one, target, table.frame["sample_id"].tolist())
-    loaded = _load(model, device, *(options.pop(name, None) for name in ("compute_dtype", "variant", "revision")))
-    _check_grids(loaded.pipeline, options)
-    extract(loaded, table, store, previews="test", **options)
-    filled = ActivationStore(store)
-    for target, labeler in found.items():
-        label(filled, target, labeler)
-        for source in ("noisy", "predicted") if not isinstance(labeler, GivenLabels) else ():
-            label(filled, target, labeler, on=source, split="test")
-    beside = f"{store}-permuted" if control else None
-    if control:
-        extract(loaded.permuted(), table, beside, **options)
-    grid = evaluate(filled, maps, permuted=beside)
-    page = reporting.up_to_date(Path(report), grid)
-    if page is None:
-        again = manifest if isinstance(manifest, str | Path) else f"{store}/manifest.parquet"
-        command = reporting.command("run", again, store=store, report=report, **asked)
-        page = write_report(filled, grid, report, command=command)
-    return grid, page
-
-
-def _check_grids(pipeline: DiffusionPipeline, options: Mapping[str, Any]) -> None:
-    """Refuse modules that no probe can be fitted to, before anything is extracted."""
-    defaults = {name: parameter.default for name, parameter in inspect.signature(extract).parameters.items()}
-    planned = inspect.signature(capture.make_plan).parameters.keys() & defaults.keys()
-    with capture.with_scheduler(pipeline, options.get("scheduler")):
-        plan = capture.make_plan(pipeline, **{name: options.get(name, defaults[name]) for name in planned})
-    for module in plan.modules:
-        if "y" not in module.dims:
-            raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
-
-
-def _estimate_run(
-    model: str | Path,
-    table: Manifest,
-    store: str | Path,
-    labelers: Mapping[str, Any],
-    maps: Sequence[str],
-    control: bool,
-    options: dict,
-) -> dict:
-    """The extraction's estimate, and what the labels and the control add to it; of each what is missing."""
-    found = extract(model, table, store, previews="test", dry_run=True, **options)
-    assert isinstance(found, dict)
-    ids, test = table.frame["sample_id"], table.frame["split"].eq("test")
-    size, calls = (int(found["height"]), int(found["width"])), found["denoiser_calls_per_sample"]
-    pictures = {
-        target: _without(store, label_path(target), ids)
-        + calls * sum(_without(store, intermediate_path(source, target), ids[test]) for source in PREVIEWS)
-        for target in labelers
-    }
-    labels = 4 * size[0] * size[1] * sum(pictures[target] for target in maps)
-    controls = _incomplete(f"{store}-permuted", table) if control else 0
-    each = {
-        target: labeling.seconds_per_picture(one, size, options.get("device")) if pictures[target] else 0.0
-        for target, one in labelers.items()
-    }
-    reading = sum(pictures[target] * (seconds or 0.0) for target, seconds in each.items())
-    again = controls * found["seconds_per_sample"]
-    untimed = ", ".join(target for target, seconds in each.items() if seconds is None)
-    return {
-        **found,
-        "bytes_of_labels": labels,
-        "bytes_of_the_control": controls * found["bytes_per_sample"],
-        "bytes_of_all": found["bytes"] + labels + controls * found["bytes_per_sample"],
-        "seconds_of_labels": reading,
-        "seconds_of_the_control": again,
-        "seconds_of_all": found["seconds"] + reading + again,
-        **({"labelers_that_are_not_here_to_be_timed": untimed} if untimed else {}),
-    }
-
-
-def _without(store: str | Path, path: str, sample_ids: pd.Series) -> int:
-    """How many samples lack an array."""
-    opened = existing(place(store))
-    return int((~sample_ids.isin(opened.complete(path) if opened else ())).sum())
-
-
-def _incomplete(store: str | Path, table: Manifest) -> int:
-    opened = existing(place(store))
-    done = opened.samples.query("complete")["sample_id"] if opened else ()
-    return int((~table.frame["sample_id"].isin(done)).sum())
-
-
-def _own_labelers(model: str | Path) -> dict[str, str]:
-    if str(model) not in testbed.MODELS:
-        raise InputError(
-            f"name the labelers for {model}, as TARGET=LABELER; "
-            f"{', '.join(testbed.LABELERS)} know the testbed's world only"
-        )
-    return {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
 
 
 def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None) -> list[dict]:

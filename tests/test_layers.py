@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "ldmscene"
 LAYERS = [
     {"errors", "manifest", "cells", "grid", "hashing", "hub", "device", "progress", "table"},
     {"store", "capture", "labelers", "probes", "metrics", "report", "testbed"},
-    {"stages", "pipeline", "plot", "terminal", "parameters"},
+    {"stages", "pipeline", "experiment", "plot", "terminal", "parameters"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

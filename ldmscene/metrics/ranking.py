@@ -19,7 +19,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Order:
-    """Cells in ascending order of their prediction, with their ties."""
+    """Cells in the order of their prediction, with their ties."""
 
     index: Array
     """[..., image, cell] which cell comes next; of one image, where all have the same prediction"""
@@ -29,9 +29,12 @@ class Order:
     """[..., image, cell] position of the last one"""
 
     @classmethod
-    def of(cls, prediction: Array) -> Order:
+    def of(cls, prediction: Array, descending: bool = False) -> Order:
+        """Of predictions [..., image, cell]."""
         if prediction.strides[-2] == 0:  # one map for all images, by `numpy.broadcast_to`
             prediction = prediction[..., :1, :]
+        if descending:
+            prediction = -prediction.astype(np.float64)
         index = np.argsort(prediction, axis=-1)
         ordered = np.take_along_axis(prediction, index, -1)
         position = np.arange(prediction.shape[-1])
@@ -103,7 +106,7 @@ class Retrieval:
 
     @classmethod
     def of(cls, truth: Truth, prediction: Array) -> Retrieval:
-        order = Order.of(-truth.flatten(prediction).astype(np.float64))
+        order = Order.of(truth.flatten(prediction), descending=True)
         hits, weight = order.sort(truth.total), order.sort(truth.weight)
         found = order.at(order.last, np.cumsum(hits, axis=-1))
         called = order.at(order.last, np.cumsum(weight, axis=-1))

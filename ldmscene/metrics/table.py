@@ -1,4 +1,4 @@
-"""All metrics by name. A new one is a function and an entry here."""
+"""All metrics by name. A new one is an entry here: what it reduces a prediction to, and its value of that."""
 
 from __future__ import annotations
 

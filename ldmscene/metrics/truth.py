@@ -62,8 +62,11 @@ class Truth:
         scatter = _scatter(cells, mean)
         if not ranks:
             return cls(cells, mean, scatter, None, None)
-        centred = np.nan_to_num(_ranks(labels) - (count[:, None, None] + 1) / 2, copy=False)
-        return cls(cells, mean, scatter, block_sum(centred, cells.grid), np.square(centred).sum((1, 2)))
+        sums, rank_scatter = np.empty(cells.weight.shape), np.empty(len(labels))
+        for i, image in enumerate(labels):  # one by one, since ranks of all pixels take more than the labels
+            centred = np.nan_to_num(_ranks(image) - (count[i] + 1) / 2, copy=False)
+            sums[i], rank_scatter[i] = block_sum(centred[None], cells.grid)[0], np.square(centred).sum()
+        return cls(cells, mean, scatter, sums, rank_scatter)
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -109,13 +112,12 @@ class Truth:
         return flat
 
 
-def _ranks(labels: Array) -> Array:
-    """Ranks (image, H, W) of each image's labelled pixels, from 1; ties get their average; NaN stays NaN."""
-    out = np.full(labels.shape, np.nan)
-    for ranks, image in zip(out, labels, strict=True):
-        known = ~np.isnan(image) if labels.dtype.kind == "f" else np.ones(image.shape, dtype=bool)
-        ranks[known] = rankdata(image[known])
-    return out
+def _ranks(label: Array) -> Array:
+    """Ranks (H, W) of an image's labelled pixels, from 1; ties get their average; NaN stays NaN."""
+    known = ~np.isnan(label) if label.dtype.kind == "f" else np.ones(label.shape, dtype=bool)
+    ranks = np.full(label.shape, np.nan)
+    ranks[known] = rankdata(label[known])
+    return ranks
 
 
 def _scatter(cells: Cells, mean: Array) -> Array:

@@ -21,7 +21,7 @@ BASELINES = {NOISY: grids.LABELER_NOISY, PREDICTED: grids.LABELER_PREDICTED}
 class ReportData:
     """Scores of all held-out samples, and the pictures of those that are shown.
 
-    Arrays may be dask-backed; they are read one sample at a time. Each has a `sample` coordinate that
+    Arrays may be dask-backed; they are read a few samples at a time. Each has a `sample` coordinate that
     equals `samples.index`.
 
     Attributes

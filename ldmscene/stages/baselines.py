@@ -20,6 +20,7 @@ from ldmscene.store.prepare import fingerprint
 
 SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}
 SCORES = "scores"
+AT_ONCE = 4  # samples: at the labels' own resolution, the ranks and orders of one take tens of megabytes
 
 
 def reading_jobs(bench: Bench, steps: Sequence[int]) -> list[Job]:
@@ -111,16 +112,20 @@ def score_readings(
     bench: Bench, target: Target, block: Block, steps: Sequence[int], sources: Mapping[str, str], mean: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
     """Scores by reading and metric, (step, sample), of one block of held-out samples."""
-    truth = Truth.of(bench.labels[target.name, block].read(bench.store, block.ids))
-    value = np.broadcast_to(mean, truth.cells.weight.shape)
-    once = score(target, truth, value, value > 0.5).each
-    found = {MEAN_LABEL: {metric: np.tile(scores, (len(steps), 1)) for metric, scores in once.items()}}
-    for reading, source in sources.items():
-        array = bench.store.info(intermediate_path(source, target.labels))
-        rows = bench.store.rows(block.ids)
-        each = [_score_reading(array.read(rows, {"step": [step]})[:, 0], target, truth) for step in steps]
-        found[reading] = {metric: np.stack([one[metric] for one in each]) for metric in target.metrics}
-    return found
+    found: dict[str, list] = {reading: [] for reading in (MEAN_LABEL, *sources)}
+    for first in range(0, len(block.ids), AT_ONCE):
+        ids = block.ids[first : first + AT_ONCE]
+        truth = Truth.of(bench.labels[target.name, block].read(bench.store, ids))
+        value = np.broadcast_to(mean, truth.cells.weight.shape)
+        found[MEAN_LABEL].append([score(target, truth, value, value > 0.5).each] * len(steps))
+        for reading, source in sources.items():
+            array, rows = bench.store.info(intermediate_path(source, target.labels)), bench.store.rows(ids)
+            each = (array.read(rows, {"step": [step]})[:, 0] for step in steps)
+            found[reading].append([_score_reading(maps, target, truth) for maps in each])
+    return {
+        reading: {m: np.concatenate([[one[m] for one in each] for each in parts], axis=1) for m in target.metrics}
+        for reading, parts in found.items()
+    }
 
 
 def _score_reading(maps: np.ndarray, target: Target, truth: Truth) -> Mapping[str, np.ndarray]:

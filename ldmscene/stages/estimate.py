@@ -43,7 +43,8 @@ def estimate(
 ) -> dict[str, float]:
     """What it takes to fill what a store lacks: bytes, counts, and seconds after its first batch was timed.
 
-    Memory is what this process has held at most, the model and that batch included; of it, that for samples is bounded.
+    Memory is the host's: the most that this process has held so far, the model and that batch included. Of it, that for
+    samples is bounded.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def estimate(
         "bytes_per_sample": sum(spec.layout.shard_bytes for spec in specs if spec.path not in PREVIEWS.values()),
         "bytes": missing.bytes,
         "files": missing.files,
-        "bytes_of_memory": peak_memory(),
+        **({"bytes_of_memory": peak_memory()} if missing.samples else {}),
         "bytes_of_memory_for_samples": memory_bound(plan, specs, batch_size),
         "seconds_per_sample": each,
         "seconds": seconds,
@@ -104,6 +105,7 @@ def _seconds(plan: Plan, missing: Missing, root: Place, images: GivenImages | No
     plain = Batch(batch.rows, (batch.wanted - {*PREVIEWS.values()} | {LATENTS},) * len(batch.rows))
     seconds, rows = _timed(plan, missing.manifest, plain, images)
     if seconds < SHORT:
+        del rows  # a run doesn't hold two batches either
         seconds, rows = _timed(plan, missing.manifest, plain, images)
     written = _writing(rows[0], missing.specs, root)  # beside generation, so that the slower of the two counts
     start = time.perf_counter()

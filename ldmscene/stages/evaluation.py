@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from ldmscene.capture import stage
-from ldmscene.grid import PERMUTED, POSITION, RAW_LATENT
+from ldmscene.grid import POSITION, RAW_LATENT
 from ldmscene.stages.baselines import join_readings, reading_jobs
 from ldmscene.stages.fitting import Bench, Fit, compute, place_jobs, reduce_labels, ungrouped
 from ldmscene.stages.places import Activations, Latents, Position
@@ -44,26 +44,25 @@ def fit(
     modules, steps = scope.modules, scope.steps
     own = [Activations.of(store, m, s) for m in modules for s in steps]
     latent = _latent_grid(store)
-    todo = {
-        "modules": place_jobs(bench, own),
-        PERMUTED: [] if control is None else place_jobs(bench.on(control), own),
-        RAW_LATENT: place_jobs(bench, [Latents(RAW_LATENT, s, latent) for s in steps]),
-        POSITION: place_jobs(bench, [Position(POSITION, 0, latent)]),
-        "readings": reading_jobs(bench, steps),
-    }
-    results = iter(compute([job for jobs in todo.values() for job in jobs], client, title))
-    done = {name: list(islice(results, len(jobs))) for name, jobs in todo.items()}
+    raw, position = [Latents(RAW_LATENT, s, latent) for s in steps], Position(POSITION, 0, latent)
+    todo = [
+        place_jobs(bench, [*own, *raw, position]),
+        [] if control is None else place_jobs(bench.on(control), own),
+        reading_jobs(bench, steps),
+    ]
+    results = iter(compute([job for jobs in todo for job in jobs], client, title))
+    places, permuted, readings = (list(islice(results, len(jobs))) for jobs in todo)
 
-    grid = assemble(done["modules"], task, modules, steps)
+    grid = assemble(places[: len(own)], task, modules, steps)
     if control is not None:
-        permuted = assemble(done[PERMUTED], task, modules, steps)
-        grid["permuted"], grid["permuted_cv_score"] = permuted["probe"], permuted["cv_score"]
-    position = done[POSITION] * len(steps)
+        control_grid = assemble(permuted, task, modules, steps)
+        grid["permuted"], grid["permuted_cv_score"] = control_grid["probe"], control_grid["cv_score"]
+    baselines = (RAW_LATENT, places[len(own) : -1]), (POSITION, places[-1:] * len(steps))
     parts = [
-        join_readings(done["readings"], task, steps),
+        join_readings(readings, task, steps),
         *(
             assemble(fits, task, [name], steps)["probe"].isel(module=0, drop=True).expand_dims(reading=[name])
-            for name, fits in ((RAW_LATENT, done[RAW_LATENT]), (POSITION, position))
+            for name, fits in baselines
         ),
     ]
     grid["baseline"] = xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")

@@ -127,9 +127,15 @@ def _compute_on(client: Any, work: Sequence[Any], advance: Callable[[str], None]
     from dask.distributed import as_completed
 
     futures = client.compute(list(work))
-    for future in as_completed(futures, loop=client.loop):
-        advance(future.key)
-    return client.gather(futures)
+    try:
+        for future in as_completed(futures, loop=client.loop):
+            if future.status == "error":
+                future.result()
+            advance(future.key)
+        return client.gather(futures)
+    except BaseException:  # what is left would be done for nothing
+        client.cancel(futures)
+        raise
 
 
 def place_jobs(bench: Bench, places: Sequence[Place]) -> list[Job]:
@@ -174,7 +180,8 @@ def _check_stored(bench: Bench, place: Place, blocks: Sequence[Block]) -> None:
     gone = [sample_id for block in blocks for sample_id in block.ids if sample_id in dropped]
     if gone:
         raise InputError(
-            f"activations of {len(gone)} training samples, {gone[0]} among them, were dropped for their statistics, "
+            f"activations of {len(gone)} training samples of {bench.features.root}, {gone[0]} among them, were dropped "
+            "for their statistics, "
             "and those are of other targets or folds, or lost; evaluate with the targets and the cv of the extraction, "
             "or have what is lost made again by the same `extract`"
         )
@@ -220,16 +227,19 @@ def block_moments(bench: Bench, place: Place, block: Block) -> list[Moments]:
     try:
         return [moments(X, Targets.of(_cells(bench, group, block, place.grid))) for group in bench.groups]
     except InputError:
-        _check_finite(X, place, block)
+        _check_finite(bench, place, block, X)
         raise
 
 
-def _check_finite(X: np.ndarray, place: Place, block: Block) -> None:
+def _check_finite(bench: Bench, place: Place, block: Block, X: np.ndarray) -> None:
     """Name the sample that holds NaN or infinity; both show in what was computed, which is quicker to look at."""
     finite = np.isfinite(X).all((1, 2, 3))
     if not finite.all():
         bad = block.ids[int(np.argmin(finite))]
-        raise InputError(f"{place.name}, step {place.step}: sample {bad} holds NaN or infinity; run `ldmscene verify`")
+        raise InputError(
+            f"{place.name}, step {place.step}: sample {bad} of {bench.features.root} holds NaN or infinity; run "
+            "`ldmscene verify` on that store"
+        )
 
 
 def _cells(bench: Bench, group: Sequence[str], block: Block, grid: Grid) -> dict:
@@ -257,7 +267,7 @@ def score_block(bench: Bench, place: Place, block: Block, features: dict, solved
         with np.errstate(invalid="ignore"):
             coordinates = solved.subspace.project(X)
         if not np.isfinite(coordinates).all():
-            _check_finite(X, place, block)
+            _check_finite(bench, place, block, X)
         bench.kept.write(COORDINATES, key, {"coordinates": coordinates})
     truths = {t.name: bench.labels[t.name, block].truth(bench.kept, place.grid) for t in bench.task.targets}
     targets = {target.name: target for target in bench.task.targets}
@@ -272,13 +282,15 @@ def score_block(bench: Bench, place: Place, block: Block, features: dict, solved
 def score(target: Target, truth: Truth, value: np.ndarray, mask: np.ndarray) -> Scores:
     """Every metric of a target's kind, for predictions (..., sample, y, x) and their thresholded form."""
     scores, degenerate = {}, {}
-    shared: dict[Callable, Any] = {}
+    shared: dict[tuple[Callable, bool], Any] = {}
     for name in target.metrics:
         metric = METRICS[name]
-        if metric.reduce not in shared:
-            shared[metric.reduce] = metric.reduce(truth, mask if metric.needs == "mask" else value)
-        scores[name] = metric.value(shared[metric.reduce])
-        degenerate[name] = int(metric.undefined(shared[metric.reduce]).sum())
+        masked = metric.needs == "mask"
+        way = metric.reduce, masked
+        if way not in shared:
+            shared[way] = metric.reduce(truth, mask if masked else value)
+        scores[name] = metric.value(shared[way])
+        degenerate[name] = int(metric.undefined(shared[way]).sum())
     return Scores(scores, degenerate)
 
 

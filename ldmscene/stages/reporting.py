@@ -41,18 +41,14 @@ def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequenc
     UnknownNameError
         If no held-out sample is called so.
     """
-    ids = _chosen(store, grid, samples)
+    ids = shown_samples(store, grid, samples)
     frame = store.manifest.frame.set_index("sample_id").loc[ids]
     targets = list(zip(grid["target"].values, grid["labels"].values, grid["of_class"].values, strict=True))
-    steps = grid["step"].values
-
-    def only(array: xr.DataArray) -> xr.DataArray:
-        picked = array.sel(sample=ids)
-        return picked.sel(step=steps) if "step" in array.dims else picked
+    steps = grid["step"].values.tolist()
 
     kept = {source: set(ids) <= store.complete(path) for source, path in PREVIEWS.items()}
     read = {
-        (source, str(target)): only(_shown(store.intermediate(source, str(labels), "test"), value))
+        (source, str(target)): _shown(store.intermediate(source, str(labels), step=steps, samples=ids), value)
         for source in PREVIEWS
         for target, labels, value in targets
         if set(ids) <= store.complete(intermediate_path(source, str(labels)))
@@ -60,17 +56,18 @@ def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequenc
     return ReportData(
         grid=grid,
         samples=frame,
-        image=only(store.images("test")),
-        noisy=only(store.previews("noisy", "test")) if kept["noisy"] else None,
-        predicted=only(store.previews("predicted", "test")) if kept["predicted"] else None,
-        labels={str(t): only(_shown(store.labels(str(labels), "test"), value)) for t, labels, value in targets},
+        image=store.images(samples=ids),
+        noisy=store.previews("noisy", step=steps, samples=ids) if kept["noisy"] else None,
+        predicted=store.previews("predicted", step=steps, samples=ids) if kept["predicted"] else None,
+        labels={str(t): _shown(store.labels(str(labels), samples=ids), value) for t, labels, value in targets},
         intermediate=read,
         predict=_predictor(store, grid, ids),
         provenance={**about(store), **json.loads(grid.attrs["provenance"])},
     )
 
 
-def _chosen(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None) -> list[str]:
+def shown_samples(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None = None) -> list[str]:
+    """The held-out samples that a report shows: these, the first so many, or as many as fit; errors as above."""
     held_out = [str(s) for s in grid["sample"].values]
     if samples is None:
         shape = store.info(IMAGE).layout.shape[:2]
@@ -192,20 +189,25 @@ def keep_grid(grid: xr.Dataset, path: Place) -> None:
         warnings.warn(f"the grid isn't kept, so that the next evaluation computes it again: {error}", stacklevel=3)
 
 
-def mark(folder: Path, grid: xr.Dataset) -> None:
-    """Note beside a finished report which grid it shows."""
-    write_file(folder / MARK, _key(grid).encode())
+def unmark(folder: Path) -> None:
+    """Forget what the report in a folder shows, before anything of it is replaced."""
+    (folder / MARK).unlink(missing_ok=True)
 
 
-def up_to_date(folder: Path, grid: xr.Dataset) -> Path | None:
-    """The first page of the report in a folder, if it shows this very grid."""
+def mark(folder: Path, grid: xr.Dataset, samples: Sequence[str]) -> None:
+    """Note beside a finished report which grid and samples it shows."""
+    write_file(folder / MARK, _key(grid, samples).encode())
+
+
+def up_to_date(folder: Path, grid: xr.Dataset, samples: Sequence[str]) -> Path | None:
+    """The first page of the report in a folder, if it shows this very grid and these samples."""
     noted, page = folder / MARK, folder / "index.html"
-    return page if page.exists() and noted.exists() and noted.read_text() == _key(grid) else None
+    return page if page.exists() and noted.exists() and noted.read_text() == _key(grid, samples) else None
 
 
-def _key(grid: xr.Dataset) -> str:
+def _key(grid: xr.Dataset, samples: Sequence[str]) -> str:
     numbers = {name: hashlib.sha256(v.values.tobytes()).hexdigest() for name, v in grid.data_vars.items()}
-    return fingerprint({"provenance": grid.attrs["provenance"], "numbers": numbers})
+    return fingerprint({"provenance": grid.attrs["provenance"], "numbers": numbers, "samples": list(samples)})
 
 
 def load_grid(path: Place) -> xr.Dataset:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ldmscene.errors import WriteError
+from ldmscene.errors import UnreachableError, WriteError
 from ldmscene.store.objects import ObjectPath
 from ldmscene.store.places import Place
 
@@ -34,6 +34,8 @@ def naming_the_cause(path: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, UnreachableError) and not isinstance(path, ObjectPath):
+            raise  # what was read for this file, and it says so
         cause = _CAUSES.get(error.errno or 0) or error.strerror or str(error)
         raise WriteError(
             f"can't write {path}: {cause}. Finished samples are safe; mend that and run the same command again"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from numbers import Integral
 
-import dask
 import dask.array as da
 import numpy as np
 import zarr
@@ -60,7 +60,7 @@ class ShardArray:
         chosen = [list(select.get(dim, range(n))) for dim, n in zip(self.dims, self.layout.counts, strict=True)]
         positions = list(product(*chosen))
         out = np.empty((len(samples), *self.selected_shape(select)), self.layout.dtype)
-        rows = out.reshape(len(samples), len(positions), -1).view(np.uint8)
+        rows = out.reshape(-1).view(np.uint8).reshape(len(samples), len(positions), self.layout.chunk_bytes)
         folder, axes = self.root / ZARR / self.path, len(self.layout.shape)
         shards = [(folder / shard_name(sample, axes), f"{self.path}, row {sample}") for sample in samples]
         read_shards(shards, self.layout, positions, rows)
@@ -70,22 +70,59 @@ class ShardArray:
         return tuple(len(select[d]) if d in select else n for d, n in zip(self.dims, self.layout.shape, strict=True))
 
     def dask(self, samples: Sequence[int], select: Mapping[str, Sequence[int]], version: object = None) -> da.Array:
-        """The same as a dask array, in blocks of several samples at one step.
+        """The same as a dask array, in blocks of several samples at one step; a slice reads what it holds.
 
         `version` changes whenever the bytes of these samples do: blocks of the same name may be taken for each other.
         """
-        single = [{**select, "step": [step]} for step in select["step"]] if "step" in select else [dict(select)]
-        shape = self.selected_shape(single[0])
-        size = max(1, BLOCK_BYTES // (prod(shape) * self.layout.dtype.itemsize))
-        groups = [list(samples[i : i + size]) for i in range(0, len(samples), size)]
-        read = dask.delayed(self.read)
+        chosen = Selection(self, tuple(samples), {dim: tuple(positions) for dim, positions in select.items()})
+        block = [
+            chunk if dim == "step" else n
+            for dim, chunk, n in zip(self.dims, self.layout.chunk, chosen.shape[1:], strict=True)
+        ]
+        size = max(1, BLOCK_BYTES // (prod(block) * chosen.dtype.itemsize))
+        name = f"read-{tokenize(chosen, version)}"
+        meta = np.empty((0,) * chosen.ndim, chosen.dtype)
+        # With fancy=False, dask would not hand slices down.
+        return da.from_array(chosen, (size, *block), name=name, asarray=False, meta=meta)
 
-        def block(group: list[int], one: Mapping[str, Sequence[int]]) -> da.Array:
-            name = f"read-{tokenize(self, group, one, version)}"
-            return da.from_delayed(read(group, one, dask_key_name=name), (len(group), *shape), self.layout.dtype)
 
-        axis = 1 + self.dims.index("step") if "step" in select else 0
-        return da.concatenate([da.concatenate([block(g, one) for one in single], axis) for g in groups])
+@dataclass(frozen=True)
+class Selection:
+    """Some samples of an array at chosen positions, as an array of which nothing is read until it is sliced.
+
+    dask hands down the slices that are computed, so that one picture out of a block costs one picture.
+    """
+
+    array: ShardArray
+    samples: tuple[int, ...]
+    select: Mapping[str, tuple[int, ...]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.samples), *self.array.selected_shape(self.select))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.layout.dtype
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
+        """By an integer or a slice for each axis."""
+        chosen = [np.arange(n)[one].reshape(-1).tolist() for n, one in zip(self.shape, key, strict=True)]
+        samples = [self.samples[i] for i in chosen[0]]
+        select: dict[str, list[int]] = {}
+        inside: list[int | slice] = [0 if isinstance(key[0], Integral) else slice(None)]
+        axes = zip(self.array.dims, self.array.layout.shape, self.array.layout.chunk, chosen[1:], key[1:], strict=True)
+        for dim, length, chunk, positions, one in axes:
+            if chunk == 1:  # a chunk for each position: only those that are asked for are read
+                every = self.select.get(dim, range(length))
+                select[dim] = [every[i] for i in positions]
+                one = 0 if isinstance(one, Integral) else slice(None)
+            inside.append(one)
+        return self.array.read(samples, select)[tuple(inside)]
 
 
 def _dims(array: zarr.Array) -> tuple[str, ...]:

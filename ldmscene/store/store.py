@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,8 @@ from ldmscene.store.summary import describe_html
 class ActivationStore:
     """A store in a folder or an object store. It serves complete samples only: those that the ledger lists.
 
-    It shows the store as it was when opened; `refresh` looks again.
+    It shows the store as it was when opened; `refresh` looks again. Arrays are xarray's, backed by dask; where methods
+    take `samples`, those are sample_ids, in the order that is wanted.
 
     Attributes
     ----------
@@ -140,6 +141,8 @@ class ActivationStore:
         step: int | Iterable[int] | None = None,
         split: str | None = None,
         branch: str | None = None,
+        *,
+        samples: Sequence[str] | None = None,
     ) -> xr.DataArray:
         """Activations of one module, dask-backed, (sample, step, y, x, channel).
 
@@ -150,8 +153,19 @@ class ActivationStore:
         split : {"train", "val", "test"}, optional
         branch : {"cond", "uncond"}, optional
             The half of classifier-free guidance; needed where the store holds both.
+        samples : sequence of str, optional
+            These sample_ids, in this order.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such module, branch or sample.
+        InputError
+            If there is no such step, or a branch must be named.
+        IncompleteError
+            If what is asked for isn't complete.
         """
-        return self._activations(module, step, branch, split)
+        return self._activations(module, step, branch, split, samples)
 
     def _activations(
         self,
@@ -159,6 +173,7 @@ class ActivationStore:
         step: int | Iterable[int] | None,
         branch: str | None,
         split: str | None = None,
+        samples: Sequence[str] | None = None,
         where: Mapping[str, object] | None = None,
     ) -> xr.DataArray:
         if module not in self.modules:
@@ -169,35 +184,54 @@ class ActivationStore:
         if branch is not None and branch not in branches:
             raise unknown("branch in this store", branch, branches)
         select = {"branch": [branches.index(branch) if branch else 0]}
-        return self._load(layout.activation_path(module), split, step, select, where).squeeze("branch")
+        return self._load(layout.activation_path(module), split, step, samples, select, where).squeeze("branch")
 
-    def images(self, split: str | None = None) -> xr.DataArray:
+    def images(self, split: str | None = None, *, samples: Sequence[str] | None = None) -> xr.DataArray:
         """Final images, uint8 (sample, Y, X, rgb)."""
-        return self._load(layout.IMAGE, split)
+        return self._load(layout.IMAGE, split, samples=samples)
 
-    def latents(self, step: int | Iterable[int] | None = None, split: str | None = None) -> xr.DataArray:
+    def latents(
+        self, step: int | Iterable[int] | None = None, split: str | None = None, *, samples: Sequence[str] | None = None
+    ) -> xr.DataArray:
         """The scheduler's x_t before each denoiser call, float32 (sample, step, c, y, x)."""
-        return self._load(layout.LATENTS, split, step)
+        return self._load(layout.LATENTS, split, step, samples)
 
-    def previews(self, source: str, split: str | None = None) -> xr.DataArray:
+    def previews(
+        self,
+        source: str,
+        split: str | None = None,
+        step: int | Iterable[int] | None = None,
+        *,
+        samples: Sequence[str] | None = None,
+    ) -> xr.DataArray:
         """Decoded x_t (`noisy`) or predicted x_0 (`predicted`) of each step, uint8 (sample, step, Y, X, rgb)."""
         if source not in layout.PREVIEWS:
             raise unknown("kind of preview", source, layout.PREVIEWS)
-        return self._load(layout.PREVIEWS[source], split)
+        return self._load(layout.PREVIEWS[source], split, step, samples)
 
-    def labels(self, target: str, split: str | None = None) -> xr.DataArray:
+    def labels(self, target: str, split: str | None = None, *, samples: Sequence[str] | None = None) -> xr.DataArray:
         """Labels of the final images, (sample, Y, X); NaN where a pixel has none."""
         if target not in self.targets:
             raise unknown("target with labels in this store", target, self.targets)
-        return self._load(layout.label_path(target), split)
+        return self._load(layout.label_path(target), split, samples=samples)
 
-    def predictions(self, target: str, split: str | None = None) -> xr.DataArray:
+    def predictions(
+        self, target: str, split: str | None = None, *, samples: Sequence[str] | None = None
+    ) -> xr.DataArray:
         """A classifier's probabilities for the final pictures, (sample, class); the attribute `classes` names them."""
-        return self._load(layout.prediction_path(target), split)
+        return self._load(layout.prediction_path(target), split, samples=samples)
 
-    def intermediate(self, source: str, target: str, split: str | None = None) -> xr.DataArray:
+    def intermediate(
+        self,
+        source: str,
+        target: str,
+        split: str | None = None,
+        step: int | Iterable[int] | None = None,
+        *,
+        samples: Sequence[str] | None = None,
+    ) -> xr.DataArray:
         """A labeler's reading of the unfinished pictures, (sample, step, Y, X) or (sample, step, class)."""
-        return self._load(layout.intermediate_path(source, target), split)
+        return self._load(layout.intermediate_path(source, target), split, step, samples)
 
     def sel(
         self,
@@ -217,11 +251,14 @@ class ActivationStore:
         path: str,
         split: str | None,
         step: int | Iterable[int] | None = None,
+        samples: Sequence[str] | None = None,
         select: dict | None = None,
         where: Mapping[str, object] | None = None,
     ) -> xr.DataArray:
         array = self.info(path)
         frame = self.manifest.frame
+        if samples is not None:
+            frame = frame.loc[self._complete_rows(path, samples)]
         frame = frame[frame["sample_id"].isin(self.complete(path)) & (frame["split"].eq(split) if split else True)]
         if frame.empty:
             raise IncompleteError(
@@ -245,6 +282,15 @@ class ActivationStore:
             coords["step"] = steps
         found = xr.DataArray(data, dims=("sample", *array.dims), coords=coords, name=path, attrs=dict(array.attributes))
         return found.isel(step=0) if isinstance(step, int | np.integer) else found
+
+    def _complete_rows(self, path: str, samples: Sequence[str]) -> list[int]:
+        samples = [samples] if isinstance(samples, str) else samples
+        for sample_id in samples:
+            if sample_id not in self._index:
+                raise unknown(f"sample in {self.root}", sample_id, self._index)
+            if sample_id not in self.complete(path):
+                raise IncompleteError(f"sample {sample_id} has no {path} in {self.root}; extract or label it first")
+        return self.rows(samples)
 
     def _steps(self, step: int | Iterable[int] | None) -> list[int]:
         asked = (

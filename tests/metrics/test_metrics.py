@@ -20,6 +20,7 @@ from sklearn.metrics import (
 from ldmscene.cells import spread
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.metrics import METRICS, Truth
+from ldmscene.metrics.ranking import Order
 
 Array = np.ndarray
 
@@ -114,6 +115,13 @@ def test_one_map_for_all_images_is_scored_as_its_copies_are(name: str, holes: bo
     one = np.broadcast_to(prediction_for(metric.needs, rng, ties=True, steps=())[0], truth.cells.weight.shape)
     np.testing.assert_allclose(metric.score(truth, one), metric.score(truth, one.copy()), rtol=1e-12)
     np.testing.assert_array_equal(metric.degenerate(truth, one), metric.degenerate(truth, one.copy()))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_one_map_for_all_images_is_sorted_once(descending: bool) -> None:
+    one = np.broadcast_to(np.random.default_rng(3).normal(size=24), (5, 24))
+    assert Order.of(one, descending).index.shape == (1, 24)
+    assert Order.of(one.copy(), descending).index.shape == (5, 24)
 
 
 def test_some_images() -> None:

@@ -462,16 +462,31 @@ def test_lent_labels_that_are_all_the_same_teach_the_control_nothing(store, tmp_
     assert (grid["shuffled"].sel(metric="average_precision") == 0.5).all()
 
 
-def test_a_sample_with_nan_is_named(store, tmp_path):
-    fresh = bare_copy(store, tmp_path / "copy")
+def _with_nan(store, root):
+    """A copy with a NaN in step 1 of a training sample, and the sample's name."""
+    fresh = bare_copy(store, root)
     sample_id = fresh.manifest.frame["sample_id"][3]
     info = fresh.info(layout.activation_path(LAST))
     row = fresh.rows([sample_id])
     values = info.read(row, {})[0]
     values[1, 0, 2, 3, 4] = np.nan
     info.file(row[0]).write_bytes(info.layout.encode(values))
-    with pytest.raises(InputError, match=f"step 1: sample {sample_id} holds NaN"):
+    return fresh, sample_id
+
+
+def test_a_sample_with_nan_is_named(store, tmp_path):
+    fresh, sample_id = _with_nan(store, tmp_path / "copy")
+    with pytest.raises(InputError, match=f"step 1: sample {sample_id} of {fresh.root} holds NaN"):
         ldmscene.evaluate(fresh, "depth", LAST, cv=3)
+
+
+def test_a_sample_of_the_control_with_nan_is_named_with_its_store(tiny, store, manifest, tmp_path):
+    control = ldmscene.extract(
+        capture.permute_weights(tiny), manifest, tmp_path / "c", [LAST], steps=STEPS, batch_size=10
+    )
+    broken, sample_id = _with_nan(control, tmp_path / "broken")
+    with pytest.raises(InputError, match=f"step 1: sample {sample_id} of {broken.root} holds NaN"):
+        ldmscene.evaluate(bare_copy(store, tmp_path / "s"), "depth", LAST, cv=3, permuted=broken)
 
 
 def test_the_grid_says_where_the_penalty_lies_at_an_end(grid):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 
 import ldmscene
@@ -43,6 +45,28 @@ def test_selecting_by_prompt_and_seed(store, manifest):
     np.testing.assert_array_equal(found[0], store.activations(FIRST, step=1).sel(sample=row.sample_id))
     with pytest.raises(InputError, match="no complete sample"):
         store.sel(module=FIRST, seed=987654321)
+
+
+def test_samples_are_selected_by_name_in_the_order_of_their_names(store, manifest):
+    some = manifest.frame["sample_id"].iloc[[17, 3, 15]].tolist()
+    for whole, part in (
+        (store.activations(FIRST, step=1), store.activations(FIRST, step=1, samples=some)),
+        (store.images(), store.images(samples=some)),
+        (store.latents([2, 0]), store.latents([2, 0], samples=some)),
+        (store.labels("depth"), store.labels("depth", samples=some)),
+    ):
+        xr.testing.assert_identical(part.compute(), whole.compute().sel(sample=some))
+    held_out = [some[2], some[0]]
+    for read in (partial(store.previews, "noisy"), partial(store.intermediate, "predicted", "depth")):
+        xr.testing.assert_identical(
+            read(step=[3, 1], samples=held_out).compute(), read("test").compute().sel(step=[3, 1], sample=held_out)
+        )
+    assert store.images("test", samples=some)["sample"].values.tolist() == held_out[::-1]
+    assert store.images(samples=some[0])["sample"].values.tolist() == some[:1]
+    with pytest.raises(UnknownNameError, match=some[0]):
+        store.images(samples=[some[0] + "0"])
+    with pytest.raises(IncompleteError, match=f"sample {some[1]} has no previews/noisy"):
+        store.previews("noisy", samples=some)
 
 
 def test_what_is_selected_is_all_that_is_read(store, manifest, ranges):

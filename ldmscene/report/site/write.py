@@ -16,7 +16,7 @@ from dask.system import CPU_COUNT
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from ldmscene.errors import WriteError
+from ldmscene.errors import UnreachableError, WriteError
 from ldmscene.progress import bar
 from ldmscene.report.data import ReportData
 from ldmscene.report.figures import captions
@@ -65,6 +65,8 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
             shutil.copyfile(asset, folder / asset.name)
         page = folder / "index.html"
         page.write_text(render(data, links(data, figures, folder), probes), encoding="utf-8", errors="replace")
+    except UnreachableError:  # what is shown lies in an object store
+        raise
     except OSError as error:
         raise WriteError(f"can't write the report to {folder}: {error}; choose another folder") from error
     return page
@@ -106,8 +108,8 @@ def _write_pictures(
             written = write_block(slice(first, first + size))
             _finish(waiting)  # so that no more than two blocks are in memory
             waiting = written
-        sheets.draw_probes(data, plan, ranges, drawn)
         _finish(waiting)
+        sheets.draw_probes(data, plan, ranges, drawn)
         for _ in pool.map(write, everyone):
             advance()
     return ranges
