@@ -27,6 +27,8 @@ bench: .venv/.installed
 	$(BIN)/python -m benchmarks.evaluate
 	$(BIN)/python -m benchmarks.capture tiny
 	$(BIN)/python -m benchmarks.capture memory
+	$(BIN)/python -m benchmarks.capture unet
+	$(BIN)/python -m benchmarks.capture full
 
 docs: .venv/.installed
 	$(BIN)/python docs/build.py site

@@ -80,7 +80,7 @@ def ridge_against_adam(world: World, epochs: int) -> dict:
     fitted: dict[str, RidgeProbe | AdamProbe] = {}
     X, y, groups = world.X[world.train], world.y[0][world.train], world.groups[world.train]
     ways = {
-        "ridge": lambda: fitted.update(ridge=RidgeProbe(ALPHAS).fit(X, y, groups)),
+        "ridge": lambda: fitted.update(ridge=RidgeProbe(ALPHAS).fit(X, y, groups=groups)),
         "adam": lambda: fitted.update(adam=AdamProbe(epochs=epochs, random_state=0).fit(X, y)),
     }
     seconds = measure(ways, rounds=1, warm=False)
@@ -99,7 +99,7 @@ def ridge_against(library: str, world: World) -> dict:
     splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(5)]
 
     def ours() -> None:
-        RidgeProbe(ALPHAS, cv=5).fit(world.X[world.train], world.y[0][world.train], groups)
+        RidgeProbe(ALPHAS, cv=5).fit(world.X[world.train], world.y[0][world.train], groups=groups)
 
     def scikit_learn() -> None:
         RidgeCV(ALPHAS, cv=splits).fit(ready, y, sample_weight=weight)
@@ -140,7 +140,7 @@ def logistic(world: World, pixels: bool) -> dict:
             np.concatenate([hits, weight - hits])[keep],
         )
     seconds = measure(
-        {"ours": lambda: probe.fit(X, y, groups), "theirs": lambda: peer.fit(data[0], data[1], data[2])},
+        {"ours": lambda: probe.fit(X, y, groups=groups), "theirs": lambda: peer.fit(data[0], data[1], data[2])},
         rounds=1,
         warm=False,
     )
@@ -242,7 +242,7 @@ def discriminant_against_logistic(world: World) -> dict:
         probes["discriminant"] = log_odds(merge_all(folds), 0, solve(folds, alphas).coef[0])
 
     def newton() -> None:
-        fitted = LogisticProbe(alphas).fit(X, y, groups)
+        fitted = LogisticProbe(alphas).fit(X, y, groups=groups)
         probes["logistic"] = fitted.coef_[0], float(fitted.intercept_[0])
 
     seconds = measure({"ours": discriminant, "logistic": newton}, rounds=1, warm=False)

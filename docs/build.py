@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pdoc
 
-MODULES = ("ldmscene", "ldmscene.grid", "ldmscene.labelers", "ldmscene.metrics", "ldmscene.probes")
+MODULES = ("ldmscene", "ldmscene.errors", "ldmscene.grid", "ldmscene.labelers", "ldmscene.metrics", "ldmscene.probes")
 
 
 def build(folder: Path) -> None:

@@ -20,9 +20,16 @@ MODULE = "up_blocks.2.attentions.1.transformer_blocks.0.attn1.to_out.0"
 store = ldmscene.extract("tiny-scenes", PROMPTS, "stores/example-probe", MODULE, steps=4, batch_size=8)
 ldmscene.label(store, "depth", "tiny-depth")
 
+y, y_test = (store.labels("depth", split) for split in ("train", "test"))
+
+
+def score(maps: np.ndarray) -> float:
+    """Mean Spearman over held-out images."""
+    return np.mean([spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(maps, y_test.values, strict=True)])
+
+
 for step in store.steps:
     X, X_test = (store.activations(MODULE, step, split) for split in ("train", "test"))
-    y, y_test = (store.labels("depth", split) for split in ("train", "test"))
     ridge = ldmscene.RidgeProbe(cv=5).fit(X, y, groups=X["prompt"])
 
     # A table for scikit-learn: one row for each cell, with its mean label.
@@ -32,5 +39,4 @@ for step in store.steps:
     trees.fit(X.values.reshape(-1, X.sizes["channel"]).astype(np.float32), cells.values.ravel())
     guess = trees.predict(X_test.values.reshape(-1, X.sizes["channel"]).astype(np.float32))
     maps = guess.reshape(-1, side, side).repeat(factor, 1).repeat(factor, 2)
-    found = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(maps, y_test.values, strict=True)]
-    print(f"step {step}: ridge {ridge.score(X_test, y_test):.2f} (R²), trees {np.mean(found):.2f} (Spearman)")
+    print(f"step {step}: Spearman of the ridge {score(ridge.predict(X_test)):.2f}, of trees {score(maps):.2f}")

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from ldmscene.experiment import run
     from ldmscene.grid import emergence
     from ldmscene.manifest import Manifest, read_manifest, read_published
-    from ldmscene.pipeline import evaluate, extract, extract_images, label, recognition, verify, write_report
+    from ldmscene.pipeline import (
+        evaluate,
+        extract,
+        extract_images,
+        label,
+        list_modules,
+        recognition,
+        verify,
+        write_report,
+    )
     from ldmscene.pipeline import open_store as open
     from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
     from ldmscene.probes.published import load_published_probe
@@ -34,6 +43,7 @@ _HOMES = {
     "extract": ("ldmscene.pipeline", "extract"),
     "extract_images": ("ldmscene.pipeline", "extract_images"),
     "label": ("ldmscene.pipeline", "label"),
+    "list_modules": ("ldmscene.pipeline", "list_modules"),
     "load_published_probe": ("ldmscene.probes.published", "load_published_probe"),
     "open": ("ldmscene.pipeline", "open_store"),
     "read_manifest": ("ldmscene.manifest", "read_manifest"),
@@ -57,6 +67,7 @@ __all__ = [
     "extract",
     "extract_images",
     "label",
+    "list_modules",
     "load_published_probe",
     "open",
     "plot",
@@ -80,4 +91,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return sorted({*globals(), *__all__})

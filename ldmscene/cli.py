@@ -221,8 +221,12 @@ def report(store: str, folder: str, samples: int | None, as_json: bool, **option
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...", type=take.FILE)
 @take.MODEL_OPTION
 @click.option("--protocol", help="A published experiment's settings, which other options override: scenes.")
-@click.option("--store", type=take.FOLDER, required=True, help=f"{take.STORE_HELP}; the control's goes beside it.")
-@click.option("--report", type=take.FOLDER, required=True, help="A folder for the report.")
+@click.option(
+    "--store",
+    type=take.FOLDER,
+    help=f"{take.STORE_HELP}, stores/NAME of the protocol or manifest where not given; the control's goes beside it.",
+)
+@click.option("--report", type=take.FOLDER, help="A folder for the report; reports/NAME where not given.")
 @take.labelers_option(
     "As `label` has them; may be repeated. tiny-scenes and protocols have their own; TARGET= leaves one out."
 )
@@ -241,11 +245,12 @@ def run(manifests: Sequence[str], as_json: bool, **options) -> None:
     \b
     Examples:
         ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
-        ldmscene run --protocol scenes TRAIN.csv TEST.csv --store stores/scenes --report report --dry-run
+        ldmscene run --protocol scenes TRAIN.csv TEST.csv --dry-run
     """
     from ldmscene import experiment, pipeline, terminal
 
-    chosen = _typed(options)
+    name = options["protocol"] or Path(manifests[0]).stem
+    chosen = {"store": f"stores/{name}", "report": f"reports/{name}", **_typed(options)}
     if "labelers" in chosen:
         chosen["labelers"] = _pairs(chosen["labelers"])
     result = experiment.run(_manifest(manifests, options["protocol"]), **chosen)
@@ -255,7 +260,7 @@ def run(manifests: Sequence[str], as_json: bool, **options) -> None:
     grid, page = result
     _print_grid(grid, as_json)
     if not as_json:
-        for line in pipeline.recognition_sentences(options["store"]):
+        for line in pipeline.recognition_sentences(chosen["store"]):
             terminal.console().print(line)
     _print_page(page)
 
@@ -358,7 +363,9 @@ def _counts(store: str) -> dict[str, int | None]:
 
     try:
         opened = ActivationStore(store)
-        return {"orphans": len(find_orphans(opened)), "nonfinite": int(opened.ledger["nonfinite"].sum())}
+        made = ~opened.ledger["what"].str.startswith(("labels/", "intermediate/"))  # there, NaN is "no label here"
+        nonfinite = int(opened.ledger["nonfinite"][made].sum())
+        return {"orphans": len(find_orphans(opened)), "nonfinite": nonfinite}
     except LdmsceneError:
         return {"orphans": None, "nonfinite": None}
 
@@ -382,15 +389,12 @@ def repair(store: str, dry_run: bool, as_json: bool) -> None:
     from ldmscene.store.check import find_faults
     from ldmscene.store.check import repair as mend
 
-    if dry_run:
-        faults = find_faults(store)
-        if not as_json:
-            _print_faults(faults)
-    count = len(faults) if dry_run else mend(store)
+    faults = find_faults(store) if dry_run else mend(store)
     if as_json:
-        print(json.dumps({"dropped": 0, "faults": [vars(f) for f in faults]} if dry_run else {"dropped": count}))
-    else:
-        say(f"{store}: {count} broken entries {'would be' if dry_run else 'were'} dropped")
+        print(json.dumps({"mended": 0 if dry_run else len(faults), "faults": [vars(fault) for fault in faults]}))
+        return
+    _print_faults(faults)
+    say(f"{store}: {len(faults)} faults {'would be' if dry_run else 'were'} mended, or what holds them dropped")
 
 
 def _print_extraction(result, as_json: bool) -> None:

@@ -28,7 +28,7 @@ from ldmscene.table import Grid
 
 
 def run(
-    manifest: str | Path | Manifest | Sequence[tuple[str, int]],
+    manifest: str | Path | Manifest | pd.DataFrame | Sequence[tuple[str, int]],
     *,
     store: str | Path,
     report: str | Path,
@@ -37,6 +37,7 @@ def run(
     labelers: Mapping[str, str | Labeler | GivenLabels | Callable] | None = None,
     control: bool = True,
     dry_run: bool = False,
+    progress: bool = True,
     **options,
 ) -> tuple[Grid, Path] | dict:
     """The whole path: extract, label, evaluate with both baselines and the control, report.
@@ -58,13 +59,28 @@ def run(
         Also extract from the model with permuted weights, into a store beside this one.
     dry_run
         Return what the run would take, and write nothing.
+    progress
+        Show bars where there is a terminal.
     options
-        Of `extract`, except `previews`.
+        Of `extract`, but for those that a run decides itself: `previews`, `part`, `client`, `keep`.
 
     Returns
     -------
-    The grid, and the report's first page; for a dry run a dict of bytes and counts.
+    (Grid, Path), or a dict
+        The grid, and the report's first page. For a dry run what `extract` foretells, and `bytes_of_labels`,
+        `bytes_of_the_control`, `bytes_of_all`, `seconds_of_labels`, `seconds_of_the_control`, `seconds_of_all`.
+
+    Raises
+    ------
+    InputError
+        If an argument can't be used, or a labeler isn't there; nothing is written.
+    FingerprintError
+        If a store was made with another configuration.
+    WriteError
+        If a disk fails; what is finished stays, and the same call goes on from there.
     """
+    if unfit := {"previews", "part", "client", "keep"} & options.keys():
+        raise InputError(f"a run takes no {min(unfit)}=; call extract, label and evaluate one after the other")
     asked = {"model": model, "protocol": protocol, "labelers": labelers, **options}
     asked |= {} if control else {"control": False}
     if protocol is not None:
@@ -87,21 +103,21 @@ def run(
             labeling.check_given(one, target, table.frame["sample_id"].tolist())
     loaded = load_model(model, device, *(options.pop(name, None) for name in ("compute_dtype", "variant", "revision")))
     _check_grids(loaded.pipeline, options)
-    extract(loaded, table, store, previews="test", **options)
+    extract(loaded, table, store, previews="test", progress=progress, **options)
     filled = ActivationStore(store)
     for target, labeler in found.items():
-        label(filled, target, labeler)
+        label(filled, target, labeler, progress=progress)
         for source in ("noisy", "predicted") if not isinstance(labeler, GivenLabels) else ():
-            label(filled, target, labeler, on=source, split="test")
+            label(filled, target, labeler, on=source, split="test", progress=progress)
     beside = f"{store}-permuted" if control else None
     if control:
-        extract(loaded.permuted(), table, beside, **options)
-    grid = evaluate(filled, maps, permuted=beside)
+        extract(loaded.permuted(), table, beside, progress=progress, **options)
+    grid = evaluate(filled, maps, permuted=beside, progress=progress)
     page = reporting.up_to_date(Path(report), grid, reporting.shown_samples(filled, grid))
     if page is None:
         again = manifest if isinstance(manifest, str | Path) else f"{store}/manifest.parquet"
         command = reporting.command("run", again, store=store, report=report, **asked)
-        page = write_report(filled, grid, report, command=command)
+        page = write_report(filled, grid, report, command=command, progress=progress)
     return grid, page
 
 

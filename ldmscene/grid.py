@@ -13,6 +13,10 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `alpha` | target, module, step | the penalty that cross-validation on training samples chose |
 | `at_edge` | target, module, step | whether it is the least or the largest that was tried |
 | `cv_score` | target, module, step | the cross-validated score on training samples, higher is better |
+| `coef`, `intercept` | target, module, step (, channel) | the probe: X @ coef + intercept, log odds for masks |
+| `degenerate` | target, metric, module, step | how many images have their score by definition, as of an empty mask |
+
+`coef` is NaN beyond a module's own channels. The shuffled probe chooses among penalties of its own, 1e-2 to 1e8.
 
 Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under) and
 `of_class` (target); `height`, `width`, `channels` and `block` (module); `prompt` (sample), a number for each prompt.
@@ -106,7 +110,7 @@ def _bootstrap_means(scores: xr.DataArray, seed: int) -> xr.DataArray:
 
 
 def differences(grid: xr.Dataset, target: str, module: str | None = None) -> xr.Dataset:
-    """Paired differences between each step and the one before, with intervals over images (dim `step`, from 1)."""
+    """Paired differences between each step and the one before, with intervals over prompts (dim `step`, from 1)."""
     return interval(scores(grid, target, name=module).diff("step"))
 
 
@@ -133,7 +137,10 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
         bound of the paired difference is not above zero. For masks it must be so in average precision, too, since the
         Dice of a rival that calls nothing foreground is 0, whatever it knows.
     """
-    return pd.DataFrame({t: _emergence(grid, t) for t in map(str, grid["target"].values)}).T.rename_axis("target")
+    rows = {t: _emergence(grid, t) for t in map(str, grid["target"].values)}
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("target")
+    whole = frame.columns.intersection(["step", "low", "high", LABELER_NOISY, LABELER_PREDICTED])
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def _emergence(grid: xr.Dataset, target: str) -> dict[str, object]:

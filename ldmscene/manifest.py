@@ -115,15 +115,16 @@ class Manifest:
         return Manifest(pa.concat_tables([self.table, other.table.filter(new)]))
 
 
-def read_manifest(source: str | Path | Manifest | Sequence[tuple[str, int]]) -> Manifest:
-    """Read a CSV or Parquet file, or take (prompt, seed) pairs.
+def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[str, int]]) -> Manifest:
+    """Read a CSV or Parquet file, or take a table or (prompt, seed) pairs.
 
     Parameters
     ----------
     source
-        A file with the columns `prompt` and `seed`, and perhaps `split` ("train", "val" or "test"), `sample_id` and
-        `prompt_id`; or pairs; or a `Manifest`, which is returned. Splits are drawn by prompt where not given, so that
-        no prompt lies in two.
+        A file or a pandas.DataFrame with the columns `prompt` and `seed`, and perhaps `split` ("train", "val" or
+        "test"), `sample_id` and `prompt_id`, others being left out; or pairs; or a `Manifest`, which is returned.
+        Splits are drawn by prompt where not given, so that no prompt lies in two. Samples of "val" are stored, and
+        neither fitted to nor scored.
 
     Raises
     ------
@@ -132,6 +133,8 @@ def read_manifest(source: str | Path | Manifest | Sequence[tuple[str, int]]) -> 
     """
     if isinstance(source, Manifest):
         return source
+    if isinstance(source, pd.DataFrame):
+        return Manifest(_with_defaults(_from_frame(source)))
     table = _read(Path(source)) if isinstance(source, str | Path) else _from_pairs(source)
     return Manifest(_with_defaults(table))
 
@@ -224,11 +227,18 @@ def _read_published(path: Path, split: str) -> pa.Table:
     return pa.table(rows, schema=_SCHEMA)
 
 
+def _from_frame(frame: pd.DataFrame) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        raise ManifestError(f"the table can't be read: {error}") from error
+
+
 def _from_pairs(pairs: Iterable[tuple[str, int]]) -> pa.Table:
     rows = list(pairs) if isinstance(pairs, Iterable) else [pairs]
     for row in rows:
         if not (isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str)):
-            raise ManifestError(f"expected a path, a Manifest or a list of (prompt, seed) pairs; got {row!r}")
+            raise ManifestError(f"expected a path, a table, a Manifest or a list of (prompt, seed) pairs; got {row!r}")
         if not (isinstance(row[1], int | np.integer) and 0 <= row[1] <= MAX_SEED):
             raise ManifestError(
                 f"prompt {row[0][:60]!r}: the seed must be a whole number from 0 to 2⁶³ − 1, got {row[1]!r}"

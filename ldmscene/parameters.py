@@ -155,9 +155,16 @@ GIVEN_IMAGES = group(
 )
 GRID = group(
     click.option("--targets", multiple=True, help="All that have labels where not given; may be repeated."),
-    click.option("--modules", multiple=True, help="All that are stored where not given; may be repeated."),
-    click.option("--steps", type=int, multiple=True, help="All that are stored where not given; may be repeated."),
+    click.option("--modules", multiple=True, help="Names or globs; all that are stored where not given."),
+    click.option(
+        "--steps", type=int, multiple=True, help="Which denoiser calls, from 0; all that are stored where not given."
+    ),
     click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty."),
-    click.option("--alphas", type=float, multiple=True, help="Penalties to choose from, 0.1 to 1e6 where not given."),
+    click.option(
+        "--alphas",
+        type=float,
+        multiple=True,
+        help="Penalties to choose from, at least two; 21 from 1e-2 to 1e8 where not given.",
+    ),
     CONTROL,
 )

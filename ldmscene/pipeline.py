@@ -36,6 +36,7 @@ from ldmscene.store.check import Fault, find_faults
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.files import naming_the_cause
 from ldmscene.store.kept import VERSION
+from ldmscene.store.layout import PREVIEWS, intermediate_path
 from ldmscene.store.places import Place, place
 from ldmscene.store.prepare import fingerprint
 from ldmscene.table import Grid
@@ -45,7 +46,7 @@ CV = 5  # folds over prompts
 
 def extract(
     model: str | Path | DiffusionPipeline | capture.Model,
-    manifest: str | Path | Manifest | Sequence[tuple[str, int]],
+    manifest: str | Path | Manifest | pd.DataFrame | Sequence[tuple[str, int]],
     store: str | Place | None = None,
     modules: str | Sequence[str] = "self-attention",
     *,
@@ -81,16 +82,16 @@ def extract(
     model
         "tiny-scenes" (the embedded model), a local folder, a hub id, or a loaded diffusers pipeline.
     manifest
-        A CSV or Parquet file, a `Manifest`, or (prompt, seed) pairs.
+        A CSV or Parquet file, a pandas.DataFrame, a `Manifest`, or (prompt, seed) pairs; see `read_manifest`.
     store
         A folder, or `s3://bucket/prefix` (endpoint and credentials: the usual AWS environment variables).
         None: a folder under `stores/`, named by the fingerprint.
     modules
         A preset ("self-attention", "cross-attention", "resnet", "all-blocks"), a glob, a name, or a list of them.
     steps
-        Denoising steps. Where a scheduler calls the denoiser several times in one, each call is a step of the store.
-        15, with a guidance_scale of 7.5, is what Stable Diffusion was published with here; a model whose own pipeline
-        has others, as the distilled have (Flux schnell 4, Sana Sprint 2, Z-Image turbo 8 steps), needs those.
+        Number of denoising steps. Where a scheduler calls the denoiser several times in one, each call is a step of
+        the store. 15 steps at guidance 7.5 are those of Chen et al. (2023). Distilled models need their own: Flux
+        schnell 4, Sana Sprint 2, Z-Image turbo 8.
     guidance_scale
         As the pipeline takes it. For most, 1 turns guidance off, and there is no unconditional branch then.
     negative_prompt
@@ -104,12 +105,14 @@ def extract(
     dtype : {"float16", "float32"}
         Of the stored activations. A sample with values that overflow isn't stored, and is an error at the end.
     device
-        Of a model that is given by name, for example "cuda"; the fastest there is where not given.
+        Where a model that is given by name runs, such as "cuda"; the fastest there is where not given.
     compute_dtype : {"float32", "bfloat16", "float16"}, optional
-        In which a model that is given by name runs; float32 where not given, of which Flux needs 65 GB. It is part of
-        the fingerprint.
-    variant, revision
-        Of a model that is given by name: of its weights' files, such as "fp16"; of a hub id, a branch, tag or commit.
+        Precision in which a model that is given by name runs; float32 where not given, of which Flux needs 65 GB. It
+        is part of the fingerprint.
+    variant
+        Which weights of a model that is given by name are loaded, such as "fp16".
+    revision
+        Branch, tag or commit of a hub id.
     batch_size
         Samples generated together. Their noise doesn't depend on it.
     previews
@@ -138,7 +141,10 @@ def extract(
 
     Returns
     -------
-    ActivationStore, or a dict of bytes and counts for a dry run
+    ActivationStore, or a dict
+        For a dry run, of what the store lacks: `samples`, `bytes`, `files`, `seconds`; `bytes_of_memory`, the most that
+        this process has held, model and first batch included, and of it `bytes_of_memory_for_samples` at most; and
+        what these follow from, by names that say their units.
 
     Raises
     ------
@@ -278,6 +284,11 @@ def extract_images(
 
     Others as for `extract`.
 
+    Returns
+    -------
+    ActivationStore, or a dict
+        As of `extract`.
+
     Raises
     ------
     InputError
@@ -286,6 +297,8 @@ def extract_images(
         If the store was made with another configuration; the message says what differs.
     WriteError
         If the disk fails; finished samples stay.
+    LdmsceneError
+        If values are infinite or NaN, once all other samples are stored.
     """
     _check_batches(batch_size, previews)
     some = Part.parse(part)
@@ -335,6 +348,9 @@ def label(
 ) -> ActivationStore:
     """Add labels for a target to a store; samples that have theirs are left alone.
 
+    A function is known by its name, and by what it makes of a few samples that have their labels: one that reads those
+    otherwise is refused.
+
     Parameters
     ----------
     store
@@ -359,9 +375,14 @@ def label(
     device
         Of a labeler that is given by name; the fastest there is where not given.
     batch_size
-        Samples read together.
+        Pictures read together.
     progress
         Show a bar where there is a terminal.
+
+    Returns
+    -------
+    ActivationStore
+        The same, with the labels.
 
     Raises
     ------
@@ -424,6 +445,7 @@ def recognition_sentences(store: ActivationStore | str | Path) -> list[str]:
     """What `recognition` finds, in words: for each classifier whose answers are stored, and each kind of picture."""
     opened = _opened(store)
     named = [path.split("/")[1] for path in opened.complete_paths if path.startswith("predictions/")]
+    named = [t for t in named if any(opened.complete(intermediate_path(source, t)) for source in PREVIEWS)]
     frames = {target: recognition(opened, target) for target in named}
     return [_recognition.sentence(f, target, source) for target, f in frames.items() for source in f["source"].unique()]
 
@@ -451,12 +473,15 @@ def evaluate(
     ----------
     store
         A store, or its place.
-    targets, modules, steps
-        What to evaluate; all that the store has where not given.
+    targets, modules
+        Names or globs of what to evaluate; all that the store has where not given.
+    steps
+        Which denoiser calls, from 0 (`store.steps`), rather than how many; all where not given.
     cv
         Folds over groups of prompts, at least 2, by which the penalty is chosen.
     alphas
-        Penalties to choose from, positive: of Σ over label pixels (y − prediction)² + alpha × |coefficients|².
+        Penalties to choose from, at least two, all positive:
+        of Σ over label pixels (y − prediction)² + alpha × |coefficients|².
     permuted
         A store of the same samples from the model with permuted weights: the same probes are fitted on it.
     client
@@ -560,10 +585,28 @@ def write_report(
 
 
 def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None) -> list[dict]:
-    """Modules of a model's denoiser with the shape of their outputs, and bytes a step in float16 for one branch.
+    """Modules of a model's denoiser, with the shapes of their outputs.
 
-    From the model's configurations alone, at the size that it was made for: no weights are needed. Attention, ResNet
-    and block modules where none are named.
+    From the model's configurations alone, at the size that it was made for: no weights are needed.
+
+    Parameters
+    ----------
+    model
+        As `extract` takes it.
+    modules
+        Presets, globs or names; attention, ResNet and block modules where not given.
+
+    Returns
+    -------
+    list of dict
+        Each with `module`, `block`, `dims`, `shape`, and `bytes_per_step` in float16 for one branch.
+
+    Raises
+    ------
+    UnknownNameError
+        If no module is called so.
+    InputError
+        If the model isn't there, or its configuration doesn't tell the shapes.
     """
     denoiser = capture.load_outline(testbed.MODELS.get(str(model), model))
     names = capture.find_modules(denoiser, modules or capture.presets_in(denoiser))

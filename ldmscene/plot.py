@@ -87,7 +87,7 @@ def figures(
     store: ActivationStore,
     grid: xr.Dataset,
     folder: str | Path,
-    samples: Sequence[str] | None = None,
+    samples: int | Sequence[str] | None = None,
     *,
     progress: bool = True,
 ) -> list[Path]:
@@ -102,7 +102,7 @@ def figures(
     folder
         Made where needed.
     samples
-        Ids of held-out samples, by which their files are named; the first where not given.
+        Ids of held-out samples, by which their files are named, or how many; the first where not given.
     progress
         Show a bar where there is a terminal.
 
@@ -120,4 +120,4 @@ def figures(
     """
     data = report_data(store, grid, samples or 1)
     with naming_the_cause(Path(folder)):
-        return report.write_figures(data, folder, samples, progress=progress)
+        return report.write_figures(data, folder, data.samples.index.tolist(), progress=progress)

@@ -17,7 +17,8 @@ _FITS = ("alpha", "cv_score", "degenerate")
 class Grid(xr.Dataset):
     """Scores at every (target, module, step), as `ldmscene.evaluate` returns them; `ldmscene.grid` has its variables.
 
-    All of `xarray.Dataset` works on it. What is taken from it by `sel` or `isel` is a Grid, too.
+    All of `xarray.Dataset` works on it; only its `to_dataframe` is a table of means. What is taken from it by `sel` or
+    `isel` is a Grid, too.
     """
 
     __slots__ = ()
@@ -28,7 +29,7 @@ class Grid(xr.Dataset):
         Columns: `probe`, the mean over held-out images, with `low` and `high`, its 95 % bootstrap interval over
         prompts; `permuted` and `shuffled` where they were run, and each baseline, as means; `alpha`, `cv_score`,
         `degenerate` and `timestep`. Of a grid that is one image's, or a mean over them, its scores, without interval.
-        Scores image by image: `grid["probe"].to_dataframe()`.
+        Scores image by image: `grid["probe"].to_dataframe()`. xarray's table: `xarray.Dataset(grid).to_dataframe()`.
 
         `dim_order` is that of the rows' index.
         """

@@ -227,6 +227,14 @@ def test_a_store_of_another_fingerprint_and_a_report_that_cannot_be_written_are_
     assert "part of the path is a file" in err
 
 
+def test_a_run_has_places_of_its_own_where_none_are_named(table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call("run", table, "--steps", 1, "--modules", FIRST, "--batch-size", 8, "--no-control")
+    assert code == 0, err
+    assert ldmscene.open(f"stores/{table.stem}").samples["complete"].all()
+    assert Path(f"reports/{table.stem}/index.html").is_file()
+
+
 def test_paths_are_printed_as_they_are_and_no_markup(store, tmp_path):
     root = bare_copy(store, tmp_path / "[/old]" / "[red]s").root
     for words in (["verify", root], ["repair", root], ["label", root, "depth", "tiny-depth"]):
@@ -357,9 +365,10 @@ def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
     code, out, err = call("repair", two.root, "--dry-run")
     assert (code, files(two.root)) == (0, before)
     assert row.sample_id in out
-    assert "1 broken entries would be dropped" in err
+    assert "1 faults would be mended" in err
     code, out, _ = call("repair", two.root, "--json")
-    assert (code, json.loads(out)) == (0, {"dropped": 1})
+    assert code == 0
+    assert [fault["sample_id"] for fault in json.loads(out)["faults"]] == [row.sample_id]
     code, out, err = call("verify", two.root, "--json")
     assert (code, json.loads(out)) == (0, {"faults": [], "orphans": 0, "nonfinite": 0})
     path.write_bytes(data)  # as a writer leaves it that is killed before its row

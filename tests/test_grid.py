@@ -41,7 +41,10 @@ def made(curve, labeler, noise=0.0, samples=30, modules=(0.2, 0.8)) -> xr.Datase
 
 def test_emergence_is_the_first_step_whose_lower_bound_passes_nine_tenths_of_the_end():
     grid = made([0.1, 0.5, 0.71, 0.73, 0.8], [0.0, 0.0, 0.1, 0.73, 1.0])
-    row = grids.emergence(grid).loc["depth"]
+    frame = grids.emergence(grid)
+    assert {frame[name].dtype for name in ("step", "low", "high", grids.LABELER_NOISY)} == {pd.Int64Dtype()}
+    assert frame["final"].dtype == np.float64
+    row = frame.loc["depth"]
     assert row["module"] == "mid_block"
     assert row["final"] == pytest.approx(0.8)
     assert (row["step"], row["low"], row["high"]) == (3, 3, 3)

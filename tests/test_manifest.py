@@ -86,6 +86,21 @@ def test_a_missing_file_is_named():
         read_manifest("nowhere.csv")
 
 
+@given(pairs)
+def test_a_table_is_read_as_its_file_is(tmp_path_factory, pairs):
+    table = pd.DataFrame(pairs, columns=["prompt", "seed"]).assign(note="of mine")
+    path = tmp_path_factory.mktemp("table") / "m.parquet"
+    table.to_parquet(path)
+    pd.testing.assert_frame_equal(read_manifest(table).frame, read_manifest(path).frame)
+
+
+def test_a_table_that_is_no_manifest_is_refused():
+    with pytest.raises(ManifestError, match="lacks the column seed"):
+        read_manifest(pd.DataFrame({"prompt": ["a red cube"]}))
+    with pytest.raises(ManifestError, match="can't be read"):
+        read_manifest(pd.DataFrame({"prompt": ["a", 1], "seed": [1, 2]}))
+
+
 @pytest.mark.parametrize(
     "pairs", [["a red cube"], [("a", "1")], [("a", 1.5)], [("a", 2**63)], [("a", -1)], [("\ud800", 1)], [(1, 1)], 5]
 )

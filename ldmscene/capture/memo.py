@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,8 @@ def remembered(part: nn.Module, compute: Callable[[nn.Module], str], cache: Path
     """The hash of a component that was just loaded from its folder, computed where its files aren't known.
 
     A file is known by its place, size and modification time in nanoseconds; the libraries' versions count too, since
-    they name the tensors. Only for components that nothing has changed since they were loaded.
+    they name the tensors. Only for components that nothing has changed since they were loaded, and whose folder holds
+    one variant.
     """
     files = _files(part)
     if sum(size for _, size, _ in files) < LARGE:
@@ -37,7 +39,10 @@ def _files(part: nn.Module) -> list[tuple[str, int, int]]:
     folder = Path(str(name)) if name else None
     if folder is None or not folder.is_dir():
         return []
-    resolved = sorted(path.resolve() for path in folder.glob("*.safetensors"))
+    found = list(folder.glob("*.safetensors"))
+    if len({re.sub(r"-\d+-of-\d+", "", path.name) for path in found}) > 1:
+        return []  # of several variants, and nobody says which was loaded
+    resolved = sorted(path.resolve() for path in found)
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in resolved]
 
 

@@ -85,14 +85,14 @@ def recording(
 
     with running_uncompiled(pipeline) as denoiser:
         parts = dict(denoiser.named_modules())
-        handles = [
-            parts[name].register_forward_hook(_keeper(name, now, folding, _torch_dtype(arrays)))
-            for name, arrays in activations.items()
-        ]
-        handles.append(denoiser.register_forward_pre_hook(set_starts, with_kwargs=True))
-        handles.append(denoiser.register_forward_hook(lambda _m, _a, out: now.raw.append(_copied(out))))
+        handles = []
         scheduler.step = watched_step
         try:
+            for name, arrays in activations.items():
+                keeper = _keeper(name, now, folding, _torch_dtype(arrays))
+                handles.append(parts[name].register_forward_hook(keeper))
+            handles.append(denoiser.register_forward_pre_hook(set_starts, with_kwargs=True))
+            handles.append(denoiser.register_forward_hook(lambda _m, _a, out: now.raw.append(_copied(out))))
             yield recorded
             sorter.finish()
         finally:

@@ -180,7 +180,8 @@ def outline_shapes(denoiser: Any, modules: Sequence[str], text_tokens: int = TEX
         raise
     except Exception as error:  # whatever its forward says of inputs that aren't there
         raise InputError(
-            f"the shapes of {type(denoiser).__name__} can't be told from its configuration; load the whole pipeline"
+            f"the shapes of {type(denoiser).__name__} can't be told from its configuration alone; extract finds them "
+            "when it runs the model"
         ) from error
     return _in_order(found, modules)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Classifier:
         uint8 (n, 3, Y, X) to what the model reads.
     classes : sequence of str
         Their names, in the logits' order.
+    about : mapping, optional
+        What its provenance says besides, such as the model's name.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Classifier:
         transform: Callable[[torch.Tensor], torch.Tensor],
         classes: Sequence[str],
         device: str | None = None,
+        about: Mapping[str, str] | None = None,
     ) -> None:
         self.device = best_device(device)
         self.model = model.eval().to(self.device)
@@ -57,6 +60,7 @@ class Classifier:
             "kind": CLASSIFICATION,
             "range": "0 to 1, probability of each class (softmax)",
             "classes": list(classes),
+            **(about or {}),
         }
 
     @torch.no_grad()
@@ -86,7 +90,9 @@ def _load(name: str, weights: str, device: str | None) -> Classifier:
     entry = models.get_model_weights(name).DEFAULT
     model = models.get_model(name, weights=None, **_ARGUMENTS.get(name, {}))
     fill(model, load_state(weights) if weights else _download(name, entry), weights or name)
-    return Classifier(model, entry.transforms(), entry.meta["categories"], device)
+    transform = entry.transforms()
+    said = {"labeler": f"torchvision's {name}", "transform": " ".join(repr(transform).split())}
+    return Classifier(model, transform, entry.meta["categories"], device, said)
 
 
 def _download(name: str, entry: Any) -> dict[str, torch.Tensor]:

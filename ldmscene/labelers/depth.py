@@ -96,7 +96,10 @@ def _load(kind: Any, name: str, device: str | None) -> DepthLabeler:
         for key, weight in model.named_parameters():
             if key.startswith(UNUSED):
                 weight.zero_()
-    return DepthLabeler(model, processor, device)
+    labeler = DepthLabeler(model, processor, device)
+    if not Path(name).is_dir():  # a folder lies elsewhere on another machine
+        labeler.provenance["model"] = name
+    return labeler
 
 
 def _advice(name: str, error: str) -> str:

@@ -34,6 +34,7 @@ class Intrinsic:
             self.models = self.pipeline.load_models(weights, device=self.device)
         self.provenance = {
             "labeler": "Intrinsic, grayscale shading",
+            **({"model": WEIGHTS} if weights == WEIGHTS else {}),  # files of one's own lie elsewhere on each machine
             "weights": weights_hash(*(self.models[name] for name in sorted(self.models))),
             "kind": "continuous",
             "range": "0 to 1, inverse shading 1 / (1 + s): smaller is brighter",

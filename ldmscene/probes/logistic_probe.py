@@ -89,7 +89,7 @@ class LogisticProbe(ClassifierMixin, Probe):
         self.max_iter = max_iter
 
     @all_or_nothing
-    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit from scratch.
 
         Parameters
@@ -100,7 +100,8 @@ class LogisticProbe(ClassifierMixin, Probe):
         y : array (n,) or (sample, H, W)
             Classes. H and W are multiples of y and x. In maps NaN marks a pixel without label.
         groups : array (n,) or (sample,), optional
-            Samples of one group, such as those of one prompt, share a fold.
+            Samples of one group, such as those of one prompt, share a fold. Without it each sample is a group, so
+            that the same prompt may lie in several folds, and the penalty chosen is too weak.
         sample_weight : array (n,) or (sample,), optional
 
         Raises

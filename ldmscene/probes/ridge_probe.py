@@ -81,7 +81,7 @@ class RidgeProbe(RegressorMixin, Probe):
         self.one_standard_error = one_standard_error
 
     @all_or_nothing
-    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit from scratch.
 
         Parameters
@@ -92,7 +92,8 @@ class RidgeProbe(RegressorMixin, Probe):
         y : array (n,), (n, t), (sample, H, W) or (sample, H, W, t)
             H and W are multiples of y and x. In maps NaN marks a pixel without label.
         groups : array (n,) or (sample,), optional
-            Samples of one group, such as those of one prompt, share a fold.
+            Samples of one group, such as those of one prompt, share a fold. Without it each sample is a group, so
+            that the same prompt may lie in several folds, and the penalty chosen is too weak.
         sample_weight : array (n,) or (sample,), optional
 
         Raises
@@ -115,7 +116,7 @@ class RidgeProbe(RegressorMixin, Probe):
         return self
 
     @all_or_nothing
-    def partial_fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> Self:
         """Add samples to those seen so far, by `fit` or by `partial_fit`.
 
         Arguments are those of `fit`. A new group goes to the fold with the fewest samples, where it stays.

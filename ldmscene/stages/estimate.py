@@ -61,8 +61,8 @@ def estimate(
     specs = compress(array_specs(plan, previews), compression)
     check_fingerprint(root, plan.config() | settings(compression), capture.configs(plan.pipeline))
     missing = find_missing(existing(root), manifest, specs, previews, batch_size, part)
-    each, preview = _seconds(plan, missing, root, images)
-    seconds = each * missing.samples + preview * sum(missing.lacking(path) for path in PREVIEWS.values())
+    once, each, preview = _seconds(plan, missing, root, images)
+    seconds = once + each * missing.samples + preview * sum(missing.lacking(path) for path in PREVIEWS.values())
     found = {
         "samples": missing.samples,
         "modules": len(plan.modules),
@@ -97,21 +97,22 @@ def _kept(plan: Plan, missing: Missing, targets: int, folds: int) -> dict[str, f
     return {"bytes": held_out.bytes + statistics, "files": held_out.files, "bytes_of_statistics": statistics}
 
 
-def _seconds(plan: Plan, missing: Missing, root: Place, images: GivenImages | None) -> tuple[float, float]:
-    """For each sample, and for each array of previews."""
+def _seconds(plan: Plan, missing: Missing, root: Place, images: GivenImages | None) -> tuple[float, float, float]:
+    """Once for warming up, for each sample, and for each array of previews."""
     batch = next(missing.batches(), None)
     if batch is None:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     plain = Batch(batch.rows, (batch.wanted - {*PREVIEWS.values()} | {LATENTS},) * len(batch.rows))
-    seconds, rows = _timed(plan, missing.manifest, plain, images)
-    if seconds < SHORT:
+    cold, rows = _timed(plan, missing.manifest, plain, images)
+    seconds = cold
+    if cold < SHORT:
         del rows  # a run doesn't hold two batches either
         seconds, rows = _timed(plan, missing.manifest, plain, images)
     written = _writing(rows[0], missing.specs, root)  # beside generation, so that the slower of the two counts
     start = time.perf_counter()
     if any(missing.lacking(path) for path in PREVIEWS.values()):
         capture.decode(plan.pipeline, rows[0].arrays[LATENTS])
-    return max(seconds / len(rows), written), time.perf_counter() - start
+    return max(cold - seconds, 0.0), max(seconds / len(rows), written), time.perf_counter() - start
 
 
 def _timed(plan: Plan, manifest: Manifest, batch: Batch, images: GivenImages | None) -> tuple[float, list[Row]]:

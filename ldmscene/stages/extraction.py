@@ -77,7 +77,10 @@ def fill(
     """
     specs = compress(array_specs(plan, previews), compression)
     ready: dict[tuple, list[Row]] = {}
-    if read_store(root) is None:
+    new = read_store(root) is None
+    if new:
+        if progress:
+            say_bound(plan, specs, batch_size)
         if compression == "none":  # what compression saves isn't known before
             everything = sum(spec.layout.shard_bytes for spec in array_specs(plan, False)) * len(manifest)
             check_space(root, everything // part.of)
@@ -89,7 +92,8 @@ def fill(
     note_making(root, capture.environment(plan.pipeline))
     free = check_space(root, missing.bytes if compression == "none" else 0)
     if progress:
-        say_bound(plan, specs, batch_size)
+        if not new:
+            say_bound(plan, specs, batch_size)
         room = "" if free is None else f"; {human_bytes(free)} free"
         most = "" if compression == "none" else "at most "
         say(f"{missing.samples} samples to generate, {most}{human_bytes(missing.bytes)} to write to {root}{room}")

@@ -19,7 +19,6 @@ from ldmscene.capture import Plan
 from ldmscene.errors import InputError
 from ldmscene.labelers import provenance
 from ldmscene.manifest import Manifest
-from ldmscene.probes import assign_folds
 from ldmscene.progress import bar
 from ldmscene.stages import extraction, labeling
 from ldmscene.stages.fitting import (
@@ -36,7 +35,7 @@ from ldmscene.stages.fitting import (
 )
 from ldmscene.stages.missing import find_missing
 from ldmscene.stages.places import Activations
-from ldmscene.stages.task import PRIMARY_OF_KIND, Block, Task, check_splits, cut, targets_of, training_blocks
+from ldmscene.stages.task import PRIMARY_OF_KIND, Block, Task, check_splits, cut, targets_of, training_folds
 from ldmscene.store import ActivationStore
 from ldmscene.store.check import Fault
 from ldmscene.store.compression import compress
@@ -137,7 +136,7 @@ def reduce_training(
         Show a bar for each block that is brought in.
     """
     sweep(store)
-    for blocks in _folds(store.manifest, cv):
+    for blocks in training_folds(store.manifest, cv):
         for loss in _losses(store, targets, blocks):
             produce(loss.sample_ids)  # labels alone may have been lost: statistics are known by them
             store.refresh()
@@ -151,13 +150,6 @@ def reduce_training(
                 absorb(store, targets, blocks[:n], left, title="absorbing" if progress else "")
                 drop(store, block.ids, map(activation_path, left))
             advance(len(block.ids))
-
-
-def _folds(manifest: Manifest, cv: int) -> list[tuple[Block, ...]]:
-    frame = manifest.frame.assign(prompt=manifest.groups)
-    train = frame[frame["split"] == "train"]
-    fold = assign_folds(len(train), cv, train["prompt"].to_numpy())
-    return [training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1)]
 
 
 def absorb(
@@ -214,7 +206,7 @@ def find_lost(store: ActivationStore) -> list[Fault]:
         return []
     return [
         Fault("", f"{STATISTICS}/{MOMENTS}", f"lacks {loss.module} of {len(loss.sample_ids)} samples that were dropped")
-        for blocks in _folds(store.manifest, terms["cv"])
+        for blocks in training_folds(store.manifest, terms["cv"])
         for loss in _losses(store, terms["targets"], blocks)
     ]
 

@@ -14,6 +14,7 @@ import xarray as xr
 from ldmscene import labelers, testbed
 from ldmscene.errors import IncompleteError, InputError, ShapeError, unknown
 from ldmscene.labelers import CLASSIFICATION, GivenLabels, Labeler
+from ldmscene.manifest import SPLITS
 from ldmscene.progress import bar
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
@@ -21,6 +22,7 @@ from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path, label_path
 from ldmscene.store.metadata import declare
 
 SOURCES = ("image", "noisy", "predicted")
+SOME = 4  # samples by which a function shows that it is still the one that labelled
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -37,6 +39,8 @@ class Wanted:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.target):
             raise InputError(f"a target's name is letters, digits, '.', '_' and '-'; got {self.target!r}")
+        if self.split is not None and self.split not in SPLITS:
+            raise unknown("split", self.split, SPLITS)
         if self.on not in SOURCES:
             raise InputError(f"on must be one of {', '.join(SOURCES)}; got {self.on!r}")
         if not self.sample_ids:
@@ -147,11 +151,28 @@ def read_pictures(
         images = source.sel(sample=list(sample_ids)).to_numpy()
         return labelers.read(labeler, wanted.target, images.reshape(-1, *images.shape[-3:])[:most], said)
 
+    def of(sample_ids: Sequence[str]) -> np.ndarray:
+        return read(sample_ids).reshape(len(sample_ids), *spec.shape)
+
+    kept = [s for s in wanted.sample_ids if s in store.complete(spec.path)]
+    if kept and not hasattr(labeler, "provenance") and store.info(spec.path).attributes == spec.attributes:
+        _check_unchanged(wanted, spec, kept[:SOME], of(kept[:SOME]))
     todo = [s for s in wanted.sample_ids if s not in store.complete(spec.path)]
     if todo:  # a labeler that doesn't work must leave no trace
         read(todo[:1], most=1)
-    parts = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
-    _write(wanted, spec, parts, lambda ids: read(ids).reshape(len(ids), *spec.shape), progress)
+    together = max(1, batch_size // (spec.shape[0] if spec.dims[0] == "step" else 1))
+    parts = [todo[i : i + together] for i in range(0, len(todo), together)]
+    _write(wanted, spec, parts, of, progress)
+
+
+def _check_unchanged(wanted: Wanted, spec: ArraySpec, kept: Sequence[str], labels: np.ndarray) -> None:
+    """Refuse a function that reads pictures otherwise than they were read: its name doesn't say what it does."""
+    for sample_id, label in zip(kept, labels, strict=True):
+        if not np.allclose(_kept(wanted.store, spec, sample_id), label, rtol=1e-4, atol=1e-5, equal_nan=True):
+            raise InputError(
+                f"labels {wanted.target!r} were made by a function that reads sample {sample_id} otherwise; "
+                "name the target differently"
+            )
 
 
 def take_given(wanted: Wanted, given: GivenLabels, said: Mapping, *, progress: bool) -> None:

@@ -72,6 +72,8 @@ def shown_samples(store: ActivationStore, grid: xr.Dataset, samples: int | Seque
     if samples is None:
         shape = store.info(IMAGE).layout.shape[:2]
         samples = samples_that_fit(grid.sizes["step"], grid.sizes["target"], max(shape))
+    if isinstance(samples, str):
+        samples = [samples]
     if isinstance(samples, int):
         if samples < 1:
             raise InputError(f"samples: expected a count of at least 1, or ids; got {samples}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,13 +116,16 @@ class Scope:
 
 
 def _chosen(argument: str, kind: str, asked: str | Iterable[str] | None, known: Sequence[str]) -> list[str]:
-    names = list(known) if asked is None else [asked] if isinstance(asked, str) else list(asked)
-    if not names:
+    asked = list(known) if asked is None else [asked] if isinstance(asked, str) else list(asked)
+    if not asked:
         raise InputError(f"{argument}: expected at least one, got none; None means all that the store has")
-    for name in names:
-        if name not in known:
+    names: dict[str, None] = {}
+    for name in asked:
+        found = [name] if name in known else fnmatch.filter(known, name)
+        if not found:
             raise unknown(kind, name, known)
-    return list(dict.fromkeys(names))
+        names |= dict.fromkeys(found)
+    return list(names)
 
 
 def _chosen_steps(asked: int | Iterable[int] | None, known: Sequence[int]) -> list[int]:
@@ -176,19 +180,26 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     InputError
         If a split is empty, there are fewer prompts than folds, or there is nothing to choose between.
     """
-    frame = store.manifest.frame.assign(prompt=store.manifest.groups)  # given images are groups of their own
-    train, test = (frame[frame["split"] == split] for split in ("train", "test"))
-    ids = [*train["sample_id"], *test["sample_id"]]
+    frame = store.manifest.frame
+    train, test = (frame["sample_id"][frame["split"] == split] for split in ("train", "test"))
+    ids = [*train, *test]
     check_complete(store, scope.modules, ids)
     _check_labels(store, scope.targets, ids)
     check_splits(store.manifest, cv)
-    fold = assign_folds(len(train), cv, train["prompt"].to_numpy())
     return Task(
-        targets=targets_of(store, scope.targets, train["sample_id"]),
-        folds=tuple(training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1)),
-        test=tuple(Block(tuple(ids)) for ids in cut(test["sample_id"])),
+        targets=targets_of(store, scope.targets, train),
+        folds=training_folds(store.manifest, cv),
+        test=tuple(Block(tuple(some)) for some in cut(test)),
         alphas=tuple(alphas),
     )
+
+
+def training_folds(manifest: Manifest, cv: int) -> tuple[tuple[Block, ...], ...]:
+    """The training samples of each fold, in blocks; given images are groups of their own."""
+    frame = manifest.frame.assign(prompt=manifest.groups)
+    train = frame[frame["split"] == "train"]
+    fold = assign_folds(len(train), cv, train["prompt"].to_numpy())
+    return tuple(training_blocks(train[fold == k]) for k in range(int(fold.max()) + 1))
 
 
 def training_blocks(frame: pd.DataFrame) -> tuple[Block, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from ldmscene.store.places import Place, files_in, place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.shards import whole_checksum
 from ldmscene.store.store import ActivationStore
+
+_SHARD = re.compile(r"c\.(\d+)(\.|$)")
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def find_orphans(store: ActivationStore) -> list[Place]:
 
 def _shards(root: Place, path: str) -> dict[int, Place]:
     """The shards of an array, by row of the manifest."""
-    return {int(p.name.split(".")[1]): p for p in files_in(root / ZARR / path, "") if p.name.startswith("c.")}
+    named = ((_SHARD.match(file.name), file) for file in files_in(root / ZARR / path, ""))
+    return {int(match[1]): file for match, file in named if match}
 
 
 def _shard_faults(root: Place, ids: Sequence[str], rows: pd.DataFrame, advance: Advance) -> Iterator[Fault]:
@@ -104,8 +108,8 @@ def _fault(path: Place, row) -> Fault | None:
     return None if whole_checksum(data) == row.crc32 else Fault(row.sample_id, row.what, "doesn't match its checksum")
 
 
-def repair(store: str | Place, *, progress: bool = True) -> int:
-    """Make a store true again; returns how many faults it had.
+def repair(store: ActivationStore | str | Place, *, progress: bool = True) -> list[Fault]:
+    """Make a store true again.
 
     Metadata are written anew from a copy that is whole. Statistics, grids and files of the ledger that are broken are
     set aside, as `*.broken`; shards that lose their rows so are listed again where they are sound by themselves. Other
@@ -115,9 +119,14 @@ def repair(store: str | Place, *, progress: bool = True) -> int:
     Parameters
     ----------
     store
-        A store's place.
+        A store, or its place; what was open before is as it was until its `refresh`.
     progress
         Show a bar where there is a terminal.
+
+    Returns
+    -------
+    list of Fault
+        What was mended or dropped.
 
     Raises
     ------
@@ -126,7 +135,7 @@ def repair(store: str | Place, *, progress: bool = True) -> int:
     CorruptError
         If all copies of its metadata are broken: nothing can make them again.
     """
-    root = place(store)
+    root = store.root if isinstance(store, ActivationStore) else place(store)
     if read_store(root) is None:
         raise StoreError(f"no store at {root}")
     faults = find_faults(root, progress=progress)
@@ -139,7 +148,7 @@ def repair(store: str | Place, *, progress: bool = True) -> int:
     broken = {(fault.sample_id, fault.what) for fault in faults if fault.sample_id}
     if broken:
         _drop(root, now, broken)
-    return len(faults)
+    return faults
 
 
 def _readopt(root: Place, now: Published, ledger: Ledger, lost: Sequence[Place]) -> None:

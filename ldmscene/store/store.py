@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from ldmscene.errors import IncompleteError, InputError, StoreError, unknown
+from ldmscene.manifest import SPLITS
 from ldmscene.store import layout, metadata
 from ldmscene.store.ledger import Ledger
 from ldmscene.store.places import Place, place
@@ -144,7 +145,7 @@ class ActivationStore:
         *,
         samples: Sequence[str] | None = None,
     ) -> xr.DataArray:
-        """Activations of one module, dask-backed, (sample, step, y, x, channel).
+        """Activations of one module, dask-backed, (sample, step, y, x, channel); of tokens (…, token, channel).
 
         Parameters
         ----------
@@ -163,7 +164,7 @@ class ActivationStore:
         InputError
             If there is no such step, or a branch must be named.
         IncompleteError
-            If what is asked for isn't complete.
+            If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
         """
         return self._activations(module, step, branch, split, samples)
 
@@ -193,15 +194,15 @@ class ActivationStore:
     def latents(
         self, step: int | Iterable[int] | None = None, split: str | None = None, *, samples: Sequence[str] | None = None
     ) -> xr.DataArray:
-        """The scheduler's x_t before each denoiser call, float32 (sample, step, c, y, x)."""
+        """The scheduler's x_t before each denoiser call, float32 (sample, step, c, latent_y, latent_x)."""
         return self._load(layout.LATENTS, split, step, samples)
 
     def previews(
         self,
         source: str,
         split: str | None = None,
-        step: int | Iterable[int] | None = None,
         *,
+        step: int | Iterable[int] | None = None,
         samples: Sequence[str] | None = None,
     ) -> xr.DataArray:
         """Decoded x_t (`noisy`) or predicted x_0 (`predicted`) of each step, uint8 (sample, step, Y, X, rgb)."""
@@ -226,8 +227,8 @@ class ActivationStore:
         source: str,
         target: str,
         split: str | None = None,
-        step: int | Iterable[int] | None = None,
         *,
+        step: int | Iterable[int] | None = None,
         samples: Sequence[str] | None = None,
     ) -> xr.DataArray:
         """A labeler's reading of the unfinished pictures, (sample, step, Y, X) or (sample, step, class)."""
@@ -255,6 +256,8 @@ class ActivationStore:
         select: dict | None = None,
         where: Mapping[str, object] | None = None,
     ) -> xr.DataArray:
+        if split is not None and split not in SPLITS:
+            raise unknown("split", split, SPLITS)
         array = self.info(path)
         frame = self.manifest.frame
         if samples is not None:

@@ -50,7 +50,7 @@ def test_files_that_may_be_others_are_hashed_again(saved, counted, tmp_path, cha
     if change == "touched":
         os.utime(file, ns=(1, file.stat().st_mtime_ns + 1))
     if change == "larger":
-        (tmp_path / "unet" / "more.safetensors").write_bytes(b"0")
+        file.with_name(f"{file.stem}-00002-of-00002.safetensors").write_bytes(b"0")
     if change == "elsewhere":
         saved.save_pretrained(tmp_path / "other")
         saved = type(saved).from_pretrained(tmp_path / "other")
@@ -59,6 +59,17 @@ def test_files_that_may_be_others_are_hashed_again(saved, counted, tmp_path, cha
     after = memo.remembered(saved, compute, tmp_path / "cache")
     assert len(calls) == 2
     assert (after == before) == (change != "another dtype")
+
+
+def test_variants_in_one_folder_are_not_taken_for_each_other(saved, tmp_path):
+    """Loaded from one folder in one dtype, they differ in what the folder doesn't tell."""
+    other = type(saved).from_pretrained(tmp_path / "unet")
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    other.save_pretrained(tmp_path / "unet", variant="fp16")
+    for variant in (None, "fp16"):
+        loaded = type(saved).from_pretrained(tmp_path / "unet", variant=variant)
+        assert memo.remembered(loaded, _weights_hash, tmp_path / "cache") == _weights_hash(loaded)
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "[]"])

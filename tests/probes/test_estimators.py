@@ -52,10 +52,10 @@ def containers(X: np.ndarray) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["dask", "xarray", "xarray of dask"])
 def test_ridge_on_any_container(upsample: str, kind: str) -> None:
     X, y = depth_world()
-    expected = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(X, y, GROUPS)
+    expected = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(X, y, groups=GROUPS)
     labels = xr.DataArray(y, dims=("sample", "Y", "X")) if kind == "xarray" else y
     other = containers(X)[kind]
-    probe = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(other, labels, GROUPS)
+    probe = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(other, labels, groups=GROUPS)
     np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-10)
     np.testing.assert_allclose(probe.path_, expected.path_, rtol=1e-10)
     np.testing.assert_allclose(probe.predict(other), expected.predict(X), atol=1e-9)
@@ -65,9 +65,9 @@ def test_ridge_on_any_container(upsample: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["dask", "xarray", "xarray of dask"])
 def test_logistic_on_any_container(kind: str) -> None:
     X, y = mask_world()
-    expected = LogisticProbe(ALPHAS, cv=3).fit(X, y, GROUPS)
+    expected = LogisticProbe(ALPHAS, cv=3).fit(X, y, groups=GROUPS)
     other = containers(X)[kind]
-    probe = LogisticProbe(ALPHAS, cv=3).fit(other, y, GROUPS)
+    probe = LogisticProbe(ALPHAS, cv=3).fit(other, y, groups=GROUPS)
     np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-8)
     np.testing.assert_allclose(probe.predict_proba(other), expected.predict_proba(X), atol=1e-8)
 
@@ -78,12 +78,12 @@ def test_ridge_on_tensors(upsample: str, dtype: str, monkeypatch: pytest.MonkeyP
     X, y = depth_world()
     tensor = torch.from_numpy(X).to(getattr(torch, dtype))
     X = tensor.double().numpy()
-    expected = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(X, y, GROUPS)
+    expected = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(X, y, groups=GROUPS)
     with monkeypatch.context() as patch:  # nothing turns the activations into numpy
         patch.setattr(torch.Tensor, "__array__", None)
         small = _small_tensors_only(torch.Tensor.numpy)
         patch.setattr(torch.Tensor, "numpy", small)
-        probe = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(tensor.clone().requires_grad_(), y, GROUPS)
+        probe = RidgeProbe(ALPHAS, cv=3, upsample=upsample).fit(tensor.clone().requires_grad_(), y, groups=GROUPS)
     np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-10)
     np.testing.assert_allclose(probe.path_, expected.path_, rtol=1e-10)
     np.testing.assert_allclose(probe.predict(tensor), expected.predict(X), atol=1e-9)
@@ -189,11 +189,11 @@ def test_classes_keep_their_names() -> None:
 def test_several_targets() -> None:
     X, y = depth_world(holes=False)
     both = np.stack([y, y**2], axis=-1)
-    probe = RidgeProbe(ALPHAS, cv=3).fit(X, both, GROUPS)
+    probe = RidgeProbe(ALPHAS, cv=3).fit(X, both, groups=GROUPS)
     assert probe.coef_.shape == (2, 5)
     assert probe.predict(X).shape == (*SHAPE, 2)
     assert probe.path_.shape == (3, 2)
-    alone = RidgeProbe(ALPHAS, cv=3).fit(X, y, GROUPS)
+    alone = RidgeProbe(ALPHAS, cv=3).fit(X, y, groups=GROUPS)
     np.testing.assert_allclose(probe.coef_[0], alone.coef_, atol=1e-10)
     np.testing.assert_allclose(
         probe.score(X, both),
@@ -223,11 +223,11 @@ def test_several_targets_are_scored_on_their_own_pixels() -> None:
 
 def test_partial_fit_in_any_batches_equals_fit() -> None:
     X, y = depth_world()
-    whole = RidgeProbe(ALPHAS, cv=3).fit(X, y, GROUPS)
+    whole = RidgeProbe(ALPHAS, cv=3).fit(X, y, groups=GROUPS)
     for cuts in ([0, 3, 14], [0, 1, 2, 9, 14]):
         probe = RidgeProbe(ALPHAS, cv=3)
         for a, b in pairwise(cuts):
-            probe.partial_fit(X[a:b], y[a:b], GROUPS[a:b])
+            probe.partial_fit(X[a:b], y[a:b], groups=GROUPS[a:b])
         final = Ridge(alpha=probe.alpha_, solver="svd").fit(*pixel_table(X, y)[:2])
         np.testing.assert_allclose(probe.coef_, final.coef_, atol=1e-8)
         fold = dict(zip(GROUPS.tolist(), _dealt(cuts).tolist(), strict=True))
@@ -237,10 +237,10 @@ def test_partial_fit_in_any_batches_equals_fit() -> None:
         np.testing.assert_allclose(probe.errors_, same.errors_, rtol=1e-10)
         np.testing.assert_allclose(probe.path_, same.path_, rtol=1e-10)
         np.testing.assert_allclose(probe.path_, whole.path_, rtol=0.2)
-    more = RidgeProbe(ALPHAS, cv=3).fit(X[:9], y[:9], GROUPS[:9]).partial_fit(X[9:], y[9:], GROUPS[9:])
+    more = RidgeProbe(ALPHAS, cv=3).fit(X[:9], y[:9], groups=GROUPS[:9]).partial_fit(X[9:], y[9:], groups=GROUPS[9:])
     np.testing.assert_allclose(more.coef_, whole.coef_, atol=1e-8)
     with pytest.raises(InputError, match="scale"):
-        more.partial_fit(X, spread(y, (2, 2)), GROUPS)
+        more.partial_fit(X, spread(y, (2, 2)), groups=GROUPS)
 
 
 def _dealt(cuts: list[int]) -> np.ndarray:
@@ -260,7 +260,7 @@ def test_a_call_that_fails_changes_nothing(first: bool) -> None:
     bad, probe = X.copy(), RidgeProbe(ALPHAS, cv=3)
     bad[2, 0, 0, 0] = np.nan
     if not first:
-        probe.partial_fit(X[:7], y[:7], GROUPS[:7])
+        probe.partial_fit(X[:7], y[:7], groups=GROUPS[:7])
     before = dict(vars(probe))
     for one in (bad, da.from_array(bad, chunks=(4, -1, -1, -1))):
         with pytest.raises(InputError, match="X: sample 2 holds NaN"):
@@ -270,7 +270,7 @@ def test_a_call_that_fails_changes_nothing(first: bool) -> None:
             probe.fit(one[..., :3], y)
         assert vars(probe) == before
     rest = slice(0 if first else 7, None)
-    probe.partial_fit(X[rest], y[rest], GROUPS[rest])
+    probe.partial_fit(X[rest], y[rest], groups=GROUPS[rest])
     expected = Ridge(alpha=probe.alpha_, solver="svd").fit(*pixel_table(X, y)[:2])
     np.testing.assert_allclose(probe.coef_, expected.coef_, atol=1e-8)
 
@@ -293,8 +293,8 @@ def test_statistics_of_one_kind_only_are_added() -> None:
 def test_one_standard_error_takes_the_largest_alpha_within_it(probe: type) -> None:
     X, y = depth_world(holes=False) if probe is RidgeProbe else mask_world(holes=False)
     alphas = np.logspace(-2, 6, 33)
-    best = probe(alphas, cv=7).fit(X, y, GROUPS)
-    simple = probe(alphas, cv=7, one_standard_error=True).fit(X, y, GROUPS)
+    best = probe(alphas, cv=7).fit(X, y, groups=GROUPS)
+    simple = probe(alphas, cv=7, one_standard_error=True).fit(X, y, groups=GROUPS)
     np.testing.assert_allclose(simple.errors_, best.errors_)
     assert best.errors_.shape == (7, 33)
     mean = [np.mean(best.errors_[:, a]) for a in range(33)]
@@ -323,8 +323,8 @@ def test_only_the_ratio_of_alphas_to_weights_matters(seed: int, scale: float, st
     weight = np.random.default_rng(seed).uniform(0.1, 1, SAMPLES)
     alphas = np.array(ALPHAS)
     for probe in (RidgeProbe(cv=3, standardize=standardize), LogisticProbe(cv=3, standardize=standardize)):
-        whole = clone(probe).set_params(alphas=alphas).fit(X, y, GROUPS, weight)
-        scaled = clone(probe).set_params(alphas=scale * alphas).fit(X, y, GROUPS, scale * weight)
+        whole = clone(probe).set_params(alphas=alphas).fit(X, y, groups=GROUPS, sample_weight=weight)
+        scaled = clone(probe).set_params(alphas=scale * alphas).fit(X, y, groups=GROUPS, sample_weight=scale * weight)
         np.testing.assert_allclose(scaled.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(scaled.path_, whole.path_, rtol=1e-7)
 
@@ -348,7 +348,7 @@ def test_pipeline_and_grid_search() -> None:
 )
 def test_clone_pickle_save_and_load(probe: Any, tmp_path: Path) -> None:
     X, y = mask_world()
-    fitted = clone(probe).fit(X, y, GROUPS)
+    fitted = clone(probe).fit(X, y, groups=GROUPS)
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
 
@@ -400,7 +400,7 @@ def test_bad_input_is_named(probe: Any) -> None:
     with pytest.raises(ShapeError, match=r"labels .* for the 14 samples of X"):
         probe.fit(X, y[1:])
     with pytest.raises(InputError, match="fewer groups than folds, 2 < cv=5"):
-        probe.fit(X, y, GROUPS > 3)
+        probe.fit(X, y, groups=GROUPS > 3)
     with pytest.raises(InputError, match="nothing to learn"):
         probe.fit(X, np.ones_like(y))
     with pytest.raises(InputError, match="alphas: expected positive numbers"):
@@ -454,14 +454,14 @@ def test_labels_groups_and_weights_are_of_the_same_samples(probe: Any) -> None:
     labels = xr.DataArray(y, dims=("sample", "Y", "X"), coords=names)
     groups = xr.DataArray(GROUPS, dims="sample", coords=names)
     weight = xr.DataArray(np.ones(SAMPLES), dims="sample", coords=names)
-    probe.fit(maps, labels, groups, weight)
+    probe.fit(maps, labels, groups=groups, sample_weight=weight)
     assert probe.score(maps, labels, weight) == probe.score(X, y)
     with pytest.raises(ShapeError, match="y: its `sample`"):
         probe.fit(maps, labels[::-1])
     with pytest.raises(ShapeError, match="groups: its `sample`"):
-        probe.fit(maps, labels, groups[::-1])
+        probe.fit(maps, labels, groups=groups[::-1])
     with pytest.raises(ShapeError, match="sample_weight: its `sample`"):
-        probe.fit(maps, labels, groups, weight[::-1])
+        probe.fit(maps, labels, groups=groups, sample_weight=weight[::-1])
     with pytest.raises(ShapeError, match="y: its `sample`"):
         probe.score(maps, labels[::-1])
     with pytest.raises(ShapeError, match="y: expected labels of shape"):
@@ -485,8 +485,8 @@ def test_too_few_passes_warn() -> None:
 def test_more_noise_gives_a_larger_alpha_and_a_lower_score() -> None:
     X, y = depth_world(holes=False)
     noisy = y + 20 * np.random.default_rng(0).normal(size=y.shape)
-    clean = RidgeProbe(cv=5).fit(X, y, GROUPS)
-    hard = RidgeProbe(cv=5).fit(X, noisy, GROUPS)
+    clean = RidgeProbe(cv=5).fit(X, y, groups=GROUPS)
+    hard = RidgeProbe(cv=5).fit(X, noisy, groups=GROUPS)
     assert hard.alpha_ > clean.alpha_
     assert hard.score(X, noisy) < 0.2 < clean.score(X, y)
 

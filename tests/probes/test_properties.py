@@ -92,7 +92,8 @@ def test_ridge_is_that_of_explicit_pixels(mode: str, data: Any, power: float) ->
     X, y, weight, sample = world.table
     alphas = 10.0**power * np.array([0.1, 1.0, 10.0])
     alphas = alphas[(alphas >= 1e-12) & (alphas <= 1e12)]
-    probe = RidgeProbe(alphas, cv=FOLDS, upsample=mode).fit(world.X, world.y, world.groups, world.weight)
+    weighed = {"groups": world.groups, "sample_weight": world.weight}
+    probe = RidgeProbe(alphas, cv=FOLDS, upsample=mode).fit(world.X, world.y, **weighed)
     spanned, whole_tolerance = span_and_error(X, weight, alphas[0])
     model = Ridge(probe.alpha_, solver="svd").fit(X @ spanned, y, weight)
     expected = model.predict(world.pixels.reshape(-1, X.shape[1]) @ spanned)
@@ -104,7 +105,7 @@ def test_ridge_is_that_of_explicit_pixels(mode: str, data: Any, power: float) ->
             model = Ridge(alpha, solver="svd").fit(X[~out] @ spanned, y[~out], weight[~out])
             wrong = np.average((model.predict(X[out] @ spanned) - y[out]) ** 2, weights=weight[out])
             np.testing.assert_allclose(probe.errors_[k, a], wrong, rtol=1e-9 + tolerance)
-    chunked = RidgeProbe(alphas, cv=FOLDS, upsample=mode).fit(world.in_chunks, world.y, world.groups, world.weight)
+    chunked = RidgeProbe(alphas, cv=FOLDS, upsample=mode).fit(world.in_chunks, world.y, **weighed)
     np.testing.assert_allclose(
         chunked.predict(world.X), probe.predict(world.X), rtol=0, atol=whole_tolerance * np.ptp(y)
     )

@@ -26,7 +26,7 @@ from ldmscene.stages.baselines import without_gaps
 from ldmscene.stages.packing import pack_moments, unpack_moments
 from ldmscene.stages.places import Activations
 from ldmscene.stages.solving import LADDER
-from ldmscene.stages.task import lend, training_blocks
+from ldmscene.stages.task import Scope, lend, training_blocks
 from ldmscene.store import kept, layout
 from ldmscene.store.files import write_file
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, make_manifest
@@ -292,6 +292,14 @@ def test_what_cannot_be_evaluated_is_refused_with_the_reason(tiny, two, store):
     unfinished._done[layout.activation_path(FIRST)].pop()
     with pytest.raises(IncompleteError, match="1 samples lack activations"):
         ldmscene.evaluate(unfinished, modules=[FIRST])
+
+
+def test_names_may_be_globs(store):
+    last = [module for module in store.modules if module.startswith("up_blocks.3")]
+    scope = Scope.of(store, ["m*", "depth"], ["up_blocks.3*", last[0]], [2])
+    assert (scope.targets, scope.modules, scope.steps) == (["mask", "depth"], last, [2])
+    with pytest.raises(UnknownNameError, match="module in this store"):
+        Scope.of(store, None, "up_blocks.9*", None)
 
 
 def test_other_directions_than_before_get_coordinates_of_their_own(store, tmp_path):

@@ -247,7 +247,7 @@ def test_a_dry_run_foretells_what_is_missing(tiny, tmp_path, compression):
         _extract(tiny, manifest, root, dry_run=True, steps=3, **options)
 
 
-def test_a_dry_runs_time_is_that_of_a_warm_batch_with_previews(tiny, tmp_path, monkeypatch):
+def test_a_dry_runs_time_is_that_of_warm_batches_with_previews_and_of_warming_up_once(tiny, tmp_path, monkeypatch):
     """On a clock that the denoiser, the decoder and the disk move: the first call is slow, as on a cold machine."""
     now, calls = [0.0], []
 
@@ -273,7 +273,7 @@ def test_a_dry_runs_time_is_that_of_a_warm_batch_with_previews(tiny, tmp_path, m
             told = _extract(tiny, make_manifest(4, 2), tmp_path / "s", steps=3, previews="test", dry_run=True)
             assert len(calls) == 2 * 3
             assert told["seconds_per_sample"] == each
-            assert told["seconds"] == 6 * each + 2 * 2 * 0.25
+            assert told["seconds"] == 29 + 6 * each + 2 * 2 * 0.25
     finally:
         handle.remove()
     assert list(tmp_path.iterdir()) == []
@@ -282,8 +282,14 @@ def test_a_dry_runs_time_is_that_of_a_warm_batch_with_previews(tiny, tmp_path, m
 @pytest.mark.parametrize("keep", ["activations", "statistics"])
 def test_the_memory_bound_is_said_once_before_the_run(tiny, tmp_path, capsys, keep):
     options = {"keep": keep, "labelers": {"mask": "tiny-mask"} if keep == "statistics" else None}
-    _extract(tiny, make_manifest(10, 1), tmp_path / "s", steps=1, batch_size=4, **options)
-    said = " ".join(capsys.readouterr().err.split())
+    told: list[str] = []
+    handle = tiny.unet.register_forward_hook(lambda *_: told.append(capsys.readouterr().err))
+    try:
+        _extract(tiny, make_manifest(10, 1), tmp_path / "s", steps=1, batch_size=4, **options)
+    finally:
+        handle.remove()
+    assert "memory for samples" in told[0], "it must be said before the denoiser runs"
+    said = " ".join("".join([*told, capsys.readouterr().err]).split())
     assert said.count("memory for samples: at most") == 1
     assert f"for each of 4 being generated and {writer.WAITING} waiting or being written" in said
     _extract(tiny, make_manifest(10, 1), tmp_path / "s", steps=1, batch_size=4, **options)

@@ -26,6 +26,16 @@ def test_an_own_target_takes_a_function(two):
     assert two.labels("redness").attrs["labeler"].endswith("redness")
 
 
+def test_a_function_that_reads_otherwise_under_the_same_name_is_refused(two):
+    """As in a notebook, where a cell is mended and run again."""
+    ldmscene.label(two, "own", lambda images: images[..., 0] / 255)
+    ldmscene.label(two, "own", lambda images: images[..., 0] / 255)
+    before = two.labels("own").values
+    with pytest.raises(InputError, match=r"'own' were made by a function that reads sample .* otherwise"):
+        ldmscene.label(two, "own", lambda images: images[..., 1] / 255)
+    np.testing.assert_array_equal(ldmscene.open(two.root).labels("own"), before)
+
+
 def test_what_is_labelled_is_not_read_again(two):
     ldmscene.label(two, "depth", "tiny-depth")
     before = two.ledger
@@ -57,8 +67,10 @@ def test_bad_labelers_and_targets_are_refused_in_one_sentence_and_leave_no_trace
         ldmscene.label(two, "parts", lambda images: images[..., 0], kind="multi")
     with pytest.raises(InputError, match="only a binary target has one"):
         ldmscene.label(two, "depth", "tiny-depth", threshold=0.1)
-    with pytest.raises(InputError, match="no sample of split 'tset'"):
+    with pytest.raises(UnknownNameError, match="no split named 'tset'; nearest: test"):
         ldmscene.label(two, "depth", "tiny-depth", split="tset")
+    with pytest.raises(InputError, match="no sample of split 'val'"):
+        ldmscene.label(two, "depth", "tiny-depth", split="val")
     with pytest.raises(InputError, match="image, noisy, predicted"):
         ldmscene.label(two, "depth", "tiny-depth", on="final")
     with pytest.raises((InputError, IncompleteError), match="previews"):

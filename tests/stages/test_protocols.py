@@ -104,6 +104,8 @@ def test_what_cannot_be_run_is_refused_before_the_model_is_loaded(tmp_path):
     arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "model": "nowhere/model"}
     with pytest.raises(InputError, match="8 samples are without a label 'own'"):
         ldmscene.run(make_manifest(6, 2), labelers={"own": {"stranger": np.zeros((64, 64))}}, **arguments)
+    with pytest.raises(InputError, match="a run takes no keep="):
+        ldmscene.run(make_manifest(6, 2), keep="statistics", **arguments)
     with pytest.raises(InputError, match="at least one that gives maps"):
         ldmscene.run(make_manifest(6, 2), labelers={"class": "vgg16"}, **arguments)
     with pytest.raises(UnknownNameError, match="nearest: tiny-depth"):
@@ -180,6 +182,7 @@ def test_a_classifier_is_read_on_every_picture_and_gets_no_probe(tmp_path):
     frame = ldmscene.recognition(tmp_path / "s", "colour")
     assert len(frame) == 2 * 2 * 2  # test samples, steps, sources
     assert set(frame["named"]) <= {"red", "green", "blue"}
+    ldmscene.label(tmp_path / "s", "final", Dominant())  # of which nothing follows
     lines = pipeline.recognition_sentences(tmp_path / "s")
     assert [line.partition(":")[0] for line in lines] == ["colour on x_t", "colour on predicted x_0"]
     for line, source in zip(lines, ("noisy", "predicted"), strict=True):

@@ -103,6 +103,21 @@ def test_a_failed_write_leaves_the_old_bytes_and_no_leftover(tmp_path, monkeypat
     assert path.read_bytes() == b"old"
 
 
+def test_a_file_is_durable_before_it_is_seen_and_its_name_before_the_call_returns(tmp_path, monkeypatch):
+    done: list[str] = []
+    fsync, replace = os.fsync, files.Path.replace
+    folder = tmp_path.stat().st_ino
+
+    def synced(handle: int) -> None:
+        done.append("folder" if os.fstat(handle).st_ino == folder else "file")
+        fsync(handle)
+
+    monkeypatch.setattr(files.os, "fsync", synced)
+    monkeypatch.setattr(files.Path, "replace", lambda self, to: done.append("rename") or replace(self, to))
+    files.write_file(tmp_path / "f", b"data")
+    assert done == ["file", "rename", "folder"]
+
+
 def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / f"{files.TEMPORARY}123").write_bytes(b"half")
