@@ -20,7 +20,7 @@ lint: .venv/.installed
 	$(BIN)/ruff check ldmscene tests benchmarks examples docs
 	$(BIN)/mypy ldmscene
 
-bench: .venv/.installed
+bench: demo
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.probes
@@ -29,6 +29,7 @@ bench: .venv/.installed
 	$(BIN)/python -m benchmarks.capture memory
 	$(BIN)/python -m benchmarks.capture unet
 	$(BIN)/python -m benchmarks.capture full
+	$(BIN)/python -m benchmarks.report
 
 docs: .venv/.installed
 	$(BIN)/python docs/build.py site

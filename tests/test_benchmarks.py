@@ -8,19 +8,28 @@ import sys
 
 import pytest
 
-from benchmarks import harness, store
+from benchmarks import harness, report
+from benchmarks import store as store_benchmark
 
 
 def test_the_store_benchmark_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(harness.save, "__defaults__", (tmp_path,))
     monkeypatch.setattr(sys, "argv", ["store", "--quick", "--folder", str(tmp_path)])
-    store.main()
+    store_benchmark.main()
     assert "TensorStore" in capsys.readouterr().out
     names = {path.stem for path in tmp_path.glob("*.json")}
     assert {"store-ledger", "store-write-mid_block", "store-read-cached-mid_block"} <= names
     kept = json.loads((tmp_path / "store-ledger.json").read_text())
     assert kept["machine"]["cores"] >= 1
     assert kept["rows"][0]["ledger rows"] == 18
+
+
+def test_the_reports_benchmark_runs(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(harness.save, "__defaults__", (tmp_path,))
+    report.main(str(store.root))
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert [row["what"] for row in rows] == ["seconds", "MB"]
+    assert all(row["measured"] > 0 for row in rows)
 
 
 def test_ways_take_turns_and_ratios_are_of_medians():
