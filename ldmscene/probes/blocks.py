@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import dask
 import numpy as np
 from dask.system import CPU_COUNT
-from threadpoolctl import threadpool_limits
 
 from ldmscene.errors import InputError
 from ldmscene.probes.inputs import all_finite, is_dask, is_tensor, whole_samples
 from ldmscene.probes.stats import Moments
 from ldmscene.probes.targets import Targets, moments
+from ldmscene.probes.threads import one_thread_each
 
 Array = np.ndarray
 
@@ -48,8 +49,7 @@ def side_by_side(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[A
     if len(items) < 2:
         yield from map(work, items)
         return
-    # The BLAS on one thread for each: its own threads would wait for what numpy does on one.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(CPU_COUNT) as pool:
+    with one_thread_each(), ThreadPoolExecutor(CPU_COUNT) as pool:
         yield from pool.map(work, items)
 
 
@@ -80,7 +80,7 @@ def _chunk_moments(X: Any, targets: Targets, fold: Array) -> dict[int, Moments]:
         rows = slice(int(end - size), int(end))
         parts.append(dask.delayed(_block_moments)(block, targets[rows], fold[rows], rows.start))
     # Chunks run side by side on this process's threads, unless on a cluster, whose workers limit their own.
-    with threadpool_limits(1 if len(parts) > 1 else None, "blas"):
+    with one_thread_each() if len(parts) > 1 else nullcontext():
         return merged(parts, _merge_present).compute()
 
 

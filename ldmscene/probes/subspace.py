@@ -22,7 +22,7 @@ Array = np.ndarray
 _ROUNDING = 1e-7
 # Held-out data may vary where training data hardly do: this share of the mean variance is assumed everywhere.
 _FLOOR = 1e-6
-_BLOCK_VALUES = 1 << 17  # stay in the cache between the cast and the product
+_BLOCK_VALUES = 1 << 18  # stay in the cache between the cast and the product
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 
 Array = np.ndarray
 
-# torch converts more values than these on several threads, which would compete with those that call this.
+# Where torch may use several threads, it does so for more values than these, and they would compete with those that
+# call this. Elsewhere all are converted at once, since each call waits for Python's lock.
 _PIECE = 1 << 15
 
 
@@ -22,7 +23,8 @@ def _subtract_halves(X: Array, shift: Array, out: Array) -> None:
     """numpy converts halves one at a time, torch a vector at a time."""
     import torch  # here, since data of other dtypes do without it
 
-    rows = max(1, min(len(X), _PIECE // max(1, X.shape[1])))
+    most = len(X) if torch.get_num_threads() == 1 else _PIECE // max(1, X.shape[1])
+    rows = max(1, min(len(X), most))
     half = np.empty((rows, X.shape[1]), np.float16)
     source, single, target = torch.from_numpy(half), torch.empty(half.shape), torch.from_numpy(out)
     about = torch.from_numpy(np.asarray(shift, np.float64))

@@ -14,11 +14,11 @@ from typing import Any
 import dask
 import numpy as np
 from dask.callbacks import Callback
-from threadpoolctl import threadpool_limits
 
 from ldmscene.errors import InputError
 from ldmscene.metrics import METRICS, Truth
 from ldmscene.probes import Moments, Targets, merge_all, merged, moments
+from ldmscene.probes.threads import one_thread_each
 from ldmscene.progress import bar
 from ldmscene.stages.packing import pack_moments, unpack_moments
 from ldmscene.stages.places import Place
@@ -119,7 +119,7 @@ def compute(jobs: Sequence[Job], client: Any = None, title: str = "") -> list:
         if client is not None:
             return _compute_on(client, work, lambda key: advance(1, sizes[key]))
         watch = Callback(posttask=lambda key, *_: advance(1, sizes[key]) if key in sizes else None)
-        with watch, threadpool_limits(1, "blas"):  # jobs run side by side; BLAS threads would only compete
+        with watch, one_thread_each():
             return list(dask.compute(*work, scheduler="threads"))
 
 

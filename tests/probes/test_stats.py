@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from functools import reduce
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, reduce
 from itertools import pairwise
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes import Moments, merge_all, stats
+from ldmscene.probes.threads import one_thread_each
 from ldmscene.probes.widening import subtract
 
 FIELDS = ("weight", "mean_x", "mean_y", "cxx", "cxy", "cyy")
@@ -146,8 +149,11 @@ def test_scatter_is_symmetric_to_the_last_bit() -> None:
             np.testing.assert_array_equal(some.cxx, some.cxx.T)
 
 
-@pytest.mark.parametrize("rows", [1, 102, 103, 2049])
-def test_halves_are_widened_exactly(rows: int) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("rows", [0, 1, 102, 103, 2049])
+def test_halves_are_widened_exactly(rows: int, threads: int, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(threads)
     rng = np.random.default_rng(rows)
     X = (rng.normal(size=(rows, 320)) * 10.0 ** rng.uniform(-7, 4, 320)).astype(np.float16)
     X.setflags(write=False)
@@ -155,6 +161,15 @@ def test_halves_are_widened_exactly(rows: int) -> None:
     for one in (X, X[::-1], np.asfortranarray(X)):
         subtract(one, shift, out[:, :320])
         np.testing.assert_array_equal(out[:, :320], one.astype(np.float64) - shift)
+
+
+def test_torch_has_one_thread_for_each_that_works_side_by_side_and_its_own_again(request) -> None:
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(2)
+    with ThreadPoolExecutor(2) as pool, one_thread_each():
+        assert set(pool.map(lambda _: torch.get_num_threads(), range(8))) == {1}
+        assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {1}
+    assert torch.get_num_threads() == 2
 
 
 def test_empty_is_neutral() -> None:
