@@ -48,4 +48,4 @@ docs: .venv/.installed
 	touch $@
 
 clean:
-	rm -rf .venv stores/demo stores/demo-permuted report site
+	rm -rf .venv stores/demo stores/demo-permuted report reports site

@@ -251,9 +251,12 @@ def run(manifests: Sequence[str], as_json: bool, **options) -> None:
 
     name = options["protocol"] or Path(manifests[0]).stem
     chosen = {"store": f"stores/{name}", "report": f"reports/{name}", **_typed(options)}
+    manifest = _manifest(manifests, options["protocol"])
+    if options["store"] is None:
+        experiment.check_own(chosen["store"], manifest)
     if "labelers" in chosen:
         chosen["labelers"] = _pairs(chosen["labelers"])
-    result = experiment.run(_manifest(manifests, options["protocol"]), **chosen)
+    result = experiment.run(manifest, **chosen)
     if isinstance(result, dict):
         _print_estimate(result, as_json)
         return
@@ -377,7 +380,7 @@ def _print_faults(faults: Sequence[object]) -> None:
 
 @cli.command()
 @take.STORE
-@click.option("--dry-run", is_flag=True, help="Print what would be dropped; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be mended or dropped; change nothing.")
 @take.AS_JSON
 def repair(store: str, dry_run: bool, as_json: bool) -> None:
     """Drop from a STORE's ledger what is broken, so that the next extract or label makes it again.
@@ -394,7 +397,8 @@ def repair(store: str, dry_run: bool, as_json: bool) -> None:
         print(json.dumps({"mended": 0 if dry_run else len(faults), "faults": [vars(fault) for fault in faults]}))
         return
     _print_faults(faults)
-    say(f"{store}: {len(faults)} faults {'would be' if dry_run else 'were'} mended, or what holds them dropped")
+    many = f"{len(faults)} fault{'s' * (len(faults) != 1)}"
+    say(f"{store}: {many} {'would be' if dry_run else 'were'} mended or dropped")
 
 
 def _print_extraction(result, as_json: bool) -> None:

@@ -6,6 +6,7 @@ extract ─► label ─► the labelers on unfinished pictures ─► the permu
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def run(
     progress
         Show bars where there is a terminal.
     options
-        Of `extract`, but for those that a run decides itself: `previews`, `part`, `client`, `keep`.
+        Of `extract`, but for those that a run decides itself: `previews`, `part`, `client`, `keep`,
+        `allow_nonfinite`.
 
     Returns
     -------
@@ -79,14 +81,16 @@ def run(
     WriteError
         If a disk fails; what is finished stays, and the same call goes on from there.
     """
-    if unfit := {"previews", "part", "client", "keep"} & options.keys():
+    if unfit := {"previews", "part", "client", "keep", "allow_nonfinite"} & options.keys():
         raise InputError(f"a run takes no {min(unfit)}=; call extract, label and evaluate one after the other")
     asked = {"model": model, "protocol": protocol, "labelers": labelers, **options}
     asked |= {} if control else {"control": False}
     if protocol is not None:
         model, labelers, options = protocols.find(protocol).fill(model, labelers, options)
     model = model or "tiny-scenes"
-    labelers = labelers or _own_labelers(model)
+    if not labelers or (protocol is None and "" in labelers.values()):
+        labelers = _own_labelers(model) | dict(labelers or {})
+    labelers = {target: one for target, one in labelers.items() if not (isinstance(one, str) and one == "")}
     table = read_manifest(manifest)
     task.check_splits(table, CV)
     for name in (one for one in labelers.values() if isinstance(one, str)):
@@ -121,6 +125,17 @@ def run(
     return grid, page
 
 
+def check_own(store: str, manifest: str | Path | Manifest) -> None:
+    """Refuse a place that nobody named and that holds samples of another manifest: they would be evaluated together."""
+    opened = existing(place(store))
+    held = set(opened.manifest.frame["sample_id"]) if opened else set()
+    strange = held - set(read_manifest(manifest).frame["sample_id"])
+    if strange:
+        raise InputError(
+            f"{store} holds {len(strange)} samples that this manifest lacks, {min(strange)} among them; name a store"
+        )
+
+
 def _check_grids(pipeline: DiffusionPipeline, options: Mapping[str, Any]) -> None:
     """Refuse modules that no probe can be fitted to, before anything is extracted."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(extract).parameters.items()}
@@ -149,7 +164,9 @@ def _estimate_run(
     pictures = {
         target: _without(store, label_path(target), ids)
         + calls * sum(_without(store, intermediate_path(source, target), ids[test]) for source in PREVIEWS)
-        for target in labelers
+        if labeling.reads_pictures(one)
+        else _without(store, label_path(target), ids)
+        for target, one in labelers.items()
     }
     labels = 4 * size[0] * size[1] * sum(pictures[target] for target in maps)
     controls = _incomplete(f"{store}-permuted", table) if control else 0
@@ -158,7 +175,7 @@ def _estimate_run(
         for target, one in labelers.items()
     }
     reading = sum(pictures[target] * (seconds or 0.0) for target, seconds in each.items())
-    again = controls * found["seconds_per_sample"]
+    again = controls * (found["seconds_per_sample"] or (_seconds_anew(model, table, options) if controls else 0.0))
     found |= {"bytes_of_memory": peak_memory()} if found["samples"] or any(pictures.values()) else {}
     untimed = ", ".join(target for target, seconds in each.items() if seconds is None)
     return {
@@ -171,6 +188,14 @@ def _estimate_run(
         "seconds_of_all": found["seconds"] + reading + again,
         **({"labelers_that_are_not_here_to_be_timed": untimed} if untimed else {}),
     }
+
+
+def _seconds_anew(model: str | Path, table: Manifest, options: dict) -> float:
+    """For each sample, as if there were no store yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = extract(model, table, Path(folder) / "store", dry_run=True, **options)
+    assert isinstance(found, dict)
+    return found["seconds_per_sample"]
 
 
 def _without(store: str | Path, path: str, sample_ids: pd.Series) -> int:

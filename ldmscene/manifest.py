@@ -228,8 +228,11 @@ def _read_published(path: Path, split: str) -> pa.Table:
 
 
 def _from_frame(frame: pd.DataFrame) -> pa.Table:
+    if not frame.columns.is_unique:
+        raise ManifestError(f"a column stands twice in the table; it has {', '.join(map(str, frame.columns))}")
+    known = [column for column in frame.columns if column in (*COLUMNS, *PUBLISHED_COLUMNS)]
     try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
+        return pa.Table.from_pandas(frame[known], preserve_index=False)
     except (pa.ArrowException, UnicodeEncodeError) as error:
         raise ManifestError(f"the table can't be read: {error}") from error
 

@@ -154,10 +154,10 @@ GIVEN_IMAGES = group(
     PREVIEWS,
 )
 GRID = group(
-    click.option("--targets", multiple=True, help="All that have labels where not given; may be repeated."),
-    click.option("--modules", multiple=True, help="Names or globs; all that are stored where not given."),
+    click.option("--targets", multiple=True, help="Names or globs, repeatable; all that have labels where not given."),
+    click.option("--modules", multiple=True, help="Names or globs, repeatable; all that are stored where not given."),
     click.option(
-        "--steps", type=int, multiple=True, help="Which denoiser calls, from 0; all that are stored where not given."
+        "--steps", type=int, multiple=True, help="Which denoiser calls, from 0, repeatable; all where not given."
     ),
     click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty."),
     click.option(

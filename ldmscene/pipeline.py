@@ -142,9 +142,9 @@ def extract(
     Returns
     -------
     ActivationStore, or a dict
-        For a dry run, of what the store lacks: `samples`, `bytes`, `files`, `seconds`; `bytes_of_memory`, the most that
-        this process has held, model and first batch included, and of it `bytes_of_memory_for_samples` at most; and
-        what these follow from, by names that say their units.
+        For a dry run, of what the store lacks: `samples`, `bytes`, `files`, `seconds`; where something is missing,
+        `bytes_of_memory`, the most that this process has held, model and first batch included; of it,
+        `bytes_of_memory_for_samples` at most; and what these follow from, by names that say their units.
 
     Raises
     ------

@@ -113,11 +113,13 @@ def figures(
 
     Raises
     ------
+    InputError
+        If a count is below 1.
     UnknownNameError
         If no held-out sample is called so.
     WriteError
         If the folder can't be written to.
     """
-    data = report_data(store, grid, samples or 1)
+    data = report_data(store, grid, 1 if samples is None else samples)
     with naming_the_cause(Path(folder)):
         return report.write_figures(data, folder, data.samples.index.tolist(), progress=progress)

@@ -227,12 +227,25 @@ def test_a_store_of_another_fingerprint_and_a_report_that_cannot_be_written_are_
     assert "part of the path is a file" in err
 
 
+def test_pixels_without_a_label_are_no_fault(store):
+    rows = store.ledger
+    assert rows["nonfinite"][rows["what"].str.startswith("labels/")].sum() > 0
+    code, out, _ = call("verify", store.root, "--json")
+    assert (code, json.loads(out)["nonfinite"]) == (0, 0)
+
+
 def test_a_run_has_places_of_its_own_where_none_are_named(table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = call("run", table, "--steps", 1, "--modules", FIRST, "--batch-size", 8, "--no-control")
     assert code == 0, err
     assert ldmscene.open(f"stores/{table.stem}").samples["complete"].all()
     assert Path(f"reports/{table.stem}/index.html").is_file()
+    other = tmp_path / "elsewhere" / table.name
+    other.parent.mkdir()
+    make_manifest(7, 3).only(make_manifest(7, 3).frame["sample_id"][2:].tolist()).to_csv(other)
+    code, _, err = call("run", other, "--steps", 1, "--modules", FIRST, "--batch-size", 8, "--no-control")
+    assert code == 2
+    assert "samples that this manifest lacks" in err
 
 
 def test_paths_are_printed_as_they_are_and_no_markup(store, tmp_path):
@@ -365,7 +378,7 @@ def test_verify_names_what_is_wrong_and_repair_drops_it(two, tmp_path):
     code, out, err = call("repair", two.root, "--dry-run")
     assert (code, files(two.root)) == (0, before)
     assert row.sample_id in out
-    assert "1 faults would be mended" in err
+    assert "1 fault would be mended or dropped" in err
     code, out, _ = call("repair", two.root, "--json")
     assert code == 0
     assert [fault["sample_id"] for fault in json.loads(out)["faults"]] == [row.sample_id]

@@ -2,11 +2,12 @@
 
 from ldmscene.labelers.given import GivenLabels, from_arrays, from_files
 from ldmscene.labelers.protocol import CLASSIFICATION, Labeler, provenance, read
-from ldmscene.labelers.table import CLASSIFIERS, LABELERS, find
+from ldmscene.labelers.table import CLASSIFIERS, GIVEN, LABELERS, find
 
 __all__ = [
     "CLASSIFICATION",
     "CLASSIFIERS",
+    "GIVEN",
     "LABELERS",
     "GivenLabels",
     "Labeler",

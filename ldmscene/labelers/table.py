@@ -21,6 +21,7 @@ LABELERS = {
     "vgg16": ("classifier", "load_vgg16"),
     "torchvision": ("classifier", "load_torchvision"),
 }
+GIVEN = ("files", "masks", "classes")  # made elsewhere: these read no pictures
 CLASSIFIERS = ("vgg16", "torchvision")  # of whole pictures: these give no maps
 
 

@@ -79,24 +79,21 @@ def fill(
     ready: dict[tuple, list[Row]] = {}
     new = read_store(root) is None
     if new:
-        if progress:
-            say_bound(plan, specs, batch_size)
         if compression == "none":  # what compression saves isn't known before
             everything = sum(spec.layout.shard_bytes for spec in array_specs(plan, False)) * len(manifest)
             check_space(root, everything // part.of)
-        ready = _first_rows(plan, find_missing(None, manifest, specs, previews, batch_size, part), images)
+        missing = find_missing(None, manifest, specs, previews, batch_size, part)
+        if progress:
+            _say(plan, specs, missing, root, check_space(root, 0), batch_size, compression)
+        ready = _first_rows(plan, missing, images)
     store = prepare(plan, manifest, root, previews, compression)
     missing = find_missing(store, manifest, specs, previews, batch_size, part)
     if not missing.samples:
         return store
     note_making(root, capture.environment(plan.pipeline))
     free = check_space(root, missing.bytes if compression == "none" else 0)
-    if progress:
-        if not new:
-            say_bound(plan, specs, batch_size)
-        room = "" if free is None else f"; {human_bytes(free)} free"
-        most = "" if compression == "none" else "at most "
-        say(f"{missing.samples} samples to generate, {most}{human_bytes(missing.bytes)} to write to {root}{room}")
+    if progress and not new:
+        _say(plan, specs, missing, root, free, batch_size, compression)
     faults: list[str] = []
     with StoreWriter(root, specs) as writer, bar("extracting", missing.samples, enabled=progress) as advance:
         for batch in missing.batches():
@@ -120,6 +117,22 @@ def fill(
             + "\nUse dtype='float32' and another store, check the model, or store them with allow_nonfinite=True"
         )
     return store
+
+
+def _say(
+    plan: Plan,
+    specs: list[ArraySpec],
+    missing: Missing,
+    root: Place,
+    free: int | None,
+    batch_size: int,
+    compression: str,
+) -> None:
+    """What is to be expected, before the denoiser runs."""
+    say_bound(plan, specs, batch_size)
+    room = "" if free is None else f"; {human_bytes(free)} free"
+    most = "" if compression == "none" else "at most "
+    say(f"{missing.samples} samples to generate, {most}{human_bytes(missing.bytes)} to write to {root}{room}")
 
 
 def _first_rows(plan: Plan, missing: Missing, images: GivenImages | None) -> dict[tuple, list[Row]]:

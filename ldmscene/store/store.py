@@ -160,7 +160,7 @@ class ActivationStore:
         Raises
         ------
         UnknownNameError
-            If there is no such module, branch or sample.
+            If there is no such module, branch, split or sample.
         InputError
             If there is no such step, or a branch must be named.
         IncompleteError
@@ -261,7 +261,9 @@ class ActivationStore:
         array = self.info(path)
         frame = self.manifest.frame
         if samples is not None:
-            frame = frame.loc[self._complete_rows(path, samples)]
+            frame = frame.loc[self._complete_rows(path, [samples] if isinstance(samples, str) else list(samples))]
+            if frame.empty or (split and not frame["split"].eq(split).any()):
+                raise InputError(f"samples: expected at least one of split {split or 'any'!r}, got {samples!r}")
         frame = frame[frame["sample_id"].isin(self.complete(path)) & (frame["split"].eq(split) if split else True)]
         if frame.empty:
             raise IncompleteError(
@@ -287,7 +289,6 @@ class ActivationStore:
         return found.isel(step=0) if isinstance(step, int | np.integer) else found
 
     def _complete_rows(self, path: str, samples: Sequence[str]) -> list[int]:
-        samples = [samples] if isinstance(samples, str) else samples
         for sample_id in samples:
             if sample_id not in self._index:
                 raise unknown(f"sample in {self.root}", sample_id, self._index)

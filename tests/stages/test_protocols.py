@@ -153,6 +153,7 @@ def test_a_dry_run_times_every_labeler_on_every_picture_it_will_read(tmp_path):
     pictures = 8 + 2 * 2 * 2
     assert 0.05 * pictures <= found["seconds_of_labels"] < 0.2 * pictures
     assert found["seconds_of_all"] == found["seconds"] + found["seconds_of_labels"]
+    assert found["bytes_of_labels"] == 4 * 64 * 64 * (pictures + 8)  # given labels are of final pictures alone
     assert "labelers_that_are_not_here_to_be_timed" not in found
 
 
@@ -202,6 +203,16 @@ def test_a_classifier_is_read_on_every_picture_and_gets_no_probe(tmp_path):
         ldmscene.recognition(tmp_path / "s", "color")
     with pytest.raises(InputError, match="expected 1 to 3"):
         ldmscene.recognition(tmp_path / "s", "colour", top=4)
+
+
+def test_a_dry_run_times_the_control_of_a_store_that_is_complete(tmp_path):
+    arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "modules": FIRST, "steps": 1, "batch_size": 8}
+    ldmscene.extract("tiny-scenes", make_manifest(6, 2), tmp_path / "s", FIRST, steps=1, batch_size=8, previews="test")
+    found = ldmscene.run(make_manifest(6, 2), labelers={"shading": ""}, dry_run=True, **arguments)
+    assert (found["samples"], found["seconds_per_sample"]) == (0, 0)
+    assert found["seconds_of_the_control"] > 0
+    assert found["bytes_of_labels"] == 4 * 64 * 64 * 2 * (8 + 2 * 1 * 2)  # depth and mask
+    assert not (tmp_path / "s-permuted").exists()
 
 
 def test_recognised_is_from_the_step_on_from_which_it_lasts():
