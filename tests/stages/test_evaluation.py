@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from ldmscene.store import kept, layout
 from ldmscene.store.files import write_file
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, make_manifest
 
+DEMO = Path(__file__).parents[2] / "stores" / "demo"
 MODULES = [FIRST, LAST]
 ALPHAS = (1e1, 1e3, 1e5)
 
@@ -52,6 +54,20 @@ def _pixels(store, module: str, step: int, split: str) -> np.ndarray:
     ("target", "metric", "score"), [("depth", "spearman", spearmanr), ("shading", "pearson", pearsonr)]
 )
 def test_ridge_scores_are_those_of_scikit_learn_on_pixels(store, grid, module, step, target, metric, score):
+    _check_ridge(store, grid, module, step, target, metric, score)
+
+
+@pytest.mark.skipif(not (DEMO / "manifest.parquet").exists(), reason="`make demo` makes the store that this reads")
+@pytest.mark.parametrize(
+    ("target", "metric", "score", "step"), [("depth", "spearman", spearmanr, 2), ("shading", "pearson", pearsonr, 14)]
+)
+def test_the_demos_scores_are_those_of_scikit_learn_on_pixels(target, metric, score, step):
+    store, control = ldmscene.open(DEMO), DEMO.with_name("demo-permuted")
+    grid = ldmscene.evaluate(store, permuted=control if control.exists() else None, progress=False)
+    _check_ridge(store, grid, grids.best_module(grid, target), step, target, metric, score)
+
+
+def _check_ridge(store, grid, module, step, target, metric, score):
     X, held = (_pixels(store, module, step, split) for split in ("train", "test"))
     y, truth = (store.labels(target, split).values.reshape(-1, 64 * 64) for split in ("train", "test"))
     known = ~np.isnan(y)
