@@ -138,6 +138,8 @@ def label(
     progress: bool,
 ) -> None:
     """Bring labels into a store from whatever gives them: a name, a callable, or the labels themselves."""
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
     found = resolve(labeler, device)
     said = labelers.provenance(found, kind, threshold)
     if isinstance(found, GivenLabels):

@@ -86,6 +86,8 @@ def test_bad_labelers_and_targets_are_refused_in_one_sentence_and_leave_no_trace
         ldmscene.label(two, "depth", "tiny-depth", split="tset")
     with pytest.raises(InputError, match="no sample of split 'val'"):
         ldmscene.label(two, "depth", "tiny-depth", split="val")
+    with pytest.raises(InputError, match="batch_size must be at least 1"):
+        ldmscene.label(two, "depth", "tiny-depth", batch_size=0)
     with pytest.raises(InputError, match="image, noisy, predicted"):
         ldmscene.label(two, "depth", "tiny-depth", on="final")
     with pytest.raises((InputError, IncompleteError), match="previews"):
