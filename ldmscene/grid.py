@@ -223,10 +223,10 @@ def sentence(grid: xr.Dataset, target: str, row: Mapping[str, Any] | None = None
     row = _emergence(grid, target) if row is None else row
     bounds = interval(scores(grid, target).isel(step=-1))
     rivals = controls(grid, target)
-    ends = (
-        f"The probe of {short_name(str(row['module']))} ends at {row['metric']} {bounds['mean']:.2f} "
-        f"(95 % interval {bounds['low']:.2f} to {bounds['high']:.2f})"
-    )
+    within = f"95 % interval {bounds['low']:.2f} to {bounds['high']:.2f}"
+    if np.isnan(bounds["low"]):
+        within = "without an interval, since one prompt is held out"
+    ends = f"The probe of {short_name(str(row['module']))} ends at {row['metric']} {bounds['mean']:.2f} ({within})"
     against = [f"{value:.2f} from {name}" for name, value in rivals.items()]
     if against:
         ends += ", against " + " and ".join(filter(None, [", ".join(against[:-1]), against[-1]]))

@@ -154,6 +154,9 @@ def test_a_mask_must_beat_its_rivals_in_average_precision_too():
 
 
 def test_a_single_prompt_has_no_interval():
+    grid = made([0.1, 0.9], [0, 0])
+    grid = grid.assign_coords(prompt=("sample", np.zeros(grid.sizes["sample"], int)))
+    assert "without an interval, since one prompt is held out" in grids.sentence(grid, "depth")
     scores = xr.DataArray(np.ones((2, 3)), dims=("step", "sample"), coords={"prompt": ("sample", [4, 4, 4])})
     bounds = grids.interval(scores)
     assert (bounds["mean"] == 1).all()
