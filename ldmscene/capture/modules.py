@@ -62,6 +62,7 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
         If one of them matches nothing; the message names the nearest that exist.
     """
     names = [name for name, _ in denoiser.named_modules() if name]
+    lists = {name for name, module in denoiser.named_modules() if isinstance(module, nn.ModuleList | nn.ModuleDict)}
     asked = [wanted] if isinstance(wanted, str) else list(wanted)
     if not asked:
         raise InputError(f"no modules were named; expected a preset ({', '.join(PRESETS)}), a glob or module names")
@@ -75,7 +76,8 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     for one, found in matches.items():
         if not found:
             raise unknown("module or preset", one, [*PRESETS, *names])
-    chosen = set().union(*matches.values())
+    # A list of modules is never called: a glob doesn't mean it, a name that is one is refused later.
+    chosen = set().union(*(found - (lists - {one}) for one, found in matches.items()))
     return sorted(chosen, key=_forward_order(names))
 
 

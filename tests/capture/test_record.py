@@ -258,6 +258,8 @@ def test_presets_globs_and_names(tiny):
     assert sixteen[-1] == LAST
     assert capture.find_modules(tiny.unet, "up_blocks.3.*attn1.to_out.0") == sixteen[-3:]
     assert capture.find_modules(tiny.unet, [MID, FIRST]) == [FIRST, MID]
+    inside = {name.removeprefix(MID.rpartition(".to_out")[0]) for name in capture.find_modules(tiny.unet, "mid*attn1*")}
+    assert inside == {"", ".to_q", ".to_k", ".to_v", ".to_out.0", ".to_out.1"}  # without the list that is `.to_out`
     assert len(capture.find_modules(tiny.unet, "resnet")) == 22
     assert len(capture.find_modules(tiny.unet, "all-blocks")) == 9
     with pytest.raises(UnknownNameError, match=FIRST):
