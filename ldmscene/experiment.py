@@ -88,9 +88,8 @@ def run(
     if protocol is not None:
         model, labelers, options = protocols.find(protocol).fill(model, labelers, options)
     model = model or "tiny-scenes"
-    if not labelers or (protocol is None and "" in labelers.values()):
-        labelers = _own_labelers(model) | dict(labelers or {})
-    labelers = {target: one for target, one in labelers.items() if not (isinstance(one, str) and one == "")}
+    replaced = labelers and not any(map(protocols.is_empty, labelers.values()))
+    labelers = protocols.completed({} if replaced else _own_labelers(model), labelers)
     table = read_manifest(manifest)
     task.check_splits(table, CV)
     for name in (one for one in labelers.values() if isinstance(one, str)):
@@ -111,7 +110,7 @@ def run(
     filled = ActivationStore(store)
     for target, labeler in found.items():
         label(filled, target, labeler, progress=progress)
-        for source in ("noisy", "predicted") if not isinstance(labeler, GivenLabels) else ():
+        for source in PREVIEWS if labeling.reads_pictures(labeler) else ():
             label(filled, target, labeler, on=source, split="test", progress=progress)
     beside = f"{store}-permuted" if control else None
     if control:
@@ -160,14 +159,14 @@ def _estimate_run(
     found = extract(model, table, store, previews="test", dry_run=True, **options)
     assert isinstance(found, dict)
     ids, test = table.frame["sample_id"], table.frame["split"].eq("test")
-    size, calls = (int(found["height"]), int(found["width"])), found["denoiser_calls_per_sample"]
-    pictures = {
-        target: _without(store, label_path(target), ids)
-        + calls * sum(_without(store, intermediate_path(source, target), ids[test]) for source in PREVIEWS)
-        if labeling.reads_pictures(one)
-        else _without(store, label_path(target), ids)
-        for target, one in labelers.items()
-    }
+    size, calls = (int(found["height"]), int(found["width"])), int(found["denoiser_calls_per_sample"])
+
+    def pictures_of(target: str, labeler: object) -> int:
+        sources = PREVIEWS if labeling.reads_pictures(labeler) else ()
+        unfinished = sum(_without(store, intermediate_path(source, target), ids[test]) for source in sources)
+        return _without(store, label_path(target), ids) + calls * unfinished
+
+    pictures = {target: pictures_of(target, one) for target, one in labelers.items()}
     labels = 4 * size[0] * size[1] * sum(pictures[target] for target in maps)
     controls = _incomplete(f"{store}-permuted", table) if control else 0
     each = {

@@ -24,8 +24,21 @@ class Protocol:
         self, model: Any, labelers: Mapping[str, Any] | None, options: Mapping[str, Any]
     ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         """The caller's arguments, completed; a target whose labeler is given as empty is left out."""
-        chosen = {target: one for target, one in {**self.labelers, **(labelers or {})}.items() if one not in ("", None)}
-        return model or self.model, chosen, {**self.options, "scheduler": self.scheduler(), **options}
+        return (
+            model or self.model,
+            completed(self.labelers, labelers),
+            {**self.options, "scheduler": self.scheduler(), **options},
+        )
+
+
+def completed(own: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Labelers by target: a set's own, and those given in their place; one that is empty leaves its target out."""
+    return {target: one for target, one in {**own, **(given or {})}.items() if not is_empty(one)}
+
+
+def is_empty(labeler: Any) -> bool:
+    """Whether a labeler is "" or None; arrays of labels aren't compared."""
+    return labeler is None or (isinstance(labeler, str) and not labeler)
 
 
 def find(name: str) -> Protocol:

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import ldmscene
 from ldmscene import pipeline
@@ -60,6 +61,17 @@ def test_what_is_given_overrides_the_protocol():
     assert (options["steps"], options["scheduler"], options["guidance_scale"]) == (2, None, 7.5)
     with pytest.raises(UnknownNameError, match="scenes"):
         ldmscene.run("m.csv", store="s", report="r", protocol="scene")
+
+
+def test_labels_that_are_arrays_are_labelers_too(tmp_path):
+    """They are compared with nothing: an array has no single truth."""
+    ids = make_manifest(6, 2).frame["sample_id"].tolist()
+    maps = xr.DataArray(np.zeros((8, 64, 64), np.float32), dims=("sample", "Y", "X"), coords={"sample": ids})
+    given = {"depth": maps, "mask": "", "shading": "", "class": ""}
+    assert list(protocols.find("scenes").fill(None, given, {})[1]) == ["depth"]
+    arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "modules": FIRST, "steps": 1, "control": False}
+    found = ldmscene.run(make_manifest(6, 2), labelers={"own": maps}, dry_run=True, **arguments)
+    assert found["bytes_of_labels"] == 4 * 64 * 64 * 8
 
 
 def test_the_published_files_go_the_whole_path(published, tmp_path):
