@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import ldmscene
 from benchmarks import harness, report
 from benchmarks import store as store_benchmark
 
@@ -24,12 +25,17 @@ def test_the_store_benchmark_runs(tmp_path, monkeypatch, capsys):
     assert kept["rows"][0]["ledger rows"] == 18
 
 
-def test_the_reports_benchmark_runs(store, tmp_path, monkeypatch, capsys):
+def test_the_reports_benchmark_says_the_median_and_what_a_report_weighs(store, tmp_path, monkeypatch, capsys):
+    def measure(ways, rounds):
+        return {name: way() and [1.0, 2.0, 9.0] for name, way in ways.items()}
+
     monkeypatch.setattr(harness.save, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(harness, "measure", measure)
     report.main(str(store.root))
     rows = json.loads((tmp_path / "report.json").read_text())["rows"]
-    assert [row["what"] for row in rows] == ["seconds", "MB"]
-    assert all(row["measured"] > 0 for row in rows)
+    page = ldmscene.write_report(store, ldmscene.evaluate(store), tmp_path / "again")
+    size = sum(path.stat().st_size for path in page.parent.rglob("*") if path.is_file())
+    assert {row["what"]: row["measured"] for row in rows} == {"seconds": 2.0, "MB": pytest.approx(size / 1e6, abs=0.1)}
 
 
 def test_ways_take_turns_and_ratios_are_of_medians():

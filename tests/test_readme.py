@@ -61,7 +61,7 @@ def test_python_runs_from_top_to_bottom(store, folder):
 
 def test_commands_of_the_command_line_run(store, folder, tmp_path):
     ours = [command for command in _commands() if command.startswith("ldmscene ")]
-    assert len(ours) >= 1
+    assert len(ours) == sum(line.startswith("$ ldmscene ") for line in README.splitlines()) == 6
     for name, split in (("train_split_prompts_seeds.csv", 0), ("test_split_prompts_seeds.csv", 1)):
         rows = [f"{i},a red sphere {i + 10 * split},{i},{i + 10 * split}" for i in range(6)]
         (folder / name).write_text("\n".join([",prompts,seeds,prompt_inds", *rows]))
