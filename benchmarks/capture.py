@@ -25,8 +25,8 @@ import ldmscene
 from benchmarks import harness
 from ldmscene import capture, testbed
 from ldmscene.device import peak_memory
+from ldmscene.extraction.fill import Batch, array_specs, generate
 from ldmscene.manifest import Manifest, read_manifest
-from ldmscene.stages.extraction import Batch, array_specs, generate
 from ldmscene.store import StoreWriter
 from ldmscene.store.prepare import prepare_store
 from ldmscene.testbed.model import build_scheduler, build_tokenizer

@@ -26,10 +26,10 @@ from threadpoolctl import threadpool_limits
 import ldmscene
 from benchmarks.harness import measure, row, save, table
 from benchmarks.synthetic import MODULE, make_store
-from ldmscene.stages.evaluation import set_up
-from ldmscene.stages.fitting import compute, place_jobs
-from ldmscene.stages.places import Activations
-from ldmscene.stages.task import Scope, load_task
+from ldmscene.evaluation.assembly import set_up
+from ldmscene.evaluation.features import Activations
+from ldmscene.evaluation.fitting import compute, place_jobs
+from ldmscene.evaluation.task import Scope, load_task
 
 ALPHAS = np.logspace(-2, 6, 33)
 STEPS = 2
@@ -92,7 +92,7 @@ def samples_times_ten(folder: Path, samples: int, grid: int, channels: int, side
 
 _PROCESS = """
 import sys, time
-import numpy as np, ldmscene, ldmscene.pipeline, dask.array
+import numpy as np, ldmscene, ldmscene.calls.evaluate, dask.array
 from ldmscene.device import peak_memory
 before, start = peak_memory(), time.perf_counter()
 ldmscene.evaluate(sys.argv[1], alphas=np.logspace(-2, 6, 33))
@@ -109,7 +109,7 @@ def workers(folder: Path, samples: int, grid: int, channels: int, side: int) -> 
             LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster) as client,
         ):
-            client.run(lambda: __import__("ldmscene.pipeline"))
+            client.run(lambda: __import__("ldmscene.calls.evaluate"))
             for kept in ("statistics", "probes"):
                 shutil.rmtree(store.root / kept, ignore_errors=True)
             start = time.perf_counter()

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ldmscene import plot
-    from ldmscene.experiment import run
+    from ldmscene.calls.evaluate import evaluate
+    from ldmscene.calls.extract import extract
+    from ldmscene.calls.extract_images import extract_images
+    from ldmscene.calls.label import label
+    from ldmscene.calls.list_modules import list_modules
+    from ldmscene.calls.opening import open_store as open
+    from ldmscene.calls.opening import verify
+    from ldmscene.calls.recognition import recognition
+    from ldmscene.calls.run import run
+    from ldmscene.calls.write_report import write_report
     from ldmscene.grid import emergence
     from ldmscene.manifest import Manifest, read_manifest, read_published
-    from ldmscene.pipeline import (
-        evaluate,
-        extract,
-        extract_images,
-        label,
-        list_modules,
-        recognition,
-        verify,
-        write_report,
-    )
-    from ldmscene.pipeline import open_store as open
     from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
     from ldmscene.probes.published import load_published_probe
     from ldmscene.store import ActivationStore
@@ -39,20 +37,20 @@ _HOMES = {
     "Manifest": ("ldmscene.manifest", "Manifest"),
     "RidgeProbe": ("ldmscene.probes", "RidgeProbe"),
     "emergence": ("ldmscene.grid", "emergence"),
-    "evaluate": ("ldmscene.pipeline", "evaluate"),
-    "extract": ("ldmscene.pipeline", "extract"),
-    "extract_images": ("ldmscene.pipeline", "extract_images"),
-    "label": ("ldmscene.pipeline", "label"),
-    "list_modules": ("ldmscene.pipeline", "list_modules"),
+    "evaluate": ("ldmscene.calls.evaluate", "evaluate"),
+    "extract": ("ldmscene.calls.extract", "extract"),
+    "extract_images": ("ldmscene.calls.extract_images", "extract_images"),
+    "label": ("ldmscene.calls.label", "label"),
+    "list_modules": ("ldmscene.calls.list_modules", "list_modules"),
     "load_published_probe": ("ldmscene.probes.published", "load_published_probe"),
-    "open": ("ldmscene.pipeline", "open_store"),
+    "open": ("ldmscene.calls.opening", "open_store"),
     "read_manifest": ("ldmscene.manifest", "read_manifest"),
     "read_published": ("ldmscene.manifest", "read_published"),
-    "recognition": ("ldmscene.pipeline", "recognition"),
+    "recognition": ("ldmscene.calls.recognition", "recognition"),
     "repair": ("ldmscene.store.check", "repair"),
-    "run": ("ldmscene.experiment", "run"),
-    "verify": ("ldmscene.pipeline", "verify"),
-    "write_report": ("ldmscene.pipeline", "write_report"),
+    "run": ("ldmscene.calls.run", "run"),
+    "verify": ("ldmscene.calls.opening", "verify"),
+    "write_report": ("ldmscene.calls.write_report", "write_report"),
 }
 
 __all__ = [

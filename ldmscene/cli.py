@@ -13,6 +13,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
+import ldmscene
 from ldmscene import parameters as take
 from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.progress import printable, say
@@ -75,11 +76,9 @@ def extract(
         ldmscene extract tiny-scenes manifests/demo.csv --store stores/small --keep statistics \\
             --labeler depth=tiny-depth --labeler mask=tiny-mask
     """
-    from ldmscene import pipeline
-
     options |= {"modules": list(modules), "previews": _kept(previews), "labelers": _pairs(labelers)}
     with _cluster(client) as connected:
-        result = pipeline.extract(model, manifest, client=connected, **options)
+        result = ldmscene.extract(model, manifest, client=connected, **options)
     _print_extraction(result, as_json)
 
 
@@ -100,9 +99,7 @@ def extract_images(
     Example:
         ldmscene extract-images tiny-scenes pictures --store stores/pictures --timestep 100 --timestep 400
     """
-    from ldmscene import pipeline
-
-    result = pipeline.extract_images(model, folder, modules=list(modules), previews=_kept(previews), **options)
+    result = ldmscene.extract_images(model, folder, modules=list(modules), previews=_kept(previews), **options)
     _print_extraction(result, as_json)
 
 
@@ -143,9 +140,7 @@ def label(store: str, target: str, labeler: str, as_json: bool, **options) -> No
         ldmscene label stores/demo depth midas:Intel/dpt-hybrid-midas
         ldmscene label stores/demo depth tiny-depth --on noisy --split test
     """
-    from ldmscene import pipeline
-
-    done = pipeline.label(store, target, labeler, **options)
+    done = ldmscene.label(store, target, labeler, **options)
     if as_json:
         print(json.dumps({"store": store, "samples": len(done.samples), "targets": done.targets}))
     else:
@@ -165,10 +160,8 @@ def evaluate(store: str, client: str | None, as_json: bool, **options) -> None:
         ldmscene evaluate stores/demo --permuted stores/demo-permuted
         ldmscene evaluate stores/demo --targets depth --targets mask --steps 2 --steps 14
     """
-    from ldmscene import pipeline
-
     with _cluster(client) as connected:
-        grid = pipeline.evaluate(store, client=connected, **_given(options))
+        grid = ldmscene.evaluate(store, client=connected, **_given(options))
     _print_grid(grid, as_json)
 
 
@@ -209,12 +202,11 @@ def report(store: str, folder: str, samples: int | None, as_json: bool, **option
         ldmscene report stores/demo report --permuted stores/demo-permuted
         ldmscene report stores/demo report --targets mask --samples 12
     """
-    from ldmscene import pipeline
-    from ldmscene.stages import reporting
+    from ldmscene.calls.command import command as command_line
 
-    command = reporting.command("report", store, folder, samples=samples, **options)
-    grid = pipeline.evaluate(store, **_given(options))
-    _print_page(pipeline.write_report(store, grid, folder, samples=samples, command=command), as_json)
+    command = command_line("report", store, folder, samples=samples, **options)
+    grid = ldmscene.evaluate(store, **_given(options))
+    _print_page(ldmscene.write_report(store, grid, folder, samples=samples, command=command), as_json)
 
 
 @cli.command()
@@ -247,23 +239,25 @@ def run(manifests: Sequence[str], as_json: bool, **options) -> None:
         ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
         ldmscene run --protocol scenes TRAIN.csv TEST.csv --dry-run
     """
-    from ldmscene import experiment, pipeline, terminal
+    from ldmscene import terminal
+    from ldmscene.calls.recognition import recognition_sentences
+    from ldmscene.calls.run import check_own
 
     name = options["protocol"] or Path(manifests[0]).stem
     chosen = {"store": f"stores/{name}", "report": f"reports/{name}", **_typed(options)}
     manifest = _manifest(manifests, options["protocol"])
     if options["store"] is None:
-        experiment.check_own(chosen["store"], manifest)
+        check_own(chosen["store"], manifest)
     if "labelers" in chosen:
         chosen["labelers"] = _pairs(chosen["labelers"])
-    result = experiment.run(manifest, **chosen)
+    result = ldmscene.run(manifest, **chosen)
     if isinstance(result, dict):
         _print_estimate(result, as_json)
         return
     grid, page = result
     _print_grid(grid, as_json)
     if not as_json:
-        for line in pipeline.recognition_sentences(chosen["store"]):
+        for line in recognition_sentences(chosen["store"]):
             terminal.console().print(line)
     _print_page(page)
 
@@ -308,9 +302,9 @@ def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
     Example:
         ldmscene modules tiny-scenes --modules resnet
     """
-    from ldmscene import pipeline, terminal
+    from ldmscene import terminal
 
-    rows = pipeline.list_modules(model, list(modules) or None)
+    rows = ldmscene.list_modules(model, list(modules) or None)
     print(json.dumps(rows)) if as_json else terminal.show(terminal.module_table(rows), f"{model}: {len(rows)} modules")
 
 
@@ -340,9 +334,7 @@ def verify(store: str, as_json: bool) -> None:
         ldmscene verify stores/demo
         ldmscene verify s3://bucket/demo --json
     """
-    from ldmscene import pipeline
-
-    faults = pipeline.verify(store)
+    faults = ldmscene.verify(store)
     counts = _counts(store)
     if as_json:
         print(json.dumps({"faults": [vars(fault) for fault in faults], **counts}))
@@ -452,10 +444,10 @@ def figures(store: str, folder: str, samples: Sequence[str], as_json: bool, **op
     Example:
         ldmscene figures stores/demo figures --sample 2e4e29579297-96000
     """
-    from ldmscene import pipeline, plot
+    from ldmscene import plot
 
-    opened = pipeline.open_store(store)
-    files = plot.figures(opened, pipeline.evaluate(opened, **_given(options)), folder, samples or None)
+    opened = ldmscene.open(store)
+    files = plot.figures(opened, ldmscene.evaluate(opened, **_given(options)), folder, samples or None)
     if as_json:
         print(json.dumps({"files": list(map(str, files))}))
     else:

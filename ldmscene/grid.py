@@ -36,6 +36,7 @@ import pandas as pd
 import xarray as xr
 
 from ldmscene.errors import unknown
+from ldmscene.module_names import short_name
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
@@ -246,11 +247,6 @@ def _compare(row: Mapping[str, Any], name: str) -> str:
     steps = f"{abs(lead)} step{'s' * (abs(lead) != 1)}"
     when = "at the same step" if lead == 0 else f"{steps} {'later' if lead > 0 else 'earlier'}"
     return f"the {name} reads as much {when} ({row[name]})"
-
-
-def short_name(module: str) -> str:
-    """A module's name without what all of its kind share, for example `up_blocks.3.attentions.0`."""
-    return module.split(".transformer_blocks")[0]
 
 
 def _check(grid: xr.Dataset, target: str) -> None:

@@ -18,8 +18,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from ldmscene import report
+from ldmscene.calls.report_data import report_data
 from ldmscene.report import curves, heatmap, save
-from ldmscene.stages.reporting import report_data
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
 

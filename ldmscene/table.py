@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from ldmscene import grid as grids
+from ldmscene.module_names import short_name
 
 _PER_IMAGE = ("probe", "permuted", "shuffled")
 _FITS = ("alpha", "cv_score", "degenerate")
@@ -60,7 +61,7 @@ class Grid(xr.Dataset):
         """What follows from the grid, in words and numbers; everything that came from outside is escaped."""
         said = "".join(f"<li>{html.escape(grids.sentence(self, str(t)))}</li>" for t in self["target"].values)
         found = grids.emergence(self).rename_axis(None)
-        found["module"] = found["module"].map(grids.short_name)
+        found["module"] = found["module"].map(short_name)
         table = found.astype(object).where(found.notna(), "–").to_html(float_format="{:.2f}".format, escape=True)
         return f"<div><strong>Grid</strong><ul>{said}</ul>{table}</div>"
 

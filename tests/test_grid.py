@@ -10,6 +10,7 @@ from scipy.stats import bootstrap
 
 from ldmscene import grid as grids
 from ldmscene.errors import UnknownNameError
+from ldmscene.module_names import short_name
 
 MODULES = ["down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0", "mid_block"]
 
@@ -120,8 +121,8 @@ def test_an_unknown_target_is_answered_with_those_there_are():
 
 
 def test_short_names_keep_the_place():
-    assert grids.short_name(MODULES[0]) == "down_blocks.0.attentions.0"
-    assert grids.short_name("mid_block") == "mid_block"
+    assert short_name(MODULES[0]) == "down_blocks.0.attentions.0"
+    assert short_name("mid_block") == "mid_block"
 
 
 def test_a_control_is_judged_at_its_own_best_module():

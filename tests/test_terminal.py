@@ -9,7 +9,7 @@ import xarray as xr
 from rich.console import Console
 
 import ldmscene
-from ldmscene import pipeline, terminal
+from ldmscene import terminal
 from tests.conftest import FIRST
 
 
@@ -45,7 +45,7 @@ def test_scores_of_six_targets_fit_with_every_column_and_step(grid, width):
 
 @pytest.mark.parametrize("width", [40, 80, 100])
 def test_names_of_modules_are_never_shortened(store, width):
-    for table in (terminal.module_table(pipeline.list_modules("tiny-scenes")), terminal.info_table(store)):
+    for table in (terminal.module_table(ldmscene.list_modules("tiny-scenes")), terminal.info_table(store)):
         lines = _printed(width, table)
         assert "…" not in "".join(lines)
         assert max(map(len, lines)) <= width

@@ -4,7 +4,7 @@ from ldmscene.capture.given import given_scheduler
 from ldmscene.capture.identity import WeightHashes, configs, environment, identity
 from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
-from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, presets_in, stage
+from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, presets_in
 from ldmscene.capture.pictures import at_once, decode
 from ldmscene.capture.shapes import outline_shapes
 from ldmscene.capture.source import (
@@ -43,6 +43,5 @@ __all__ = [
     "permute_weights",
     "presets_in",
     "run",
-    "stage",
     "with_scheduler",
 ]

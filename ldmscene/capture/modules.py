@@ -12,6 +12,7 @@ from torch import nn
 
 from ldmscene.capture.families import is_joint, is_text_side, presets_of
 from ldmscene.errors import InputError, unknown
+from ldmscene.module_names import PARTS
 
 # A joint attention of text and image is what such a denoiser has in the place of self-attention.
 PRESETS = {
@@ -21,7 +22,6 @@ PRESETS = {
     "all-blocks": r"(down_blocks\.\d+|mid_block|up_blocks\.\d+|\w*transformer_blocks\.\d+"
     r"|(blocks|layers|noise_refiner)\.\d+)",
 }
-_STAGES = {"down_blocks": "encoder", "mid_block": "bottleneck", "up_blocks": "decoder"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,6 @@ class ModuleShape:
     def values(self) -> int:
         """Numbers in one step of one branch."""
         return math.prod(self.shape)
-
-
-def stage(module: str) -> str:
-    """encoder, bottleneck, decoder, or the outermost name where the denoiser has no such parts."""
-    outer = module.split(".")[0]
-    return _STAGES.get(outer, outer)
 
 
 def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
@@ -99,10 +93,10 @@ def _matching(one: str, names: list[str], presets: Mapping[str, str]) -> set[str
 
 def _forward_order(names: list[str]):
     """Encoder, bottleneck, decoder: diffusers registers the decoder before the bottleneck."""
-    stages = list(_STAGES)
+    parts = list(PARTS)
 
     def key(name: str) -> tuple[int, int]:
         outer = name.split(".")[0]
-        return (stages.index(outer) if outer in stages else -1, names.index(name))
+        return (parts.index(outer) if outer in parts else -1, names.index(name))
 
     return key

@@ -127,8 +127,9 @@ def test_names_that_lead_nowhere_say_where_to_go(tmp_path):
 
 
 CACHED = """
-from ldmscene import capture, pipeline
-assert len(pipeline.list_modules("me/tiny", "self-attention")) == 16
+import ldmscene
+from ldmscene import capture
+assert len(ldmscene.list_modules("me/tiny", "self-attention")) == 16
 loaded = capture.load_pipeline("me/tiny", "cpu")
 print(capture.identity(loaded)["components"]["unet"]["weights"])
 """

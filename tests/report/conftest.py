@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from ldmscene.evaluation.provenance import about, provenance
 from ldmscene.manifest import read_manifest
 from ldmscene.report import ReportData, write_site
-from ldmscene.stages import reporting
 from ldmscene.store.prepare import prepare_store
 
 PLACES = [
@@ -162,7 +162,7 @@ def real_provenance() -> dict[str, object]:
         store = prepare_store(folder, config, manifest, [], range(STEPS), [], list, model="tiny-scenes")
         labels = {target: {"kind": "continuous", "labeler": f"tiny-{target}"} for target in METRICS}
         made_from = {"data": {"labels": labels}, "cv": 5, "alphas": [0.1, 1.0]}
-        return reporting.about(store) | reporting.provenance(store, made_from, None)
+        return about(store) | provenance(store, made_from, None)
 
 
 def repeated(data: ReportData, times: int) -> ReportData:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ldmscene.errors import CorruptError, StoreError
-from ldmscene.stages import reporting
+from ldmscene.evaluation import grid_file
 from ldmscene.store import ActivationStore, layout
 from ldmscene.store.check import find_faults, find_orphans, repair
 from ldmscene.store.files import write_file
@@ -43,7 +43,7 @@ def _make(root: Path) -> Path:
     store = worlds.make(root, 4)
     publish(store.root, lambda _: {layout.TERMS: json.dumps({"targets": ["depth"], "cv": 5}).encode()})
     Kept.beside(store.root).write("sums", "key", SUMS)
-    reporting.keep_grid(worlds.small_grid(), reporting.grid_file(store, GRID))
+    grid_file.keep_grid(worlds.small_grid(), grid_file.grid_file(store, GRID))
     return store.root
 
 
@@ -65,7 +65,7 @@ def _served(root: Path) -> dict[str, str]:
         "activations": lambda s: s.activations(worlds.MODULE).values.tobytes(),
         "latents": lambda s: (s.latents().values.tobytes(), dict(s.latents().attrs)),
         "images": lambda s: s.images().values.tobytes(),
-        "grid": lambda s: reporting.load_grid(reporting.grid_file(s, GRID)).to_dict(),
+        "grid": lambda s: grid_file.load_grid(grid_file.grid_file(s, GRID)).to_dict(),
         "sums": lambda _: Kept(root / STATISTICS).read("sums", "key")["sum"].tobytes(),
     }
     found = {}

@@ -200,18 +200,18 @@ def test_many_ledger_files_become_one_and_no_row_is_lost(root, monkeypatch):
 
 
 def test_a_grid_is_kept_and_read_back(root):
-    from ldmscene.stages import reporting
+    from ldmscene.evaluation import grid_file
 
     grid = worlds.small_grid()
-    path = reporting.grid_file(worlds.make(root, 2), {"cv": 5})
-    reporting.keep_grid(grid, path)
+    path = grid_file.grid_file(worlds.make(root, 2), {"cv": 5})
+    grid_file.keep_grid(grid, path)
     assert path.exists()
-    assert reporting.load_grid(path).equals(grid)
+    assert grid_file.load_grid(path).equals(grid)
     assert find_faults(root) == []
     write_file(path, path.read_bytes().replace(b"probe", b"prove"))
     assert [fault.what for fault in find_faults(root)] == [f"{layout.PROBES}/{path.name}"]
     with pytest.raises(CorruptError, match="delete it"):
-        reporting.load_grid(path)
+        grid_file.load_grid(path)
 
 
 def test_no_credential_is_ever_kept(s3):

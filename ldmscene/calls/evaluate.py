@@ -1,0 +1,102 @@
+"""From activations and labels to a grid of scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import xarray as xr
+
+from ldmscene.calls.opening import opened as open_store
+from ldmscene.evaluation import assembly, grid_file, provenance, task
+from ldmscene.evaluation.task import CV
+from ldmscene.grid import interval
+from ldmscene.probes.ridge_probe import ALPHAS
+from ldmscene.store import ActivationStore
+from ldmscene.store.kept import VERSION
+from ldmscene.table import Grid
+
+
+def evaluate(
+    store: ActivationStore | str | Path,
+    targets: str | Sequence[str] | None = None,
+    modules: str | Sequence[str] | None = None,
+    steps: int | Sequence[int] | None = None,
+    *,
+    cv: int = CV,
+    alphas: Sequence[float] = ALPHAS,
+    permuted: ActivationStore | str | Path | None = None,
+    client=None,
+    progress: bool = True,
+) -> Grid:
+    """Fit a probe at every (target, module, step) on the training samples and score it on the test samples.
+
+    A ridge for each target, exact at label resolution; binary targets get log odds from it, by the linear
+    discriminant of the same statistics. The penalty is chosen by cross-validation over groups of prompts. Each
+    activation is read once, in blocks: memory doesn't grow with the number of samples. The grid is kept in the store,
+    so that the same call again reads it, and so are statistics: other `alphas` read no activation.
+
+    Parameters
+    ----------
+    store
+        A store, or its place.
+    targets, modules
+        Names or globs of what to evaluate; all that the store has where not given.
+    steps
+        Which denoiser calls, from 0 (`store.steps`), rather than how many; all where not given.
+    cv
+        Folds over groups of prompts, at least 2, by which the penalty is chosen.
+    alphas
+        Penalties to choose from, at least two, all positive:
+        of Σ over label pixels (y − prediction)² + alpha × |coefficients|².
+    permuted
+        A store of the same samples from the model with permuted weights: the same probes are fitted on it.
+    client
+        A `dask.distributed` client; local threads where not given.
+    progress
+        Show a bar where there is a terminal.
+
+    Returns
+    -------
+    Grid
+        An `xarray.Dataset` as `ldmscene.grid` describes it; its `to_dataframe` is a tidy table.
+
+    Raises
+    ------
+    IncompleteError
+        If a sample lacks activations or labels.
+    InputError
+        If a name, the splits or the control don't fit.
+    """
+    opened = open_store(store)
+    control = open_store(permuted) if permuted is not None else None
+    scope = task.Scope.of(opened, targets, modules, steps)
+    cv, alphas = task.check_choice(cv, alphas)
+    made_from = {
+        **vars(scope),
+        "cv": cv,
+        "alphas": alphas,
+        "ldmscene": version("ldmscene"),
+        "computed": VERSION,
+        "data": provenance.state(opened, scope.targets),
+        "permuted": provenance.state(control, []) if control else None,
+    }
+    path = grid_file.grid_file(opened, made_from)
+    if path.exists():
+        return _as_grid(grid_file.load_grid(path))
+    todo = task.load_task(opened, scope, cv, alphas)
+    if control is not None:
+        task.check_control(opened, control, scope, todo)
+    bench = assembly.set_up(opened, todo, scope, client, progress=progress)
+    grid = assembly.fit(bench, scope, control, client, "fitting" if progress else "")
+    bounds = interval(grid["probe"])
+    grid["low"], grid["high"] = bounds["low"], bounds["high"]
+    grid.attrs["provenance"] = json.dumps(provenance.provenance(opened, made_from, control))
+    grid_file.keep_grid(grid, path)
+    return _as_grid(grid)
+
+
+def _as_grid(dataset: xr.Dataset) -> Grid:
+    return Grid(dataset.data_vars, dataset.coords, dataset.attrs)

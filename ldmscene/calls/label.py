@@ -1,0 +1,83 @@
+"""From pictures in a store to labels beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ldmscene.calls.opening import opened as open_store
+from ldmscene.labelers import GivenLabels, Labeler
+from ldmscene.labeling import label as labeling
+from ldmscene.store import ActivationStore
+
+
+def label(
+    store: ActivationStore | str | Path,
+    target: str,
+    labeler: str | Labeler | GivenLabels | Callable[[np.ndarray], np.ndarray] | Mapping | xr.DataArray,
+    *,
+    kind: str | None = None,
+    threshold: float | None = None,
+    on: str = "image",
+    split: str | None = None,
+    device: str | None = None,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> ActivationStore:
+    """Add labels for a target to a store; samples that have theirs are left alone.
+
+    A function is known by its name, and by what it makes of a few samples that have their labels: one that reads those
+    otherwise is refused.
+
+    Parameters
+    ----------
+    store
+        A store, or its place.
+    target
+        What the labels are called: letters, digits, ".", "_" and "-".
+    labeler
+        A name, with what follows a colon where it needs more: "tiny-depth", "midas", "depth:FOLDER or hub id",
+        "tracer", "intrinsic", "rembg", "vgg16", "torchvision:resnet50", "files:FOLDER", "masks:FOLDER",
+        "classes:FOLDER". A callable from uint8 images (n, Y, X, 3) to maps (n, Y, X), or to a mapping of them by
+        target. Or the labels themselves: an `xarray.DataArray` (sample, Y, X) with the coordinate `sample` or
+        `sample_id`, a mapping from sample_id to array, or `ldmscene.labelers.from_files`. NaN marks a pixel
+        without label.
+    kind : {"continuous", "binary", "classes"}, optional
+        What the numbers mean, where the labeler doesn't say; whole numbers need it, floats are continuous.
+    threshold : float, optional
+        Of a binary target: pixels above it are foreground. It is kept with the labels, which stay soft.
+    on : {"image", "noisy", "predicted"}
+        The final images; or the decoded x_t or predicted x_0 of each step, as a baseline for probes.
+    split
+        Label one split only.
+    device
+        Of a labeler that is given by name; the fastest there is where not given.
+    batch_size
+        Pictures read together.
+    progress
+        Show a bar where there is a terminal.
+
+    Returns
+    -------
+    ActivationStore
+        The same, with the labels.
+
+    Raises
+    ------
+    InputError
+        If the labeler, its package or its weights aren't there, or labels don't fit pictures and samples; nothing is
+        written.
+    IncompleteError
+        If pictures are missing.
+    StoreError
+        If the store holds labels of that name by another labeler.
+    """
+    opened = open_store(store)
+    wanted = labeling.Wanted(opened, target, on, split)
+    labeling.label(
+        wanted, labeler, kind=kind, threshold=threshold, device=device, batch_size=batch_size, progress=progress
+    )
+    return opened

@@ -1,0 +1,50 @@
+"""What a model's denoiser can give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffusers import DiffusionPipeline
+
+from ldmscene import capture, testbed
+from ldmscene.module_names import part_of
+
+
+def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None) -> list[dict]:
+    """Modules of a model's denoiser, with the shapes of their outputs.
+
+    From the model's configurations alone, at the size that it was made for: no weights are needed.
+
+    Parameters
+    ----------
+    model
+        As `extract` takes it.
+    modules
+        Presets, globs or names; attention, ResNet and block modules where not given.
+
+    Returns
+    -------
+    list of dict
+        Each with `module`, `block`, `dims`, `shape`, and `bytes_per_step` in float16 for one branch.
+
+    Raises
+    ------
+    UnknownNameError
+        If no module is called so.
+    InputError
+        If the model isn't there, or its configuration doesn't tell the shapes.
+    """
+    denoiser = capture.load_outline(testbed.MODELS.get(str(model), model))
+    names = capture.find_modules(denoiser, modules or capture.presets_in(denoiser))
+    shapes = capture.outline_shapes(denoiser, names)
+    return [
+        {
+            "module": m.name,
+            "block": part_of(m.name),
+            "dims": m.dims,
+            "shape": m.shape,
+            "bytes_per_step": 2 * m.values,
+        }
+        for m in shapes
+    ]

@@ -1,0 +1,104 @@
+"""From a store and a grid to what the report is made from."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from ldmscene.errors import InputError, unknown
+from ldmscene.evaluation.features import Activations
+from ldmscene.evaluation.provenance import about
+from ldmscene.report import ReportData, samples_that_fit
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path
+
+BLOCK = 16  # samples whose activations are in memory at once
+
+
+def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None = None) -> ReportData:
+    """Everything that a report shows of some held-out samples: these ids, the first so many, or as many as fit.
+
+    Pictures stay on disk until they are needed.
+
+    Raises
+    ------
+    InputError
+        If a count is below 1.
+    UnknownNameError
+        If no held-out sample is called so.
+    """
+    ids = shown_samples(store, grid, samples)
+    frame = store.manifest.frame.set_index("sample_id").loc[ids]
+    targets = list(zip(grid["target"].values, grid["labels"].values, grid["of_class"].values, strict=True))
+    steps = grid["step"].values.tolist()
+
+    kept = {source: set(ids) <= store.complete(path) for source, path in PREVIEWS.items()}
+    read = {
+        (source, str(target)): _shown(store.intermediate(source, str(labels), step=steps, samples=ids), value)
+        for source in PREVIEWS
+        for target, labels, value in targets
+        if set(ids) <= store.complete(intermediate_path(source, str(labels)))
+    }
+    return ReportData(
+        grid=grid,
+        samples=frame,
+        image=store.images(samples=ids),
+        noisy=store.previews("noisy", step=steps, samples=ids) if kept["noisy"] else None,
+        predicted=store.previews("predicted", step=steps, samples=ids) if kept["predicted"] else None,
+        labels={str(t): _shown(store.labels(str(labels), samples=ids), value) for t, labels, value in targets},
+        intermediate=read,
+        predict=_predictor(store, grid, ids),
+        provenance={**about(store), **json.loads(grid.attrs["provenance"])},
+    )
+
+
+def shown_samples(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None = None) -> list[str]:
+    """The held-out samples that a report shows: these, the first so many, or as many as fit; errors as above."""
+    held_out = [str(s) for s in grid["sample"].values]
+    if samples is None:
+        shape = store.info(IMAGE).layout.shape[:2]
+        samples = samples_that_fit(grid.sizes["step"], grid.sizes["target"], max(shape))
+    if isinstance(samples, str):
+        samples = [samples]
+    if isinstance(samples, int):
+        if samples < 1:
+            raise InputError(f"samples: expected a count of at least 1, or ids; got {samples}")
+        return held_out[:samples]
+    for sample_id in samples:
+        if sample_id not in held_out:
+            raise unknown("held-out sample in this grid", sample_id, held_out)
+    return list(dict.fromkeys(samples))
+
+
+def _shown(maps: xr.DataArray, of_class: float) -> xr.DataArray:
+    """Labels as they are drawn: of one class, where it is."""
+    return maps if np.isnan(of_class) else (maps == of_class).where(maps.notnull())
+
+
+def _predictor(store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]) -> Callable[[str, str, int], xr.DataArray]:
+    """(target, module, step) to a fitted probe's maps (sample, y, x); probabilities for binary targets."""
+    order = ("module", "step", "target")
+    coef, intercept = grid["coef"].transpose(*order, "channel").values, grid["intercept"].transpose(*order).values
+    positions = [{str(name): i for i, name in enumerate(grid[dim].values)} for dim in order]
+    binary = grid["kind"].values == "binary"
+
+    @functools.lru_cache(maxsize=1)  # the targets of a module and step follow each other, and share what is read
+    def of_all_targets(module: str, step: int) -> np.ndarray:
+        cell = positions[0][module], positions[1][str(step)]
+        place, blocks = Activations.of(store, module, step), []
+        for begin in range(0, len(ids), BLOCK):
+            maps = place.read(store, ids[begin : begin + BLOCK]).astype(np.float64)
+            blocks.append(maps @ coef[cell][:, : maps.shape[-1]].T + intercept[cell])
+        values = np.concatenate(blocks)
+        values[..., binary] = 1 / (1 + np.exp(-np.clip(values[..., binary], -50, 50)))
+        return values
+
+    def predict(target: str, module: str, step: int) -> xr.DataArray:
+        value = of_all_targets(module, step)[..., positions[2][target]]
+        return xr.DataArray(value, dims=("sample", "y", "x"), coords={"sample": list(ids)})
+
+    return predict

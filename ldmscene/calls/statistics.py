@@ -1,0 +1,90 @@
+"""Statistics in the place of training samples' activations: each block is generated, labelled, reduced and dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ldmscene.capture import Plan
+from ldmscene.errors import InputError
+from ldmscene.evaluation.absorbing import reduce_training
+from ldmscene.evaluation.task import PRIMARY_OF_KIND, check_splits, cut
+from ldmscene.extraction import fill as extraction
+from ldmscene.extraction.missing import find_missing
+from ldmscene.labelers import provenance
+from ldmscene.labeling import label as labeling
+from ldmscene.manifest import Manifest
+from ldmscene.progress import bar
+from ldmscene.store import ActivationStore
+from ldmscene.store.compression import compress
+from ldmscene.store.history import Documents, Published, publish
+from ldmscene.store.layout import TERMS
+from ldmscene.store.places import Place
+
+
+def extract_statistics(
+    plan: Plan,
+    manifest: Manifest,
+    root: Place,
+    labelers: Mapping[str, object],
+    cv: int,
+    *,
+    progress: bool,
+    **options: Any,
+) -> ActivationStore:
+    """Fill a store with held-out samples, and with the statistics of training samples; `options` are those of `fill`.
+
+    Raises
+    ------
+    InputError
+        If the store has statistics of other training samples: folds would not be the same.
+    """
+    check_splits(manifest, cv)
+    found = {target: labeling.resolve(labeler) for target, labeler in labelers.items()}
+    _check_kinds(found)
+    store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
+    _agree(root, {"targets": sorted(found), "cv": cv})
+
+    def produce(sample_ids: Collection[str]) -> None:
+        extraction.fill(plan, store.manifest.only(sample_ids), root, progress=False, **options)
+        store.refresh()
+        for target, labeler in found.items():
+            wanted = labeling.Wanted(store, target, "image", None, frozenset(sample_ids))
+            labeling.label(wanted, labeler, kind=None, threshold=None, device=None, batch_size=32, progress=False)
+
+    specs = extraction.array_specs(plan, options["previews"])
+    if progress and find_missing(store, manifest, specs, options["previews"], options["batch_size"]).samples:
+        extraction.say_bound(plan, compress(specs, options["compression"]), options["batch_size"])
+    frame = store.manifest.frame
+    with bar("extracting", len(frame), enabled=progress) as advance:
+        reduce_training(store, list(found), cv, produce, advance, progress=progress)
+        for sample_ids in cut(frame["sample_id"][frame["split"] != "train"]):
+            produce(sample_ids)
+            advance(len(sample_ids))
+    return store
+
+
+def _check_kinds(labelers: Mapping[str, object]) -> None:
+    for target, labeler in labelers.items():
+        kind = provenance(labeler, None, None).get("kind", "continuous")
+        if kind not in PRIMARY_OF_KIND:
+            raise InputError(
+                f"labelers: {target!r} holds {kind}, and statistics are kept for numbers and masks; keep activations, "
+                "or give a labeler for one class as a mask"
+            )
+
+
+def _agree(root: Place, terms: dict) -> None:
+    """Note what the statistics are of, or refuse to go on with anything else."""
+    told = json.dumps(terms).encode()
+
+    def agreed(now: Published) -> Documents:
+        if (before := now.documents.get(TERMS, told)) != told:
+            raise InputError(
+                f"{root} keeps statistics of {json.loads(before)}, which can't become those of {terms}; "
+                "use another store"
+            )
+        return {TERMS: told}
+
+    publish(root, agreed)

@@ -1,0 +1,138 @@
+"""The same probe at every (target, module, step), as one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ldmscene.evaluation.baselines import join_readings, reading_jobs
+from ldmscene.evaluation.features import Activations, Latents, Position
+from ldmscene.evaluation.fitting import Bench, Fit, compute, place_jobs, reduce_labels, ungrouped
+from ldmscene.evaluation.task import Scope, Task
+from ldmscene.grid import POSITION, RAW_LATENT
+from ldmscene.module_names import part_of
+from ldmscene.store import ActivationStore
+from ldmscene.store.kept import Kept
+from ldmscene.store.layout import LATENTS, activation_path
+
+
+def set_up(store: ActivationStore, task: Task, scope: Scope, client=None, *, progress: bool = False) -> Bench:
+    """Labels, reduced to the grid of every module and of the latents."""
+    places = [Activations.of(store, module, 0) for module in scope.modules]
+    grids = [*(place.grid for place in places), _latent_grid(store)]
+    # Statistics that were made sample by sample are of one target each: whether two have the same labelled pixels
+    # showed in the last of them only.
+    apart = any(store.dropped(place.path) for place in places)
+    bench = ungrouped(store, Kept.beside(store.root), task)
+    grouped = reduce_labels(bench, grids, client, "reducing labels" if progress else "")
+    return bench if apart else grouped
+
+
+def fit(
+    bench: Bench, scope: Scope, control: ActivationStore | None = None, client: Any = None, title: str = ""
+) -> xr.Dataset:
+    """The grid of a store with its baselines and, where there is one, its control; all of it as one graph.
+
+    Coordinates say what its modules, steps and samples are.
+    """
+    store, task = bench.store, bench.task
+    modules, steps = scope.modules, scope.steps
+    own = [Activations.of(store, m, s) for m in modules for s in steps]
+    latent = _latent_grid(store)
+    raw, position = [Latents(RAW_LATENT, s, latent) for s in steps], Position(POSITION, 0, latent)
+    todo = [
+        place_jobs(bench, [*own, *raw, position]),
+        [] if control is None else place_jobs(bench.on(control), own),
+        reading_jobs(bench, steps),
+    ]
+    results = iter(compute([job for jobs in todo for job in jobs], client, title))
+    places, permuted, readings = (list(islice(results, len(jobs))) for jobs in todo)
+
+    grid = assemble(places[: len(own)], task, modules, steps)
+    if control is not None:
+        control_grid = assemble(permuted, task, modules, steps)
+        grid["permuted"], grid["permuted_cv_score"] = control_grid["probe"], control_grid["cv_score"]
+    baselines = (RAW_LATENT, places[len(own) : -1]), (POSITION, places[-1:] * len(steps))
+    parts = [
+        join_readings(readings, task, steps),
+        *(
+            assemble(fits, task, [name], steps)["probe"].isel(module=0, drop=True).expand_dims(reading=[name])
+            for name, fits in baselines
+        ),
+    ]
+    grid["baseline"] = xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
+    return _described(grid, store, scope, task)
+
+
+def _latent_grid(store: ActivationStore) -> tuple[int, int]:
+    y, x = store.info(LATENTS).layout.shape[2:]
+    return y, x
+
+
+def _described(grid: xr.Dataset, store: ActivationStore, scope: Scope, task: Task) -> xr.Dataset:
+    modules, timesteps = scope.modules, store.timesteps
+    height, width, channels = zip(*(store.info(activation_path(m)).layout.shape[2:] for m in modules), strict=True)
+    frame = store.manifest.frame.assign(group=store.manifest.groups).set_index("sample_id")
+    return grid.assign_coords(
+        timestep=("step", [timesteps[s] for s in scope.steps]),
+        prompt=("sample", pd.factorize(frame["group"].loc[task.test_ids])[0].astype(np.int32)),
+        block=("module", [part_of(m) for m in modules]),
+        level=("module", [".".join(m.split(".")[:2]) for m in modules]),
+        height=("module", list(height)),
+        width=("module", list(width)),
+        channels=("module", list(channels)),
+    )
+
+
+def assemble(fits: Sequence[Mapping[str, Fit]], task: Task, modules: Sequence[str], steps: Sequence[int]) -> xr.Dataset:
+    """`probe`, `shuffled`, `alpha`, `cv_score`, `coef`, `intercept` and `degenerate` of a grid of fits.
+
+    `fits` are those of all steps of the first module, then of the second, and so on.
+    """
+    names = [target.name for target in task.targets]
+    metrics = list(dict.fromkeys(m for target in task.targets for m in target.metrics))
+    places = (len(names), len(modules), len(steps))
+    scored = (places[0], len(metrics), *places[1:])
+    channels = max(len(f.coef) for cell in fits for f in cell.values())
+    probe, shuffled = (np.full((*scored, len(task.test_ids)), np.nan, np.float32) for _ in range(2))
+    degenerate = np.zeros(scored, np.int32)
+    coef = np.full((*places, channels), np.nan, np.float32)
+    scalars = {name: np.full(places, np.nan) for name in ("alpha", "cv_score", "intercept")}
+    edges = min(task.alphas), max(task.alphas)
+    for (m, s), cell in zip(np.ndindex(places[1:]), fits, strict=True):
+        for t, name in enumerate(names):
+            fit = cell[name]
+            coef[t, m, s, : len(fit.coef)] = fit.coef
+            for key, array in scalars.items():
+                array[t, m, s] = getattr(fit, key)
+            for metric in fit.scores:
+                at = t, metrics.index(metric), m, s
+                probe[at], shuffled[at] = fit.scores[metric], fit.shuffled[metric]
+                degenerate[at] = fit.degenerate[metric]
+    axes = ("target", "module", "step")
+    return xr.Dataset(
+        {
+            "probe": (("target", "metric", "module", "step", "sample"), probe),
+            "shuffled": (("target", "metric", "module", "step", "sample"), shuffled),
+            "degenerate": (("target", "metric", "module", "step"), degenerate),
+            "coef": ((*axes, "channel"), coef),
+            **{key: (axes, array) for key, array in scalars.items()},
+            "at_edge": (axes, np.isin(scalars["alpha"], edges)),
+        },
+        coords={
+            "target": names,
+            "metric": metrics,
+            "module": list(modules),
+            "step": list(steps),
+            "sample": task.test_ids,
+            "primary": ("target", [target.primary for target in task.targets]),
+            "kind": ("target", [target.kind for target in task.targets]),
+            "labels": ("target", [target.labels for target in task.targets]),
+            "of_class": ("target", [np.nan if t.of_class is None else t.of_class for t in task.targets]),
+        },
+    )

@@ -1,0 +1,122 @@
+"""Labels, reduced once to what fits and scores need of them, block by block, and kept in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ldmscene.cells import Cells
+from ldmscene.errors import InputError
+from ldmscene.evaluation.task import Block, Target
+from ldmscene.metrics import Truth
+from ldmscene.store import ActivationStore
+from ldmscene.store.kept import Kept
+from ldmscene.store.layout import label_path
+
+Grid = tuple[int, int]
+KIND = "labels"
+
+
+@dataclass(frozen=True)
+class LabelBlock:
+    """One target's labels of one block of samples."""
+
+    target: Target
+    block: Block
+    source: list[int]
+    """crc32 of each label that is read"""
+
+    @classmethod
+    def of(cls, target: Target, block: Block, checksum: Mapping[str, int]) -> LabelBlock:
+        """`checksum` has that of each sample's label."""
+        return cls(target, block, [checksum[sample_id] for sample_id in (*block.ids, *block.lenders)])
+
+    def key(self, grid: Grid) -> dict:
+        """What its reduction to a grid depends on."""
+        return {"labels": self.source, "of": vars(self.target), "grid": list(grid), "lent": bool(self.block.lenders)}
+
+    def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
+        """Labels (sample, Y, X) as they are predicted."""
+        return self.target.values(store.info(label_path(self.target.labels)).read(store.rows(sample_ids), {}))
+
+    def reduce(self, store: ActivationStore, kept: Kept, grids: Sequence[Grid]) -> str:
+        """Reduce to each grid what isn't kept yet; returns a hash of which pixels have a label."""
+        missing = [grid for grid in grids if not kept.has(KIND, self.key(grid))]
+        if missing:
+            maps = self.read(store, self.block.ids)
+            known = np.frombuffer(hashlib.sha256(np.packbits(~np.isnan(maps)).tobytes()).digest(), np.uint8)
+            finest = math.lcm(*(y for y, _ in missing)), math.lcm(*(x for _, x in missing))
+            whole = self._for_fits(maps, finest) if self.block.lenders else self._for_scores(maps, finest)
+            for grid in missing:
+                kept.write(KIND, self.key(grid), {**whole(grid), "known": known})
+        return kept.read(KIND, self.key(grids[0]))["known"].tobytes().hex()
+
+    def _for_fits(self, maps: np.ndarray, finest: Grid) -> Callable[[Grid], dict[str, np.ndarray]]:
+        cells = Cells.of(maps, finest)
+        # A block's samples lend each other their labels.
+        lenders = [self.block.ids.index(sample_id) for sample_id in self.block.lenders]
+
+        def of(grid: Grid) -> dict[str, np.ndarray]:
+            own = cells.coarsen(grid)
+            return {**_of_cells(own), "lent": _lent(own)[lenders]}
+
+        return of
+
+    def _for_scores(self, maps: np.ndarray, finest: Grid) -> Callable[[Grid], dict[str, np.ndarray]]:
+        blank = np.isnan(maps).all((1, 2))
+        if blank.any():
+            raise InputError(
+                f"held-out sample {self.block.ids[int(blank.argmax())]} has no labelled pixel for "
+                f"{self.target.labels!r}, so that nothing can be scored; label it under another target's name"
+            )
+        whole = Truth.of(maps, finest)
+        return lambda grid: _of_truth(whole.coarsen(grid))
+
+    def cells(self, kept: Kept, grid: Grid) -> tuple[Cells, Cells]:
+        """Training labels on a grid, and those that stand in for them in the control."""
+        arrays = kept.read(KIND, self.key(grid))
+        own = _to_cells(arrays)
+        return own, Cells(own.weight, own.weight * arrays["lent"], np.zeros_like(own.weight), own.scale)
+
+    def truth(self, kept: Kept, grid: Grid) -> Truth:
+        """Held-out labels on a grid."""
+        arrays = kept.read(KIND, self.key(grid))
+        return Truth(
+            _to_cells(arrays), arrays["mean"], arrays["label_scatter"], arrays["ranks"], arrays["rank_scatter"]
+        )
+
+
+def _of_cells(cells: Cells) -> dict[str, np.ndarray]:
+    return {
+        "weight": cells.weight,
+        "total": cells.total,
+        "scatter": cells.scatter,
+        "scale": np.array(cells.scale),
+    }
+
+
+def _of_truth(truth: Truth) -> dict[str, np.ndarray]:
+    assert truth.ranks is not None
+    assert truth.rank_scatter is not None
+    return {
+        **_of_cells(truth.cells),
+        "mean": truth.mean,
+        "label_scatter": truth.scatter,
+        "ranks": truth.ranks,
+        "rank_scatter": truth.rank_scatter,
+    }
+
+
+def _to_cells(arrays: Mapping[str, np.ndarray]) -> Cells:
+    scale = arrays["scale"]
+    return Cells(arrays["weight"], arrays["total"], arrays["scatter"], (int(scale[0]), int(scale[1])))
+
+
+def _lent(cells: Cells) -> np.ndarray:
+    """Mean label of each cell; the image's own mean where a cell has no label, 0 where the image has none."""
+    whole = cells.total.sum((1, 2)) / np.maximum(cells.weight.sum((1, 2)), 1)
+    return np.where(cells.weight > 0, cells.mean, whole[:, None, None])

@@ -1,0 +1,1 @@
+"""From a plan and a manifest to a filled store."""

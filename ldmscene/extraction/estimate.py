@@ -1,0 +1,132 @@
+"""What an extraction will take, before it starts: what the store lacks, and the time of its first batch."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ldmscene import capture
+from ldmscene.capture import Plan
+from ldmscene.device import peak_memory
+from ldmscene.extraction.fill import array_specs, generate, memory_bound
+from ldmscene.extraction.missing import WHOLE, Batch, Missing, Part, find_missing
+from ldmscene.extraction.supplied import GivenImages
+from ldmscene.manifest import Manifest
+from ldmscene.store import ActivationStore, ArraySpec, Row
+from ldmscene.store.compression import compress, settings
+from ldmscene.store.files import write_file
+from ldmscene.store.layout import LATENTS, PREVIEWS, activation_path
+from ldmscene.store.metadata import read_store
+from ldmscene.store.places import Place
+from ldmscene.store.prepare import check_fingerprint
+
+SHORT = 60.0  # seconds; a first batch that took no longer is timed a second time, when all is warm
+
+
+def estimate(
+    plan: Plan,
+    manifest: Manifest,
+    root: Place,
+    *,
+    previews: bool | str,
+    compression: str,
+    batch_size: int,
+    images: GivenImages | None = None,
+    part: Part = WHOLE,
+    statistics: Collection[str] = (),
+    folds: int = 0,
+) -> dict[str, float]:
+    """What it takes to fill what a store lacks: bytes, counts, and seconds after its first batch was timed.
+
+    Memory is the host's: the most that this process has held so far, the model and that batch included. Of it, that for
+    samples is bounded.
+
+    Parameters
+    ----------
+    statistics
+        Targets of which statistics are kept in the place of training samples' activations.
+    folds
+        Of those statistics.
+
+    Raises
+    ------
+    FingerprintError
+        If the store was made with another configuration.
+    """
+    specs = compress(array_specs(plan, previews), compression)
+    check_fingerprint(root, plan.config() | settings(compression), capture.configs(plan.pipeline))
+    missing = find_missing(existing(root), manifest, specs, previews, batch_size, part)
+    once, each, preview = _seconds(plan, missing, root, images)
+    seconds = once + each * missing.samples + preview * sum(missing.lacking(path) for path in PREVIEWS.values())
+    found = {
+        "samples": missing.samples,
+        "modules": len(plan.modules),
+        "height": plan.height,
+        "width": plan.width,
+        "denoiser_calls_per_sample": len(plan.timesteps),
+        "bytes_per_sample": sum(spec.layout.shard_bytes for spec in specs if spec.path not in PREVIEWS.values()),
+        "bytes": missing.bytes,
+        "files": missing.files,
+        **({"bytes_of_memory": peak_memory()} if missing.samples else {}),
+        "bytes_of_memory_for_samples": memory_bound(plan, specs, batch_size),
+        "seconds_per_sample": each,
+        "seconds": seconds,
+        "seconds_if_generated_again_for_each_module_and_step": seconds * len(plan.modules) * len(plan.timesteps),
+    }
+    return found | (_kept(plan, missing, len(statistics), folds) if statistics else {})
+
+
+def existing(root: Place) -> ActivationStore | None:
+    """The store that lies there, if there is one."""
+    return ActivationStore(root) if read_store(root) else None
+
+
+def _kept(plan: Plan, missing: Missing, targets: int, folds: int) -> dict[str, float]:
+    """What differs where training samples are dropped; statistics at most, since targets may share them."""
+    paths = {activation_path(m.name) for m in plan.modules}
+    train = missing.manifest.frame["split"].eq("train").to_numpy()
+    held_out = replace(missing, lacks=missing.lacks & ~np.outer(train, [spec.path in paths for spec in missing.specs]))
+    lengths = [m.shape[-1] for m in plan.modules]
+    moments = sum(8 * (c * (c + 1) // 2 + c * (targets + 1) + 2 * targets + 1) for c in lengths)
+    statistics = moments * len(plan.timesteps) * folds * targets if train.any() else 0
+    return {"bytes": held_out.bytes + statistics, "files": held_out.files, "bytes_of_statistics": statistics}
+
+
+def _seconds(plan: Plan, missing: Missing, root: Place, images: GivenImages | None) -> tuple[float, float, float]:
+    """Once for warming up, for each sample, and for each array of previews."""
+    batch = next(missing.batches(), None)
+    if batch is None:
+        return 0.0, 0.0, 0.0
+    plain = Batch(batch.rows, (batch.wanted - {*PREVIEWS.values()} | {LATENTS},) * len(batch.rows))
+    cold, rows = _timed(plan, missing.manifest, plain, images)
+    seconds = cold
+    if cold < SHORT:
+        del rows  # a run doesn't hold two batches either
+        seconds, rows = _timed(plan, missing.manifest, plain, images)
+    written = _writing(rows[0], missing.specs, root)  # beside generation, so that the slower of the two counts
+    start = time.perf_counter()
+    if any(missing.lacking(path) for path in PREVIEWS.values()):
+        capture.decode(plan.pipeline, rows[0].arrays[LATENTS])
+    return max(cold - seconds, 0.0), max(seconds / len(rows), written), time.perf_counter() - start
+
+
+def _timed(plan: Plan, manifest: Manifest, batch: Batch, images: GivenImages | None) -> tuple[float, list[Row]]:
+    start = time.perf_counter()
+    rows = list(generate(plan, manifest, batch, images))
+    return time.perf_counter() - start, rows
+
+
+def _writing(row: Row, specs: Sequence[ArraySpec], root: Place) -> float:
+    """Seconds to write one sample, to the store's own disk where it lies on one, and not for long."""
+    above = root.absolute().parents if isinstance(root, Path) else ()
+    disk = next((folder for folder in above if folder.is_dir()), None)
+    with tempfile.TemporaryDirectory(dir=disk, prefix=".ldmscene-") as folder:
+        start = time.perf_counter()
+        for number, spec in enumerate(spec for spec in specs if spec.path in row.arrays):
+            write_file(Path(folder) / str(number), spec.layout.encode(row.arrays[spec.path]))
+        return time.perf_counter() - start

@@ -1,0 +1,245 @@
+"""From a plan and a manifest to a filled store: what is missing is generated, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ldmscene import capture
+from ldmscene.capture import Plan, Trajectory
+from ldmscene.errors import InputError, LdmsceneError
+from ldmscene.extraction.missing import WHOLE, Batch, Missing, Part, find_missing
+from ldmscene.extraction.supplied import GivenImages
+from ldmscene.manifest import IMAGE as IMAGE_HASH
+from ldmscene.manifest import Manifest
+from ldmscene.progress import bar, say
+from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
+from ldmscene.store.compression import compress
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
+from ldmscene.store.metadata import read_store
+from ldmscene.store.places import Place
+from ldmscene.store.prepare import note_making, prepare_store
+from ldmscene.store.space import check_space
+from ldmscene.store.summary import human_bytes
+from ldmscene.store.writer import WAITING
+
+
+def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
+    """Every array that an extraction fills."""
+    calls, (height, width) = len(plan.timesteps), (plan.height, plan.width)
+    channels = capture.latent_channels(plan.pipeline)
+    picture = {"long_name": "decoded by the model's own autoencoder"}
+    final = {"long_name": "given"} if plan.given else picture
+    specs = [
+        ArraySpec(
+            activation_path(m.name),
+            ("step", "branch", *m.dims),
+            (calls, len(plan.branches), *m.shape),
+            plan.dtype,
+            cut=2,
+        )
+        for m in plan.modules
+    ]
+    specs.append(ArraySpec(IMAGE, ("Y", "X", "rgb"), (height, width, 3), "uint8", attributes=final))
+    specs.append(
+        ArraySpec(LATENTS, ("step", "c", "latent_y", "latent_x"), (calls, channels, *plan.latent), "float32", cut=1)
+    )
+    if previews:
+        shape = (calls, height, width, 3)
+        specs += [
+            ArraySpec(p, ("step", "Y", "X", "rgb"), shape, "uint8", cut=1, attributes=picture)
+            for p in PREVIEWS.values()
+        ]
+    return specs
+
+
+def fill(
+    plan: Plan,
+    manifest: Manifest,
+    root: Place,
+    *,
+    previews: bool | str,
+    compression: str,
+    batch_size: int,
+    progress: bool,
+    allow_nonfinite: bool = False,
+    images: GivenImages | None = None,
+    part: Part = WHOLE,
+) -> ActivationStore:
+    """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone.
+
+    Raises
+    ------
+    LdmsceneError
+        If values of some samples are infinite or NaN, once all others are stored; unless that is allowed.
+    """
+    specs = compress(array_specs(plan, previews), compression)
+    ready: dict[tuple, list[Row]] = {}
+    new = read_store(root) is None
+    if new:
+        if compression == "none":  # what compression saves isn't known before
+            everything = sum(spec.layout.shard_bytes for spec in array_specs(plan, False)) * len(manifest)
+            check_space(root, everything // part.of)
+        missing = find_missing(None, manifest, specs, previews, batch_size, part)
+        if progress:
+            _say(plan, specs, missing, root, check_space(root, 0), batch_size, compression)
+        ready = _first_rows(plan, missing, images)
+    store = prepare(plan, manifest, root, previews, compression)
+    missing = find_missing(store, manifest, specs, previews, batch_size, part)
+    if not missing.samples:
+        return store
+    note_making(root, capture.environment(plan.pipeline))
+    free = check_space(root, missing.bytes if compression == "none" else 0)
+    if progress and not new:
+        _say(plan, specs, missing, root, free, batch_size, compression)
+    faults: list[str] = []
+    with StoreWriter(root, specs) as writer, bar("extracting", missing.samples, enabled=progress) as advance:
+        for batch in missing.batches():
+            size = 0
+            for row in ready.pop(_content(missing, batch), None) or generate(
+                plan, missing.manifest, batch, images, writer.check
+            ):
+                size += sum(array.nbytes for array in row.arrays.values())
+                fault = None if allow_nonfinite else overflow(row)
+                if fault is None:
+                    writer.put(row)
+                else:
+                    faults.append(fault)
+                del row  # it would stay in memory while the next batch is generated
+            advance(len(batch.rows), size)
+    store.refresh()
+    if faults:
+        raise LdmsceneError(
+            f"values of {len(faults)} samples are infinite or NaN; these were not stored, all others were:\n"
+            + "\n".join(f"  {fault}" for fault in faults)
+            + "\nUse dtype='float32' and another store, check the model, or store them with allow_nonfinite=True"
+        )
+    return store
+
+
+def _say(
+    plan: Plan,
+    specs: list[ArraySpec],
+    missing: Missing,
+    root: Place,
+    free: int | None,
+    batch_size: int,
+    compression: str,
+) -> None:
+    """What is to be expected, before the denoiser runs."""
+    say_bound(plan, specs, batch_size)
+    room = "" if free is None else f"; {human_bytes(free)} free"
+    most = "" if compression == "none" else "at most "
+    say(f"{missing.samples} samples to generate, {most}{human_bytes(missing.bytes)} to write to {root}{room}")
+
+
+def _first_rows(plan: Plan, missing: Missing, images: GivenImages | None) -> dict[tuple, list[Row]]:
+    """The first batch of a store that isn't there yet, so that what can't be run leaves none behind."""
+    first = next(missing.batches(), None)
+    return {_content(missing, first): list(generate(plan, missing.manifest, first, images))} if first else {}
+
+
+def _content(missing: Missing, batch: Batch) -> tuple:
+    """What a batch generates, whoever else may have made the store meanwhile."""
+    return batch, *(missing.manifest.keys[row] for row in batch.rows)
+
+
+def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, compression: str) -> ActivationStore:
+    """Make a store ready to be filled: created, or extended by samples and modules."""
+    _check_training(root, manifest)
+    names = [m.name for m in plan.modules]
+    specs = compress(array_specs(plan, previews), compression)
+    return prepare_store(
+        root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression,
+        details=capture.configs(plan.pipeline), model=capture.name_of(plan.pipeline),
+    )  # fmt: skip
+
+
+def _check_training(root: Place, manifest: Manifest) -> None:
+    """Refuse new training samples where others were dropped for their statistics: folds would change."""
+    now = read_store(root)
+    if now is None or TERMS not in now.documents:
+        return
+    store = ActivationStore(root)
+    known = {
+        key for key, split in zip(store.manifest.keys, store.manifest.frame["split"], strict=True) if split == "train"
+    }
+    asked = {key for key, split in zip(manifest.keys, manifest.frame["split"], strict=True) if split == "train"}
+    if any(store.dropped(path) for path in store.paths) and not asked <= known:
+        raise InputError(
+            f"{root} holds statistics of {len(known)} training samples, to which no others can be added, since folds "
+            "would change; use another store"
+        )
+
+
+def memory_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> int:
+    """Bytes that samples occupy at most outside the model: those being generated, and those waiting or being written.
+
+    Beside them one step's outputs and latents for each sample being generated, and copies of what is being encoded.
+    First steps whose branches can't be told apart are held on top, which most models have none of.
+    """
+    sizes = {spec.path: spec.layout.shard_bytes for spec in specs}
+    step = plan.step_bytes + 3 * sizes[LATENTS]  # predictions, and a list of each before it is stacked
+    encoding = max(spec.layout.shard_bytes * _copies(spec) for spec in specs)
+    decoding = 3 * 4 * sizes[IMAGE] * min(len(plan.timesteps), capture.at_once(plan.height, plan.width))  # as floats
+    return (batch_size + WAITING) * sum(sizes.values()) + batch_size * step + encoding + decoding
+
+
+def _copies(spec: ArraySpec) -> int:
+    """How often an array lies in memory while it is encoded, beside itself."""
+    return 6 if spec.kept_bits is not None else 2 if spec.compressed else 1
+
+
+def say_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> None:
+    """Tell how much memory samples will take."""
+    each = human_bytes(sum(spec.layout.shard_bytes for spec in specs))
+    say(
+        f"memory for samples: at most {human_bytes(memory_bound(plan, specs, batch_size))}, mostly {each} for each of "
+        f"{batch_size} being generated and {WAITING} waiting or being written"
+    )
+
+
+def generate(
+    plan: Plan,
+    manifest: Manifest,
+    batch: Batch,
+    images: GivenImages | None = None,
+    check: Callable[[], None] | None = None,
+) -> Iterator[Row]:
+    """Run the pipeline for one batch, along its images where they are given, and keep what is missing of it.
+
+    `check` is called at each step, to stop the run by raising.
+    """
+    modules = tuple(m for m in plan.modules if activation_path(m.name) in batch.wanted)
+    frame = manifest.frame.iloc[list(batch.rows)]
+    given = images.load(frame[IMAGE_HASH].tolist()) if images else None
+    prompts, seeds = frame["prompt"].tolist(), frame["seed"].tolist()
+    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, given, check)
+    for index, sample_id, trajectory, missing in zip(
+        batch.rows, frame["sample_id"], trajectories, batch.missing, strict=True
+    ):
+        arrays = {path: array for path, array in _arrays(plan, trajectory, missing) if path in missing}
+        if arrays:
+            yield Row(sample_id, index, arrays)
+
+
+def _arrays(plan: Plan, trajectory: Trajectory, missing: frozenset[str]) -> Iterator[tuple[str, np.ndarray]]:
+    yield from ((activation_path(name), array) for name, array in trajectory.activations.items())
+    yield IMAGE, trajectory.image
+    yield LATENTS, trajectory.latents
+    for source, latents in (("noisy", trajectory.latents), ("predicted", trajectory.predicted)):
+        if PREVIEWS[source] in missing:
+            yield PREVIEWS[source], capture.decode(plan.pipeline, latents)
+
+
+def overflow(row: Row) -> str | None:
+    """Where a sample's first value is that doesn't fit the store's dtype, and how many there are in that array."""
+    for path, array in row.arrays.items():
+        bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(1, bool)
+        if bad.any():
+            step = int(bad.reshape(len(bad), -1).any(1).argmax())
+            name = path.removeprefix("activations/").removesuffix("/activation")
+            return f"{row.sample_id}: {name}, step {step}: {int(bad.sum())} values in {array.dtype}"
+    return None

@@ -1,1 +1,0 @@
-"""The stages of the path, one file each; `ldmscene.pipeline` strings them together."""

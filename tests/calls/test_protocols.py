@@ -1,0 +1,235 @@
+"""The published experiment's settings, and that whatever the caller gives overrides them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ldmscene
+from ldmscene import protocols
+from ldmscene.calls.recognition import recognition_sentences
+from ldmscene.errors import InputError, UnknownNameError
+from tests.capture.pipelines import build
+from tests.conftest import FIRST, LAST, files, make_manifest
+from tests.test_cli import call
+
+OWN = {"depth": "tiny-depth", "mask": "tiny-mask", "shading": "", "class": ""}
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Prompts of the embedded world in the published form."""
+    frame = make_manifest(6, 2).frame
+    paths = []
+    for split in ("train", "test"):
+        part = frame[frame["split"] == split].rename(columns={"prompt": "prompts", "seed": "seeds"})
+        part.assign(prompt_inds=part.index)[["prompts", "seeds", "prompt_inds"]].to_csv(
+            tmp_path / f"{split}.csv", index=False, encoding="ISO-8859-1"
+        )
+        paths.append(tmp_path / f"{split}.csv")
+    return paths
+
+
+def test_scenes_has_the_published_settings():
+    model, labelers, options = protocols.find("scenes").fill(None, None, {})
+    assert model == "CompVis/stable-diffusion-v1-4"
+    assert labelers == {"depth": "midas", "mask": "tracer", "shading": "intrinsic", "class": "vgg16"}
+    listed = ldmscene.list_modules("tiny-scenes", "self-attention")  # SD v1.4's names
+    assert options["modules"] == tuple(m["module"] for m in listed)
+    named = {k: options[k] for k in ("steps", "guidance_scale", "negative_prompt", "height", "width", "branch")}
+    assert list(named.values()) == [15, 7.5, "", 512, 512, "cond"]
+
+
+def test_scenes_scheduler_is_the_published_one():
+    scheduler = protocols.find("scenes").scheduler()
+    scheduler.set_timesteps(15)
+    np.testing.assert_allclose(scheduler.timesteps, np.linspace(999, 0, 15))
+    alphas = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+    sigmas = np.interp(np.linspace(999, 0, 15), np.arange(1000), ((1 - alphas) / alphas) ** 0.5)
+    np.testing.assert_allclose(scheduler.sigmas, [*sigmas, 0], rtol=1e-4)
+    assert float(scheduler.init_noise_sigma) == pytest.approx(sigmas[0], rel=1e-4)
+
+
+def test_what_is_given_overrides_the_protocol():
+    given = {"depth": "tiny-depth", "shading": "", "class": None}
+    model, labelers, options = protocols.find("scenes").fill("mine", given, {"steps": 2, "scheduler": None})
+    assert (model, labelers) == ("mine", {"depth": "tiny-depth", "mask": "tracer"})
+    assert (options["steps"], options["scheduler"], options["guidance_scale"]) == (2, None, 7.5)
+    with pytest.raises(UnknownNameError, match="scenes"):
+        ldmscene.run("m.csv", store="s", report="r", protocol="scene")
+
+
+def test_labels_that_are_arrays_are_labelers_too(tmp_path):
+    """They are compared with nothing: an array has no single truth."""
+    ids = make_manifest(6, 2).frame["sample_id"].tolist()
+    maps = xr.DataArray(np.zeros((8, 64, 64), np.float32), dims=("sample", "Y", "X"), coords={"sample": ids})
+    given = {"depth": maps, "mask": "", "shading": "", "class": ""}
+    assert list(protocols.find("scenes").fill(None, given, {})[1]) == ["depth"]
+    arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "modules": FIRST, "steps": 1, "control": False}
+    found = ldmscene.run(make_manifest(6, 2), labelers={"own": maps}, dry_run=True, **arguments)
+    assert found["bytes_of_labels"] == 4 * 64 * 64 * 8
+
+
+def test_the_published_files_go_the_whole_path(published, tmp_path):
+    words = ["--model", "tiny-scenes", "--steps", 2, "--height", 64, "--width", 64, "--modules", LAST]
+    words += [word for target, labeler in OWN.items() for word in ("--labeler", f"{target}={labeler}")]
+    words += ["--store", tmp_path / "s", "--report", tmp_path / "r", "--batch-size", 8, "--no-control"]
+    run = ("run", "--protocol", "scenes", *published, *words)
+    before = files(tmp_path)
+    code, out, err = call(*run, "--dry-run", "--json")
+    assert code == 0, err
+    assert files(tmp_path) == before
+    estimate = json.loads(out)
+    code, out, err = call(*run, "--json")
+    assert code == 0, err
+    store = ldmscene.open(tmp_path / "s")
+    assert store.config["scheduler"]["class"] == "LMSDiscreteScheduler"
+    assert (store.config["steps"], store.config["guidance_scale"]) == (2, 7.5)
+    assert store.manifest.frame["split"].value_counts().to_dict() == {"train": 6, "test": 2}
+    assert set(store.targets) == {"depth", "mask"}
+    assert estimate["bytes_of_all"] == pytest.approx(store.ledger["bytes"].sum(), rel=0.01)
+    labels = store.ledger["what"].str.match("labels|intermediate")
+    assert estimate["bytes_of_labels"] == pytest.approx(store.ledger["bytes"][labels].sum(), rel=0.01)
+
+
+def test_a_dry_run_needs_no_labeler(tmp_path):
+    manifest = make_manifest(6, 2)
+    options = {"steps": 2, "modules": FIRST, "height": None, "width": None}
+    found = ldmscene.run(
+        manifest, store=tmp_path / "s", report="r", model="tiny-scenes", protocol="scenes", dry_run=True, **options
+    )
+    one = 64 * 64 * 4
+    assert found["bytes_of_labels"] == 3 * one * (8 + 2 * 2 * 2)  # the classifier of whole pictures gives no map
+    assert found["bytes_of_the_control"] == 8 * found["bytes_per_sample"]
+    assert found["labelers_that_are_not_here_to_be_timed"] == "depth, mask, shading, class"
+    assert found["seconds_of_labels"] == 0
+    assert found["seconds_of_the_control"] == 8 * found["seconds_per_sample"]  # which has no previews
+    assert found["seconds_of_all"] == found["seconds"] + found["seconds_of_the_control"]
+    assert not (tmp_path / "s").exists()
+
+
+def test_what_cannot_be_run_is_refused_before_the_model_is_loaded(tmp_path):
+    arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "model": "nowhere/model"}
+    with pytest.raises(InputError, match="8 samples are without a label 'own'"):
+        ldmscene.run(make_manifest(6, 2), labelers={"own": {"stranger": np.zeros((64, 64))}}, **arguments)
+    with pytest.raises(InputError, match="a run takes no keep="):
+        ldmscene.run(make_manifest(6, 2), keep="statistics", **arguments)
+    with pytest.raises(InputError, match="at least one that gives maps"):
+        ldmscene.run(make_manifest(6, 2), labelers={"class": "vgg16"}, **arguments)
+    with pytest.raises(UnknownNameError, match="nearest: tiny-depth"):
+        ldmscene.run(make_manifest(6, 2), labelers={"depth": "tiny-dept"}, dry_run=True, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_modules_without_a_grid_are_refused_before_anything_is_extracted(tmp_path):
+    text = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    with pytest.raises(InputError, match=r"attn2.to_k has no \(y, x\) grid to probe"):
+        ldmscene.run(make_manifest(6, 2), store=tmp_path / "s", report=tmp_path / "r", modules=[LAST, text], steps=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["hunyuan", "lumina"])
+def test_a_model_whose_configuration_does_not_tell_its_shapes_is_run_all_the_same(name, tmp_path):
+    redness = {"red": lambda images: images[..., 0] / 255}
+    options = {"steps": 1, "height": 128, "width": 192, "control": False, "guidance_scale": 4.0, "batch_size": 8}
+    grid, _ = ldmscene.run(
+        make_manifest(6, 2), store=tmp_path / "s", report=tmp_path / "r", model=build(name), labelers=redness, **options
+    )
+    assert np.isfinite(grid["probe"].sel(target="red", metric="pearson")).all()
+
+
+def test_two_manifests_are_a_protocols(published):
+    code, _, err = call("run", *published, "--store", "s", "--report", "r")
+    assert code == 2
+    assert "expected one MANIFEST" in err
+
+
+def test_a_dry_run_times_every_labeler_on_every_picture_it_will_read(tmp_path):
+    shown = []
+
+    def slow(images):
+        shown.append(images.shape)
+        time.sleep(0.05 * len(images))
+        return images[..., 0] / 255
+
+    given = {sample_id: np.zeros((64, 64)) for sample_id in make_manifest(6, 2).frame["sample_id"]}
+    found = ldmscene.run(
+        make_manifest(6, 2), store=tmp_path / "s", report="r", labelers={"slow": slow, "given": given}, steps=2,
+        modules=FIRST, control=False, dry_run=True,
+    )  # fmt: skip
+    assert {shape[1:] for shape in shown} == {(64, 64, 3)}
+    pictures = 8 + 2 * 2 * 2
+    assert 0.05 * pictures <= found["seconds_of_labels"] < 0.2 * pictures
+    assert found["seconds_of_all"] == found["seconds"] + found["seconds_of_labels"]
+    assert found["bytes_of_labels"] == 4 * 64 * 64 * (pictures + 8)  # given labels are of final pictures alone
+    assert "labelers_that_are_not_here_to_be_timed" not in found
+
+
+class Dominant:
+    """A classifier of pictures by their dominant colour."""
+
+    def __init__(self):
+        self.provenance = {"labeler": "colour", "kind": "classification", "classes": ["red", "green", "blue"]}
+
+    def __call__(self, images):
+        sums = images.astype(np.float32).sum((1, 2))
+        return sums / sums.sum(-1, keepdims=True)
+
+
+def test_a_classifier_is_read_on_every_picture_and_gets_no_probe(tmp_path):
+    grid, _ = ldmscene.run(
+        make_manifest(6, 2),
+        store=tmp_path / "s",
+        report=tmp_path / "r",
+        labelers={"mask": "tiny-mask", "colour": Dominant()},
+        modules=LAST,
+        steps=2,
+        batch_size=8,
+        control=False,
+    )
+    assert grid["target"].values.tolist() == ["mask"]
+    frame = ldmscene.recognition(tmp_path / "s", "colour")
+    assert len(frame) == 2 * 2 * 2  # test samples, steps, sources
+    assert set(frame["named"]) <= {"red", "green", "blue"}
+    ldmscene.label(tmp_path / "s", "final", Dominant())  # of which nothing follows
+    lines = recognition_sentences(tmp_path / "s")
+    assert [line.partition(":")[0] for line in lines] == ["colour on x_t", "colour on predicted x_0"]
+    for line, source in zip(lines, ("noisy", "predicted"), strict=True):
+        first = frame[frame["recognised"] & (frame["source"] == source)].groupby("sample_id")["step"].min()
+        assert f"from step {first.median():g} on" in line if len(first) else "never named" in line
+    everywhere = ldmscene.recognition(tmp_path / "s", "colour", top=3)
+    assert everywhere["recognised"].all()
+    subject = {frame["sample_id"][0]: "blue"}
+    assert set(ldmscene.recognition(tmp_path / "s", "colour", subjects=subject)["subject"]) == {"blue"}
+    with pytest.raises(UnknownNameError, match="no class named 'bleu'; nearest: blue"):
+        ldmscene.recognition(tmp_path / "s", "colour", subjects={frame["sample_id"][0]: "bleu"})
+    with pytest.raises(UnknownNameError, match="no sample that was classified"):
+        ldmscene.recognition(tmp_path / "s", "colour", subjects={"stranger": "blue"})
+    train = ldmscene.open(tmp_path / "s").manifest.frame["sample_id"][0]  # read on its final picture only
+    assert ldmscene.recognition(tmp_path / "s", "colour", subjects={train: "blue"}).empty
+    with pytest.raises(UnknownNameError, match="nearest: colour"):
+        ldmscene.recognition(tmp_path / "s", "color")
+    with pytest.raises(InputError, match="expected 1 to 3"):
+        ldmscene.recognition(tmp_path / "s", "colour", top=4)
+
+
+def test_a_dry_run_times_the_control_of_a_store_that_is_complete(tmp_path):
+    arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "modules": FIRST, "steps": 1, "batch_size": 8}
+    ldmscene.extract("tiny-scenes", make_manifest(6, 2), tmp_path / "s", FIRST, steps=1, batch_size=8, previews="test")
+    found = ldmscene.run(make_manifest(6, 2), labelers={"shading": ""}, dry_run=True, **arguments)
+    assert (found["samples"], found["seconds_per_sample"]) == (0, 0)
+    assert found["seconds_of_the_control"] > 0
+    assert found["bytes_of_labels"] == 4 * 64 * 64 * 2 * (8 + 2 * 1 * 2)  # depth and mask
+    assert not (tmp_path / "s-permuted").exists()
+
+
+def test_recognised_is_from_the_step_on_from_which_it_lasts():
+    from ldmscene.labeling.recognition import _lasting
+
+    passed = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]], dtype=bool)
+    expected = np.array([[0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], dtype=bool)
+    np.testing.assert_array_equal(_lasting(passed), expected)

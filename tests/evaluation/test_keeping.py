@@ -1,0 +1,240 @@
+"""Statistics instead of activations: the same grid as from a store that keeps everything."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import xarray as xr
+from safetensors.numpy import load
+
+import ldmscene
+from ldmscene import testbed
+from ldmscene.errors import IncompleteError, InputError
+from ldmscene.evaluation import absorbing, task
+from ldmscene.evaluation.packing import unpack_moments
+from ldmscene.store import dropping, files
+from ldmscene.store.check import find_faults, repair
+from ldmscene.store.layout import activation_path, label_path
+from tests.conftest import FIRST, LAST, make_manifest
+from tests.test_cli import call
+
+LABELERS = {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
+OPTIONS = {"modules": [FIRST, LAST], "steps": 1}
+ALPHAS = (1e1, 1e3, 1e5)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return make_manifest(10, 3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks():
+    """So that ten training samples, in five folds, are two blocks a fold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task, "BLOCK", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, samples, small_blocks, tmp_path_factory) -> xr.Dataset:
+    """The grid of a store that keeps all activations."""
+    store = ldmscene.extract(tiny, samples, tmp_path_factory.mktemp("keeping") / "whole", **OPTIONS)
+    for target, labeler in LABELERS.items():
+        ldmscene.label(store, target, labeler)
+    return ldmscene.evaluate(store, alphas=ALPHAS)
+
+
+def _keep(tiny, samples, root, **options):
+    return ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics", labelers=LABELERS, **options)
+
+
+@pytest.fixture(scope="module")
+def made(tiny, samples, small_blocks, tmp_path_factory):
+    return _keep(tiny, samples, tmp_path_factory.mktemp("keeping") / "made")
+
+
+@pytest.fixture
+def kept(made, tmp_path) -> ldmscene.ActivationStore:
+    """A store that keeps statistics, for a test of its own."""
+    return ldmscene.open(shutil.copytree(made.root, tmp_path / "kept"))
+
+
+def _assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
+    xr.testing.assert_allclose(found.drop_attrs(), expected.drop_attrs(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_grid_is_that_of_all_activations(whole, kept):
+    store = kept
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+    some = ldmscene.evaluate(store, ["shading", "depth"], LAST, alphas=(3.0, 300.0))
+    assert np.isfinite(some["probe"].sel(target="depth", metric="spearman")).all()
+
+    assert store.samples["complete"].all()
+    assert store.samples["dropped"].tolist() == [True] * 10 + [False] * 3
+    shards = [path for path in (store.root / "activations.zarr" / "activations").rglob("c.*") if path.is_file()]
+    assert len(shards) == 3 * len(OPTIONS["modules"])
+    assert store.activations(LAST, 0, "test").shape[0] == 3
+    with pytest.raises(IncompleteError, match="no sample of split 'train'"):
+        store.activations(LAST, 0, "train")
+    assert find_faults(store) == []
+
+
+def test_the_same_call_again_runs_no_model(tiny, samples, tmp_path, monkeypatch):
+    hashed, module = [], importlib.import_module("ldmscene.capture.identity")
+    monkeypatch.setattr(module, "weights_hash", lambda part: hashed.append(part) or "0" * 16)
+    first = _keep(tiny, samples, tmp_path / "kept")
+    assert first.samples["complete"].all()
+    assert len(hashed) == 3  # text encoder, denoiser, autoencoder: once for all blocks
+
+    def refuse(*_, **__):
+        raise AssertionError("the denoiser ran")
+
+    monkeypatch.setattr(tiny.unet, "forward", refuse)
+    again = _keep(tiny, samples, tmp_path / "kept")
+    assert again.samples.equals(first.samples)
+    assert again.ledger.equals(first.ledger)
+
+
+class _Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", [*(pytest.param(n, marks=pytest.mark.slow) for n in (9, 38, 61)), 90])
+def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, tmp_path, monkeypatch, at):
+    replace, count = files.Path.replace, 0
+
+    def stop(self, target):
+        nonlocal count
+        count += 1
+        if count == at:
+            raise _Stop
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.Path, "replace", stop)
+        with pytest.raises(_Stop):
+            _keep(tiny, samples, tmp_path / "kept")
+    store = _keep(tiny, samples, tmp_path / "kept")
+    assert find_faults(store) == []
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def test_the_command_line_keeps_statistics(samples, tmp_path):
+    samples.to_csv(tmp_path / "table.csv")
+    words = [
+        "extract",
+        "tiny-scenes",
+        tmp_path / "table.csv",
+        "--store",
+        tmp_path / "s",
+        "--steps",
+        1,
+        "--modules",
+        LAST,
+    ]
+    code, _, err = call(*words, "--keep", "statistics", "--labeler", "mask=tiny-mask")
+    assert code == 0, err
+    assert ldmscene.open(tmp_path / "s").samples["dropped"].sum() == 10
+    code, _, err = call(*words, "--keep", "statistics")
+    assert code == 2
+    assert "needs labelers=" in err
+
+
+def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, kept, tmp_path):
+    root = tmp_path / "new"
+    with pytest.raises(InputError, match="needs labelers="):
+        ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics")
+    with pytest.raises(InputError, match="keep must be"):
+        ldmscene.extract(tiny, samples, root, **OPTIONS, keep="everything")
+    assert not root.exists()
+    store, root = kept, kept.root
+    with pytest.raises(InputError, match="cv of the extraction"):
+        ldmscene.evaluate(store, alphas=ALPHAS, cv=2)
+    ldmscene.label(store, "redness", lambda images: images[..., 0] / 255)
+    with pytest.raises(InputError, match="other targets or folds"):
+        ldmscene.evaluate(store, "redness", alphas=ALPHAS)
+    with pytest.raises(InputError, match="can't become those of"):
+        ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics", labelers={"mask": "tiny-mask"})
+    for more in ({}, {"keep": "statistics", "labelers": LABELERS}):
+        with pytest.raises(InputError, match="no others can be added"):
+            ldmscene.extract(tiny, make_manifest(12, 3), root, **OPTIONS, **more)
+    assert len(ldmscene.open(root).manifest) == len(samples)
+    assert store.info(activation_path(LAST)).layout.shape[0] == 1
+
+
+def test_shards_that_a_stopped_run_left_of_dropped_samples_are_removed(tiny, samples, kept):
+    dropped = kept.samples.query("dropped")["sample_id"].iloc[0]
+    left = kept.info(activation_path(LAST)).file(kept.rows([dropped])[0])
+    assert not left.exists()
+    left.write_bytes(b"as it was")
+    _keep(tiny, samples, kept.root)
+    assert not left.exists()
+
+
+def test_modules_can_be_added(tiny, samples, whole, tmp_path):
+    for modules in ([FIRST], [LAST]):
+        store = ldmscene.extract(
+            tiny, samples, tmp_path / "kept", modules, steps=1, keep="statistics", labelers=LABELERS
+        )
+    assert store.samples["dropped"].sum() == 10
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_statistics_that_were_lost_are_made_again(tiny, samples, whole, kept, how):
+    store = kept
+    assert absorbing.find_lost(store) == []
+    victim = sorted((store.root / "statistics" / "moments").iterdir())[3]
+    before = victim.read_bytes()
+    if how == "gone":
+        victim.unlink()
+    else:
+        victim.write_bytes(before[:-9] + bytes([before[-9] ^ 1]) + before[-8:])
+        assert [fault.what for fault in ldmscene.verify(store)] == [f"statistics/moments/{victim.name}"]
+        assert len(repair(store.root)) == 1
+    assert "samples that were dropped" in str(*ldmscene.verify(store))
+    code, out, err = call("verify", store.root)
+    assert code == 2
+    assert "of 2 samples that were dropped" in out, err
+    with pytest.raises(InputError, match="or lost; evaluate"):
+        ldmscene.evaluate(store, alphas=ALPHAS)
+    again = _keep(tiny, samples, store.root)
+    assert ldmscene.verify(again) == []
+    assert unpack_moments(load(victim.read_bytes())).weight == unpack_moments(load(before)).weight
+    _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
+
+
+def test_labels_that_were_lost_are_made_again_alone(tiny, samples, whole, kept, monkeypatch):
+    store = kept
+    dropped = store.samples.query("dropped")["sample_id"].iloc[0]
+    store.info(label_path("depth")).file(store.rows([dropped])[0]).unlink()
+    assert len(repair(store.root)) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny.unet, "forward", None)
+        again = _keep(tiny, samples, store.root)
+    assert ldmscene.verify(again) == []
+    _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
+
+
+def test_a_clock_that_was_set_back_brings_nothing_dropped_back(tiny, samples, tmp_path, monkeypatch):
+    store = ldmscene.extract(tiny, samples, tmp_path / "all", **OPTIONS)
+    some = store.samples["sample_id"].iloc[:2].tolist()
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    dropping.drop(store, some, [activation_path(LAST)])
+    assert ldmscene.open(store.root).dropped(activation_path(LAST)) == set(some)
+
+
+def test_statistics_of_classes_are_refused_before_anything_is_generated(tiny, samples, tmp_path):
+    class Parts:
+        provenance: ClassVar[dict] = {"labeler": "parts", "kind": "classes"}
+
+    with pytest.raises(InputError, match="'parts' holds classes"):
+        ldmscene.extract(
+            tiny, samples, tmp_path / "kept", **OPTIONS, keep="statistics", labelers={"parts": Parts(), **LABELERS}
+        )
+    assert not (tmp_path / "kept").exists()
