@@ -7,10 +7,13 @@ from ldmscene.probes.discriminant import log_odds
 from ldmscene.probes.folds import assign_folds
 from ldmscene.probes.logistic import LogisticSolution, fit_logistic
 from ldmscene.probes.logistic_probe import LogisticProbe
+from ldmscene.probes.nested import NestedSolution, Projection, solve_nested
+from ldmscene.probes.position import Position, choose_side, cosines, terms
 from ldmscene.probes.ridge import RidgeSolution, Spectrum, held_out_errors, solve
 from ldmscene.probes.ridge_probe import RidgeProbe
 from ldmscene.probes.stats import Moments, merge_all
 from ldmscene.probes.subspace import Subspace
+from ldmscene.probes.supplied import LabelProducts, supply
 from ldmscene.probes.targets import Targets, group_labels, group_targets, moments
 
 if TYPE_CHECKING:
@@ -18,15 +21,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdamProbe",
+    "LabelProducts",
     "LogisticProbe",
     "LogisticSolution",
     "Moments",
+    "NestedSolution",
+    "Position",
+    "Projection",
     "RidgeProbe",
     "RidgeSolution",
     "Spectrum",
     "Subspace",
     "Targets",
     "assign_folds",
+    "choose_side",
+    "cosines",
     "fit_logistic",
     "gather_moments",
     "group_labels",
@@ -37,6 +46,9 @@ __all__ = [
     "merged",
     "moments",
     "solve",
+    "solve_nested",
+    "supply",
+    "terms",
 ]
 
 

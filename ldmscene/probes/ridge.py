@@ -131,7 +131,7 @@ class Spectrum:
 def held_out_error(coefs: Array, train: Moments, test: Moments) -> Array:
     """Mean squared error [a, t] of coefficients [a, t, c] on data of which only the statistics are known."""
     a, t, c = coefs.shape
-    flat = coefs.reshape(-1, c)
+    flat = coefs.reshape(a * t, c)
     quadratic = np.einsum("kc,kc->k", flat @ test.cxx, flat).reshape(a, t)
     linear = np.einsum("atc,ct->at", coefs, test.cxy)
     bias = test.mean_y - train.mean_y - coefs @ (test.mean_x - train.mean_x)
