@@ -4,16 +4,41 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-all lint bench docs clean
+.PHONY: demo test test-quick test-all test-lowest test-upstream lint bench docs constraints clean
 
 demo: .venv/.installed
 	$(BIN)/ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
+
+# A first look, in less than a minute: no model is run, no browser started.
+test-quick: .venv/.installed
+	$(BIN)/python -m pytest -m "not slow" tests/metrics tests/probes/test_ridge.py tests/probes/test_stats.py \
+		tests/probes/test_folds.py tests/store/test_ledger.py tests/store/test_shards.py tests/test_cells.py \
+		tests/test_grid.py tests/test_layers.py tests/test_manifest.py tests/test_table.py
 
 test: demo .venv/labelers/.installed
 	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadfile
 
 test-all: test
 	$(BIN)/python -m pytest -m slow
+
+# The lowest versions that pyproject.toml declares, and the newest there are; both need uv.
+test-lowest:
+	uv venv --clear .venv-lowest
+	VIRTUAL_ENV=.venv-lowest uv pip install --quiet --resolution lowest-direct --editable ".[test]"
+	.venv-lowest/bin/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadfile
+
+test-upstream:
+	uv venv --clear .venv-upstream
+	VIRTUAL_ENV=.venv-upstream uv pip install --quiet --prerelease allow --editable ".[test]"
+	.venv-upstream/bin/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadfile
+
+# The newest versions that go together, as the tests and the README's numbers are to be run with.
+constraints:
+	$(PYTHON) -m venv --clear .venv-constraints
+	.venv-constraints/bin/python -m pip install --quiet ".[dev]"
+	(sed -n "/^#/p" constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude ldmscene | sed "s/+[a-z0-9.]*$$//") \
+		> .venv-constraints/constraints.txt
+	mv .venv-constraints/constraints.txt constraints.txt
 
 lint: .venv/.installed
 	$(BIN)/ruff format --check ldmscene tests benchmarks examples docs
