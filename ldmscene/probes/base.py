@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ldmscene.cells import spread
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import lift
-from ldmscene.probes.files import jsonable, read_probe, write_probe
+from ldmscene.probes.files import PROBE, jsonable
 from ldmscene.probes.inputs import as_numpy, check_same_samples, is_dask, read_predict, read_weight, unwrap
 
 Array = np.ndarray
@@ -74,12 +74,12 @@ class Probe(BaseEstimator):
             "provenance": dict(provenance or {}),
             **self._meta(),
         }
-        write_probe(path, self._tensors(), meta)
+        PROBE.write(path, self._tensors(), meta)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """A probe from `save`; InputError if the file holds another class or no probe."""
-        tensors, meta = read_probe(path)
+        tensors, meta = PROBE.read(path)
         if meta["class"] != cls.__name__:
             raise InputError(f"path: {path} holds a {meta['class']}; load it with {meta['class']}.load")
         params = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["params"].items()}

@@ -1,0 +1,97 @@
+"""Controls: the same edit in ways that must not work, and what a perfect edit would give.
+
+A control is a function from an edit and the argument after its colon to edits by name. A new one is one function and
+one line in `CONTROLS`; a callable from an edit to an edit serves, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from ldmscene.edits.edit import Edit
+from ldmscene.errors import InputError, unknown
+
+Control = Callable[[Edit, str], dict[str, Edit]]
+SHUFFLED = "shuffled"
+
+
+def none(edit: Edit, _: str) -> dict[str, Edit]:
+    """No change at all."""
+    return {"none": replace(edit, strength=0.0)}
+
+
+def random(edit: Edit, count: str) -> dict[str, Edit]:
+    """Random directions, as many as are asked for, drawn as the features are distributed."""
+    if not (count or "1").isdecimal() or int(count or "1") < 1:
+        raise InputError(f"controls: expected 'random:N' with N at least 1, got 'random:{count}'")
+    return {f"random-{seed}": replace(edit, null=f"random:{seed}") for seed in range(int(count or "1"))}
+
+
+def shuffled(edit: Edit, _: str) -> dict[str, Edit]:
+    """The pattern of the probe that was fitted to other samples' labels."""
+    if SHUFFLED not in rivals(edit):
+        raise InputError("controls: 'shuffled' needs a probe of shuffled labels, and this edit has none")
+    return {SHUFFLED: replace(edit, null=f"rival:{SHUFFLED}")}
+
+
+def other_target(edit: Edit, _: str) -> dict[str, Edit]:
+    """The patterns of the other targets' probes."""
+    others = [name for name in rivals(edit) if name != SHUFFLED]
+    if not others:
+        raise InputError("controls: 'other-target' needs a grid with several targets, and this edit's has one")
+    return {f"other-target-{name}": replace(edit, null=f"rival:{name}") for name in others}
+
+
+def wrong_region(edit: Edit, _: str) -> dict[str, Edit]:
+    """The change itself, half a picture away."""
+    return {"wrong-region": replace(edit, null="wrong-region")}
+
+
+def worst_module(edit: Edit, _: str) -> dict[str, Edit]:
+    """The same rule in the modules that read the target worst."""
+    if not edit.spare:
+        raise InputError("controls: 'worst-module' needs modules that the edit leaves alone, and there are none")
+    return {"worst-module": replace(edit, modules=edit.spare, spare=())}
+
+
+def donor(edit: Edit, _: str) -> dict[str, Edit]:
+    """The activations of a trajectory that looks as wanted: not a null, but what a perfect edit would give."""
+    return {"donor": replace(edit, rule="donor", strength=1.0)}
+
+
+CONTROLS: dict[str, Control] = {
+    "none": none,
+    "random": random,
+    SHUFFLED: shuffled,
+    "other-target": other_target,
+    "wrong-region": wrong_region,
+    "worst-module": worst_module,
+    "donor": donor,
+}
+
+
+def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> dict[str, Edit]:
+    """The edits that stand for an edit's controls, by name.
+
+    Raises
+    ------
+    InputError
+        If a control isn't known, or the edit lacks what it needs.
+    """
+    found: dict[str, Edit] = {}
+    for control in controls:
+        if callable(control):
+            found[getattr(control, "__name__", type(control).__name__)] = control(edit)
+            continue
+        name, _, argument = control.partition(":")
+        if name not in CONTROLS:
+            raise unknown("control", name, CONTROLS)
+        found |= CONTROLS[name](edit, argument)
+    return found
+
+
+def rivals(edit: Edit) -> list[str]:
+    """Other probes that an edit has at all of its positions."""
+    first, *others = (edit.readouts[position].rivals for position in edit.positions)
+    return [name for name in first if all(name in one for one in others)]

@@ -1,0 +1,194 @@
+"""An edit as plain data: which reading is to change, to what, where, and how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+
+from ldmscene.edits.readout import Readout
+from ldmscene.edits.rules import Rule, find_rule
+from ldmscene.edits.wanted import described
+from ldmscene.errors import InputError
+from ldmscene.tensors import Format
+
+FORMAT = Format("edit")
+BRANCHES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
+EVERYWHERE, WRONG = "everywhere", "wrong"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of activations; checked when built.
+
+    Attributes
+    ----------
+    target : str
+        Whose reading is to change.
+    binary : bool
+        Whether the target is a mask, whose reading is log odds.
+    wanted
+        The map that is to be read, as `ldmscene.edits.wanted.parse` takes it.
+    modules, steps : tuple
+        Where activations change: each module at each step, in the order in which the denoiser runs them, so that later
+        ones see what earlier ones did.
+    readouts : mapping of (module, step) to Readout
+        For all of these, and for the modules in `spare`.
+    origin : str
+        Fingerprint of the store that the probes were fitted on.
+    branch : {"cond", "uncond", "both"}
+        Of classifier-free guidance.
+    rule : str or callable
+        How an activation becomes one that reads as wanted; see `ldmscene.edits.rules`.
+    strength : float
+        By which the rule's change is multiplied; 0 changes nothing.
+    margin : float
+        The log odds that are wanted of a mask, as ± margin. For a continuous target a reading that is nearer than this
+        to the wanted value isn't wrong.
+    only_where : {"everywhere", "wrong"}
+        Which cells change: all that have a wanted value, or those whose reading is wrong.
+    null : str
+        What takes the change's place, at its norm, in a control; see `ldmscene.edits.controls`.
+    spare : tuple of str
+        Modules for the control `worst-module`.
+
+    Raises
+    ------
+    InputError
+        If an argument can't be used; the message names it.
+    """
+
+    target: str
+    binary: bool
+    wanted: Any
+    modules: tuple[str, ...]
+    steps: tuple[int, ...]
+    readouts: Mapping[tuple[str, int], Readout] = field(repr=False)
+    origin: str = ""
+    branch: str = "cond"
+    rule: str | Rule = "conditional"
+    strength: float = 1.0
+    margin: float = 2.0
+    only_where: str = EVERYWHERE
+    null: str = ""
+    spare: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        find_rule(self.rule)
+        _one_of("branch", self.branch, BRANCHES)
+        _one_of("only_where", self.only_where, (EVERYWHERE, WRONG))
+        for name in ("modules", "steps"):
+            if not getattr(self, name):
+                raise InputError(f"{name}: expected at least one, got none")
+        if not np.isfinite(self.strength):
+            raise InputError(f"strength must be a finite number, got {self.strength}")
+        if not (np.isfinite(self.margin) and self.margin > 0):
+            raise InputError(f"margin must be a finite number above 0, got {self.margin}")
+        for module, step in self.positions:
+            if (module, step) not in self.readouts:
+                raise InputError(f"readouts: expected one for {module} at step {step}, got none")
+
+    @property
+    def positions(self) -> list[tuple[str, int]]:
+        """Each module at each step."""
+        return [(module, step) for module in self.modules for step in self.steps]
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        return BRANCHES[self.branch]
+
+    @property
+    def rule_name(self) -> str:
+        return self.rule if isinstance(self.rule, str) else getattr(self.rule, "__qualname__", type(self.rule).__name__)
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """All but the arrays, as JSON has it."""
+        plain = {name: value for name, value in vars(self).items() if name != "readouts"}
+        found = {"wanted": described(self.wanted), "rule": self.rule_name}
+        return {**plain, **found, "modules": list(self.modules), "steps": list(self.steps), "spare": list(self.spare)}
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name: equal edits have equal names. A callable counts by its name."""
+        digest = hashlib.sha256(json.dumps(self.header, sort_keys=True).encode())
+        for name, array in sorted(self._arrays().items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def __str__(self) -> str:
+        steps = f"step {self.steps[0]}" if len(self.steps) == 1 else f"{len(self.steps)} steps from {min(self.steps)}"
+        said = described(self.wanted)
+        wanted = said if isinstance(said, str) else next(f"{kind} {name}" for kind, name in said.items())
+        control = f", control {self.null}" if self.null else ""
+        return (
+            f"{self.rule_name} edit of {self.target} to {wanted} in {len(self.modules)} modules at {steps}, "
+            f"{self.branch} branch, strength {self.strength:g}, margin {self.margin:g}, {self.only_where}{control}"
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the edit to one safetensors file.
+
+        Raises
+        ------
+        InputError
+            If its rule or what is wanted is a callable, which no file can hold.
+        """
+        for name in ("rule", "wanted"):
+            if callable(getattr(self, name)):
+                raise InputError(f"{name}: a callable can't be saved; use a rule's name, and the maps that it makes")
+        FORMAT.write(path, self._arrays() | _map_arrays(self.wanted), self.header)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """An edit from `save`.
+
+        Raises
+        ------
+        InputError
+            If the file holds something else.
+        """
+        tensors, header = FORMAT.read(path)
+        scattered: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+        maps: dict[str, np.ndarray] = {}
+        for name, array in tensors.items():
+            part, _, rest = name.partition("|")
+            if part == "wanted":
+                maps[rest] = array
+            else:
+                step, name = rest.split("|")
+                scattered.setdefault((part, int(step)), {})[name] = array
+        wanted = header["wanted"] if isinstance(header["wanted"], str) else maps.get("", maps)
+        lists = {name: tuple(header[name]) for name in ("modules", "steps", "spare")}
+        return cls(**{**header, **lists, "wanted": wanted, "readouts": {k: _readout(v) for k, v in scattered.items()}})
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """The readouts' arrays, as `MODULE|STEP|NAME`."""
+        return {
+            f"{module}|{step}|{name}": array
+            for (module, step), readout in self.readouts.items()
+            for name, array in {**readout.arrays(), "intercept": np.array([readout.intercept])}.items()
+        }
+
+
+def _map_arrays(wanted: Any) -> dict[str, np.ndarray]:
+    if isinstance(wanted, str):
+        return {}
+    maps = wanted if isinstance(wanted, Mapping) else {"": wanted}
+    return {f"wanted|{name}": np.asarray(one) for name, one in maps.items()}
+
+
+def _readout(arrays: Mapping[str, np.ndarray]) -> Readout:
+    coef, mean, covariance, cross = (arrays[name] for name in ("coef", "mean", "covariance", "cross"))
+    rivals = {name.removeprefix("rivals/"): array for name, array in arrays.items() if name.startswith("rivals/")}
+    return Readout(coef, float(arrays["intercept"][0]), mean, covariance, cross, rivals)
+
+
+def _one_of(name: str, value: str, allowed: Any) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")

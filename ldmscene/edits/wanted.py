@@ -1,0 +1,197 @@
+"""What a probe is to read: the wanted map of each sample, as it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ldmscene.errors import InputError, ShapeError
+
+Array = np.ndarray
+Label = Callable[[str], Array]
+"""the own label (Y, X) of a sample (sample_id): 0 and 1 for a mask"""
+
+_SHIFT = re.compile(r"shift:(-?\d+),(-?\d+)(:cut)?")
+
+
+class Wanted(Protocol):
+    """The wanted map of any sample."""
+
+    def map(self, sample_id: str, label: Label) -> Array:
+        """(Y, X), of the own label's size."""
+
+    def source(self, sample_id: str, label: Label) -> tuple[str, tuple[int, int]] | None:
+        """The sample that looks as wanted once it is shifted by (y, x) pixels; None where there is none."""
+
+
+def parse(wanted: Any, sample_ids: Sequence[str], *, binary: bool) -> Wanted:
+    """How to make wanted maps.
+
+    Parameters
+    ----------
+    wanted
+        - "shift:DY,DX": the own map, moved by so many pixels down and to the right. What comes in is background in a
+          mask; of a continuous map the edge is repeated. An object is moved less far where it would leave the frame;
+          with ":cut" at the end it leaves it, as in the published experiment.
+        - "swap": another sample's map.
+        - an array (Y, X) for all samples or (sample, Y, X) for those of `sample_ids`, or a mapping of such maps by
+          sample_id; NaN leaves a pixel alone.
+        - a callable from a sample's own label (Y, X) to its wanted map.
+    sample_ids
+        All samples that are edited.
+    binary
+        Whether the target is a mask.
+
+    Raises
+    ------
+    InputError
+        If it is nothing of that.
+    """
+    if isinstance(wanted, str):
+        return _named(wanted, sample_ids, binary)
+    if callable(wanted):
+        return Made(wanted)
+    if isinstance(wanted, Mapping):
+        return Supplied({str(key): np.asarray(value) for key, value in wanted.items()})
+    maps = np.asarray(wanted)
+    if maps.ndim == 2:
+        return Supplied(dict.fromkeys(sample_ids, maps))
+    if maps.ndim == 3 and len(maps) == len(sample_ids):
+        return Supplied(dict(zip(sample_ids, maps, strict=True)))
+    raise ShapeError(
+        f"wanted: expected a map (Y, X), or one for each of {len(sample_ids)} samples, got shape {maps.shape}"
+    )
+
+
+def _named(wanted: str, sample_ids: Sequence[str], binary: bool) -> Wanted:
+    if found := _SHIFT.fullmatch(wanted):
+        return Shift(int(found[1]), int(found[2]), cut=bool(found[3]), binary=binary)
+    if wanted == "swap":
+        return Swap(tuple(sample_ids))
+    raise InputError(
+        f"wanted: expected 'shift:DY,DX', 'shift:DY,DX:cut', 'swap', an array or a callable, got {wanted!r}"
+    )
+
+
+def described(wanted: Any) -> Any:
+    """What stands for it in a fingerprint: words as they are, maps by their hash, a callable by its name."""
+    if isinstance(wanted, str):
+        return wanted
+    if callable(wanted):
+        return {"function": getattr(wanted, "__qualname__", type(wanted).__name__)}
+    maps = wanted if isinstance(wanted, Mapping) else {"": wanted}
+    digest = hashlib.sha256()
+    for name, one in sorted(maps.items()):
+        array = np.ascontiguousarray(one, np.float64)
+        digest.update(f"{name} {array.shape}".encode() + array.tobytes())
+    return {"maps": digest.hexdigest()[:16]}
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The own map, moved down by `dy` and to the right by `dx` pixels."""
+
+    dy: int
+    dx: int
+    cut: bool
+    """whether an object may leave the frame"""
+    binary: bool
+
+    def map(self, sample_id: str, label: Label) -> Array:
+        own = label(sample_id)
+        return moved(own, *self._offset(own), fill=self.binary)
+
+    def source(self, sample_id: str, label: Label) -> tuple[str, tuple[int, int]]:
+        return sample_id, self._offset(label(sample_id))
+
+    def _offset(self, own: Array) -> tuple[int, int]:
+        if abs(self.dy) >= own.shape[0] or abs(self.dx) >= own.shape[1]:
+            raise InputError(
+                f"wanted: a shift of {self.dy},{self.dx} leaves the frame of {own.shape[0]} × {own.shape[1]} pixels; "
+                "shift less far"
+            )
+        rows, columns = np.nonzero(own > 0)
+        if self.cut or not self.binary or not len(rows):
+            return self.dy, self.dx
+        dy = np.clip(self.dy, -rows.min(), own.shape[0] - 1 - rows.max())
+        dx = np.clip(self.dx, -columns.min(), own.shape[1] - 1 - columns.max())
+        return int(dy), int(dx)
+
+
+@dataclass(frozen=True)
+class Swap:
+    """The map of the sample that stands half the list away."""
+
+    sample_ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.sample_ids) < 2:
+            raise InputError(f"wanted: 'swap' expects at least 2 samples, got {len(self.sample_ids)}")
+
+    def map(self, sample_id: str, label: Label) -> Array:
+        return label(self._partner(sample_id))
+
+    def source(self, sample_id: str, label: Label) -> tuple[str, tuple[int, int]]:
+        return self._partner(sample_id), (0, 0)
+
+    def _partner(self, sample_id: str) -> str:
+        n = len(self.sample_ids)
+        return self.sample_ids[(self.sample_ids.index(sample_id) + n // 2) % n]
+
+
+@dataclass(frozen=True)
+class Supplied:
+    """Maps by sample_id."""
+
+    maps: Mapping[str, Array]
+
+    def map(self, sample_id: str, label: Label) -> Array:
+        if sample_id not in self.maps:
+            raise InputError(f"wanted: no map for sample {sample_id}; supply one for each sample that is edited")
+        return _fitting(self.maps[sample_id], label(sample_id))
+
+    def source(self, sample_id: str, label: Label) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Made:
+    """Maps that a callable makes of own labels."""
+
+    function: Callable[[Array], Array]
+
+    def map(self, sample_id: str, label: Label) -> Array:
+        own = label(sample_id)
+        return _fitting(np.asarray(self.function(own.copy())), own)
+
+    def source(self, sample_id: str, label: Label) -> None:
+        return None
+
+
+def _fitting(wanted: Array, own: Array) -> Array:
+    if wanted.shape != own.shape:
+        raise ShapeError(f"wanted: expected maps of the labels' size {own.shape}, got {wanted.shape}")
+    return wanted.astype(np.float32)
+
+
+def moved(maps: Array, dy: int, dx: int, *, fill: bool) -> Array:
+    """Maps (Y, X, …) shifted down and to the right; zeros come in where `fill`, else the edge is repeated."""
+    rows, columns = np.arange(maps.shape[0]) - dy, np.arange(maps.shape[1]) - dx
+    inside = np.logical_and.outer(_within(rows), _within(columns))
+    taken = maps[np.ix_(np.clip(rows, 0, len(rows) - 1), np.clip(columns, 0, len(columns) - 1))]
+    return np.where(inside, taken, 0) if fill else taken
+
+
+def _within(positions: Array) -> Array:
+    return (positions >= 0) & (positions < len(positions))
+
+
+def ceiling(own: Array, wanted: Array) -> float:
+    """The best Dice that an object (own mask) can have with a wanted mask of which a part was cut off."""
+    whole, part = float((own > 0).sum()), float((wanted > 0).sum())
+    return 2 * min(whole, part) / (whole + part) if whole + part else 1.0

@@ -1,0 +1,109 @@
+"""Edits as data: saved, read back, told apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from ldmscene.edits import Edit, Readout
+from ldmscene.errors import InputError, ShapeError
+from tests.edits.worlds import edit_of, make_world
+
+MAP = np.eye(8, 12)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 99),
+    st.integers(2, 9),
+    st.sampled_from(["swap", "shift:1,-2", MAP, {"a": MAP, "b/c": MAP + 1}]),
+    st.sampled_from(["conditional", "adam"]),
+    st.floats(-3, 3),
+    st.sampled_from(["cond", "uncond", "both"]),
+)
+def test_an_edit_comes_back_from_its_file(tmp_path_factory, seed, channels, wanted, rule, strength, branch):
+    edit = edit_of(make_world(seed, channels), wanted=wanted, rule=rule, strength=strength, branch=branch)
+    path = tmp_path_factory.mktemp("edit") / "edit.safetensors"
+    edit.save(path)
+    again = Edit.load(path)
+    assert again.header == edit.header
+    assert again.fingerprint == edit.fingerprint
+    np.testing.assert_equal(again.wanted, edit.wanted)
+    for position, readout in edit.readouts.items():
+        np.testing.assert_equal(again.readouts[position].arrays(), readout.arrays())
+        assert again.readouts[position].intercept == readout.intercept
+
+
+def test_another_reader_finds_the_arrays(tmp_path):
+    edit = edit_of(make_world())
+    edit.save(tmp_path / "edit")
+    with safe_open(tmp_path / "edit", framework="numpy") as file:
+        np.testing.assert_array_equal(file.get_tensor("m|0|covariance"), edit.readouts["m", 0].covariance)
+
+
+def test_every_field_and_number_is_part_of_the_fingerprint():
+    edit, world = edit_of(make_world()), make_world()
+    nudged = replace(world.readout, coef=world.readout.coef + 1e-9)
+    others = [
+        replace(edit, **change)
+        for change in (
+            {"target": "depth"}, {"wanted": "shift:0,1"}, {"wanted": MAP}, {"wanted": MAP + 1}, {"branch": "both"},
+            {"rule": "erase"}, {"strength": 2.0}, {"margin": 3.0}, {"only_where": "wrong"}, {"null": "random:1"},
+            {"spare": ()}, {"origin": "x"}, {"binary": False}, {"readouts": {**edit.readouts, ("m", 0): nudged}},
+        )
+    ]  # fmt: skip
+    assert len({one.fingerprint for one in [edit, *others]}) == len(others) + 1
+    assert edit_of(make_world()).fingerprint == edit.fingerprint
+
+
+def test_it_says_what_it_does():
+    edit = edit_of(make_world(), wanted="shift:0,16", strength=2.0)
+    assert str(edit) == (
+        "conditional edit of mask to shift:0,16 in 1 modules at step 0, cond branch, strength 2, margin 2, everywhere"
+    )
+
+
+def test_functions_arent_saved(tmp_path):
+    for change in ({"rule": lambda x, goal, readout: x}, {"wanted": lambda own: own}):
+        with pytest.raises(InputError, match="a callable can't be saved"):
+            edit_of(make_world(), **change).save(tmp_path / "edit")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files_are_refused(tmp_path):
+    save_file({"a": np.zeros(1)}, tmp_path / "other")
+    (tmp_path / "text").write_text("no")
+    for name, message in (("other", "expected format ldmscene-edit-1"), ("text", "no safetensors"), ("x", "no file")):
+        with pytest.raises(InputError, match=message):
+            Edit.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modules": ()}, "modules: expected at least one"),
+        ({"steps": ()}, "steps: expected at least one"),
+        ({"steps": (3,)}, "readouts: expected one for m at step 3"),
+        ({"branch": "left"}, "branch must be one of cond, uncond, both"),
+        ({"only_where": "here"}, "only_where must be one of everywhere, wrong"),
+        ({"strength": float("nan")}, "strength must be a finite number"),
+        ({"margin": 0.0}, "margin must be a finite number above 0"),
+    ],
+)
+def test_what_cant_be_used_is_named(change, message):
+    with pytest.raises(InputError, match=message):
+        edit_of(make_world(), **change)
+
+
+def test_a_readout_checks_its_arrays():
+    zero, eye = np.zeros(3), np.eye(3)
+    with pytest.raises(ShapeError, match=r"expected covariance of shape \(3, 3\), got \(2, 2\)"):
+        Readout(zero, 0.0, zero, np.eye(2), zero)
+    with pytest.raises(InputError, match="mean holds NaN or infinity"):
+        Readout(zero, 0.0, zero + np.nan, eye, zero)
