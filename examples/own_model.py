@@ -15,7 +15,7 @@ from ldmscene.testbed import MODELS
 PROMPTS = Path(__file__).with_name("prompts.csv")
 MODULES = ["up_blocks.3.attentions.*.transformer_blocks.0.attn1.to_out.0"]  # a glob
 
-pipeline = DiffusionPipeline.from_pretrained(MODELS["tiny-scenes"], dtype=torch.float32)  # or your own
+pipeline = DiffusionPipeline.from_pretrained(MODELS["tiny-scenes"])  # or your own
 for name in ("as it is", "silenced"):
     if name == "silenced":
         block = pipeline.unet.up_blocks[3].attentions[1].transformer_blocks[0]

@@ -62,7 +62,7 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
             projection_dim=64,
             num_hidden_layers=2,
             num_attention_heads=4,
-            max_position_embeddings=TOKENS,
+            max_position_embeddings=tokenizer.model_max_length,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
@@ -71,8 +71,13 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """A byte-level BPE whose merges make one token of every word of the captions' vocabulary."""
-    merges = merge_words(sorted(vocabulary()))
+    """The tokenizer of this world's captions."""
+    return tokenizer_of(vocabulary(), TOKENS)
+
+
+def tokenizer_of(words: Iterable[str], tokens: int) -> CLIPTokenizer:
+    """A byte-level BPE whose merges make one token of every word; captions have at most `tokens` of them."""
+    merges = merge_words(sorted(words))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     symbols = dict.fromkeys([*alphabet, *(f"{c}</w>" for c in alphabet), *("".join(pair) for pair in merges)])
     vocab = {symbol: i for i, symbol in enumerate([*symbols, START, END])}
@@ -80,7 +85,7 @@ def build_tokenizer() -> CLIPTokenizer:
         "bos_token": AddedToken(START, special=True, normalized=False),
         "eos_token": AddedToken(END, special=True, normalized=False),
     }
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=TOKENS, **special)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=tokens, **special)
 
 
 def merge_words(words: Sequence[str]) -> list[tuple[str, str]]:
@@ -136,12 +141,12 @@ def build_scheduler() -> LMSDiscreteScheduler:
 
 
 def build_pipeline(
-    vae: AutoencoderKL, text_encoder: CLIPTextModel, unet: UNet2DConditionModel
+    vae: AutoencoderKL, tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, unet: UNet2DConditionModel
 ) -> StableDiffusionPipeline:
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
-        tokenizer=build_tokenizer(),
+        tokenizer=tokenizer,
         unet=unet,
         scheduler=build_scheduler(),
         safety_checker=None,

@@ -13,11 +13,13 @@ from safetensors.torch import load_file
 from ldmscene.capture import PRESETS, find_modules
 from ldmscene.testbed import LABELERS, MODELS, WEIGHTS
 from ldmscene.testbed.labelers import load_net
-from ldmscene.testbed.model import build_tokenizer, vocabulary
+from ldmscene.testbed.model import build_tokenizer, build_vae, vocabulary
 from ldmscene.testbed.nets import Judge
 from ldmscene.testbed.scenes import render, sample_scenes
 from ldmscene.testbed.train import quality
 from ldmscene.testbed.train.data import SceneFiles
+from ldmscene.testbed.train.denoiser import Denoiser
+from ldmscene.testbed.train.export import export_model
 
 MODEL = MODELS["tiny-scenes"]
 UNSEEN = 900  # the seed of the held-out scenes
@@ -29,8 +31,20 @@ def unseen():
 
 
 def test_diffusers_loads_the_folder_offline_as_what_it_is():
-    pipeline = DiffusionPipeline.from_pretrained(MODEL, use_safetensors=True, dtype=torch.float32)
+    pipeline = DiffusionPipeline.from_pretrained(MODEL)
+    pipeline.set_progress_bar_config(disable=True)
     assert type(pipeline) is StableDiffusionPipeline
+    assert {part.dtype for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet)} == {torch.float32}
+    assert pipeline("a red cube", num_inference_steps=1).images[0].size == (64, 64)
+
+
+def test_an_exported_pipeline_loads_in_one_precision(tmp_path):
+    denoiser = Denoiser()
+    export_model(build_vae(), denoiser, tmp_path)
+    loaded = DiffusionPipeline.from_pretrained(tmp_path)
+    assert {part.dtype for part in (loaded.vae, loaded.text_encoder, loaded.unet)} == {torch.float32}
+    weight = denoiser.text_encoder.get_input_embeddings().weight
+    assert torch.equal(loaded.text_encoder.get_input_embeddings().weight, weight.half().float())
 
 
 def test_all_weights_are_float16_safetensors_below_24_megabytes():

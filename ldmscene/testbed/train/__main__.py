@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import torch
 from diffusers import DiffusionPipeline
 
 from ldmscene.testbed.labelers import WEIGHTS
@@ -44,7 +43,7 @@ def main(folder: Path, weights: Path, scenes: int) -> None:
 
 def write_quality(weights: Path, labeler, judge, unseen: SceneFiles, scenes: int) -> None:
     """Measure what was exported, as it was exported, and write the card and the sheet of samples."""
-    pipeline = DiffusionPipeline.from_pretrained(weights / "tiny-scenes", use_safetensors=True, dtype=torch.float32)
+    pipeline = DiffusionPipeline.from_pretrained(weights / "tiny-scenes", use_safetensors=True)
     held_out = quality.first(unseen.load(), 500)
     samples, _, images = quality.sample_quality(judge, pipeline, PROMPTS, SEED)
     scores = {

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import nn
 
-from ldmscene.testbed.model import build_pipeline
+from ldmscene.testbed.model import build_pipeline, build_tokenizer
 from ldmscene.testbed.train.denoiser import Denoiser
 
 
@@ -19,9 +19,14 @@ def export_model(vae: AutoencoderKL, denoiser: Denoiser, folder: Path) -> None:
     parts = (vae, denoiser.text_encoder, denoiser.unet)
     for part in parts:
         part.half()
-    build_pipeline(vae, denoiser.text_encoder, denoiser.unet).save_pretrained(folder, safe_serialization=True)
+    build_pipeline(vae, build_tokenizer(), denoiser.text_encoder, denoiser.unet).save_pretrained(
+        folder, safe_serialization=True
+    )
     for part in parts:
         part.float()
+    # transformers loads a model in the dtype that its config names, diffusers in float32: a pipeline needs one of them.
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)  # save_pretrained keeps weights from other users
 

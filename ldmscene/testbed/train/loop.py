@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -45,16 +46,19 @@ def fit(
 
     `loss` gets a generator that depends on (seed, step) and draws its batch and noise from that alone.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+    learnt = dict(model.named_parameters())
+    optimizer = torch.optim.AdamW(
+        learnt.values(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
+    )
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.rate)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    average = {name: p.detach().clone() for name, p in learnt.items()}
     step = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         rates.load_state_dict(state["rates"])
-        average, step = state["average"], state["step"]
+        average, step = {name: state["average"][name] for name in learnt}, state["step"]
 
     def save() -> None:
         state = {
@@ -63,6 +67,8 @@ def fit(
             "rates": rates.state_dict(),
         }
         _replace(checkpoint, {**state, "average": average, "step": step})
+        with checkpoint.with_suffix(".log").open("a") as log:
+            log.write(f"{datetime.now():%F %T} step {step} loss {running:.5f}\n")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     saved, running = time.monotonic(), math.nan
@@ -73,19 +79,18 @@ def fit(
             value = loss(torch.Generator().manual_seed(seed * 1_000_003 + step))
             optimizer.zero_grad(set_to_none=True)
             value.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(learnt.values(), 1.0)
             optimizer.step()
             rates.step()
             step += 1
             decay = min(schedule.average, (1 + step) / (10 + step))
-            for name, tensor in model.state_dict().items():
-                average[name].lerp_(tensor, 1 - decay) if tensor.is_floating_point() else average[name].copy_(tensor)
+            torch._foreach_lerp_(list(average.values()), [p.detach() for p in learnt.values()], 1 - decay)
             running = value.item() if math.isnan(running) else 0.98 * running + 0.02 * value.item()
             progress.update(task, completed=step, loss=running)
             if time.monotonic() - saved > SAVE_EVERY or step == schedule.steps:
                 save()
                 saved = time.monotonic()
-    model.load_state_dict(average)
+    model.load_state_dict({**model.state_dict(), **average})
     model.eval()
 
 
