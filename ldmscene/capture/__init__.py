@@ -1,12 +1,15 @@
 """Hooks, branches and steps: a pipeline and a manifest become a stream of activations."""
 
+from ldmscene.capture.foretelling import rehearsed
 from ldmscene.capture.given import given_scheduler
 from ldmscene.capture.identity import WeightHashes, configs, environment, identity
 from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
 from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, presets_in
 from ldmscene.capture.pictures import at_once, decode
+from ldmscene.capture.plan import Plan, make_plan
 from ldmscene.capture.shapes import outline_shapes
+from ldmscene.capture.sinks import Editor, Sink
 from ldmscene.capture.source import (
     autoencoder_of,
     denoiser_of,
@@ -16,13 +19,15 @@ from ldmscene.capture.source import (
     permute_weights,
     with_scheduler,
 )
-from ldmscene.capture.trajectory import Plan, Trajectory, make_plan, run
+from ldmscene.capture.trajectory import Trajectory, run, watching
 
 __all__ = [
     "PRESETS",
+    "Editor",
     "Model",
     "ModuleShape",
     "Plan",
+    "Sink",
     "Trajectory",
     "WeightHashes",
     "at_once",
@@ -42,6 +47,8 @@ __all__ = [
     "outline_shapes",
     "permute_weights",
     "presets_in",
+    "rehearsed",
     "run",
+    "watching",
     "with_scheduler",
 ]

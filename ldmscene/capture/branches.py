@@ -56,7 +56,15 @@ def customary_order(parts: int, scale: float, *, cond_first: bool = False) -> tu
 def branch_order(
     parts: Sequence[Tensor], guided: Tensor, scale: float, *, by_row: bool = False
 ) -> tuple[str, ...] | None:
-    """Which branch each part is, or None where the parts are the same up to rounding.
+    """Which branch each part is, or None where several orders fit; as `fitting_orders`."""
+    best, *others = fitting_orders(parts, guided, scale, by_row=by_row)
+    return None if others else best
+
+
+def fitting_orders(
+    parts: Sequence[Tensor], guided: Tensor, scale: float, *, by_row: bool = False
+) -> list[tuple[str, ...]]:
+    """The orders of branches that fit, the best first: several where parts are the same up to rounding.
 
     Parameters
     ----------
@@ -76,20 +84,19 @@ def branch_order(
     """
     roles = customary_order(len(parts), scale)
     if len(parts) == 1:
-        return roles
+        return [roles]
     row = guided.shape[-1] if by_row else guided[0].numel()
     *flat, target = (one.reshape(len(guided), -1, row).double() for one in (*parts, guided))
     misses = {
         order: _miss(dict(zip(order, flat, strict=True)), target, scale) for order in sorted(set(permutations(roles)))
     }
-    best, *others = sorted(misses, key=lambda order: misses[order])
-    if misses[best] > _TOLERANCE:
+    best = min(misses.values())
+    if best > _TOLERANCE:
         raise LdmsceneError(
             f"the {len(parts)} parts of the denoiser's output don't combine to the guidance that the scheduler "
             "received, so that cond and uncond can't be told apart; turn off the pipeline's other guidance variants"
         )
-    clear = all(misses[other] > _CLEAR * misses[best] for other in others)
-    return best if clear else None
+    return [order for order in sorted(misses, key=lambda order: misses[order]) if misses[order] <= _CLEAR * best]
 
 
 def _miss(parts: dict[str, Tensor], target: Tensor, scale: float) -> float:

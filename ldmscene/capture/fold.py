@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ldmscene.capture.families import AFTER_TEXT, FIRST, Family, is_text_side
+from ldmscene.capture.layout import Layout
 from ldmscene.errors import InputError
 
-GRID, TOKENS = ("y", "x", "channel"), ("token", "channel")
 _EVERY = (1, 2, 4, 8, 16, 32, 64)  # strides at which maps of channels may lie in a denoiser that isn't known
 
 
@@ -47,16 +47,27 @@ class Folding:
         InputError
             If the output has another number of axes, is no tensor, or it can't be told what is the image's.
         """
+        tensor, layout = self.find(module, output)
+        return layout.read(tensor, starts), layout.dims
+
+    def find(self, module: str, output: object) -> tuple[Tensor, Layout]:
+        """The tensor of an output that holds the image, and how it does.
+
+        Raises
+        ------
+        InputError
+            As when called.
+        """
         tensor = self._choose(module, output)
         if tensor.ndim == 4 and tuple(tensor.shape[2:]) in self._grids(self.family.strides or _EVERY):
-            return tensor.permute(0, 2, 3, 1), GRID
-        if tensor.ndim == 4:
-            tensor = self._joined_heads(module, tensor)
-        if tensor.ndim == 3:
-            return self._tokens(module, tensor, starts)
-        raise InputError(
-            f"expected modules whose output has 3 or 4 axes, {module} returns {tuple(tensor.shape)}; capture another"
-        )
+            return tensor, Layout((tensor.shape[2], tensor.shape[3]), token_axis=None)
+        if tensor.ndim not in (3, 4):
+            raise InputError(
+                f"expected modules whose output has 3 or 4 axes, {module} returns {tuple(tensor.shape)}; "
+                "capture another"
+            )
+        axis = 1 if tensor.ndim == 3 else self._token_axis(module, tensor)
+        return tensor, Layout(self._grid(module, tensor.shape[axis]), axis, self.family.image_at == FIRST)
 
     def starts_in(self, call: Mapping[str, Any]) -> list[int] | None:
         """Where each sample's image begins in joint sequences, from a denoiser's call; None where all are alike."""
@@ -64,14 +75,12 @@ class Folding:
             return None
         return call["encoder_attention_mask"].sum(1).tolist()
 
-    def _tokens(self, module: str, tensor: Tensor, starts: Sequence[int] | None) -> tuple[Tensor, tuple[str, ...]]:
-        count = tensor.shape[1]
+    def _grid(self, module: str, count: int) -> tuple[int, int] | None:
+        """Rows and columns of the image among so many tokens; None where they are no image's."""
         for y, x in () if is_text_side(module) else self._grids(self.family.strides):
-            if count == y * x:
-                return tensor.unflatten(1, (y, x)), GRID
-            if self._is_joint(count, y * x):
-                return self._image_part(tensor, y * x, starts).unflatten(1, (y, x)), GRID
-        return tensor, TOKENS
+            if count == y * x or self._is_joint(count, y * x):
+                return y, x
+        return None
 
     def _is_joint(self, count: int, image: int) -> bool:
         """Whether so many tokens are those of an image and text."""
@@ -79,19 +88,14 @@ class Folding:
         text = 0 if padding else self.text_tokens
         return self.family.joint and count >= image + text
 
-    def _image_part(self, tensor: Tensor, count: int, starts: Sequence[int] | None) -> Tensor:
-        if starts is not None:
-            return torch.stack([one[start : start + count] for one, start in zip(tensor, starts, strict=True)])
-        return tensor[:, :count] if self.family.image_at == FIRST else tensor[:, -count:]
-
-    def _joined_heads(self, module: str, tensor: Tensor) -> Tensor:
-        """(n, token, head, c) or (n, head, token, c) as (n, token, head · c)."""
+    def _token_axis(self, module: str, tensor: Tensor) -> int:
+        """Of (n, token, head, c) or (n, head, token, c)."""
         axes = [axis for axis in (1, 2) if self._counts_tokens(module, tensor.shape[axis])]
         if len(axes) != 1:
             raise InputError(
                 f"{module} returns {tuple(tensor.shape)}, and it can't be told which axis is tokens; capture another"
             )
-        return tensor.movedim(axes[0], 1).flatten(2)
+        return axes[0]
 
     def _counts_tokens(self, module: str, count: int) -> bool:
         if is_text_side(module):

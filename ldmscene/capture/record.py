@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ldmscene.capture.clean import predict_clean
-from ldmscene.capture.fold import Folding, first_tensor
+from ldmscene.capture.editing import editing_hook
+from ldmscene.capture.fold import first_tensor
+from ldmscene.capture.hooks import instead, running_uncompiled
 from ldmscene.capture.latents import unpack
+from ldmscene.capture.plan import Plan
+from ldmscene.capture.sinks import Editor, Sink, to_host
 from ldmscene.capture.sorting import Sorter, Step
-from ldmscene.capture.source import denoiser_of
+from ldmscene.errors import unknown
 
 
 @dataclass
 class Recording:
-    """What one run of a pipeline shows, step by step: one for each call of the scheduler.
+    """What one run of a pipeline shows beside its modules, step by step: one for each call of the scheduler.
 
     Attributes
     ----------
-    activations : dict of str to list of numpy.ndarray
-        For each module and sample, (step, branch, y, x, channel) or (step, branch, token, channel), filled as it goes.
     timesteps : list of float
         As the scheduler has them.
     latents, predicted : list of Tensor
@@ -35,7 +34,6 @@ class Recording:
         What the last step led to, as `latents`.
     """
 
-    activations: Mapping[str, list[np.ndarray]]
     timesteps: list[float] = field(default_factory=list)
     latents: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
@@ -44,112 +42,120 @@ class Recording:
 
 @contextmanager
 def recording(
-    pipeline,
-    activations: Mapping[str, list[np.ndarray]],
+    plan: Plan,
+    sink: Sink,
+    editor: Editor | None = None,
     *,
-    folding: Folding,
-    size: tuple[int, int],
-    branches: Sequence[str],
-    guidance_scale: float,
     check: Callable[[], None] | None = None,
 ) -> Iterator[Recording]:
-    """Record every step inside the block into `activations`; the pipeline is given back without a trace.
+    """Hand outputs of the plan's modules to a sink inside the block; the pipeline is given back without a trace.
 
-    Hooks copy each output before anything can change it in place, cast to the arrays' dtype where it lies, and
-    move it to the CPU. Branches are told apart by the guidance that the pipeline really applied. `check` is called at
-    each step, and stops the run by raising.
+    Hooks copy each output before anything can change it in place, cast to the plan's dtype where it lies, and
+    move it to the CPU where the sink wants that. Branches are told apart by the guidance that the pipeline really
+    applied. The sink sees what an editor made of an output. `check` is called at each step, and stops the run by
+    raising. Where the pipeline runs more than once, what is yielded is of the last run.
+
+    Raises
+    ------
+    LdmsceneError
+        If branches can't be told, or aren't those of the plan's rehearsal.
     """
-    recorded, now = Recording(activations), Step()
-    sorter = Sorter(activations, branches, guidance_scale, folding.family)
-    scheduler = pipeline.scheduler
-    take_step, own_step = scheduler.step, vars(scheduler).get("step")
-
-    @functools.wraps(take_step)  # pipelines look at its signature, to give it their generator
-    def watched_step(model_output: Tensor, timestep, sample: Tensor, *args: object, **kwargs: object):
-        if check is not None:
-            check()
-        for device in now.copying:
-            torch.cuda.current_stream(device).synchronize()
-        sorter.add(now, model_output, sample)
-        clean = predict_clean(scheduler, model_output, timestep, sample)
-        recorded.timesteps.append(float(torch.as_tensor(timestep).flatten()[0]))
-        recorded.latents.append(unpack(pipeline, sample.detach().float(), size).cpu())
-        recorded.predicted.append(unpack(pipeline, clean.float(), size).cpu())
-        now.raw, now.outputs, now.copying = [], {}, set()
-        stepped = take_step(model_output, timestep, sample, *args, **kwargs)
-        recorded.final = unpack(pipeline, stepped[0].detach().float(), size).cpu()
-        return stepped
-
-    def set_starts(_module: nn.Module, _args: tuple, kwargs: dict) -> None:
-        now.starts = folding.starts_in(kwargs)
-
-    with running_uncompiled(pipeline) as denoiser:
-        parts = dict(denoiser.named_modules())
+    run = _Run(plan, sink, check)
+    scheduler = plan.pipeline.scheduler
+    with running_uncompiled(plan.pipeline) as denoiser, instead(scheduler, step=run.watch, set_timesteps=run.begin):
         handles = []
-        scheduler.step = watched_step
         try:
-            for name, arrays in activations.items():
-                keeper = _keeper(name, now, folding, _torch_dtype(arrays))
-                handles.append(parts[name].register_forward_hook(keeper))
-            handles.append(denoiser.register_forward_pre_hook(set_starts, with_kwargs=True))
-            handles.append(denoiser.register_forward_hook(lambda _m, _a, out: now.raw.append(_copied(out))))
-            yield recorded
-            sorter.finish()
+            for part, hook in _hooks(run, editor, dict(denoiser.named_modules())):
+                handles.append(part.register_forward_hook(hook))
+            handles.append(denoiser.register_forward_pre_hook(run.enter, with_kwargs=True))
+            handles.append(denoiser.register_forward_hook(run.leave))
+            yield run.recorded
+            run.sorter.finish()
         finally:
-            if own_step is None:
-                del scheduler.step  # the instance's attribute; the class's method shows again
-            else:
-                scheduler.step = own_step
             for handle in handles:
                 handle.remove()
 
 
-def _copied(output: object) -> Tensor:
-    return first_tensor(output).detach().clone()
+def _hooks(run: _Run, editor: Editor | None, parts: dict[str, nn.Module]) -> Iterator[tuple[nn.Module, Callable]]:
+    """Each with its module; an editor's first, so that the sink sees what it changed."""
+    if editor:
+        if strange := [name for name in editor.modules if name not in parts]:
+            raise unknown("module", strange[0], parts)
+        for name in editor.modules:
+            yield parts[name], editing_hook(name, editor, run.now, run.plan)
+    for module in run.plan.modules:
+        yield parts[module.name], run.listener(module.name)
 
 
-def _keeper(name: str, now: Step, folding: Folding, dtype: torch.dtype):
-    def hook(_module: nn.Module, _args: object, output: object) -> None:
-        folded, _dims = folding(name, output, now.starts)
-        if folded.device.type == "cuda":
-            now.copying.add(folded.device)
-        now.outputs.setdefault(name, []).append(_to_host(folded.detach().to(dtype, copy=True)))
+class _Run:
+    """The state of one call of a pipeline, and what stands in its way."""
 
-    return hook
+    def __init__(self, plan: Plan, sink: Sink, check: Callable[[], None] | None) -> None:
+        self.plan, self._sink, self._check = plan, sink, check
+        self._dtype = getattr(torch, plan.dtype)
+        self.recorded, self.now, self.sorter = Recording(), Step(), self._sorter()
 
+    def _sorter(self) -> Sorter:
+        plan = self.plan
+        names, foretold = [m.name for m in plan.modules], [branch for call in plan.calls for branch in call]
+        return Sorter(self._sink, names, plan.branches, plan.applied_guidance, plan.folding.family, foretold)
 
-def _torch_dtype(arrays: Sequence[np.ndarray]) -> torch.dtype:
-    return torch.from_numpy(arrays[0][:0]).dtype
+    def begin(self, set_timesteps: Callable) -> Callable:
+        """In the place of the scheduler's `set_timesteps`, by which each run begins."""
 
+        def begun(*args: object, **kwargs: object):
+            self.sorter.finish()
+            self.sorter = self._sorter()
+            for shown in (self.recorded.timesteps, self.recorded.latents, self.recorded.predicted):
+                shown.clear()
+            self.now.begin(0)
+            self.now.samples = None
+            return set_timesteps(*args, **kwargs)
 
-def _to_host(tensor: Tensor) -> Tensor:
-    """A copy in pinned memory, under way while the GPU goes on; the CPU's own tensors as they are."""
-    if tensor.device.type != "cuda":
-        return tensor.cpu()
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    return host.copy_(tensor, non_blocking=True)
+        return begun
 
+    def watch(self, take_step: Callable) -> Callable:
+        """In the place of the scheduler's `step`."""
 
-@contextmanager
-def running_uncompiled(pipeline) -> Iterator[nn.Module]:
-    """The denoiser without `torch.compile` inside the block: a compiled graph runs past hooks set after it."""
-    role, plain = denoiser_of(pipeline)
-    held = getattr(pipeline, role)
-    compiled = {part: part._compiled_call_impl for part in plain.modules() if part._compiled_call_impl is not None}
-    if plain is not held or compiled:
-        warnings.warn(
-            "the denoiser is compiled; it runs uncompiled while its modules are listened to, since a compiled "
-            "graph has no modules to listen to",
-            stacklevel=4,
-        )
-    try:
-        if plain is not held:
-            setattr(pipeline, role, plain)
-        for part in compiled:
-            part._compiled_call_impl = None
-        yield plain
-    finally:
-        if plain is not held:
-            setattr(pipeline, role, held)
-        for part, call in compiled.items():
-            part._compiled_call_impl = call
+        def watched(model_output: Tensor, timestep, sample: Tensor, *args: object, **kwargs: object):
+            if self._check is not None:
+                self._check()
+            for device in self.now.copying:
+                torch.cuda.current_stream(device).synchronize()
+            self.sorter.add(self.now, model_output, sample)
+            clean = predict_clean(self.plan.pipeline.scheduler, model_output, timestep, sample)
+            self.recorded.timesteps.append(float(torch.as_tensor(timestep).flatten()[0]))
+            self.recorded.latents.append(self._unpacked(sample.detach()))
+            self.recorded.predicted.append(self._unpacked(clean))
+            self.now.begin(self.now.number + 1)
+            self.now.samples = len(sample)
+            stepped = take_step(model_output, timestep, sample, *args, **kwargs)
+            self.recorded.final = self._unpacked(stepped[0].detach())
+            return stepped
+
+        return watched
+
+    def _unpacked(self, latents: Tensor) -> Tensor:
+        return unpack(self.plan.pipeline, latents.float(), (self.plan.height, self.plan.width)).cpu()
+
+    def enter(self, _module: nn.Module, _args: tuple, kwargs: dict) -> None:
+        """Before the denoiser is called."""
+        self.now.starts = self.plan.folding.starts_in(kwargs)
+
+    def leave(self, _module: nn.Module, _args: tuple, output: object) -> None:
+        """After the denoiser was called."""
+        self.now.raw.append(first_tensor(output).detach().clone())
+
+    def listener(self, name: str) -> Callable:
+        """A forward hook that holds a module's output until its branches are told."""
+
+        def hook(_module: nn.Module, _args: object, output: object) -> None:
+            folded, _dims = self.plan.folding(name, output, self.now.starts)
+            values = folded.detach().to(self._dtype, copy=True)
+            if self._sink.on_host:
+                if values.device.type == "cuda":
+                    self.now.copying.add(values.device)
+                values = to_host(values)
+            self.now.outputs.setdefault(name, []).append(values)
+
+        return hook

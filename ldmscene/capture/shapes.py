@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ldmscene.capture.families import default_latent, family_of, is_packed
 from ldmscene.capture.fold import Folding
+from ldmscene.capture.hooks import running_uncompiled
 from ldmscene.capture.modules import ModuleShape
-from ldmscene.capture.record import running_uncompiled
 from ldmscene.errors import InputError
 
 TEXT_TOKENS = 77  # of CLIP, where no text says how many

@@ -8,7 +8,6 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -17,74 +16,12 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 
 from ldmscene import capture
 from ldmscene.capture.families import Family, is_joint
-from ldmscene.capture.fold import GRID, TOKENS, Folding
+from ldmscene.capture.fold import Folding
 from ldmscene.capture.latents import unpack
+from ldmscene.capture.layout import GRID, TOKENS
 from ldmscene.errors import InputError
+from tests.capture.known import KNOWN, PROMPT, SEED, STEPS, Known, plan_of
 from tests.capture.pipelines import PIPELINES, build
-
-PROMPT, SEED, STEPS, SCALE = "a small blue cone", 7, 2, 4.0
-
-
-@dataclass(frozen=True)
-class Known:
-    """What diffusers' source says of a pipeline, written down by hand.
-
-    `parts`: the branches in the order of batches and calls. `tokens`: of an image, as (y, x). `image_part`: which of
-    the tensors that a block returns is the image's. `image_first`: in a sequence of both, the text follows.
-    `arguments`: so that sizes and prompts are taken as they are given. `first`: what the latents enter.
-    """
-
-    parts: tuple[str, ...] = ("uncond", "cond")
-    size: tuple[int, int] = (32, 48)
-    tokens: tuple[int, int] = (8, 12)
-    image_part: int = 0
-    image_first: bool = False
-    arguments: dict = field(default_factory=lambda: {"guidance_scale": SCALE})
-    first: str = "transformer_blocks.0"
-
-
-GUIDED = {"guidance_scale": SCALE}
-AS_GIVEN = {**GUIDED, "use_resolution_binning": False}
-UNCLEANED = {**GUIDED, "clean_caption": False}
-UNET = {"first": "conv_in"}
-KNOWN = {
-    "stable_diffusion": Known(**UNET),
-    "stable_diffusion_2": Known(**UNET),
-    "perturbed_attention": Known(parts=("uncond", "cond", "perturbed"), **UNET),
-    "latent_consistency": Known(parts=("cond",), **UNET),
-    "stable_diffusion_xl": Known(**UNET),
-    "stable_diffusion_3": Known(image_part=-1),
-    "pixart": Known(arguments=AS_GIVEN | UNCLEANED),
-    "pixart_sigma": Known(arguments=AS_GIVEN | UNCLEANED),
-    "flux": Known(parts=("cond",), image_part=-1),
-    "flux_2": Known(parts=("cond", "uncond"), image_part=-1),
-    "chroma": Known(parts=("cond", "uncond"), image_part=-1),
-    "sana": Known(size=(64, 64), tokens=(32, 32), arguments=AS_GIVEN),
-    "sana_sprint": Known(parts=("cond",), size=(64, 64), tokens=(32, 32), arguments=AS_GIVEN),
-    "aura_flow": Known(image_part=-1, first="joint_transformer_blocks.0"),
-    "lumina": Known(parts=("cond", "uncond"), size=(128, 192), arguments=UNCLEANED, first="layers.0"),
-    "lumina_2": Known(parts=("cond", "uncond"), size=(128, 192), first="layers.0"),
-    "z_image": Known(parts=("cond", "uncond"), image_first=True, first="layers.0"),
-    "qwen_image": Known(
-        parts=("cond", "uncond"),
-        size=(64, 96),
-        image_part=-1,
-        arguments={"true_cfg_scale": SCALE, "negative_prompt": [""]},
-    ),
-    "cogview_3": Known(),
-    "cogview_4": Known(parts=("cond", "uncond")),
-    "hunyuan": Known(size=(128, 192), arguments=AS_GIVEN, first="blocks.0"),
-    "kandinsky_2": Known(**UNET),
-    "kandinsky_3": Known(size=(64, 192), tokens=(8, 24), **UNET),
-    "bria": Known(),
-}
-
-
-def _plan(pipeline, name: str, modules, **changes) -> capture.Plan:
-    height, width = KNOWN[name].size
-    options = {"steps": STEPS, "guidance_scale": SCALE, "negative_prompt": "", "height": height, "width": width}
-    options |= {"branch": "both" if "uncond" in KNOWN[name].parts else "cond", "dtype": "float32"}
-    return capture.make_plan(pipeline, modules=modules, **(options | changes))
 
 
 def _independent(pipeline, name: str, modules: list[str]) -> tuple[dict[str, list], np.ndarray]:
@@ -141,7 +78,7 @@ def _attentions(pipeline, name: str) -> list[str]:
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_pipeline_is_captured_as_it_runs(name):
     pipeline, known = build(name), KNOWN[name]
-    plan = _plan(pipeline, name, [*_attentions(pipeline, name), "all-blocks"])
+    plan = plan_of(pipeline, name, [*_attentions(pipeline, name), "all-blocks"])
     (ours,) = capture.run(plan, [PROMPT], [SEED])
     with _listening(pipeline.scheduler) as steps:
         outputs, image = _independent(pipeline, name, [m.name for m in plan.modules])
@@ -207,7 +144,7 @@ def _listening(scheduler) -> Iterator[list[tuple[torch.Tensor, torch.Tensor | No
 def test_what_is_changed_in_one_place_of_the_latents_moves_the_activation_there(name):
     """Rows and columns, and text and image, by what the denoiser does: no rule of ours says where a token is."""
     pipeline, known = build(name), KNOWN[name]
-    plan = _plan(pipeline, name, [known.first], branch="cond", steps=2)
+    plan = plan_of(pipeline, name, [known.first], branch="cond", steps=2)
     (plain,) = capture.run(plan, [PROMPT], [SEED])
     y, x = 2, 5
     denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
@@ -246,7 +183,7 @@ def _moved(pipeline, plan, args: tuple, kwargs: dict, y: int, x: int):
 
 def test_image_tokens_are_found_behind_texts_of_several_lengths_in_one_batch():
     pipeline = build("lumina_2")
-    plan = _plan(pipeline, "lumina_2", ["layers.0", "layers.1.attn.to_out.0"])
+    plan = plan_of(pipeline, "lumina_2", ["layers.0", "layers.1.attn.to_out.0"])
     prompts = [PROMPT, "a"]
     alone = [capture.run(plan, [prompt], [SEED])[0] for prompt in prompts]
     for one, other in zip(alone, capture.run(plan, prompts, [SEED, SEED]), strict=True):
@@ -268,7 +205,7 @@ def test_image_tokens_are_found_behind_texts_of_several_lengths_in_one_batch():
 )
 def test_text_tokens_are_never_taken_for_a_picture(name, module):
     pipeline, known = build(name), KNOWN[name]
-    plan = _plan(pipeline, name, [module])
+    plan = plan_of(pipeline, name, [module])
     assert plan.modules[0].dims == TOKENS
     (ours,) = capture.run(plan, [PROMPT], [SEED])
     outputs, _ = _independent(pipeline, name, [module])
@@ -282,7 +219,7 @@ def test_a_distilled_denoiser_says_that_it_has_no_unconditional_branch(name):
     pipeline = build(name)
     for change in ({"branch": "both"}, {"branch": "uncond"}, {"negative_prompt": "ugly"}):
         with pytest.raises(InputError, match="distilled into its denoiser"):
-            _plan(pipeline, name, "self-attention", **change)
+            plan_of(pipeline, name, "self-attention", **change)
 
 
 def test_presets_of_a_denoiser_with_names_of_its_own():
@@ -305,19 +242,19 @@ def test_presets_of_a_denoiser_with_names_of_its_own():
 
 def test_a_size_that_the_pipeline_would_round_is_refused():
     with pytest.raises(InputError, match="Kandinsky3Pipeline draws 128 × 64 where 72 × 64 is asked for"):
-        _plan(build("kandinsky_3"), "kandinsky_3", "self-attention", height=72, width=64)
+        plan_of(build("kandinsky_3"), "kandinsky_3", "self-attention", height=72, width=64)
 
 
 def test_a_joint_attention_is_not_passed_off_as_cross_attention():
     with pytest.raises(InputError, match=r"no cross-attention.*'self-attention'"):
-        _plan(build("stable_diffusion_3"), "stable_diffusion_3", "cross-attention")
+        plan_of(build("stable_diffusion_3"), "stable_diffusion_3", "cross-attention")
 
 
 def test_a_denoiser_that_is_not_known_is_captured_as_tokens_with_a_warning():
     pipeline = build("bria")
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        plan = _plan(pipeline, "bria", ["self-attention", "all-blocks"])
+        plan = plan_of(pipeline, "bria", ["self-attention", "all-blocks"])
     assert any("BriaTransformer2DModel isn't a denoiser that ldmscene knows" in str(w.message) for w in seen)
     (ours,) = capture.run(plan, [PROMPT], [SEED])
     outputs, image = _independent(pipeline, "bria", [m.name for m in plan.modules])
@@ -336,16 +273,16 @@ def test_a_denoiser_that_is_not_known_is_captured_as_tokens_with_a_warning():
 def test_of_a_denoiser_that_is_not_known_nothing_is_guessed(monkeypatch):
     pipeline = build("bria")
     with pytest.raises(InputError, match=r"returns 2 tensors.*which of them is the image's can't be told"):
-        _plan(pipeline, "bria", "transformer_blocks.0", height=32, width=64)  # 128 tokens, as the text has
+        plan_of(pipeline, "bria", "transformer_blocks.0", height=32, width=64)  # 128 tokens, as the text has
     monkeypatch.setattr(type(pipeline), "_unpack_latents", lambda latents, *_: latents)
     with pytest.raises(InputError, match="it can't be told how its latents become a picture"):
-        _plan(pipeline, "bria", "self-attention")
+        plan_of(pipeline, "bria", "self-attention")
 
 
 def test_outputs_whose_length_is_the_prompts_are_refused():
     for name, module in (("qwen_image", "transformer_blocks.0.attn.add_k_proj"), ("z_image", "context_refiner.0")):
         with pytest.raises(InputError, match=r"tokens for an empty prompt and .* for a longer one"):
-            _plan(build(name), name, module)
+            plan_of(build(name), name, module)
 
 
 def test_guidance_that_a_pipeline_does_not_take_is_refused(monkeypatch):
@@ -355,7 +292,7 @@ def test_guidance_that_a_pipeline_does_not_take_is_refused(monkeypatch):
     without = inspect.Signature([p for name, p in takes.items() if name != "guidance_scale"])
     monkeypatch.setattr(type(pipeline).__call__, "__signature__", without, raising=False)
     with pytest.raises(InputError, match=r"takes no guidance_scale.*ask for guidance_scale=1"):
-        _plan(pipeline, "chroma", "self-attention")
+        plan_of(pipeline, "chroma", "self-attention")
 
 
 @pytest.mark.parametrize("heads", [2, 4])
@@ -393,7 +330,7 @@ def test_modules_are_listed_from_the_configuration_alone(name):
     denoiser = capture.load_outline(pipeline)
     assert all(weight.is_meta for weight in denoiser.parameters())
     listed = capture.outline_shapes(denoiser, capture.find_modules(denoiser, "all-blocks"))
-    plan = _plan(pipeline, name, "all-blocks", height=16 * 2, width=16 * 2)  # what these denoisers are made for
+    plan = plan_of(pipeline, name, "all-blocks", height=16 * 2, width=16 * 2)  # what these denoisers are made for
     assert listed == list(plan.modules)
 
 

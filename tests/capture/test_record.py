@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import warnings
+from dataclasses import replace
 
 import diffusers
 import numpy as np
@@ -17,6 +18,7 @@ from ldmscene import capture, testbed
 from ldmscene.capture.clean import predict_clean
 from ldmscene.capture.families import Family
 from ldmscene.capture.fold import Folding
+from ldmscene.capture.sinks import Arrays
 from ldmscene.errors import InputError, LdmsceneError, UnknownNameError
 from tests.conftest import FIRST, LAST
 
@@ -239,8 +241,8 @@ def test_guidance_that_cannot_be_told_apart_is_refused(tiny):
     lying = capture.Plan(**{**vars(plan), "guidance_scale": 3.0})
     recorder = capture.trajectory.recording
 
-    def other_scale(*args, **kwargs):
-        return recorder(*args, **{**kwargs, "guidance_scale": 9.0})
+    def other_scale(plan, *args, **kwargs):
+        return recorder(replace(plan, guidance_scale=9.0), *args, **kwargs)
 
     capture.trajectory.recording = other_scale
     try:
@@ -329,23 +331,19 @@ def test_an_output_is_kept_as_it_was_before_anything_changed_it_in_place(tiny):
     plan = _plan(tiny)
     (before,) = capture.run(plan, [PROMPT], [SEED])
     part = dict(tiny.unet.named_modules())[FIRST]
-    with capture.record.recording(tiny, _arrays(plan), folding=plan.folding, size=(64, 64), branches=plan.branches,
-                                  guidance_scale=5.0) as recorded:  # fmt: skip
+    sink = Arrays.empty(plan.modules, 1, STEPS, plan.branches, plan.dtype)
+    with capture.watching(plan, sink=sink):
         wiping = part.register_forward_hook(_wipe)  # runs after ours
         try:
             with torch.no_grad():
                 tiny(**plan.arguments([PROMPT], [SEED]))
         finally:
             wiping.remove()
-    np.testing.assert_array_equal(recorded.activations[FIRST][0][0], before.activations[FIRST][0])
+    np.testing.assert_array_equal(sink.found[FIRST][0][0], before.activations[FIRST][0])
 
 
 def _wipe(_module, _args, output):
     output.zero_()
-
-
-def _arrays(plan):
-    return {m.name: [np.empty((STEPS, 2, *m.shape), plan.dtype)] for m in plan.modules}
 
 
 @pytest.mark.parametrize("how", ["wrapped", "in place"])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ldmscene.capture.families import Family
+from ldmscene.capture.sinks import Arrays
 from ldmscene.capture.sorting import Sorter, Step
 from ldmscene.errors import LdmsceneError
 
@@ -22,12 +23,18 @@ def _step(number: int, order: tuple[str, ...], apart: float) -> tuple[Step, torc
     parts = {"uncond": uncond, "cond": uncond + apart * noise}
     guided = uncond + SCALE * (parts["cond"] - uncond) + 1e-6 * rounding * (apart > 0)
     outputs = [torch.full((SAMPLES, 1), 10.0 * number + (branch == "cond")) for branch in order]
-    return Step([torch.cat([parts[branch] for branch in order])], {"module": [torch.cat(outputs)]}), guided
+    raw = torch.cat([parts[branch] for branch in order])
+    return Step(number, raw=[raw], outputs={"module": [torch.cat(outputs)]}), guided
+
+
+def _sorter(arrays: list[np.ndarray], family: Family, foretold: tuple[str, ...] = ()) -> Sorter:
+    sink = Arrays({"module": arrays}, UNCOND_FIRST)
+    return Sorter(sink, ["module"], UNCOND_FIRST, SCALE, family, foretold)
 
 
 def _sorted(steps: list[tuple[tuple[str, ...], float]], family: Family) -> np.ndarray:
     arrays = [np.full((len(steps), 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
-    sorter = Sorter({"module": arrays}, ("uncond", "cond"), SCALE, family)
+    sorter = _sorter(arrays, family)
     for number, (order, apart) in enumerate(steps):
         step, guided = _step(number, order, apart)
         sorter.add(step, guided, guided)
@@ -57,7 +64,7 @@ def test_where_no_step_is_clear_the_familys_custom_holds(order, family, apart):
 
 def test_steps_of_equal_parts_are_not_held():
     arrays = [np.full((1, 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
-    sorter = Sorter({"module": arrays}, ("uncond", "cond"), SCALE, Family())
+    sorter = _sorter(arrays, Family())
     step, guided = _step(0, UNCOND_FIRST, EQUAL)
     sorter.add(step, guided, guided)
     assert np.isfinite(arrays[0]).all()
@@ -66,3 +73,22 @@ def test_steps_of_equal_parts_are_not_held():
 def test_an_order_that_changes_is_refused():
     with pytest.raises(LdmsceneError, match="order changed within a run"):
         _sorted([(COND_FIRST, CLEAR), (UNCOND_FIRST, CLEAR)], Family())
+
+
+@pytest.mark.parametrize(
+    ("order", "apart"), [(UNCOND_FIRST, CLEAR), (COND_FIRST[:1], CLEAR)], ids=["another order", "fewer parts"]
+)
+def test_a_step_that_is_not_as_it_was_foretold_is_refused(order, apart):
+    sorter = _sorter([np.empty((1, 2, 1), np.float32)] * SAMPLES, Family(), COND_FIRST)
+    step, guided = _step(0, order, apart)
+    with pytest.raises(LdmsceneError, match=r"order changed within a run|where the rehearsal had cond, uncond"):
+        sorter.add(step, guided if len(order) > 1 else step.raw[0], guided)
+
+
+@pytest.mark.parametrize("apart", [UNCLEAR, EQUAL])
+def test_a_foretold_order_tells_steps_that_arithmetic_cannot(apart):
+    arrays = [np.full((1, 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
+    sorter = _sorter(arrays, Family(), COND_FIRST)
+    step, guided = _step(0, COND_FIRST, apart)
+    sorter.add(step, guided, guided)
+    np.testing.assert_array_equal(arrays[0][..., 0], RIGHT[:1])

@@ -1,0 +1,67 @@
+"""Standing between a pipeline, its denoiser and its scheduler; all is given back as it was."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from ldmscene.capture.source import denoiser_of
+
+
+@contextmanager
+def instead(scheduler: Any, **methods: Callable[[Callable], Callable]) -> Iterator[None]:
+    """Put functions in the place of a scheduler's methods inside the block; each is made from the method itself."""
+    own = {name: vars(scheduler).get(name) for name in methods}
+    try:
+        for name, make in methods.items():
+            method = getattr(scheduler, name)
+            # Pipelines look at signatures, to give a step their generator.
+            setattr(scheduler, name, functools.wraps(method)(make(method)))
+        yield
+    finally:
+        for name, attribute in own.items():
+            if attribute is not None:
+                setattr(scheduler, name, attribute)
+            else:  # the instance's attribute goes; the class's method shows again
+                vars(scheduler).pop(name, None)
+
+
+@contextmanager
+def running_uncompiled(pipeline) -> Iterator[nn.Module]:
+    """The denoiser without `torch.compile` inside the block: a compiled graph runs past hooks set after it."""
+    role, plain = denoiser_of(pipeline)
+    held = getattr(pipeline, role)
+    compiled = {part: part._compiled_call_impl for part in plain.modules() if part._compiled_call_impl is not None}
+    if plain is not held or compiled:
+        warnings.warn(
+            "the denoiser is compiled; it runs uncompiled while its modules are listened to, since a compiled "
+            "graph has no modules to listen to",
+            stacklevel=4,
+        )
+    try:
+        if plain is not held:
+            setattr(pipeline, role, plain)
+        for part in compiled:
+            part._compiled_call_impl = None
+        yield plain
+    finally:
+        if plain is not held:
+            setattr(pipeline, role, held)
+        for part, call in compiled.items():
+            part._compiled_call_impl = call
+
+
+@contextmanager
+def quiet(pipeline: Any) -> Iterator[None]:
+    """Silence a pipeline's own progress bar inside the block."""
+    own = getattr(pipeline, "_progress_bar_config", {})
+    pipeline.set_progress_bar_config(**{**own, "disable": True})
+    try:
+        yield
+    finally:
+        pipeline.set_progress_bar_config(**own)

@@ -1,0 +1,263 @@
+"""What a run of a pipeline captures: everything that is decided before prompts and seeds are there."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+
+from ldmscene.capture.clean import predict_clean
+from ldmscene.capture.families import Family, default_latent, family_of
+from ldmscene.capture.fold import Folding
+from ldmscene.capture.given import is_given
+from ldmscene.capture.hooks import quiet
+from ldmscene.capture.identity import WeightHashes, identity
+from ldmscene.capture.latents import latent_channels, unpack, vae_factor
+from ldmscene.capture.layout import TOKENS
+from ldmscene.capture.modules import ModuleShape, find_modules
+from ldmscene.capture.pictures import decode
+from ldmscene.capture.shapes import FirstCall, module_shapes, rehearse
+from ldmscene.capture.source import denoiser_of
+from ldmscene.errors import InputError
+
+BRANCH_CHOICES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
+DTYPES = ("float16", "float32")
+PARTS = 3  # uncond, cond and perturbed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a run captures, except prompts and seeds; checked when built.
+
+    Attributes
+    ----------
+    modules : tuple of ModuleShape
+    timesteps : tuple of float
+        One for each denoiser call; longer than `steps` for schedulers that call more than once a step.
+    calls : tuple of tuple of str
+        Branches of each of the denoiser's calls within a step, once `rehearsed` has told them; empty before.
+    """
+
+    pipeline: DiffusionPipeline
+    modules: tuple[ModuleShape, ...]
+    timesteps: tuple[float, ...]
+    steps: int
+    guidance_scale: float
+    negative_prompt: str
+    height: int
+    width: int
+    branches: tuple[str, ...]
+    dtype: str
+    folding: Folding
+    hashes: WeightHashes = field(default_factory=WeightHashes)
+    calls: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def latent(self) -> tuple[int, int]:
+        return self.folding.latent
+
+    @property
+    def given(self) -> bool:
+        """Whether images are given rather than generated."""
+        return is_given(self.pipeline.scheduler)
+
+    @property
+    def applied_guidance(self) -> float:
+        """The scale by which the pipeline guides, which some count from another number than others."""
+        return self.guidance_scale + self.folding.family.added_guidance
+
+    @property
+    def step_bytes(self) -> int:
+        """Of all modules' outputs for one sample at one step, over as many parts as a pipeline can compute at once."""
+        return PARTS * sum(m.values for m in self.modules) * np.dtype(self.dtype).itemsize
+
+    def in_order(self, modules: Sequence[str]) -> list[str]:
+        """Module names in the denoiser's order."""
+        return find_modules(denoiser_of(self.pipeline)[1], modules)
+
+    def arguments(self, prompts: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+        """Of the pipeline's call, for a batch."""
+        return _call_arguments(
+            self.pipeline,
+            self.folding.family,
+            prompt=list(prompts),
+            negative_prompt=[self.negative_prompt] * len(prompts) if self._negative else None,
+            generator=[torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds],
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            height=self.height,
+            width=self.width,
+        )
+
+    @property
+    def _negative(self) -> bool:
+        """Whether the pipeline is given a negative prompt; otherwise it has its own unconditional input."""
+        family = self.folding.family
+        return bool(self.negative_prompt) or (family.asks_negative and self.guidance_scale > family.guided_above)
+
+    def config(self) -> dict:
+        """What the fingerprint covers."""
+        return {
+            **identity(self.pipeline, self.hashes),
+            "source": "images" if self.given else "prompts",
+            "steps": list(self.timesteps) if self.given else self.steps,
+            "guidance_scale": float(self.guidance_scale),
+            "negative_prompt": self.negative_prompt,
+            "height": self.height,
+            "width": self.width,
+            "branches": list(self.branches),
+            "dtype": self.dtype,
+            "captured": "module output",
+        }
+
+
+def make_plan(
+    pipeline: DiffusionPipeline,
+    *,
+    modules: str | Sequence[str],
+    steps: int,
+    guidance_scale: float,
+    negative_prompt: str,
+    height: int | None,
+    width: int | None,
+    branch: str,
+    dtype: str,
+    hashes: WeightHashes | None = None,
+) -> Plan:
+    """Check the arguments of an extraction against a pipeline.
+
+    Raises
+    ------
+    InputError
+        If one of them doesn't fit; the message names it and what would.
+    """
+    _one_of("branch", branch, BRANCH_CHOICES)
+    _one_of("dtype", dtype, DTYPES)
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}")
+    if not math.isfinite(guidance_scale):
+        raise InputError(f"guidance_scale must be a finite number, got {guidance_scale}")
+    denoiser = denoiser_of(pipeline)[1]
+    family = family_of(denoiser)
+    if "uncond" in BRANCH_CHOICES[branch] and guidance_scale <= family.guided_above:
+        raise InputError(
+            f"guidance_scale {guidance_scale} runs no unconditional branch; use branch='cond' or a scale above "
+            f"{family.guided_above:g}"
+        )
+    if (family.distilled or pipeline.config.get("is_distilled")) and (branch != "cond" or negative_prompt):
+        raise InputError(
+            f"the guidance of {type(pipeline).__name__} is distilled into its denoiser: it has no unconditional branch "
+            "and no negative prompt; use branch='cond'"
+        )
+    height, width = _size(pipeline, family, height, width)
+    names = find_modules(denoiser, modules)
+    factor = vae_factor(pipeline)
+    plan = Plan(
+        pipeline=pipeline,
+        modules=(),
+        timesteps=(),
+        steps=steps,
+        guidance_scale=guidance_scale,
+        negative_prompt=negative_prompt,
+        height=height,
+        width=width,
+        branches=BRANCH_CHOICES[branch],
+        dtype=dtype,
+        folding=Folding(family, (height // factor, width // factor)),
+        hashes=hashes or WeightHashes(),
+    )
+    with quiet(pipeline):
+        first = rehearse(pipeline, plan.arguments([""], [0]))
+    if first.size not in (None, plan.latent):
+        drawn = " × ".join(str(side * factor) for side in first.size or ())
+        raise InputError(f"{type(pipeline).__name__} draws {drawn} where {height} × {width} is asked for; ask for that")
+    image_tokens = 0 if family.known else first.image_tokens(denoiser.config.get("patch_size"))
+    folding = replace(plan.folding, text_tokens=first.text_tokens, image_tokens=image_tokens)
+    shapes = module_shapes(denoiser, names, folding, first)
+    plan = replace(plan, modules=tuple(shapes), timesteps=first.timesteps, folding=folding)
+    if not family.known:
+        _check_latents(plan, first)
+    _check_lengths(plan, first)
+    return plan
+
+
+def _check_lengths(plan: Plan, first: FirstCall) -> None:
+    """Refuse modules whose tokens are more where the prompt is longer: all samples share one array."""
+    flat = [m for m in plan.modules if m.dims == TOKENS]
+    if not flat:
+        return
+    with quiet(plan.pipeline):
+        longer = rehearse(plan.pipeline, plan.arguments(["a longer prompt, of a few more words"], [0]))
+    for module, other in zip(
+        flat, module_shapes(denoiser_of(plan.pipeline)[1], [m.name for m in flat], plan.folding, longer), strict=True
+    ):
+        if module.shape != other.shape:
+            raise InputError(
+                f"{module.name} returns {module.shape[0]} tokens for an empty prompt and {other.shape[0]} for a longer "
+                "one, text among them, so that it can't be stored; capture modules that see the image alone"
+            )
+
+
+def _check_latents(plan: Plan, first: FirstCall) -> None:
+    """Refuse a pipeline that isn't known where its latents can't be unpacked, cleaned or decoded."""
+    pipeline, size = plan.pipeline, (plan.height, plan.width)
+    try:
+        assert first.sample is not None
+        sample = first.sample[:1]
+        predict_clean(pipeline.scheduler, sample, first.timesteps[0], sample)
+        latents = unpack(pipeline, sample, size)
+        fits = tuple(latents.shape) == (1, latent_channels(pipeline), *plan.latent)
+        fits = fits and decode(pipeline, latents).shape == (1, *size, 3)
+        reason = "they have another shape"
+    except Exception as error:  # whatever is missing or different in a pipeline of any kind
+        fits, reason = False, " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    if not fits:
+        raise InputError(
+            f"{type(pipeline).__name__} isn't a pipeline that ldmscene knows, and it can't be told how its latents "
+            f"become a picture ({reason}); it can't be captured"
+        )
+
+
+def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width: int | None) -> tuple[int, int]:
+    factor = vae_factor(pipeline)
+    sides = [
+        own * factor if side is None else side
+        for side, own in zip((height, width), default_latent(denoiser_of(pipeline)[1]), strict=True)
+    ]
+    multiple = math.lcm(factor * (min(family.strides) if family.known else 2), 8)  # diffusers' own rule is 8
+    if min(sides) < multiple or any(side % multiple for side in sides):
+        raise InputError(f"height and width must be multiples of {multiple}, got {sides[0]} × {sides[1]}")
+    return sides[0], sides[1]
+
+
+def _call_arguments(pipeline: DiffusionPipeline, family: Family, **wanted: Any) -> dict[str, Any]:
+    """What the pipeline's call takes of it, with prompts and sizes taken as they are given."""
+    takes = inspect.signature(pipeline.__call__).parameters
+    if wanted["negative_prompt"] is None:  # the pipeline's own unconditional input
+        del wanted["negative_prompt"]
+    lost = {"prompt", "negative_prompt", "height"} & set(wanted) - set(takes)
+    if lost:
+        raise InputError(f"{type(pipeline).__name__} takes no {lost.pop()}; expected a text-to-image pipeline")
+    scale = wanted.pop("guidance_scale")
+    if family.guidance not in takes and scale != 1:
+        others = [name for name in takes if "guidance" in name or "cfg" in name]
+        raise InputError(
+            f"{type(pipeline).__name__} takes no guidance_scale{', only ' + ', '.join(others) if others else ''}; "
+            "ask for guidance_scale=1, which leaves it as it is"
+        )
+    wanted |= {family.guidance: scale, "output_type": "latent"}
+    wanted |= {"use_resolution_binning": False, "clean_caption": False}
+    if wanted["num_inference_steps"] != 2:
+        wanted["intermediate_timesteps"] = None  # which Sana Sprint has by default, and takes for two steps only
+    return {name: value for name, value in wanted.items() if name in takes}
