@@ -1,0 +1,28 @@
+"""What may be said of curves of held-out effects, and how sure that is: effects, intervals, steps, sentences.
+
+Nothing here knows a store, a model or a probe: arrays over steps and prompts come in, findings and words go out.
+"""
+
+from ldmscene.verdicts.draws import Draws, counts
+from ldmscene.verdicts.effects import Residuals, by_prompt, ceiling, refit_error
+from ldmscene.verdicts.finding import Finding, Rival, find
+from ldmscene.verdicts.sentences import sentence
+from ldmscene.verdicts.steps import Lead, Step, first_step, lead, most_step
+
+__all__ = [
+    "Draws",
+    "Finding",
+    "Lead",
+    "Residuals",
+    "Rival",
+    "Step",
+    "by_prompt",
+    "ceiling",
+    "counts",
+    "find",
+    "first_step",
+    "lead",
+    "most_step",
+    "refit_error",
+    "sentence",
+]

@@ -1,0 +1,136 @@
+"""A finding in words, from its numbers alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ldmscene.verdicts.draws import FEWEST
+from ldmscene.verdicts.finding import LEAST_EFFECT, Finding, Reading
+from ldmscene.verdicts.steps import Lead, Step
+
+FEW = 20  # prompts below which intervals are rough
+
+
+def sentence(finding: Finding) -> str:
+    """What may be said of a target: when, how much, against what, how long before a labeler, and what isn't known."""
+    parts = [_shown(finding) if finding.first.shown else _not_shown(finding)]
+    if finding.first.shown:
+        parts += [_labeler(finding, name, reading) for name, reading in finding.readings.items()]
+    parts += [_few(finding), _position(finding), _missing(finding)]
+    return f"{finding.target}: " + " ".join(filter(None, parts))
+
+
+def _shown(finding: Finding) -> str:
+    first, steps = finding.first, finding.steps
+    said = f"readable{_beyond(finding)} from step {_at(finding, first)} of {steps[0]} to {steps[-1]}"
+    said += f"{_within(finding, first)}; {_most(finding)}. {_effect(finding)}."
+    if first.at == 0:
+        return said
+    if finding.decided == LEAST_EFFECT:
+        return f"{said} Before that step the gain is not above {_percent(finding.least)}."
+    return f"{said} Before that step as much is read from {finding.decided}."
+
+
+def _most(finding: Finding) -> str:
+    share = f"{_percent(finding.share)} of what the probe ever gains"
+    if finding.most.at == len(finding.steps) - 1:
+        return f"{share} is not there before the picture is finished{_within(finding, finding.most, 'from step ')}"
+    return f"{share} is there from step {_at(finding, finding.most)}{_within(finding, finding.most)}"
+
+
+def _not_shown(finding: Finding) -> str:
+    said = f"not shown to be readable{_beyond(finding)}. {_effect(finding)}"
+    if finding.prompts < FEWEST:
+        return f"{said}."
+    if finding.decided == LEAST_EFFECT:
+        return f"{said}: not clearly more than {_percent(finding.least)}, the least that counts."
+    return f"{said}: not clearly more than is read from {finding.decided}."
+
+
+def _effect(finding: Finding) -> str:
+    known = _and(finding.beyond) if finding.beyond else ""
+    of = f"of what {known} leave{'s' if len(finding.beyond) == 1 else ''} unexplained" if known else "of the variance"
+    against = _against(finding)
+    low, high = finding.gain_low, finding.gain_high
+    if not (math.isfinite(low) and math.isfinite(high)):
+        within = "no interval"
+    else:
+        within = f"95 % interval {_percent(low)} to {_percent(high)}"
+    return f"At the last step the probe of {finding.module} explains {_percent(finding.gain)} {of} ({within}){against}"
+
+
+def _against(finding: Finding) -> str:
+    rivals = [f"{_percent(value)} from {name}" for name, value in finding.rivals.items()]
+    return f", against {_and(rivals)}" if rivals else ""
+
+
+def _labeler(finding: Finding, name: str, reading: Reading) -> str:
+    if not reading.first.shown:
+        return f"The {name} is never shown to read anything of it."
+    first = f"The {name} reads something of it {_lead(finding, reading.first, reading.lead_first)}"
+    if not reading.most.shown:
+        return f"{first}, and never as much as the probe."
+    return f"{first}, and as much as the probe {_lead(finding, reading.most, reading.lead_most)}."
+
+
+def _lead(finding: Finding, step: Step, found: Lead) -> str:
+    assert found.steps is not None
+    assert found.low is not None
+    assert found.high is not None
+    many = abs(found.steps)
+    apart = f"{many} step{'s' * (many != 1)} {'later' if found.steps > 0 else 'earlier'}"
+    when = apart if many else "at the same step"
+    if found.low != found.high:
+        when += f" ({_signed(found.low)} to {_signed(found.high)}, 95 % interval)"
+    return f"{when}, at step {_at(finding, step)}"
+
+
+def _few(finding: Finding) -> str:
+    n = finding.prompts
+    if n < FEWEST:
+        held = "1 prompt is" if n == 1 else f"{n} prompts are"
+        return f"Only {held} held out, too few for an interval, so that nothing can be shown."
+    if n < FEW:
+        return f"Only {n} prompts are held out: below {FEW} prompts intervals are rough."
+    return ""
+
+
+def _position(finding: Finding) -> str:
+    if "position" in finding.beyond:
+        return ""
+    return "The position was not taken off, so that what is read may be where things usually are."
+
+
+def _missing(finding: Finding) -> str:
+    if not finding.missing:
+        return ""
+    return f"Not run, and so not excluded: {_and(finding.missing)}."
+
+
+def _beyond(finding: Finding) -> str:
+    return f" beyond {_and(finding.beyond)}" if finding.beyond else ""
+
+
+def _at(finding: Finding, step: Step) -> int:
+    assert step.at is not None
+    return finding.steps[step.at]
+
+
+def _within(finding: Finding, step: Step, start: str = "") -> str:
+    assert step.low is not None
+    assert step.high is not None
+    return f" (95 % interval {start}{finding.steps[step.low]} to {finding.steps[step.high]})"
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share):d} %".replace("-", "−")
+
+
+def _signed(steps: int) -> str:
+    return f"{steps:+d}".replace("+0", "0").replace("-", "−")
+
+
+def _and(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
