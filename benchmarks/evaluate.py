@@ -27,9 +27,12 @@ import ldmscene
 from benchmarks.harness import measure, row, save, table
 from benchmarks.synthetic import MODULE, make_store
 from ldmscene.evaluation.assembly import set_up
-from ldmscene.evaluation.features import Activations
-from ldmscene.evaluation.fitting import compute, place_jobs
-from ldmscene.evaluation.task import Scope, load_task
+from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.fitting import fit_jobs
+from ldmscene.evaluation.ridge import RIDGE
+from ldmscene.evaluation.running import compute
+from ldmscene.evaluation.scope import Scope
+from ldmscene.evaluation.task import load_task
 
 ALPHAS = np.logspace(-2, 6, 33)
 STEPS = 2
@@ -42,33 +45,33 @@ def bounds(folder: Path, samples: int, grid: int, channels: int, side: int) -> l
     """
     store = make_store(folder / "store", samples, channels=channels, grid=grid, side=side, steps=STEPS)
     scope = Scope.of(store, "depth", None, None)
-    bench = set_up(store, load_task(store, scope, 5, ALPHAS), scope)
-    places = [Activations.of(store, MODULE, step) for step in store.steps]
+    bench = set_up(store, RIDGE, load_task(store, scope, 5, ALPHAS), scope)
+    outputs = [ModuleOutput.of(store, MODULE, step) for step in store.steps]
     ids = [sample_id for block in bench.task.train for sample_id in block.ids]
-    ready = np.asfortranarray(places[0].read(store, ids[:32]).reshape(-1, channels).astype(np.float64).T)
+    ready = np.asfortranarray(outputs[0].read(store, ids[:32]).reshape(-1, channels).astype(np.float64).T)
 
     def fit() -> None:
         for kind in ("moments", "coordinates"):
             shutil.rmtree(store.root / "statistics" / kind, ignore_errors=True)
-        compute(place_jobs(bench, places))
+        compute(fit_jobs(bench, outputs))
 
     def read() -> None:
-        for place in places:
+        for output in outputs:
             for sample_id in store.manifest.frame["sample_id"]:
-                place.read(store, [sample_id])
+                output.read(store, [sample_id])
 
     with threadpool_limits(1, "blas"):
         ways = {"ours": fit, "read": read, "syrk": lambda: dsyrk(1.0, ready)}
         seconds = {name: statistics.median(times) for name, times in measure(ways, rounds=3).items()}
     cores = len(os.sched_getaffinity(0))
-    syrk = seconds["syrk"] * len(places) * len(ids) * grid**2 / ready.shape[1]
+    syrk = seconds["syrk"] * len(outputs) * len(ids) * grid**2 / ready.shape[1]
     limit = max(seconds["read"], syrk) / cores
     note = f"reading {seconds['read']:.2f} s, syrk {syrk:.2f} s on one of {cores} cores"
-    kept = measure({"kept": lambda: compute(place_jobs(bench, places))}, rounds=3)["kept"]
+    kept = measure({"kept": lambda: compute(fit_jobs(bench, outputs))}, rounds=3)["kept"]
     first, bound = [seconds["ours"]], [limit]
     return [
         row(
-            f"{len(places)} steps of a module, {samples} samples",
+            f"{len(outputs)} steps of a module, {samples} samples",
             "the larger of reading and syrk",
             {"a": first, "b": bound},
             "0.8",

@@ -15,6 +15,8 @@ import numpy as np
 from ldmscene.errors import ShapeError
 
 Array = np.ndarray
+MapSize = tuple[int, int]
+"""y and x of a map, in positions"""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,12 @@ def block_sum(maps: Array, grid: tuple[int, int]) -> Array:
     n, height, width = maps.shape
     rows = maps.reshape(n, grid[0], height // grid[0], width).sum(2, dtype=np.float64)
     return rows.reshape(n, grid[0], grid[1], width // grid[1]).sum(3)
+
+
+def block_mean(maps: Array, grid: MapSize) -> Array:
+    """Mean of maps (sample, H, W) over the cells of a grid: (sample, y, x); the maps themselves where it is theirs."""
+    size = cell_size(maps.shape, grid)
+    return maps if size == (1, 1) else block_sum(maps, grid) / (size[0] * size[1])
 
 
 def spread(maps: Array, scale: tuple[int, int]) -> Array:

@@ -12,7 +12,7 @@ import dask
 import nbformat
 from nbclient import NotebookClient
 
-from ldmscene.evaluation.fitting import Job, compute
+from ldmscene.evaluation.running import Job, compute
 
 _WORK = """
 from ldmscene.progress import bar
@@ -98,7 +98,7 @@ def test_every_job_counts_once(monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr("ldmscene.evaluation.fitting.bar", lambda *_, **__: _Bar())
+    monkeypatch.setattr("ldmscene.evaluation.running.bar", lambda *_, **__: _Bar())
     first = dask.delayed(sum)([1, 2])
     jobs = [Job(dask.delayed(lambda a, b: a + b)(first, n), size=n) for n in range(5)]
     assert compute(jobs, title="x") == [3, 4, 5, 6, 7]

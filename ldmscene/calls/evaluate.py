@@ -11,11 +11,12 @@ import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.evaluation import assembly, grid_file, provenance, task
+from ldmscene.evaluation.kind import KINDS, Kind
+from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.task import CV
 from ldmscene.grid import interval
-from ldmscene.probes.ridge_probe import ALPHAS
+from ldmscene.metrics import METRICS
 from ldmscene.store import ActivationStore
-from ldmscene.store.kept import VERSION
 from ldmscene.table import Grid
 
 
@@ -25,8 +26,9 @@ def evaluate(
     modules: str | Sequence[str] | None = None,
     steps: int | Sequence[int] | None = None,
     *,
+    probe: str | Kind = "ridge",
     cv: int = CV,
-    alphas: Sequence[float] = ALPHAS,
+    alphas: Sequence[float] | None = None,
     permuted: ActivationStore | str | Path | None = None,
     client=None,
     progress: bool = True,
@@ -72,14 +74,16 @@ def evaluate(
     """
     opened = open_store(store)
     control = open_store(permuted) if permuted is not None else None
-    scope = task.Scope.of(opened, targets, modules, steps)
-    cv, alphas = task.check_choice(cv, alphas)
+    kind = KINDS[probe] if isinstance(probe, str) else probe
+    scope = Scope.of(opened, targets, modules, steps, kind.fits)
+    cv, alphas = task.check_choice(cv, kind.alphas if alphas is None else alphas)
     made_from = {
         **vars(scope),
         "cv": cv,
         "alphas": alphas,
+        "kind": kind.key(),
+        "metrics": [metric.key() for metric in METRICS.values()],
         "ldmscene": version("ldmscene"),
-        "computed": VERSION,
         "data": provenance.state(opened, scope.targets),
         "permuted": provenance.state(control, []) if control else None,
     }
@@ -89,7 +93,7 @@ def evaluate(
     todo = task.load_task(opened, scope, cv, alphas)
     if control is not None:
         task.check_control(opened, control, scope, todo)
-    bench = assembly.set_up(opened, todo, scope, client, progress=progress)
+    bench = assembly.set_up(opened, kind, todo, scope, client, progress=progress)
     grid = assembly.fit(bench, scope, control, client, "fitting" if progress else "")
     bounds = interval(grid["probe"])
     grid["low"], grid["high"] = bounds["low"], bounds["high"]

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ldmscene.errors import InputError, unknown
-from ldmscene.evaluation.features import Activations
+from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.provenance import about
 from ldmscene.report import ReportData, samples_that_fit
 from ldmscene.store import ActivationStore
@@ -89,9 +89,9 @@ def _predictor(store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]) -> 
     @functools.lru_cache(maxsize=1)  # the targets of a module and step follow each other, and share what is read
     def of_all_targets(module: str, step: int) -> np.ndarray:
         cell = positions[0][module], positions[1][str(step)]
-        place, blocks = Activations.of(store, module, step), []
+        features, blocks = ModuleOutput.of(store, module, step), []
         for begin in range(0, len(ids), BLOCK):
-            maps = place.read(store, ids[begin : begin + BLOCK]).astype(np.float64)
+            maps = features.read(store, ids[begin : begin + BLOCK]).astype(np.float64)
             blocks.append(maps @ coef[cell][:, : maps.shape[-1]].T + intercept[cell])
         values = np.concatenate(blocks)
         values[..., binary] = 1 / (1 + np.exp(-np.clip(values[..., binary], -50, 50)))

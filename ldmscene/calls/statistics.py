@@ -6,10 +6,12 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ldmscene import metrics
 from ldmscene.capture import Plan
 from ldmscene.errors import InputError
 from ldmscene.evaluation.absorbing import reduce_training
-from ldmscene.evaluation.task import PRIMARY_OF_KIND, check_splits, cut
+from ldmscene.evaluation.samples import cut
+from ldmscene.evaluation.task import check_splits
 from ldmscene.extraction import fill as extraction
 from ldmscene.extraction.missing import find_missing
 from ldmscene.labelers import provenance
@@ -68,7 +70,7 @@ def extract_statistics(
 def _check_kinds(labelers: Mapping[str, object]) -> None:
     for target, labeler in labelers.items():
         kind = provenance(labeler, None, None).get("kind", "continuous")
-        if kind not in PRIMARY_OF_KIND:
+        if kind not in metrics.DEFAULT:
             raise InputError(
                 f"labelers: {target!r} holds {kind}, and statistics are kept for numbers and masks; keep activations, "
                 "or give a labeler for one class as a mask"

@@ -1,1 +1,5 @@
 """From activations and labels to a grid of scores. Nothing here knows how activations are captured."""
+
+from ldmscene.evaluation import ridge
+
+__all__ = ["ridge"]

@@ -2,7 +2,7 @@
 
 What `evaluate` would read of training samples are sums over them, so that the sums are enough. Held-out samples stay
 as they are, since scores are of their predictions, pixel by pixel. At any moment a block's activations are either in
-the store or in the statistics of every place, so that a run that was stopped goes on where it was.
+the store or in the statistics of every module and step, so that a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,24 +13,26 @@ from functools import partial
 
 import dask
 
-from ldmscene.evaluation.features import Activations
-from ldmscene.evaluation.fitting import (
-    MOMENTS,
-    Bench,
-    Job,
-    block_moments,
-    compute,
-    group_keys,
-    kept_moments,
-    read_moments,
-    reduce_labels,
-    ungrouped,
+from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
+from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.ridge import RIDGE
+from ldmscene.evaluation.running import Job, compute
+from ldmscene.evaluation.samples import SampleBlock, training_folds
+from ldmscene.evaluation.states import (
+    STATES,
+    are_cached,
+    merge_states,
+    read_states,
+    reduce_block,
+    state_keys,
+    write_states,
 )
-from ldmscene.evaluation.task import Block, Task, targets_of, training_folds
+from ldmscene.evaluation.targets import targets_of
+from ldmscene.evaluation.task import Task
 from ldmscene.store import ActivationStore
+from ldmscene.store.cache import STATISTICS, Cache
 from ldmscene.store.check import Fault
 from ldmscene.store.dropping import drop, forget, sweep
-from ldmscene.store.kept import STATISTICS, Kept
 from ldmscene.store.layout import activation_path, label_path
 
 
@@ -74,41 +76,39 @@ def reduce_training(
 
 
 def absorb(
-    store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block], modules: Sequence[str], title: str = ""
+    store: ActivationStore,
+    targets: Sequence[str],
+    blocks: Sequence[SampleBlock],
+    modules: Sequence[str],
+    title: str = "",
 ) -> None:
     """Add the last of a fold's blocks to the statistics of those before it, at every step of some modules."""
-    places = [Activations.of(store, module, step) for module in modules for step in store.steps]
-    reduce_labels(_bench(store, targets, blocks[-1:]), [place.grid for place in places])
-    bench = _bench(store, targets, blocks)
-    shared = dask.delayed(bench, traverse=False)
-    checksums = {place.path: store.checksums(place.path) for place in places}
+    outputs = [ModuleOutput.of(store, module, step) for module in modules for step in store.steps]
+    reduce_labels(_bench(store, targets, blocks[-1:]), [output.size for output in outputs])
+    shared = dask.delayed(_bench(store, targets, blocks), traverse=False)
+    checksums = {output.path: store.checksums(output.path) for output in outputs}
     jobs = [
-        Job(dask.delayed(partial(_absorb, place=place, blocks=blocks, checksum=checksums[place.path]))(shared))
-        for place in places
+        Job(dask.delayed(partial(_absorb, features=output, blocks=blocks, checksum=checksums[output.path]))(shared))
+        for output in outputs
     ]
     compute(jobs, title=title)
 
 
-def _bench(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block]) -> Bench:
+def _bench(store: ActivationStore, targets: Sequence[str], blocks: Sequence[SampleBlock]) -> Bench:
     todo = Task(targets_of(store, targets, ()), (tuple(blocks),), (), ())
-    return ungrouped(store, Kept(store.root / STATISTICS), todo)
+    return ungrouped(store, Cache(store.root / STATISTICS), RIDGE, todo)
 
 
-def _absorb(bench: Bench, place: Activations, blocks: Sequence[Block], checksum: Mapping[str, int]) -> None:
-    keys, before = (group_keys(bench, place, some, checksum) for some in (blocks, blocks[:-1]))
-    if _has(bench, keys):
+def _absorb(bench: Bench, features: ModuleOutput, blocks: Sequence[SampleBlock], checksum: Mapping[str, int]) -> None:
+    keys, before = (state_keys(bench, features, some, checksum) for some in (blocks, blocks[:-1]))
+    if are_cached(bench, keys):
         return
-    moments = block_moments(bench, place, blocks[-1])
+    states = reduce_block(bench, features, blocks[-1])
     if len(blocks) > 1:
-        known = read_moments(bench.kept, before)
-        moments = [old.merge(new) for old, new in zip(known, moments, strict=True)]
-    kept_moments(bench.kept, keys, moments)
+        states = merge_states([read_states(bench, before), states], bench.kind)
+    write_states(bench, states, keys)
     for key in before:
-        bench.kept.remove(MOMENTS, key)
-
-
-def _has(bench: Bench, keys: Sequence[str]) -> bool:
-    return all(bench.kept.has(MOMENTS, key) for key in keys)
+        bench.cache.remove(STATES, key)
 
 
 # --- what was lost ---
@@ -126,13 +126,13 @@ def find_lost(store: ActivationStore) -> list[Fault]:
     if terms is None:
         return []
     return [
-        Fault("", f"{STATISTICS}/{MOMENTS}", f"lacks {loss.module} of {len(loss.sample_ids)} samples that were dropped")
+        Fault("", f"{STATISTICS}/{STATES}", f"lacks {loss.module} of {len(loss.sample_ids)} samples that were dropped")
         for blocks in training_folds(store.manifest, terms["cv"])
         for loss in _losses(store, terms["targets"], blocks)
     ]
 
 
-def _losses(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Block]) -> list[_Loss]:
+def _losses(store: ActivationStore, targets: Sequence[str], blocks: Sequence[SampleBlock]) -> list[_Loss]:
     """Modules whose statistics of a fold are gone, with the samples that were dropped for them."""
     labelled = [set(block.ids) <= _labelled(store, targets) for block in blocks]
     found = []
@@ -150,11 +150,14 @@ def _labelled(store: ActivationStore, targets: Sequence[str]) -> set[str]:
     return set.intersection(*(store.complete(label_path(target)) for target in targets))
 
 
-def _has_all(store: ActivationStore, targets: Sequence[str], module: str, prefixes: Sequence[Sequence[Block]]) -> bool:
+def _has_all(
+    store: ActivationStore, targets: Sequence[str], module: str, prefixes: Sequence[Sequence[SampleBlock]]
+) -> bool:
     """Whether the statistics of one of a fold's beginnings are there, for every step of a module."""
     checksum = store.checksums(activation_path(module))
     benches = [(_bench(store, targets, some), some) for some in prefixes]
-    places = [Activations.of(store, module, step) for step in store.steps]
+    outputs = [ModuleOutput.of(store, module, step) for step in store.steps]
     return all(
-        any(_has(bench, group_keys(bench, place, some, checksum)) for bench, some in benches) for place in places
+        any(are_cached(bench, state_keys(bench, output, some, checksum)) for bench, some in benches)
+        for output in outputs
     )

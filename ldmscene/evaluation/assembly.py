@@ -11,25 +11,32 @@ import pandas as pd
 import xarray as xr
 
 from ldmscene.evaluation.baselines import join_readings, reading_jobs
-from ldmscene.evaluation.features import Activations, Latents, Position
-from ldmscene.evaluation.fitting import Bench, Fit, compute, place_jobs, reduce_labels, ungrouped
-from ldmscene.evaluation.task import Scope, Task
+from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
+from ldmscene.evaluation.features import Latents, ModuleOutput, Position
+from ldmscene.evaluation.fitting import fit_jobs
+from ldmscene.evaluation.kind import Kind
+from ldmscene.evaluation.running import compute
+from ldmscene.evaluation.scope import Scope
+from ldmscene.evaluation.scoring import Fit
+from ldmscene.evaluation.task import Task
 from ldmscene.grid import POSITION, RAW_LATENT
 from ldmscene.module_names import part_of
 from ldmscene.store import ActivationStore
-from ldmscene.store.kept import Kept
-from ldmscene.store.layout import LATENTS, activation_path
+from ldmscene.store.cache import Cache
+from ldmscene.store.layout import activation_path
 
 
-def set_up(store: ActivationStore, task: Task, scope: Scope, client=None, *, progress: bool = False) -> Bench:
-    """Labels, reduced to the grid of every module and of the latents."""
-    places = [Activations.of(store, module, 0) for module in scope.modules]
-    grids = [*(place.grid for place in places), _latent_grid(store)]
+def set_up(
+    store: ActivationStore, kind: Kind, task: Task, scope: Scope, client=None, *, progress: bool = False
+) -> Bench:
+    """Labels, reduced to the maps of every module and of the latents."""
+    outputs = [ModuleOutput.of(store, module, 0) for module in scope.modules]
+    sizes = [*(output.size for output in outputs), Latents.of(store, RAW_LATENT, 0).size]
     # Statistics that were made sample by sample are of one target each: whether two have the same labelled pixels
     # showed in the last of them only.
-    apart = any(store.dropped(place.path) for place in places)
-    bench = ungrouped(store, Kept.beside(store.root), task)
-    grouped = reduce_labels(bench, grids, client, "reducing labels" if progress else "")
+    apart = any(store.dropped(output.path) for output in outputs)
+    bench = ungrouped(store, Cache.beside(store.root), kind, task)
+    grouped = reduce_labels(bench, sizes, client, "reducing labels" if progress else "")
     return bench if apart else grouped
 
 
@@ -42,36 +49,31 @@ def fit(
     """
     store, task = bench.store, bench.task
     modules, steps = scope.modules, scope.steps
-    own = [Activations.of(store, m, s) for m in modules for s in steps]
-    latent = _latent_grid(store)
-    raw, position = [Latents(RAW_LATENT, s, latent) for s in steps], Position(POSITION, 0, latent)
+    own = [ModuleOutput.of(store, m, s) for m in modules for s in steps]
+    raw = [Latents.of(store, RAW_LATENT, s) for s in steps]
+    position = Position(POSITION, 0, raw[0].size)
     todo = [
-        place_jobs(bench, [*own, *raw, position]),
-        [] if control is None else place_jobs(bench.on(control), own),
+        fit_jobs(bench, [*own, *raw, position]),
+        [] if control is None else fit_jobs(bench.on(control), own),
         reading_jobs(bench, steps),
     ]
     results = iter(compute([job for jobs in todo for job in jobs], client, title))
-    places, permuted, readings = (list(islice(results, len(jobs))) for jobs in todo)
+    fits, permuted, readings = (list(islice(results, len(jobs))) for jobs in todo)
 
-    grid = assemble(places[: len(own)], task, modules, steps)
+    grid = assemble(fits[: len(own)], task, modules, steps)
     if control is not None:
         control_grid = assemble(permuted, task, modules, steps)
         grid["permuted"], grid["permuted_cv_score"] = control_grid["probe"], control_grid["cv_score"]
-    baselines = (RAW_LATENT, places[len(own) : -1]), (POSITION, places[-1:] * len(steps))
+    baselines = (RAW_LATENT, fits[len(own) : -1]), (POSITION, fits[-1:] * len(steps))
     parts = [
         join_readings(readings, task, steps),
         *(
-            assemble(fits, task, [name], steps)["probe"].isel(module=0, drop=True).expand_dims(reading=[name])
-            for name, fits in baselines
+            assemble(some, task, [name], steps)["probe"].isel(module=0, drop=True).expand_dims(reading=[name])
+            for name, some in baselines
         ),
     ]
     grid["baseline"] = xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
     return _described(grid, store, scope, task)
-
-
-def _latent_grid(store: ActivationStore) -> tuple[int, int]:
-    y, x = store.info(LATENTS).layout.shape[2:]
-    return y, x
 
 
 def _described(grid: xr.Dataset, store: ActivationStore, scope: Scope, task: Task) -> xr.Dataset:
@@ -90,32 +92,34 @@ def _described(grid: xr.Dataset, store: ActivationStore, scope: Scope, task: Tas
 
 
 def assemble(fits: Sequence[Mapping[str, Fit]], task: Task, modules: Sequence[str], steps: Sequence[int]) -> xr.Dataset:
-    """`probe`, `shuffled`, `alpha`, `cv_score`, `coef`, `intercept` and `degenerate` of a grid of fits.
+    """`probe`, `shuffled`, `alpha`, `cv_score`, `degenerate` and, of linear fits, `coef` and `intercept` of a grid.
 
     `fits` are those of all steps of the first module, then of the second, and so on.
     """
     names = [target.name for target in task.targets]
-    metrics = list(dict.fromkeys(m for target in task.targets for m in target.metrics))
-    places = (len(names), len(modules), len(steps))
-    scored = (places[0], len(metrics), *places[1:])
-    channels = max(len(f.coef) for cell in fits for f in cell.values())
+    better = {m.name: m.higher_is_better for target in task.targets for m in target.metrics}
+    metrics = list(better)
+    cells = (len(names), len(modules), len(steps))
+    scored = (cells[0], len(metrics), *cells[1:])
+    channels = max(0 if f.fitted.coef is None else len(f.fitted.coef) for cell in fits for f in cell.values())
     probe, shuffled = (np.full((*scored, len(task.test_ids)), np.nan, np.float32) for _ in range(2))
     degenerate = np.zeros(scored, np.int32)
-    coef = np.full((*places, channels), np.nan, np.float32)
-    scalars = {name: np.full(places, np.nan) for name in ("alpha", "cv_score", "intercept")}
+    coef = np.full((*cells, channels), np.nan, np.float32)
+    scalars = {name: np.full(cells, np.nan) for name in ("alpha", "cv_score", "intercept")}
     edges = min(task.alphas), max(task.alphas)
-    for (m, s), cell in zip(np.ndindex(places[1:]), fits, strict=True):
+    for (m, s), cell in zip(np.ndindex(cells[1:]), fits, strict=True):
         for t, name in enumerate(names):
             fit = cell[name]
-            coef[t, m, s, : len(fit.coef)] = fit.coef
             for key, array in scalars.items():
-                array[t, m, s] = getattr(fit, key)
+                array[t, m, s] = getattr(fit.fitted, key)
+            if fit.fitted.coef is not None:
+                coef[t, m, s, : len(fit.fitted.coef)] = fit.fitted.coef
             for metric in fit.scores:
                 at = t, metrics.index(metric), m, s
                 probe[at], shuffled[at] = fit.scores[metric], fit.shuffled[metric]
                 degenerate[at] = fit.degenerate[metric]
     axes = ("target", "module", "step")
-    return xr.Dataset(
+    grid = xr.Dataset(
         {
             "probe": (("target", "metric", "module", "step", "sample"), probe),
             "shuffled": (("target", "metric", "module", "step", "sample"), shuffled),
@@ -130,9 +134,11 @@ def assemble(fits: Sequence[Mapping[str, Fit]], task: Task, modules: Sequence[st
             "module": list(modules),
             "step": list(steps),
             "sample": task.test_ids,
+            "higher_is_better": ("metric", list(better.values())),
             "primary": ("target", [target.primary for target in task.targets]),
             "kind": ("target", [target.kind for target in task.targets]),
             "labels": ("target", [target.labels for target in task.targets]),
             "of_class": ("target", [np.nan if t.of_class is None else t.of_class for t in task.targets]),
         },
     )
+    return grid if channels else grid.drop_vars(["coef", "intercept"])

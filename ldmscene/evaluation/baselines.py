@@ -9,8 +9,13 @@ import dask
 import numpy as np
 import xarray as xr
 
-from ldmscene.evaluation.fitting import Bench, Job, score
-from ldmscene.evaluation.task import Block, Target, Task
+from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.features import without_gaps
+from ldmscene.evaluation.running import Job
+from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.evaluation.scoring import score
+from ldmscene.evaluation.targets import Target
+from ldmscene.evaluation.task import Task
 from ldmscene.grid import LABELER_NOISY, LABELER_PREDICTED, MEAN_LABEL
 from ldmscene.metrics import Truth
 from ldmscene.probes import merged
@@ -20,6 +25,7 @@ from ldmscene.store.prepare import fingerprint
 
 SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}
 SCORES = "scores"
+VERSION = 1  # of the readings; to be counted up with every change of them
 AT_ONCE = 4  # samples: at the labels' own resolution, the ranks and orders of one take tens of megabytes
 
 
@@ -33,11 +39,11 @@ def reading_jobs(bench: Bench, steps: Sequence[int]) -> list[Job]:
         sources = _sources(bench.store, bench.task, target)
         keys = _keys(bench, target, steps, sources)
         mean = None
-        if not all(bench.kept.has(SCORES, key) for key in keys):
+        if not all(bench.cache.has(SCORES, key) for key in keys):
             sums = [dask.delayed(partial(label_sums, target=target, block=b))(shared) for b in bench.task.train]
             mean = dask.delayed(mean_label)(merged(sums, add_sums))
         for key, block in zip(keys, bench.task.test, strict=True):
-            todo = partial(keep_readings, key=key, target=target, block=block, steps=list(steps), sources=sources)
+            todo = partial(cached_readings, key=key, target=target, block=block, steps=list(steps), sources=sources)
             jobs.append(Job(dask.delayed(todo)(shared, mean=mean)))
     return jobs
 
@@ -56,12 +62,13 @@ def _sources(store: ActivationStore, task: Task, target: Target) -> dict[str, st
 
 def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[str, str]) -> list[dict]:
     """For each block of held-out samples, what the scores of its readings depend on."""
-    train = fingerprint({"labels": [bench.labels[target.name, b].source for b in bench.task.train]})
+    train = fingerprint({"labels": [bench.labels[target.name, b].key_of_labels() for b in bench.task.train]})
     read = {source: bench.store.checksums(intermediate_path(source, target.labels)) for source in sources.values()}
     return [
         {
-            "of": vars(target),
-            "labels": bench.labels[target.name, block].source,
+            "version": VERSION,
+            "metrics": [metric.key() for metric in target.metrics],
+            "labels": bench.labels[target.name, block].key_of_labels(),
             "mean": train,
             "steps": list(steps),
             "readings": {source: [known[sample_id] for sample_id in block.ids] for source, known in read.items()},
@@ -70,26 +77,26 @@ def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[s
     ]
 
 
-def keep_readings(
+def cached_readings(
     bench: Bench,
     key: dict,
     target: Target,
-    block: Block,
+    block: SampleBlock,
     steps: Sequence[int],
     sources: Mapping[str, str],
     mean: np.ndarray | None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """`score_readings`, from what is kept or into it."""
-    readings = [MEAN_LABEL, *sources]
-    if mean is None or bench.kept.has(SCORES, key):
-        kept = bench.kept.read(SCORES, key)
-        return {reading: {m: kept[f"{reading}/{m}"] for m in target.metrics} for reading in readings}
+    """`score_readings`, from the cache or into it."""
+    readings, metrics = [MEAN_LABEL, *sources], [metric.name for metric in target.metrics]
+    if mean is None or bench.cache.has(SCORES, key):
+        cached = bench.cache.read(SCORES, key)
+        return {reading: {m: cached[f"{reading}/{m}"] for m in metrics} for reading in readings}
     found = score_readings(bench, target, block, steps, sources, mean)
-    bench.kept.write(SCORES, key, {f"{r}/{m}": found[r][m] for r in readings for m in target.metrics})
+    bench.cache.write(SCORES, key, {f"{r}/{m}": found[r][m] for r in readings for m in metrics})
     return found
 
 
-def label_sums(bench: Bench, target: Target, block: Block) -> tuple[np.ndarray, np.ndarray]:
+def label_sums(bench: Bench, target: Target, block: SampleBlock) -> tuple[np.ndarray, np.ndarray]:
     """Over a block's labels: how many each pixel has (Y, X), and their sum."""
     maps = bench.labels[target.name, block].read(bench.store, block.ids)
     known = ~np.isnan(maps)
@@ -109,7 +116,7 @@ def mean_label(sums: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 def score_readings(
-    bench: Bench, target: Target, block: Block, steps: Sequence[int], sources: Mapping[str, str], mean: np.ndarray
+    bench: Bench, target: Target, block: SampleBlock, steps: Sequence[int], sources: Mapping[str, str], mean: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
     """Scores by reading and metric, (step, sample), of one block of held-out samples."""
     found: dict[str, list] = {reading: [] for reading in (MEAN_LABEL, *sources)}
@@ -122,8 +129,9 @@ def score_readings(
             array, rows = bench.store.info(intermediate_path(source, target.labels)), bench.store.rows(ids)
             each = (array.read(rows, {"step": [step]})[:, 0] for step in steps)
             found[reading].append([_score_reading(maps, target, truth) for maps in each])
+    metrics = [metric.name for metric in target.metrics]
     return {
-        reading: {m: np.concatenate([[one[m] for one in each] for each in parts], axis=1) for m in target.metrics}
+        reading: {m: np.concatenate([[one[m] for one in each] for each in parts], axis=1) for m in metrics}
         for reading, parts in found.items()
     }
 
@@ -136,20 +144,12 @@ def _score_reading(maps: np.ndarray, target: Target, truth: Truth) -> Mapping[st
     return score(target, truth, value, target.values(value) > 0).each
 
 
-def without_gaps(maps: np.ndarray) -> np.ndarray:
-    """Maps (..., Y, X) with their own mean (0 if there is none) where the labeler sees nothing to label: NaN."""
-    known = ~np.isnan(maps)
-    mean = np.where(known, maps, 0).sum((-2, -1)) / np.maximum(known.sum((-2, -1)), 1)
-    return np.where(known, maps, mean[..., None, None])
-
-
 def _joined(
     blocks: Sequence[Mapping[str, Mapping[str, np.ndarray]]], target: Target, task: Task, steps: Sequence[int]
 ) -> xr.DataArray:
-    readings = list(blocks[0])
+    readings, metrics = list(blocks[0]), [metric.name for metric in target.metrics]
     values = [
-        [np.concatenate([block[reading][metric] for block in blocks], -1) for metric in target.metrics]
-        for reading in readings
+        [np.concatenate([block[reading][metric] for block in blocks], -1) for metric in metrics] for reading in readings
     ]
     return xr.DataArray(
         np.array(values, np.float32)[:, None],
@@ -157,7 +157,7 @@ def _joined(
         coords={
             "reading": readings,
             "target": [target.name],
-            "metric": target.metrics,
+            "metric": metrics,
             "step": list(steps),
             "sample": task.test_ids,
         },

@@ -1,4 +1,4 @@
-"""Where features come from: a module's output at a step, the latents of a step, or nothing but the position."""
+"""What a probe reads: a module's output at a step, the latents, a labeler's maps, or nothing but the position."""
 
 from __future__ import annotations
 
@@ -8,53 +8,56 @@ from typing import Protocol
 
 import numpy as np
 
+from ldmscene.cells import MapSize, block_mean
 from ldmscene.errors import InputError
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import LATENTS, activation_path
+from ldmscene.store.layout import LATENTS, activation_path, intermediate_path
 
 DEGREE = 3  # of the polynomial in a position's coordinates
 
 
-class Place(Protocol):
-    """Features of any sample, (sample, y, x, channel)."""
+class Features(Protocol):
+    """Features of any sample, maps (sample, y, x, channel). A value that pickles."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Under which the grid lists what reads them."""
 
     @property
     def step(self) -> int: ...
 
     @property
-    def grid(self) -> tuple[int, int]: ...
+    def size(self) -> MapSize:
+        """y and x of the maps; labels are multiples of both."""
 
-    def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray: ...
+    @property
+    def path(self) -> str | None:
+        """The stored array that is read; its bytes are part of every key."""
 
     def key(self) -> dict:
         """What the features depend on, besides the bytes of the array at `path`."""
 
-    @property
-    def path(self) -> str | None:
-        """The stored array that is read."""
+    def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
-class Activations:
+class ModuleOutput:
     """A module's output at a step, of the conditional branch where a store has both."""
 
     name: str
     step: int
-    grid: tuple[int, int]
+    size: MapSize
     branch: int
 
     @classmethod
-    def of(cls, store: ActivationStore, module: str, step: int) -> Activations:
-        grid = store.info(activation_path(module)).layout.shape[2:-1]
-        if len(grid) != 2:
+    def of(cls, store: ActivationStore, module: str, step: int) -> ModuleOutput:
+        size = store.info(activation_path(module)).layout.shape[2:-1]
+        if len(size) != 2:
             raise InputError(
                 f"{module} has no (y, x) grid, so that it has no place for a pixel's label; leave it out of modules="
             )
         branches = store.config["branches"]
-        return cls(module, step, (grid[0], grid[1]), branches.index("cond") if "cond" in branches else 0)
+        return cls(module, step, (size[0], size[1]), branches.index("cond") if "cond" in branches else 0)
 
     @property
     def path(self) -> str:
@@ -74,8 +77,13 @@ class Latents:
 
     name: str
     step: int
-    grid: tuple[int, int]
+    size: MapSize
     path: str = LATENTS
+
+    @classmethod
+    def of(cls, store: ActivationStore, name: str, step: int) -> Latents:
+        y, x = store.info(LATENTS).layout.shape[2:]
+        return cls(name, step, (y, x))
 
     def key(self) -> dict:
         return {"array": self.path, "step": self.step}
@@ -86,19 +94,66 @@ class Latents:
 
 
 @dataclass(frozen=True)
+class LabelerMaps:
+    """What a labeler reads in the unfinished picture at a step, as one channel.
+
+    Parameters
+    ----------
+    name : str
+    step : int
+    size : (int, int)
+        y and x; a map's sides are multiples of them, and cells hold its means.
+    source : {"noisy", "predicted"}
+        The decoded x_t, or the decoded x_0 that is predicted there.
+    labels : str
+        Under which name the labeler's maps are stored.
+    """
+
+    name: str
+    step: int
+    size: MapSize
+    source: str
+    labels: str
+
+    @classmethod
+    def of(cls, store: ActivationStore, name: str, step: int, source: str, labels: str) -> LabelerMaps:
+        """At the maps' own resolution."""
+        y, x = store.info(intermediate_path(source, labels)).layout.shape[1:]
+        return cls(name, step, (y, x), source, labels)
+
+    @property
+    def path(self) -> str:
+        return intermediate_path(self.source, self.labels)
+
+    def key(self) -> dict:
+        return {"array": self.path, "step": self.step, "size": list(self.size)}
+
+    def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
+        found = store.info(self.path).read(store.rows(sample_ids), {"step": [self.step]})[:, 0]
+        return block_mean(without_gaps(found), self.size)[..., None]
+
+
+@dataclass(frozen=True)
 class Position:
     """A position's coordinates and their products up to the third degree, the same for every sample."""
 
     name: str
     step: int
-    grid: tuple[int, int]
+    size: MapSize
     path: None = None
 
     def key(self) -> dict:
-        return {"position": list(self.grid), "degree": DEGREE}
+        return {"position": list(self.size), "degree": DEGREE}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
-        y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in self.grid), indexing="ij")
+        y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in self.size), indexing="ij")
         powers = [y**i * x**j for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i) if i + j]
         maps = np.stack(powers, -1).astype(np.float32)
         return np.broadcast_to(maps, (len(sample_ids), *maps.shape))
+
+
+def without_gaps(maps: np.ndarray) -> np.ndarray:
+    """Maps (..., Y, X) with their own mean (0 if there is none) where the labeler sees nothing to label: NaN."""
+    known = ~np.isnan(maps)
+    mean = np.where(known, maps, 0).sum((-2, -1)) / np.maximum(known.sum((-2, -1)), 1)
+    return np.where(known, maps, mean[..., None, None])

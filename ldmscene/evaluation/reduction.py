@@ -1,4 +1,4 @@
-"""Labels, reduced once to what fits and scores need of them, block by block, and kept in the store."""
+"""Labels, reduced once to what fits and scores need of them, block by block, and cached in the store."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ldmscene.cells import Cells
+from ldmscene.cells import Cells, MapSize
 from ldmscene.errors import InputError
-from ldmscene.evaluation.task import Block, Target
+from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.evaluation.targets import Target
 from ldmscene.metrics import Truth
 from ldmscene.store import ActivationStore
-from ldmscene.store.kept import Kept
+from ldmscene.store.cache import Cache
 from ldmscene.store.layout import label_path
 
-Grid = tuple[int, int]
-KIND = "labels"
+LABELS = "labels"
+# Of what is cached for a block; to be counted up with every change of it.
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -26,47 +28,56 @@ class LabelBlock:
     """One target's labels of one block of samples."""
 
     target: Target
-    block: Block
+    block: SampleBlock
     source: list[int]
     """crc32 of each label that is read"""
 
     @classmethod
-    def of(cls, target: Target, block: Block, checksum: Mapping[str, int]) -> LabelBlock:
+    def of(cls, target: Target, block: SampleBlock, checksum: Mapping[str, int]) -> LabelBlock:
         """`checksum` has that of each sample's label."""
         return cls(target, block, [checksum[sample_id] for sample_id in (*block.ids, *block.lenders)])
 
-    def key(self, grid: Grid) -> dict:
-        """What its reduction to a grid depends on."""
-        return {"labels": self.source, "of": vars(self.target), "grid": list(grid), "lent": bool(self.block.lenders)}
+    def key(self, size: MapSize) -> dict:
+        """What its reduction to maps of a size depends on."""
+        return {
+            "labels": self.key_of_labels(),
+            "size": list(size),
+            "lent": bool(self.block.lenders),
+            "version": VERSION,
+        }
+
+    def key_of_labels(self) -> dict:
+        """What the labels depend on, as they are predicted."""
+        return {"bytes": self.source, "of": self.target.key()}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
         """Labels (sample, Y, X) as they are predicted."""
         return self.target.values(store.info(label_path(self.target.labels)).read(store.rows(sample_ids), {}))
 
-    def reduce(self, store: ActivationStore, kept: Kept, grids: Sequence[Grid]) -> str:
-        """Reduce to each grid what isn't kept yet; returns a hash of which pixels have a label."""
-        missing = [grid for grid in grids if not kept.has(KIND, self.key(grid))]
+    def reduce(self, store: ActivationStore, cache: Cache, sizes: Sequence[MapSize]) -> str:
+        """Reduce to each size what isn't cached yet; returns a hash of which pixels have a label."""
+        missing = [size for size in sizes if not cache.has(LABELS, self.key(size))]
         if missing:
             maps = self.read(store, self.block.ids)
             known = np.frombuffer(hashlib.sha256(np.packbits(~np.isnan(maps)).tobytes()).digest(), np.uint8)
             finest = math.lcm(*(y for y, _ in missing)), math.lcm(*(x for _, x in missing))
             whole = self._for_fits(maps, finest) if self.block.lenders else self._for_scores(maps, finest)
-            for grid in missing:
-                kept.write(KIND, self.key(grid), {**whole(grid), "known": known})
-        return kept.read(KIND, self.key(grids[0]))["known"].tobytes().hex()
+            for size in missing:
+                cache.write(LABELS, self.key(size), {**whole(size), "known": known})
+        return cache.read(LABELS, self.key(sizes[0]))["known"].tobytes().hex()
 
-    def _for_fits(self, maps: np.ndarray, finest: Grid) -> Callable[[Grid], dict[str, np.ndarray]]:
+    def _for_fits(self, maps: np.ndarray, finest: MapSize) -> Callable[[MapSize], dict[str, np.ndarray]]:
         cells = Cells.of(maps, finest)
         # A block's samples lend each other their labels.
         lenders = [self.block.ids.index(sample_id) for sample_id in self.block.lenders]
 
-        def of(grid: Grid) -> dict[str, np.ndarray]:
-            own = cells.coarsen(grid)
+        def of(size: MapSize) -> dict[str, np.ndarray]:
+            own = cells.coarsen(size)
             return {**_of_cells(own), "lent": _lent(own)[lenders]}
 
         return of
 
-    def _for_scores(self, maps: np.ndarray, finest: Grid) -> Callable[[Grid], dict[str, np.ndarray]]:
+    def _for_scores(self, maps: np.ndarray, finest: MapSize) -> Callable[[MapSize], dict[str, np.ndarray]]:
         blank = np.isnan(maps).all((1, 2))
         if blank.any():
             raise InputError(
@@ -74,17 +85,17 @@ class LabelBlock:
                 f"{self.target.labels!r}, so that nothing can be scored; label it under another target's name"
             )
         whole = Truth.of(maps, finest)
-        return lambda grid: _of_truth(whole.coarsen(grid))
+        return lambda size: _of_truth(whole.coarsen(size))
 
-    def cells(self, kept: Kept, grid: Grid) -> tuple[Cells, Cells]:
-        """Training labels on a grid, and those that stand in for them in the control."""
-        arrays = kept.read(KIND, self.key(grid))
+    def cells(self, cache: Cache, size: MapSize) -> tuple[Cells, Cells]:
+        """Training labels on maps of a size, and those that stand in for them in the control."""
+        arrays = cache.read(LABELS, self.key(size))
         own = _to_cells(arrays)
         return own, Cells(own.weight, own.weight * arrays["lent"], np.zeros_like(own.weight), own.scale)
 
-    def truth(self, kept: Kept, grid: Grid) -> Truth:
-        """Held-out labels on a grid."""
-        arrays = kept.read(KIND, self.key(grid))
+    def truth(self, cache: Cache, size: MapSize) -> Truth:
+        """Held-out labels on maps of a size."""
+        arrays = cache.read(LABELS, self.key(size))
         return Truth(
             _to_cells(arrays), arrays["mean"], arrays["label_scatter"], arrays["ranks"], arrays["rank_scatter"]
         )

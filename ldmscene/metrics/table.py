@@ -1,4 +1,8 @@
-"""All metrics by name. A new one is an entry here: what it reduces a prediction to, and its value of that."""
+"""All metrics by name.
+
+A new one is an entry here, or in another package an entry point of the group `ldmscene.metrics`: what it reduces a
+prediction to, and its value of that.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ldmscene.metrics.classes import Confusion
 from ldmscene.metrics.continuous import Pairs
 from ldmscene.metrics.overlap import Overlap
 from ldmscene.metrics.ranking import Ranks, Retrieval
+from ldmscene.metrics.truth import Truth
+from ldmscene.registry import Registry
 
 Array = np.ndarray
 
@@ -21,47 +26,108 @@ class Metric:
     """A score for each image, and what one has to know to use it."""
 
     name: str
-    reduce: Callable[[Any, Array], Any]
+    reduce: Callable[[Truth, Array], Any]
     """(truth, prediction [..., image, y, x]) to what several metrics have in common"""
     value: Callable[[Any], Array]
     """of that, the score [..., image]"""
     undefined: Callable[[Any], Array]
     """of that, where the score has its value by definition rather than by measurement"""
-    kind: Literal["continuous", "binary", "classes"]
+    kind: Literal["continuous", "binary"]
     """of the target"""
-    needs: Literal["value", "mask", "rank", "class"]
-    """of the prediction: its values, a thresholded mask, scores of which only the order matters, or classes"""
-    better: Literal["higher", "lower"]
+    needs: Literal["value", "mask", "rank"]
+    """of the prediction: its values, a thresholded mask, or scores of which only the order matters"""
+    higher_is_better: bool = True
+    version: int = 1
+    """to be counted up with every change of its values, so that scores that are cached are made anew"""
 
-    def score(self, truth: Any, prediction: Array) -> Array:
-        """Scores [..., image] of predictions [..., image, y, x]; `truth` is a `Truth`, of classes a `ClassTruth`."""
+    def key(self) -> dict:
+        """What its values depend on, besides truth and prediction."""
+        return {"metric": self.name, "version": self.version}
+
+    def score(self, truth: Truth, prediction: Array) -> Array:
+        """Scores [..., image] of predictions [..., image, y, x]."""
         return self.value(self.reduce(truth, prediction))
 
-    def degenerate(self, truth: Any, prediction: Array) -> Array:
-        """Where a score has its value by definition, bool [..., image]; as `score` otherwise."""
+    def degenerate(self, truth: Truth, prediction: Array) -> Array:
+        """Where a score has its value by definition, bool [..., image], for the same arguments."""
         return self.undefined(self.reduce(truth, prediction))
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("spearman", Ranks.of, Ranks.spearman, Ranks.constant, "continuous", "rank", "higher"),
-        Metric("pearson", Pairs.of, Pairs.pearson, Pairs.constant, "continuous", "value", "higher"),
-        Metric("rmse", Pairs.of, Pairs.rmse, Pairs.never, "continuous", "value", "lower"),
-        Metric("r2", Pairs.of, Pairs.r2, Pairs.constant_label, "continuous", "value", "higher"),
-        Metric("dice", Overlap.of, Overlap.dice, Overlap.empty, "binary", "mask", "higher"),
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    "ldmscene.metrics",
+    (
         Metric(
-            "dice_background", Overlap.of, Overlap.dice_background, Overlap.empty_background, "binary", "mask", "higher"
+            "spearman",
+            reduce=Ranks.of,
+            value=Ranks.spearman,
+            undefined=Ranks.constant,
+            kind="continuous",
+            needs="rank",
         ),
-        Metric("iou", Overlap.of, Overlap.iou, Overlap.empty, "binary", "mask", "higher"),
-        Metric("average_precision", Retrieval.of, Retrieval.mean, Retrieval.one_sided, "binary", "rank", "higher"),
-    )
-}
+        Metric(
+            "pearson",
+            reduce=Pairs.of,
+            value=Pairs.pearson,
+            undefined=Pairs.constant,
+            kind="continuous",
+            needs="value",
+        ),
+        Metric(
+            "rmse",
+            reduce=Pairs.of,
+            value=Pairs.rmse,
+            undefined=Pairs.never,
+            kind="continuous",
+            needs="value",
+            higher_is_better=False,
+        ),
+        Metric(
+            "r2",
+            reduce=Pairs.of,
+            value=Pairs.r2,
+            undefined=Pairs.constant_label,
+            kind="continuous",
+            needs="value",
+        ),
+        Metric(
+            "dice",
+            reduce=Overlap.of,
+            value=Overlap.dice,
+            undefined=Overlap.empty,
+            kind="binary",
+            needs="mask",
+        ),
+        Metric(
+            "dice_background",
+            reduce=Overlap.of,
+            value=Overlap.dice_background,
+            undefined=Overlap.empty_background,
+            kind="binary",
+            needs="mask",
+        ),
+        Metric(
+            "iou",
+            reduce=Overlap.of,
+            value=Overlap.iou,
+            undefined=Overlap.empty,
+            kind="binary",
+            needs="mask",
+        ),
+        Metric(
+            "average_precision",
+            reduce=Retrieval.of,
+            value=Retrieval.mean,
+            undefined=Retrieval.one_sided,
+            kind="binary",
+            needs="rank",
+        ),
+    ),
+)
 
-CLASS_METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("mean_iou", Confusion.of, Confusion.mean_iou, Confusion.one_class, "classes", "class", "higher"),
-        Metric("accuracy", Confusion.of, Confusion.accuracy, Confusion.one_class, "classes", "class", "higher"),
-    )
-}
+DEFAULT = {"continuous": "pearson", "binary": "dice"}  # the metric that speaks for a target, where its labels don't say
+
+
+def metrics_of(kind: str) -> tuple[Metric, ...]:
+    """All metrics of a kind of target, in the order in which they were registered."""
+    return tuple(metric for metric in METRICS.values() if metric.kind == kind)

@@ -11,9 +11,9 @@ import pandas as pd
 
 from ldmscene.errors import CorruptError, StoreError, UnreachableError
 from ldmscene.progress import Advance, bar
+from ldmscene.store.cache import damaged
 from ldmscene.store.files import write_file
 from ldmscene.store.history import Published, complete, differing
-from ldmscene.store.kept import damaged
 from ldmscene.store.layout import LEDGER, ZARR
 from ldmscene.store.ledger import Entry, Ledger, read
 from ldmscene.store.metadata import arrays, read_store, sample_ids_of

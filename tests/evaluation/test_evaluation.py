@@ -23,13 +23,12 @@ from ldmscene import grid as grids
 from ldmscene.calls.report_data import report_data
 from ldmscene.errors import IncompleteError, InputError, UnknownNameError, WriteError
 from ldmscene.evaluation import grid_file
-from ldmscene.evaluation.baselines import without_gaps
-from ldmscene.evaluation.features import Activations
-from ldmscene.evaluation.packing import pack_moments, unpack_moments
-from ldmscene.evaluation.solving import LADDER
-from ldmscene.evaluation.task import Scope, lend, training_blocks
+from ldmscene.evaluation.features import ModuleOutput, without_gaps
+from ldmscene.evaluation.ridge import LADDER, pack_moments, unpack_moments
+from ldmscene.evaluation.samples import lend, training_blocks
+from ldmscene.evaluation.scope import Scope
 from ldmscene.probes import Moments, assign_folds
-from ldmscene.store import kept, layout
+from ldmscene.store import cache, layout
 from ldmscene.store.files import write_file
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, make_manifest
 
@@ -430,9 +429,9 @@ def test_a_store_that_cannot_be_written_to_lends_what_it_keeps(store, grid, tmp_
     def unread(*_):
         raise AssertionError("activations were read")
 
-    monkeypatch.setattr(kept, "write_file", refuse)
+    monkeypatch.setattr(cache, "write_file", refuse)
     monkeypatch.setattr(grid_file, "write_file", refuse)
-    monkeypatch.setattr(Activations, "read", unread)
+    monkeypatch.setattr(ModuleOutput, "read", unread)
     with pytest.warns(UserWarning, match="kept"):
         again = ldmscene.evaluate(copy, modules=MODULES, alphas=ALPHAS, cv=3)
     xr.testing.assert_allclose(again.drop_attrs(), grid.drop_attrs(), rtol=1e-6)  # merged in another order

@@ -14,8 +14,9 @@ from safetensors.numpy import load
 import ldmscene
 from ldmscene import testbed
 from ldmscene.errors import IncompleteError, InputError
-from ldmscene.evaluation import absorbing, task
-from ldmscene.evaluation.packing import unpack_moments
+from ldmscene.evaluation import absorbing
+from ldmscene.evaluation import samples as sampling
+from ldmscene.evaluation.ridge import unpack_moments
 from ldmscene.store import dropping, files
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.layout import activation_path, label_path
@@ -36,7 +37,7 @@ def samples():
 def small_blocks():
     """So that ten training samples, in five folds, are two blocks a fold."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task, "BLOCK", 1)
+        patch.setattr(sampling, "BLOCK", 1)
         yield
 
 

@@ -18,7 +18,7 @@ from dask.distributed import Client, LocalCluster
 import ldmscene
 from benchmarks.synthetic import make_store
 from ldmscene.errors import InputError
-from ldmscene.evaluation.fitting import Job, compute
+from ldmscene.evaluation.running import Job, compute
 from tests.conftest import LAST, bare_copy
 
 GIB = 2**30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ldmscene.metrics import METRICS, Tally, Truth
+from ldmscene.metrics import METRICS, Truth
 
 rng = np.random.default_rng(0)
 LABELS = rng.normal(5, 2, (2, 8, 8))
@@ -71,14 +71,3 @@ def test_degenerate_has_the_shape_of_the_score(name: str) -> None:
     flags = metric.degenerate(truth, prediction)
     assert flags.dtype == bool
     assert flags.shape == metric.score(truth, prediction).shape == (3, 2)
-
-
-def test_tally_counts_every_image() -> None:
-    scores = rng.normal(size=(4, 30))
-    flags = rng.random((4, 30)) < 0.2
-    merged = Tally.of(scores[:, :7], flags[:, :7]).merge(Tally.of(scores[:, 7:], flags[:, 7:]))
-    assert merged.count == 30
-    np.testing.assert_allclose(merged.mean, scores.mean(-1))
-    np.testing.assert_allclose(merged.standard_error, scores.std(-1, ddof=1) / np.sqrt(30))
-    np.testing.assert_array_equal(merged.degenerate, flags.sum(-1))
-    assert np.isnan(Tally.of(scores[:, :1]).standard_error).all()

@@ -93,8 +93,8 @@ def test_better_predictions_score_better(name: str) -> None:
     noisy = labels + rng.normal(0, 2, labels.shape)
     prediction = np.stack([labels, noisy])
     good, bad = metric.score(truth, prediction > 0.5 if metric.needs == "mask" else prediction).mean(-1)
-    assert (good > bad) if metric.better == "higher" else (good < bad)
-    np.testing.assert_allclose(good, 0 if metric.better == "lower" else 1, atol=1e-8)
+    assert (good > bad) if metric.higher_is_better else (good < bad)
+    np.testing.assert_allclose(good, 1 if metric.higher_is_better else 0, atol=1e-8)
 
 
 def test_coarsened_truth_equals_one_from_pixels() -> None:

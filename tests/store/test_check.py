@@ -13,10 +13,10 @@ import pytest
 from ldmscene.errors import CorruptError, StoreError
 from ldmscene.evaluation import grid_file
 from ldmscene.store import ActivationStore, layout
+from ldmscene.store.cache import README, STATISTICS, Cache
 from ldmscene.store.check import find_faults, find_orphans, repair
 from ldmscene.store.files import write_file
 from ldmscene.store.history import publish
-from ldmscene.store.kept import README, STATISTICS, Kept
 from tests.store import worlds
 from tests.store.conftest import contents, rows_of
 
@@ -42,7 +42,7 @@ def _make(root: Path) -> Path:
     """A store with everything that a store can hold."""
     store = worlds.make(root, 4)
     publish(store.root, lambda _: {layout.TERMS: json.dumps({"targets": ["depth"], "cv": 5}).encode()})
-    Kept.beside(store.root).write("sums", "key", SUMS)
+    Cache.beside(store.root).write("sums", "key", SUMS)
     grid_file.keep_grid(worlds.small_grid(), grid_file.grid_file(store, GRID))
     return store.root
 
@@ -66,7 +66,7 @@ def _served(root: Path) -> dict[str, str]:
         "latents": lambda s: (s.latents().values.tobytes(), dict(s.latents().attrs)),
         "images": lambda s: s.images().values.tobytes(),
         "grid": lambda s: grid_file.load_grid(grid_file.grid_file(s, GRID)).to_dict(),
-        "sums": lambda _: Kept(root / STATISTICS).read("sums", "key")["sum"].tobytes(),
+        "sums": lambda _: Cache(root / STATISTICS).read("sums", "key")["sum"].tobytes(),
     }
     found = {}
     for name, read in reads.items():

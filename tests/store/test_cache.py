@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from ldmscene.errors import CorruptError, WriteError
-from ldmscene.store import kept
+from ldmscene.store import cache
+from ldmscene.store.cache import Cache
 from ldmscene.store.check import find_faults, repair
-from ldmscene.store.kept import Kept
 
 ARRAYS = {"whole": np.arange(12.0).reshape(3, 4), "number": np.float64(2.5), "few": np.zeros((0, 2), np.float32)}
 
 
 def test_arrays_come_back_under_their_key_alone(tmp_path):
-    place = Kept.beside(tmp_path)
+    place = Cache.beside(tmp_path)
     assert not place.has("sums", {"of": 1})
     place.write("sums", {"of": 1}, ARRAYS)
     assert place.has("sums", {"of": 1})
@@ -29,7 +29,7 @@ def test_arrays_come_back_under_their_key_alone(tmp_path):
 
 @given(data=arrays(np.float64, array_shapes(min_dims=0, max_dims=4, max_side=4)))
 def test_any_array_keeps_its_bytes_and_shape(tmp_path_factory, data):
-    place = Kept(tmp_path_factory.mktemp("kept"))
+    place = Cache(tmp_path_factory.mktemp("kept"))
     place.write("a", "key", {"data": data.T})
     np.testing.assert_array_equal(place.read("a", "key")["data"], data.T)
     assert place.read("a", "key")["data"].shape == data.T.shape
@@ -37,7 +37,7 @@ def test_any_array_keeps_its_bytes_and_shape(tmp_path_factory, data):
 
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_never_served(tmp_path_factory, where, bit):
-    place = Kept(tmp_path_factory.mktemp("kept"))
+    place = Cache(tmp_path_factory.mktemp("kept"))
     place.write("a", "key", ARRAYS)
     (path,) = place.folder.rglob("*.safetensors")
     data = bytearray(path.read_bytes())
@@ -48,7 +48,7 @@ def test_a_flipped_bit_is_never_served(tmp_path_factory, where, bit):
 
 
 def test_a_file_cut_short_is_never_served(tmp_path):
-    place = Kept(tmp_path)
+    place = Cache(tmp_path)
     place.write("a", "key", ARRAYS)
     (path,) = tmp_path.rglob("*.safetensors")
     for length in (0, 7, 20, path.stat().st_size - 1):
@@ -58,23 +58,23 @@ def test_a_file_cut_short_is_never_served(tmp_path):
 
 
 def test_a_store_that_cannot_be_written_to_is_read_all_the_same(tmp_path, monkeypatch):
-    write = kept.write_file
+    write = cache.write_file
 
     def refuse(path: Path, data: bytes) -> None:
         if tmp_path in path.parents:
             raise WriteError("the disk is read-only")
         write(path, data)
 
-    monkeypatch.setattr(kept, "write_file", refuse)
+    monkeypatch.setattr(cache, "write_file", refuse)
     with pytest.warns(UserWarning, match="read-only"):
-        place = Kept.beside(tmp_path)
+        place = Cache.beside(tmp_path)
     place.write("a", "key", ARRAYS)
     assert place.has("a", "key")
     assert not any(tmp_path.iterdir())
 
 
 def test_verify_names_what_was_damaged_and_repair_sets_it_aside(two):
-    place = Kept.beside(two.root)
+    place = Cache.beside(two.root)
     for key in range(3):
         place.write("moments", key, ARRAYS)
     assert find_faults(two) == []

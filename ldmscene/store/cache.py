@@ -1,4 +1,7 @@
-"""What was computed from a store, kept under the name of what it was computed from."""
+"""What was computed from a store, under the name of what it was computed from.
+
+A key holds all that the arrays depend on, be it the version of what computes them; nothing here counts versions.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,10 @@ from ldmscene.store.seal import unseal
 
 STATISTICS, README = "statistics", "README"
 _CHECKSUM = "crc32c"
-# Counted up with every change of how something kept is computed, so that older files are never taken for it.
-VERSION = 2
 
 
 @dataclass(frozen=True)
-class Kept:
+class Cache:
     """Arrays in files whose names are hashes of all that the arrays depend on: such a file is right, or absent."""
 
     folder: Place
@@ -38,7 +39,7 @@ class Kept:
     """a folder that is read, too, and never written"""
 
     @classmethod
-    def beside(cls, root: Place) -> Kept:
+    def beside(cls, root: Place) -> Cache:
         """In a store's own folder, or in a temporary one where the store can't be written to."""
         folder: Place = root / STATISTICS
         for made in (folder, root / PROBES):
@@ -91,7 +92,7 @@ class Kept:
 
 
 def _name(kind: str, key: object) -> str:
-    return f"{kind}/{fingerprint({'key': key, 'version': VERSION})}.safetensors"
+    return f"{kind}/{fingerprint({'key': key})}.safetensors"
 
 
 def damaged(root: Place) -> list[str]:

@@ -1,0 +1,77 @@
+"""What every block of every set of features is worked on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import dask
+
+from ldmscene.cells import MapSize
+from ldmscene.evaluation.kind import Group, Kind
+from ldmscene.evaluation.reduction import LabelBlock
+from ldmscene.evaluation.running import Job, compute
+from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.evaluation.targets import Target, responses
+from ldmscene.evaluation.task import Task
+from ldmscene.probes import Targets
+from ldmscene.store import ActivationStore
+from ldmscene.store.cache import Cache
+from ldmscene.store.layout import label_path
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A task, the kind of probe, and where features, labels and what is cached come from."""
+
+    store: ActivationStore
+    source: ActivationStore
+    """of features: the same store, or that of a control"""
+    cache: Cache
+    kind: Kind
+    task: Task
+    labels: Mapping[tuple[str, SampleBlock], LabelBlock]
+    grouped: tuple[tuple[Target, ...], ...]
+    """targets with the same labelled pixels, which share their states"""
+
+    def on(self, control: ActivationStore) -> Bench:
+        """The same work on another store's features, against the same labels."""
+        return replace(self, source=control)
+
+    @property
+    def groups(self) -> list[Group]:
+        """What is fitted from each state."""
+        return [responses(targets) for targets in self.grouped]
+
+    def training_labels(self, targets: Sequence[Target], block: SampleBlock, size: MapSize) -> Targets:
+        """A group's labels of a block on maps of a size: those of all its responses."""
+        pairs = [self.labels[target.name, block].cells(self.cache, size) for target in targets]
+        cells = [*(own for own, _ in pairs), *(lent for _, lent in pairs)]
+        return Targets.of({r.name: one for r, one in zip(responses(targets), cells, strict=True)})
+
+
+def ungrouped(store: ActivationStore, cache: Cache, kind: Kind, task: Task) -> Bench:
+    """A bench on which each target is a group of its own, with labels that aren't reduced yet."""
+    checksums = {name: store.checksums(label_path(name)) for name in {target.labels for target in task.targets}}
+    labels = {
+        (target.name, block): LabelBlock.of(target, block, checksums[target.labels])
+        for target in task.targets
+        for block in (*task.train, *task.test)
+    }
+    return Bench(store, store, cache, kind, task, labels, tuple((target,) for target in task.targets))
+
+
+def reduce_labels(bench: Bench, sizes: Iterable[MapSize], client: Any = None, title: str = "") -> Bench:
+    """Reduce all labels to maps of these sizes, and group the targets that have the same labelled pixels."""
+    wanted, shared = sorted(set(sizes)), dask.delayed(bench.store, traverse=False)
+    jobs = [
+        Job(dask.delayed(partial(LabelBlock.reduce, block, cache=bench.cache, sizes=wanted))(shared))
+        for block in bench.labels.values()
+    ]
+    known = dict(zip(bench.labels, compute(jobs, client, title), strict=True))
+    patterns: dict[tuple[str, ...], list[Target]] = {}
+    for target in bench.task.targets:
+        patterns.setdefault(tuple(known[target.name, block] for block in bench.task.train), []).append(target)
+    return replace(bench, grouped=tuple(tuple(targets) for targets in patterns.values()))

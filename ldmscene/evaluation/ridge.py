@@ -1,0 +1,187 @@
+"""Ridges from one pass, with log odds for masks by the linear discriminant of the same statistics."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ldmscene.errors import InputError
+from ldmscene.evaluation.kind import KINDS, Fitted, Group, Training
+from ldmscene.evaluation.targets import Response
+from ldmscene.probes import Moments, Spectrum, Subspace, Targets, held_out_errors, log_odds, merge_all, moments
+from ldmscene.probes.choice import choose
+from ldmscene.probes.ridge import check_targets, constant_targets
+from ldmscene.probes.ridge_probe import ALPHAS
+from ldmscene.store.prepare import fingerprint
+
+SUBSPACE = "subspace"
+# The space of cached coordinates is laid out for these; the control with shuffled labels chooses among them.
+LADDER = np.logspace(-2, 8, 41)
+# Cached coordinates serve a fit if they lose no more than this share of its prediction's deviation.
+ACCURACY = 1e-6
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """A linear map to a response, for features and for their coordinates."""
+
+    fitted: Fitted
+    inside: np.ndarray
+    """[r] coefficients of the coordinates"""
+    offset: float
+
+
+@dataclass(frozen=True)
+class RidgeFits:
+    """All ridges on one set of features, and the directions in which they predict."""
+
+    linear: Mapping[Response, LinearFit]
+    subspace: Subspace
+    key: str
+
+    @property
+    def fitted(self) -> dict[Response, Fitted]:
+        return {response: fit.fitted for response, fit in self.linear.items()}
+
+    def project(self, X: np.ndarray) -> np.ndarray:
+        return self.subspace.project(X)
+
+    def predict(self, response: Response, projected: np.ndarray) -> np.ndarray:
+        fit = self.linear[response]
+        return projected @ fit.inside + fit.offset
+
+
+class Ridge:
+    """The kind of probe that one pass and one eigendecomposition give."""
+
+    name = "ridge"
+    fits = ("continuous", "binary")
+    alphas = ALPHAS
+    rereads = False
+
+    def key(self) -> dict:
+        return {"probe": self.name, "version": 1}
+
+    def reduce(self, X: np.ndarray, labels: Targets) -> Moments:
+        return moments(X, labels)
+
+    def merge(self, states: Sequence[Moments]) -> Moments:
+        return merge_all(states)
+
+    def pack(self, state: Moments) -> dict[str, np.ndarray]:
+        return pack_moments(state)
+
+    def unpack(self, arrays: Mapping[str, np.ndarray]) -> Moments:
+        return unpack_moments(arrays)
+
+    def solve(self, training: Training) -> RidgeFits:
+        groups = [
+            solve_group(responses, [fold[g] for fold in training.folds], training.alphas)
+            for g, responses in enumerate(training.groups)
+        ]
+        space, key = _subspace(training, groups)
+        return RidgeFits({r: fit for group in groups for r, fit in group.fits(space).items()}, space, key)
+
+
+RIDGE = KINDS.register(Ridge())
+
+
+def pack_moments(moments: Moments) -> dict[str, np.ndarray]:
+    """All fields by name; of the symmetric matrix, one triangle."""
+    changed = {"weight": np.float64(moments.weight), "cxx": moments.cxx[np.triu_indices(len(moments.cxx))]}
+    return {name: np.asarray(array) for name, array in (vars(moments) | changed).items()}
+
+
+def unpack_moments(packed: Mapping[str, np.ndarray]) -> Moments:
+    """The inverse of `pack_moments`."""
+    weight, mean_x, mean_y, triangle, cxy, cyy = (packed[field.name] for field in fields(Moments))
+    cxx = np.empty((len(mean_x), len(mean_x)))
+    rows, columns = np.triu_indices(len(cxx))
+    cxx[rows, columns] = cxx[columns, rows] = triangle
+    return Moments(float(weight), mean_x, mean_y, cxx, cxy, cyy)
+
+
+@dataclass(frozen=True)
+class SolvedGroup:
+    """The ridges of responses that share their statistics of features."""
+
+    responses: Group
+    train: Moments
+    spectrum: Spectrum
+    alpha: np.ndarray
+    """[response]"""
+    cv_score: np.ndarray
+    """[response]"""
+    coef: np.ndarray
+    """[response, channel]"""
+
+    def curves(self, alphas: np.ndarray) -> np.ndarray:
+        """Coefficients [k, channel] of all targets at all strengths, and those of the shuffled controls."""
+        paths = self.spectrum.coef(alphas)[:, : _own(self.responses)].reshape(-1, self.coef.shape[1])
+        return np.concatenate([paths, self.coef])
+
+    def fits(self, space: Subspace) -> dict[Response, LinearFit]:
+        return {response: self._fit(i, space) for i, response in enumerate(self.responses)}
+
+    def _fit(self, i: int, space: Subspace) -> LinearFit:
+        coef = self.coef[i]
+        intercept = float(self.train.mean_y[i] - coef @ self.train.mean_x)
+        if constant_targets(self.train)[i]:  # as labels that others lent may be
+            coef, intercept = np.zeros_like(coef), float(self.train.mean_y[i])
+        elif self.responses[i].binary:
+            coef, intercept = log_odds(self.train, i, coef)
+        fitted = Fitted(float(self.alpha[i]), float(self.cv_score[i]), coef, intercept)
+        return LinearFit(fitted, space.express(coef), float(intercept + coef @ space.mean))
+
+
+def solve_group(responses: Group, folds: Sequence[Moments], alphas: Sequence[float]) -> SolvedGroup:
+    """Ridges of all responses, from one eigendecomposition for each training fold and one for all of them."""
+    n = _own(responses)
+    folds = [fold for fold in folds if fold.weight]
+    if len(folds) < 2:
+        raise InputError(
+            f"target {responses[0].target!r}: expected labelled pixels in at least two folds of the training samples, "
+            f"found them in {len(folds)}; label more samples, or leave it out of targets"
+        )
+    train = merge_all(folds)
+    check_targets(train, [response.target for response in responses[:n]])
+    every = np.unique([*alphas, *LADDER])
+    errors = held_out_errors(folds, every)
+    asked = np.flatnonzero(np.isin(every, alphas))
+    ladder = np.flatnonzero(np.isin(every, LADDER))
+    best = np.concatenate([asked[choose(errors[:, asked, :n])], ladder[choose(errors[:, ladder, n:])]])
+    column = np.arange(len(responses))
+    spectrum = Spectrum.of(train)
+    return SolvedGroup(
+        responses,
+        train,
+        spectrum,
+        every[best],
+        1 - errors.mean(0)[best, column] / np.where(train.cyy > 0, train.cyy / train.weight, np.nan),
+        spectrum.coef(every)[best, column],
+    )
+
+
+def _own(responses: Group) -> int:
+    """How many are fitted to their own labels; they come first."""
+    return sum(not response.shuffled for response in responses)
+
+
+def _subspace(training: Training, groups: Sequence[SolvedGroup]) -> tuple[Subspace, str]:
+    """Directions that serve all fits: cached ones, or else new ones with room for the strengths asked for."""
+    first = groups[0]
+    for alphas in (LADDER, np.unique([*LADDER, *training.alphas])):
+        made_from = fingerprint({"moments": training.key, "alphas": alphas.tolist()})
+        if training.cache.has(SUBSPACE, made_from):
+            space = Subspace(**training.cache.read(SUBSPACE, made_from))
+        else:
+            curves = np.concatenate([group.curves(alphas) for group in groups])
+            space = Subspace.of(first.train, first.spectrum, curves)
+            training.cache.write(SUBSPACE, made_from, vars(space))
+        if max(space.lost(first.train, coef) for group in groups for coef in group.coef) <= ACCURACY:
+            break
+    # Coordinates belong to these very directions, which a second computation need not find again.
+    return space, fingerprint({"from": made_from, "directions": zlib.crc32(space.directions.tobytes())})

@@ -1,0 +1,98 @@
+"""Predictions of held-out samples, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.features import Features
+from ldmscene.evaluation.kind import Fits, Fitted
+from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.evaluation.states import check_finite
+from ldmscene.evaluation.targets import Response, Target, responses
+from ldmscene.metrics import Truth
+
+COORDINATES = "coordinates"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one fit on some images."""
+
+    each: Mapping[str, np.ndarray]
+    """metric -> [..., sample]"""
+    degenerate: Mapping[str, int]
+    """how many have their value by definition"""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One target's fit to one set of features, and its scores on held-out images."""
+
+    fitted: Fitted
+    scores: Mapping[str, np.ndarray]
+    """metric -> [test sample]"""
+    degenerate: Mapping[str, int]
+    shuffled: Mapping[str, np.ndarray]
+    """the same scores, fitted to other samples' labels"""
+
+
+def score_block(
+    bench: Bench, features: Features, block: SampleBlock, key: Mapping, fits: Fits
+) -> dict[Response, Scores]:
+    """Score every fit to some features on one block of held-out samples; `key` is what its features depend on."""
+    projected = project(bench, features, block, key, fits)
+    found = {}
+    for target in bench.task.targets:
+        truth = bench.labels[target.name, block].truth(bench.cache, features.size)
+        for response in responses([target]):
+            value = fits.predict(response, projected)
+            found[response] = score(target, truth, value, value > 0)
+    return found
+
+
+def project(bench: Bench, features: Features, block: SampleBlock, key: Mapping, fits: Fits) -> np.ndarray:
+    """What predictions need of a block's features, from the cache or into it."""
+    under = {"fits": fits.key, "features": key}
+    if bench.cache.has(COORDINATES, under):
+        return bench.cache.read(COORDINATES, under)["coordinates"]
+    X = features.read(bench.source, block.ids)
+    with np.errstate(invalid="ignore"):
+        projected = fits.project(X)
+    if not np.isfinite(projected).all():
+        check_finite(bench, features, block, X)
+    bench.cache.write(COORDINATES, under, {"coordinates": projected})
+    return projected
+
+
+def score(target: Target, truth: Truth, value: np.ndarray, mask: np.ndarray) -> Scores:
+    """Every metric of a target's kind, for predictions (..., sample, y, x) and their thresholded form."""
+    scores, degenerate = {}, {}
+    shared: dict[tuple[Callable, bool], Any] = {}
+    for metric in target.metrics:
+        masked = metric.needs == "mask"
+        way = metric.reduce, masked
+        if way not in shared:
+            shared[way] = metric.reduce(truth, mask if masked else value)
+        scores[metric.name] = metric.value(shared[way])
+        degenerate[metric.name] = int(metric.undefined(shared[way]).sum())
+    return Scores(scores, degenerate)
+
+
+def collect(bench: Bench, fits: Fits, blocks: Sequence[Mapping[Response, Scores]]) -> dict[str, Fit]:
+    """The fits to some features by target, with the scores of all blocks in order."""
+
+    def joined(response: Response) -> dict[str, np.ndarray]:
+        metrics = blocks[0][response].each
+        return {metric: np.concatenate([block[response].each[metric] for block in blocks], -1) for metric in metrics}
+
+    found = {}
+    for target in bench.task.targets:
+        own, shuffled = responses([target])
+        degenerate = {m.name: sum(block[own].degenerate[m.name] for block in blocks) for m in target.metrics}
+        found[target.name] = Fit(fits.fitted[own], joined(own), degenerate, joined(shuffled))
+    return found

@@ -1,0 +1,95 @@
+"""States of training samples: reduced block by block, merged fold by fold, and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ldmscene.errors import InputError
+from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.features import Features
+from ldmscene.evaluation.kind import State
+from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.store.prepare import fingerprint
+
+STATES = "moments"
+
+
+def features_key(features: Features, block: SampleBlock, checksum: Mapping[str, int]) -> dict:
+    """What the features of a block depend on; `checksum` has those of the array that they are read from."""
+    return {"features": features.key(), "bytes": [checksum.get(sample_id, 0) for sample_id in block.ids]}
+
+
+def state_keys(
+    bench: Bench, features: Features, blocks: Sequence[SampleBlock], checksum: Mapping[str, int]
+) -> list[str]:
+    """For each group of targets, what its state of some blocks depends on."""
+    read = [features_key(features, block, checksum) for block in blocks]
+    keys = []
+    for targets in bench.grouped:
+        labels = [bench.labels[target.name, block].key(features.size) for target in targets for block in blocks]
+        keys.append(fingerprint({"kind": bench.kind.key(), "features": read, "labels": labels}))
+    return keys
+
+
+def are_cached(bench: Bench, keys: Sequence[str]) -> bool:
+    return all(bench.cache.has(STATES, key) for key in keys)
+
+
+def read_states(bench: Bench, keys: Sequence[str]) -> list[State]:
+    """The cached state of each group."""
+    return [bench.kind.unpack(bench.cache.read(STATES, key)) for key in keys]
+
+
+def write_states(bench: Bench, states: Sequence[State], keys: Sequence[str]) -> Sequence[State]:
+    """Put the state of each group into the cache, and hand them on."""
+    for key, state in zip(keys, states, strict=True):
+        bench.cache.write(STATES, key, bench.kind.pack(state))
+    return states
+
+
+def reduce_block(bench: Bench, features: Features, block: SampleBlock) -> list[State]:
+    """States of one block, for each group of targets."""
+    X = features.read(bench.source, block.ids)
+    try:
+        return [bench.kind.reduce(X, bench.training_labels(targets, block, features.size)) for targets in bench.grouped]
+    except InputError:
+        check_finite(bench, features, block, X)
+        raise
+
+
+def merge_states(parts: Sequence[Sequence[State]], kind: Any) -> list[State]:
+    """Of several blocks, [block][group], to one state for each group."""
+    return [kind.merge(states) for states in zip(*parts, strict=True)]
+
+
+def check_finite(bench: Bench, features: Features, block: SampleBlock, X: np.ndarray) -> None:
+    """Name the sample that holds NaN or infinity; both show in what was computed, which is quicker to look at."""
+    finite = np.isfinite(X).all((1, 2, 3))
+    if not finite.all():
+        bad = block.ids[int(np.argmin(finite))]
+        raise InputError(
+            f"{features.name}, step {features.step}: sample {bad} of {bench.source.root} holds NaN or infinity; run "
+            "`ldmscene verify` on that store"
+        )
+
+
+def check_stored(bench: Bench, features: Features, blocks: Sequence[SampleBlock]) -> None:
+    """Refuse to read training samples whose activations were dropped."""
+    dropped = bench.source.dropped(features.path) if features.path else set()
+    gone = [sample_id for block in blocks for sample_id in block.ids if sample_id in dropped]
+    if not gone:
+        return
+    if bench.kind.rereads:
+        raise InputError(
+            f"probe: {bench.kind.name} reads training samples several times, and activations of {len(gone)} of "
+            f"{bench.source.root}, {gone[0]} among them, were dropped for their statistics; evaluate with probe='ridge'"
+        )
+    raise InputError(
+        f"activations of {len(gone)} training samples of {bench.source.root}, {gone[0]} among them, were dropped "
+        "for their statistics, "
+        "and those are of other targets or folds, or lost; evaluate with the targets and the cv of the extraction, "
+        "or have what is lost made again by the same `extract`"
+    )
