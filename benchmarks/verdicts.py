@@ -94,8 +94,8 @@ def located(name: str, curve: Array, step: Callable, prompts: int, values: str, 
     truth = step(np.repeat(curve[:, None], 6, 1), counts(6, 9)).at
     found = [step(effects(curve, prompts, values, seed), counts(prompts)) for seed in range(trials)]
     shown = [one for one in found if one.shown]
-    bias = float(np.mean([one.at for one in shown])) - truth
-    held = float(np.mean([one.low <= truth <= one.high for one in shown]))
+    bias = float(np.mean([one.at for one in shown] or [np.nan])) - truth
+    held = float(np.mean([one.low <= truth <= one.high for one in shown] or [np.nan]))
     limit = BIAS.get(prompts, np.inf)
     goal = f"{f'± {limit}, ' if prompts in BIAS else ''}≥ {COVER[values]:.2f}"
     before = f"{rule_before(curve, prompts, values, trials) - truth:+.2f}" if step is most else ""
