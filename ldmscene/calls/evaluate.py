@@ -35,9 +35,9 @@ def evaluate(
 ) -> Grid:
     """Fit a probe at every (target, module, step) on the training samples and score it on the test samples.
 
-    A ridge for each target, exact at label resolution; binary targets get log odds from it, by the linear
+    By default a ridge for each target, exact at label resolution; binary targets get log odds from it, by the linear
     discriminant of the same statistics. The penalty is chosen by cross-validation over groups of prompts. Each
-    activation is read once, in blocks: memory doesn't grow with the number of samples. The grid is kept in the store,
+    activation is read once, in blocks: memory doesn't grow with the number of samples. The grid is cached in the store,
     so that the same call again reads it, and so are statistics: other `alphas` read no activation.
 
     Parameters
@@ -45,14 +45,18 @@ def evaluate(
     store
         A store, or its place.
     targets, modules
-        Names or globs of what to evaluate; all that the store has where not given.
+        Names or globs of what to evaluate; where not given, all that the store has and the probe fits.
     steps
         Which denoiser calls, from 0 (`store.steps`), rather than how many; all where not given.
+    probe : {"ridge", "logistic"}, or a `ldmscene.evaluation.kind.Kind`
+        The kind of probe. "logistic" maximises the likelihood of masks, which takes several passes over the features
+        and training samples that are stored. Packages add others by entry points of the group `ldmscene.probes`.
     cv
         Folds over groups of prompts, at least 2, by which the penalty is chosen.
     alphas
-        Penalties to choose from, at least two, all positive:
-        of Σ over label pixels (y − prediction)² + alpha × |coefficients|².
+        Penalties to choose from, at least two, all positive; where not given, the kind's own. Of a ridge they stand in
+        Σ over label pixels (y − prediction)² + alpha × |coefficients|², of a logistic regression in
+        Σ over label pixels of the log loss + ½ alpha × |coefficients|².
     permuted
         A store of the same samples from the model with permuted weights: the same probes are fitted on it.
     client
@@ -70,7 +74,7 @@ def evaluate(
     IncompleteError
         If a sample lacks activations or labels.
     InputError
-        If a name, the splits or the control don't fit.
+        If a name, the splits or the control don't fit, or a target is none that the kind of probe fits.
     """
     opened = open_store(store)
     control = open_store(permuted) if permuted is not None else None

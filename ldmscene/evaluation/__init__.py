@@ -1,5 +1,5 @@
 """From activations and labels to a grid of scores. Nothing here knows how activations are captured."""
 
-from ldmscene.evaluation import ridge
+from ldmscene.evaluation import logistic, ridge
 
-__all__ = ["ridge"]
+__all__ = ["logistic", "ridge"]

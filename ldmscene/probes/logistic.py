@@ -106,13 +106,45 @@ def fit_logistic(
     InputError
         If an α is not positive, all labels have one class, or there are fewer than two folds for several α.
     """
-    alphas = check_alphas(alphas)
     fold = np.zeros(len(X), dtype=int) if fold is None else np.asarray(fold)
     rows = _rows(X, weight, counts, fold)
     moments = column_moments(rows)
-    n_folds = len(moments[0])
     _check_classes(rows)
     _check_finite(rows, moments[1])
+    return solve_logistic(
+        rows,
+        moments,
+        alphas,
+        fit_intercept=fit_intercept,
+        standardize=standardize,
+        one_standard_error=one_standard_error,
+        tol=tol,
+        max_iter=max_iter,
+    )
+
+
+def solve_logistic(
+    rows: Rows,
+    moments: tuple[Array, Array, Array],
+    alphas: float | Sequence[float] | Array,
+    *,
+    fit_intercept: bool = True,
+    standardize: bool = False,
+    one_standard_error: bool = False,
+    tol: float = 1e-14,
+    max_iter: int = 100,
+) -> LogisticSolution:
+    """Logistic regressions on rows whose `column_moments` are known and finite, and which hold two classes at least.
+
+    The other arguments are those of `fit_logistic`.
+
+    Raises
+    ------
+    InputError
+        If an α is not positive, or fewer than two folds have labels for several α.
+    """
+    alphas = check_alphas(alphas)
+    n_folds = len(moments[0])
     problem = _Problem(rows, *_shift_scale(moments, fit_intercept), fit_intercept, n_folds)
     held_out = np.append(np.arange(n_folds), -1) if len(alphas) > 1 else np.array([-1])
     if len(alphas) > 1 and (moments[0] > 0).sum() < 2:
