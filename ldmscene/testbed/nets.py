@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ldmscene.testbed.scenes import COLORS, SHAPES
 
 WIDTHS = (32, 64, 96)
-MAPS = 4  # inverse depth, foreground, shading, whether there is shading
+MAPS = 4
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -26,19 +26,23 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class MapNet(nn.Module):
-    """A picture to four maps of its size: inverse depth, foreground logit, shading, and the logit that there is one.
+    """A picture to maps of its size: a U-Net (Ronneberger et al. 2015) that sees two by two pixels as one position.
 
-    A U-Net (Ronneberger et al. 2015) that sees two by two pixels as one position.
+    Parameters
+    ----------
+    maps : int, default 4
+        Number of maps. The labelers' four are inverse depth, foreground logit, shading, and the logit that there is
+        shading.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, maps: int = MAPS) -> None:
         super().__init__()
         self.down = nn.ModuleList(_block(i, o) for i, o in zip((4 * 3 + 2, *WIDTHS), WIDTHS, strict=False))
         self.up = nn.ModuleList(_block(i + o, o) for i, o in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True))
-        self.head = nn.Conv2d(WIDTHS[0], 4 * MAPS, 3, padding=1)
+        self.head = nn.Conv2d(WIDTHS[0], 4 * maps, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """[n, 3, y, x] in -1 to 1, sides multiples of 8, to [n, 4, y, x]."""
+        """[n, 3, y, x] in -1 to 1, sides multiples of 8, to [n, maps, y, x]."""
         x = F.pixel_unshuffle(image, 2)
         x = torch.cat([x, _coordinates(x)], 1)
         skips = []

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from ldmscene.capture import PRESETS, find_modules
 from ldmscene.testbed import LABELERS, MODELS, WEIGHTS
 from ldmscene.testbed.labelers import load_net
-from ldmscene.testbed.model import build_tokenizer, build_vae, vocabulary
+from ldmscene.testbed.model import build_pipeline, build_tokenizer, build_vae, vocabulary
 from ldmscene.testbed.nets import Judge
 from ldmscene.testbed.scenes import render, sample_scenes
 from ldmscene.testbed.train import quality
 from ldmscene.testbed.train.data import SceneFiles
 from ldmscene.testbed.train.denoiser import Denoiser
-from ldmscene.testbed.train.export import export_model
+from ldmscene.testbed.train.export import export_pipeline
 
 MODEL = MODELS["tiny-scenes"]
 UNSEEN = 900  # the seed of the held-out scenes
@@ -40,7 +40,7 @@ def test_diffusers_loads_the_folder_offline_as_what_it_is():
 
 def test_an_exported_pipeline_loads_in_one_precision(tmp_path):
     denoiser = Denoiser()
-    export_model(build_vae(), denoiser, tmp_path)
+    export_pipeline(build_pipeline(build_vae(), build_tokenizer(), denoiser.text_encoder, denoiser.unet), tmp_path)
     loaded = DiffusionPipeline.from_pretrained(tmp_path)
     assert {part.dtype for part in (loaded.vae, loaded.text_encoder, loaded.unet)} == {torch.float32}
     weight = denoiser.text_encoder.get_input_embeddings().weight

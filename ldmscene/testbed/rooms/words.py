@@ -59,8 +59,8 @@ def describe(solids: Sequence[str], how: str | None = None, setting: Setting = S
 def captions(rooms: Rooms, seed: int) -> list[str]:
     """Describe each scene: colour and shape are always named, the rest sometimes. The same seed, the same words."""
     rng = np.random.default_rng(seed)
-    said = rng.random((len(rooms), len(SAID))) < list(SAID.values())
-    swapped = rng.random(len(rooms)) < 0.5
+    drawn = rng.random((len(rooms), len(SAID) + 1)) < [*SAID.values(), 0.5]
+    said, swapped = drawn[:, :-1], drawn[:, -1]
     how = [relation(rooms, *pair).tolist() for pair in ((0, 1), (1, 0))]
     texts = []
     for i, says in enumerate(said):

@@ -8,9 +8,10 @@ import click
 from diffusers import DiffusionPipeline
 
 from ldmscene.testbed.labelers import WEIGHTS
+from ldmscene.testbed.model import build_pipeline, build_tokenizer
 from ldmscene.testbed.train import autoencoder, denoiser, quality, readers
 from ldmscene.testbed.train.data import SceneFiles
-from ldmscene.testbed.train.export import export_model, export_nets
+from ldmscene.testbed.train.export import export_nets, export_pipeline
 
 SCENES, HELD_OUT = 60_000, 2_000
 SEED = 1
@@ -36,7 +37,8 @@ def main(folder: Path, weights: Path, scenes: int) -> None:
     labeler = readers.train_labelers(data, blurred, folder, SEED + 1)
     judge = readers.train_judge(seen, blurred, folder, SEED + 2)
     model = denoiser.train(seen, vae, folder, SEED + 3)
-    export_model(vae, model, weights / "tiny-scenes")
+    pipeline = build_pipeline(vae, build_tokenizer(), model.text_encoder, model.unet)
+    export_pipeline(pipeline, weights / "tiny-scenes")
     export_nets({"labelers": labeler, "judge": judge}, weights)
     write_quality(weights, labeler, judge, unseen, scenes)
 

@@ -6,22 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 from torch import nn
 
-from ldmscene.testbed.model import build_pipeline, build_tokenizer
-from ldmscene.testbed.train.denoiser import Denoiser
 
-
-def export_model(vae: AutoencoderKL, denoiser: Denoiser, folder: Path) -> None:
-    """Write a `StableDiffusionPipeline` folder; the parts come back in float32."""
-    parts = (vae, denoiser.text_encoder, denoiser.unet)
+def export_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    """Write a folder that diffusers loads in its plain way; the parts come back in float32."""
+    parts = (pipeline.vae, pipeline.text_encoder, pipeline.unet)
     for part in parts:
         part.half()
-    build_pipeline(vae, build_tokenizer(), denoiser.text_encoder, denoiser.unet).save_pretrained(
-        folder, safe_serialization=True
-    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
     for part in parts:
         part.float()
     # transformers loads a model in the dtype that its config names, diffusers in float32: a pipeline needs one of them.

@@ -94,6 +94,12 @@ def fit(
     model.eval()
 
 
+def load_average(model: nn.Module, checkpoint: Path) -> None:
+    """Take a checkpoint's averaged weights, in eval mode."""
+    model.load_state_dict({**model.state_dict(), **torch.load(checkpoint, weights_only=True)["average"]})
+    model.eval()
+
+
 def _replace(path: Path, state: dict) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)

@@ -1,0 +1,145 @@
+"""What a model of the second world must do before it ships, counted on fresh samples of captions that it never saw."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+
+from ldmscene.testbed.labelers import finish
+from ldmscene.testbed.nets import MapNet
+from ldmscene.testbed.rooms.drawing import draw_rooms
+from ldmscene.testbed.rooms.palette import fell_apart
+from ldmscene.testbed.rooms.rendering import Truth
+from ldmscene.testbed.rooms.scenes import COLORS, RELATIONS
+from ldmscene.testbed.rooms.solids import SHAPES
+from ldmscene.testbed.rooms.spotting import Spotted, spot
+from ldmscene.testbed.rooms.words import captions
+from ldmscene.testbed.train.autoencoder import pixels
+from ldmscene.testbed.train.quality import generate
+
+GATES = {
+    "one solid, right in colour and shape": 0.98,
+    "two solids, both right": 0.85,
+    "two solids, relation right": 0.85,
+    "whole pictures": 0.995,
+    "depth beyond position, correlation": 0.95,
+    "mask, Dice": 0.97,
+    "shading, correlation": 0.95,
+}
+
+
+_NOUN = re.compile(rf"(?:{'|'.join(COLORS)}) (?:{'|'.join(SHAPES)})")
+_HOW = re.compile(rf" ({'|'.join(RELATIONS)}) a ")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A caption and what its picture must show."""
+
+    caption: str
+    nouns: list[str]  # in the caption's order
+    how: str | None  # the relation of the first to the second
+
+    @classmethod
+    def of(cls, caption: str) -> Asked:
+        how = _HOW.search(caption)
+        return cls(caption, _NOUN.findall(caption), how[1] if how else None)
+
+
+def ask(count: int, solids: int, seed: int, known: Collection[str] = ()) -> list[Asked]:
+    """Captions of fresh scenes with so many solids, none of them known; with two, their relation is said.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    solids : int
+        One or two.
+    seed : int
+        Of the scenes and their words.
+    known : collection of str, default empty
+        Captions to leave out: those of the training.
+    """
+    found: dict[str, Asked] = {}
+    while len(found) < count:
+        fresh = [Asked.of(text) for text in captions(draw_rooms(1000, seed), seed) if text not in known]
+        wanted = [a for a in fresh if len(a.nouns) == solids and (a.how is not None) == (solids == 2)]
+        found |= {a.caption: a for a in wanted}
+        seed += 1
+    return list(found.values())[:count]
+
+
+def relation_holds(how: str, first: Spotted, second: Spotted, depth: np.ndarray) -> bool:
+    """Whether the first stands so to the second, by their middles in the picture or their depth [y, x] (inverse)."""
+    if how in ("left of", "right of"):
+        across = np.argwhere(first.pixels)[:, 1].mean() - np.argwhere(second.pixels)[:, 1].mean()
+        return (across < 0) == (how == "left of")
+    nearer = np.median(depth[first.pixels]) - np.median(depth[second.pixels])
+    return (nearer > 0) == (how == "in front of")
+
+
+def judge(asked: Asked, seen: Sequence[Spotted], depth: np.ndarray) -> tuple[bool, bool]:
+    """Whether a picture shows just the solids asked for, and in the relation asked for."""
+    by_noun = {solid.noun: solid for solid in seen}
+    shown = len(seen) == len(asked.nouns) and set(by_noun) == set(asked.nouns)
+    if not shown or asked.how is None:
+        return shown, shown
+    return True, relation_holds(asked.how, by_noun[asked.nouns[0]], by_noun[asked.nouns[1]], depth)
+
+
+def sample_gates(
+    pipeline: DiffusionPipeline,
+    spotter: MapNet,
+    labelers: MapNet,
+    *,
+    count: int = 200,
+    seed: int = 70_000,
+    known: Collection[str] = (),
+    guidance: float = 7.5,
+) -> tuple[dict[str, float], list[str], np.ndarray]:
+    """Shares of right pictures, `count` of one solid and as many of two; the captions and the pictures."""
+    asked = [*ask(count, 1, seed, known), *ask(count, 2, seed + 1000, known)]
+    images = generate(pipeline, [a.caption for a in asked], seed, guidance=guidance)
+    return picture_gates(asked, images, spotter, labelers), [a.caption for a in asked], images
+
+
+def picture_gates(asked: Sequence[Asked], images: np.ndarray, spotter: MapNet, labelers: MapNet) -> dict[str, float]:
+    """The shares for pictures [n, y, x, 3] of what was asked."""
+    depth = label_maps(labelers, images)["depth"]
+    right = np.array([judge(*each) for each in zip(asked, spot(spotter, images), depth, strict=True)])
+    two = np.array([a.how is not None for a in asked])
+    shares = {
+        "one solid, right in colour and shape": right[~two, 0],
+        "two solids, both right": right[two, 0],
+        "two solids, relation right": right[two, 1],
+        "whole pictures": ~fell_apart(images),
+    }
+    return {name: float(share.mean()) for name, share in shares.items() if len(share)}
+
+
+def labeler_gates(labelers: MapNet, images: np.ndarray, truth: Truth, position: np.ndarray) -> dict[str, float]:
+    """The labelers on pictures whose truth is known; `position` [y, x] is the mean depth of other scenes."""
+    maps = label_maps(labelers, images)
+    lit = np.isfinite(truth.shading) & np.isfinite(maps["shading"])
+    mask = maps["mask"] > 0.5
+    overlap = 2 * (mask & truth.mask).sum((1, 2)) / (mask.sum((1, 2)) + truth.mask.sum((1, 2)))
+    return {
+        "depth beyond position, correlation": _correlation(maps["depth"] - position, truth.depth - position),
+        "mask, Dice": float(overlap.mean()),
+        "shading, correlation": _correlation(maps["shading"][lit], truth.shading[lit]),
+    }
+
+
+@torch.no_grad()
+def label_maps(net: MapNet, images: np.ndarray, batch: int = 64) -> dict[str, np.ndarray]:
+    """What the labelers' net sees in uint8 pictures, float32 [n, y, x] for each target."""
+    return finish(torch.cat([net(pixels(images[i : i + batch])) for i in range(0, len(images), batch)]))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])

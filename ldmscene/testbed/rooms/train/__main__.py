@@ -1,0 +1,35 @@
+"""`python -m ldmscene.testbed.rooms.train [FOLDER]`: the second world's model from a seed.
+
+A killed run goes on where it was: every stage keeps checkpoints and what it made in FOLDER.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ldmscene.testbed.rooms.train import autoencoder, denoiser, readers
+from ldmscene.testbed.rooms.train.measure import measure
+from ldmscene.testbed.rooms.train.parts import Parts
+from ldmscene.testbed.rooms.train.plan import FULL, SEED, SHORT, held_out_scenes, scenes
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("testbed-work"))
+@click.option("--short", is_flag=True, help="A few minutes instead of a day: enough to see that every stage learns.")
+def main(folder: Path, short: bool) -> None:
+    """Train every part, export them to FOLDER/weights and print what they can do."""
+    plan = SHORT if short else FULL
+    files, parts = scenes(folder, plan), Parts.start(SEED)
+    autoencoder.train(parts.vae, files, plan.autoencoder, folder, SEED)
+    readers.train_labelers(parts.labelers, parts.vae, files, plan.readers, folder, SEED + 1)
+    readers.train_spotter(parts.spotter, parts.vae, files, plan.readers, folder, SEED + 2)
+    denoiser.train(parts.denoiser, parts.vae, files, plan.denoiser, folder, SEED + 3)
+    parts.export(folder / "weights")
+    for name, value in measure(parts, held_out_scenes(folder)).items():
+        click.echo(f"{name}: {value:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Stage 1: the autoencoder. What it loses, no denoiser restores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from torch import Tensor
+from torch.nn import functional as F
+
+from ldmscene.testbed.rooms.train.data import Rows, SceneFiles
+from ldmscene.testbed.train.autoencoder import pixels, standardise
+from ldmscene.testbed.train.loop import Schedule, draw, fit
+
+FINISHED = "vae.pt"  # the file of its weights once it is trained
+BATCH = 16
+KL_WEIGHT = 1e-3
+OBJECT_WEIGHT = 2.0  # solids cover a tenth of a picture and carry most of its meaning
+EDGE_WEIGHT = 0.5  # of differences between neighbours
+
+
+def train(vae: AutoencoderKL, files: SceneFiles, schedule: Schedule, folder: Path, seed: int) -> None:
+    """Go on from the first world's autoencoder and leave latents of zero mean and unit variance."""
+    finished = folder / FINISHED
+    if not finished.exists():
+        _train(vae, files, schedule, folder, seed)
+        torch.save(vae.state_dict(), finished)
+    load_finished(vae, folder)
+
+
+def load_finished(vae: AutoencoderKL, folder: Path) -> None:
+    vae.load_state_dict(torch.load(folder / FINISHED, weights_only=True))
+    vae.eval()
+
+
+def _train(vae: AutoencoderKL, files: SceneFiles, schedule: Schedule, folder: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    image, mask = files.load("image"), files.load("mask")
+    vae.set_attn_processor(AttnProcessor())  # the fused one's gradient is slow on CPUs
+
+    def loss(generator: torch.Generator) -> Tensor:
+        wanted, weight = _batch(image, mask, generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(wanted).latent_dist
+            decoded = vae.decode(posterior.sample(generator)).sample
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return reconstruction_loss(decoded.float(), wanted, weight) + KL_WEIGHT * kl
+
+    fit(vae, loss, schedule, folder / "autoencoder.pt", seed=seed)
+    vae.set_attn_processor(AttnProcessor2_0())
+    standardise(vae, image[:2000])
+
+
+def _batch(image: Rows, mask: Rows, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures and the weight of each of their pixels, which is higher on solids and at their edges."""
+    rows = draw(len(image), BATCH, generator)
+    near = F.max_pool2d(torch.from_numpy(mask[rows]).float()[:, None], 5, stride=1, padding=2)
+    return pixels(image[rows]), 1 + OBJECT_WEIGHT * near
+
+
+def reconstruction_loss(decoded: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Weighted error of pictures [n, 3, y, x] and of the differences between neighbours, which are what edges are."""
+    error = F.smooth_l1_loss(decoded, wanted, reduction="none", beta=0.05)
+    rest = decoded - wanted
+    edges = [rest.diff(dim=d).abs() * weight.narrow(d, 1, weight.shape[d] - 1) for d in (2, 3)]
+    return (error * weight).sum() / weight.sum() / 3 + EDGE_WEIGHT * (edges[0].mean() + edges[1].mean())

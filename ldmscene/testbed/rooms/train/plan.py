@@ -1,0 +1,45 @@
+"""How much of everything: the whole training and a short one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldmscene.testbed.rooms.train.data import SceneFiles
+from ldmscene.testbed.train.loop import Schedule
+
+SEED = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Scenes to learn from, and a schedule for each stage."""
+
+    scenes: int
+    autoencoder: Schedule
+    readers: Schedule
+    denoiser: Schedule
+
+
+FULL = Plan(
+    scenes=20_000,
+    autoencoder=Schedule(steps=600, learning_rate=5e-4, warmup=50),
+    readers=Schedule(steps=2000, learning_rate=3e-3, warmup=100, average=0.995),
+    denoiser=Schedule(steps=16_000, learning_rate=5e-4, average=0.9995),
+)
+SHORT = Plan(
+    scenes=2000,
+    autoencoder=Schedule(steps=60, learning_rate=5e-4, warmup=10),
+    readers=Schedule(steps=150, learning_rate=3e-3, warmup=20, average=0.98),
+    denoiser=Schedule(steps=50, learning_rate=5e-4, warmup=10, average=0.98),
+)
+
+
+def scenes(folder: Path, plan: Plan) -> SceneFiles:
+    """The scenes to learn from."""
+    return SceneFiles(folder / "scenes", plan.scenes, seed=100_000)
+
+
+def held_out_scenes(folder: Path) -> SceneFiles:
+    """The scenes that nothing learns from."""
+    return SceneFiles(folder / "test", 2000, seed=900)
