@@ -85,9 +85,10 @@ def _pipeline_config(pipeline: DiffusionPipeline) -> dict:
 
 
 def _public(config: Mapping) -> dict:
-    """A config without diffusers' book-keeping, as plain JSON values."""
+    """A config without diffusers' book-keeping, as plain JSON values: infinities, which JSON lacks, as text."""
     return json.loads(
-        json.dumps({k: v for k, v in config.items() if not k.startswith("_")}, default=str, sort_keys=True)
+        json.dumps({k: v for k, v in config.items() if not k.startswith("_")}, default=str, sort_keys=True),
+        parse_constant=str,
     )
 
 

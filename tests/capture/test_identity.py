@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from ldmscene import capture, testbed
@@ -214,3 +216,13 @@ def test_a_pipeline_that_was_handed_over_is_always_hashed(tiny, monkeypatch):
     monkeypatch.setattr(memo, "LARGE", 1)
     monkeypatch.setattr(memo, "_read", lambda path: pytest.fail("its weights may have been changed"))
     assert capture.identity(tiny)["components"]["unet"]["weights"] == _weights_hash(tiny.unet)
+
+
+def test_infinities_of_a_config_are_told_apart_in_plain_json(tiny):
+    """DPM-Solver's own default is minus infinity, which no JSON reader but Python's takes."""
+    found = []
+    for clipped in (float("-inf"), -5.1):
+        scheduler = DPMSolverMultistepScheduler.from_config(tiny.scheduler.config, lambda_min_clipped=clipped)
+        with capture.with_scheduler(tiny, scheduler):
+            found.append(json.loads(json.dumps(capture.identity(tiny)["scheduler"], allow_nan=False)))
+    assert [one["lambda_min_clipped"] for one in found] == ["-Infinity", -5.1]
