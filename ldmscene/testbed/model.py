@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 
-from diffusers import AutoencoderKL, LMSDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers import AddedToken, pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -122,9 +122,13 @@ def vocabulary() -> set[str]:
     return {word.strip(",") for text in texts for word in text.split()} | {","}
 
 
-def build_scheduler() -> LMSDiscreteScheduler:
-    """SD v1.4's noise schedule, with v-prediction (Salimans and Ho 2022, section 4)."""
-    return LMSDiscreteScheduler.from_config(
+def build_scheduler() -> DPMSolverMultistepScheduler:
+    """SD v1.4's noise schedule, with v-prediction (Salimans and Ho 2022, section 4).
+
+    DPM-Solver++ of order 2 (Lu et al. 2022), since LMS lets pictures fall apart at guidance 7.5: see
+    `python -m benchmarks.samplers`.
+    """
+    return DPMSolverMultistepScheduler.from_config(
         {
             "beta_start": 0.00085,
             "beta_end": 0.012,

@@ -123,7 +123,7 @@ def test_previews_are_added_for_the_split_that_was_asked_for(tiny, two):
         ({"guidance_scale": 3.0}, r"guidance_scale: 7\.5 in the store, 3\.0 now"),
         ({"steps": 3}, r"steps: 2 in the store, 3 now"),
         ({"negative_prompt": "a red cube"}, "negative_prompt:"),
-        ({"scheduler": "DDIM"}, r"scheduler\.class: LMSDiscreteScheduler in the store, DDIMScheduler now"),
+        ({"scheduler": "DDIM"}, r"scheduler\.class: DPMSolverMultistepScheduler in the store, DDIMScheduler now"),
         ({"branch": "both"}, "branches:"),
         ({"dtype": "float32"}, "dtype: float16 in the store, float32 now"),
     ],

@@ -75,7 +75,7 @@ def test_every_word_is_one_token(tiny):
         assert len(tokenizer("zebra").input_ids) > 3
 
 
-@pytest.mark.parametrize("scheduler", ["LMSDiscreteScheduler", "DDIMScheduler", "PNDMScheduler"])
+@pytest.mark.parametrize("scheduler", ["DPMSolverMultistepScheduler", "DDIMScheduler", "PNDMScheduler"])
 def test_it_draws_what_it_is_told(tiny, scheduler):
     """A red and a blue cube differ in the right channel."""
     from ldmscene import capture

@@ -19,7 +19,7 @@ from ldmscene.testbed.train.autoencoder import decode, encode, pixels, psnr
 from ldmscene.testbed.train.data import SceneFiles
 from ldmscene.testbed.train.readers import labels
 
-STEPS, GUIDANCE = 15, 5.0
+STEPS, GUIDANCE = 15, 7.5  # the demo's
 SHEET = (6, 12)  # rows and columns of the sample sheet
 
 
@@ -169,8 +169,8 @@ left out.
 |---|---|
 {rows}
 
-Samples: 200 one-object prompts with fresh noise, {steps} steps of LMSDiscrete at guidance {guidance:g}, judged by a
-small classifier whose own accuracy on held-out scenes stands beside. (There are 384 such prompts, so training
+Samples: 200 one-object prompts with fresh noise, {steps} steps of DPMSolverMultistep at guidance {guidance:g}, judged
+by a small classifier whose own accuracy on held-out scenes stands beside. (There are 384 such prompts, so training
 has seen their words; it has seen none of these pictures.) Autoencoder and labelers: mean over 500 held-out scenes
 against the renderer's exact truth.
 
