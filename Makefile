@@ -57,7 +57,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.report
 
 docs: .venv/.installed
-	$(BIN)/python docs/build.py site
+	$(BIN)/python -m mkdocs build --strict --site-dir site
 
 # Installs again only when what is to be installed has changed.
 .venv/.installed: pyproject.toml constraints.txt

@@ -22,10 +22,15 @@ PAGES = {"": README} | {"docs": "".join(page.read_text() for page in sorted((ROO
 EXCUSE = re.compile(r"<!-- not run by the tests: .+ -->\s*$")
 
 
-def _blocks(language: str) -> list[str]:
+def _blocks(language: str, text: str = README) -> list[str]:
     """What is to be run, in order."""
-    found = re.finditer(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    return [match[1] for match in found if not EXCUSE.search(README[: match.start()])]
+    found = re.finditer(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [match[1] for match in found if not EXCUSE.search(text[: match.start()])]
+
+
+def python_blocks(text: str) -> list[str]:
+    """The Python of a page that is to be run, in order."""
+    return _blocks("python", text)
 
 
 def _commands() -> list[str]:
