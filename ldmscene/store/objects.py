@@ -19,6 +19,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ldmscene.errors import InputError, UnreachableError
+from ldmscene.store.forks import check_own_client
 
 if TYPE_CHECKING:
     import obstore
@@ -126,6 +127,7 @@ class ObjectPath:
 
     @property
     def _client(self) -> obstore.store.S3Store:
+        check_own_client(str(self))
         return _client(self.bucket, _settings())
 
 

@@ -16,6 +16,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.metadata import ArrayV3Metadata
 
 from ldmscene.errors import StoreError
+from ldmscene.halves import widen
+from ldmscene.store import forks  # noqa: F401, so that forked processes can read
 from ldmscene.store.layout import ZARR, shard_name, shard_place
 from ldmscene.store.places import Place
 from ldmscene.store.ranges import read_shards
@@ -69,12 +71,24 @@ class ShardArray:
     def selected_shape(self, select: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
         return tuple(len(select[d]) if d in select else n for d, n in zip(self.dims, self.layout.shape, strict=True))
 
-    def dask(self, samples: Sequence[int], select: Mapping[str, Sequence[int]], version: object = None) -> da.Array:
+    def dask(
+        self,
+        samples: Sequence[int],
+        select: Mapping[str, Sequence[int]],
+        version: object = None,
+        dtype: np.dtype | None = None,
+    ) -> da.Array:
         """The same as a dask array, in blocks of several samples at one step; a slice reads what it holds.
 
         `version` changes whenever the bytes of these samples do: blocks of the same name may be taken for each other.
+        A block is cast to `dtype`, where that is another than the stored one, once it is read.
         """
-        chosen = Selection(self, tuple(samples), {dim: tuple(positions) for dim, positions in select.items()})
+        chosen = Selection(
+            self,
+            tuple(samples),
+            {dim: tuple(positions) for dim, positions in select.items()},
+            self.layout.dtype if dtype is None else dtype,
+        )
         block = [
             chunk if dim == "step" else n
             for dim, chunk, n in zip(self.dims, self.layout.chunk, chosen.shape[1:], strict=True)
@@ -96,6 +110,7 @@ class Selection:
     array: ShardArray
     samples: tuple[int, ...]
     select: Mapping[str, tuple[int, ...]]
+    dtype: np.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,10 +119,6 @@ class Selection:
     @property
     def ndim(self) -> int:
         return len(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.array.layout.dtype
 
     def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
         """By an integer or a slice for each axis."""
@@ -122,7 +133,7 @@ class Selection:
                 select[dim] = [every[i] for i in positions]
                 one = 0 if isinstance(one, Integral) else slice(None)
             inside.append(one)
-        return self.array.read(samples, select)[tuple(inside)]
+        return widen(self.array.read(samples, select)[tuple(inside)], self.dtype)
 
 
 def _dims(array: zarr.Array) -> tuple[str, ...]:

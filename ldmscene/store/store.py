@@ -144,8 +144,11 @@ class ActivationStore:
         branch: str | None = None,
         *,
         samples: Sequence[str] | None = None,
+        dtype: str | None = None,
     ) -> xr.DataArray:
         """Activations of one module, dask-backed, (sample, step, y, x, channel); of tokens (…, token, channel).
+
+        They come as float32 also where float16 is stored, since sums of float16 overflow: its largest number is 65504.
 
         Parameters
         ----------
@@ -156,6 +159,9 @@ class ActivationStore:
             The half of classifier-free guidance; needed where the store holds both.
         samples : sequence of str, optional
             These sample_ids, in this order.
+        dtype : str, optional
+            What to hand out, such as "float16" for what is stored as it is. Default: float32, or what is stored where
+            that is wider.
 
         Raises
         ------
@@ -166,7 +172,7 @@ class ActivationStore:
         IncompleteError
             If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
         """
-        return self._activations(module, step, branch, split, samples)
+        return self._activations(module, step, branch, split, samples, dtype=dtype)
 
     def _activations(
         self,
@@ -176,6 +182,7 @@ class ActivationStore:
         split: str | None = None,
         samples: Sequence[str] | None = None,
         where: Mapping[str, object] | None = None,
+        dtype: str | None = None,
     ) -> xr.DataArray:
         if module not in self.modules:
             raise unknown("module in this store", module, self.modules)
@@ -185,7 +192,9 @@ class ActivationStore:
         if branch is not None and branch not in branches:
             raise unknown("branch in this store", branch, branches)
         select = {"branch": [branches.index(branch) if branch else 0]}
-        return self._load(layout.activation_path(module), split, step, samples, select, where).squeeze("branch")
+        path = layout.activation_path(module)
+        out = _floats(dtype) if dtype else np.promote_types(self.info(path).layout.dtype, np.float32)
+        return self._load(path, split, step, samples, select, where, out).squeeze("branch")
 
     def images(self, split: str | None = None, *, samples: Sequence[str] | None = None) -> xr.DataArray:
         """Final images, uint8 (sample, Y, X, rgb)."""
@@ -255,6 +264,7 @@ class ActivationStore:
         samples: Sequence[str] | None = None,
         select: dict | None = None,
         where: Mapping[str, object] | None = None,
+        dtype: np.dtype | None = None,
     ) -> xr.DataArray:
         if split is not None and split not in SPLITS:
             raise unknown("split", split, SPLITS)
@@ -280,7 +290,7 @@ class ActivationStore:
             select["step"] = steps
         checksums = self.checksums(path)
         version = [self.fingerprint, [checksums[sample_id] for sample_id in frame["sample_id"]]]
-        data = array.dask(frame.index.tolist(), select, version)
+        data = array.dask(frame.index.tolist(), select, version, dtype)
         coords: dict = {name: ("sample", frame[name].to_numpy()) for name in ("prompt_id", "prompt", "seed", "split")}
         coords["sample"] = frame["sample_id"].to_numpy()
         if "step" in array.dims:
@@ -319,3 +329,13 @@ class ActivationStore:
 
     def _repr_html_(self) -> str:
         return describe_html(self)
+
+
+def _floats(dtype: str) -> np.dtype:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind != "f":
+        raise InputError(f"dtype: expected float16, float32 or float64, got {dtype!r}")
+    return found

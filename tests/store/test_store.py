@@ -21,7 +21,7 @@ def test_activations_are_what_zarr_reads(store):
     ours = store.activations(FIRST, split="test")
     theirs = zarr.open_array(store.root / layout.ZARR / layout.activation_path(FIRST), mode="r")
     assert ours.dims == ("sample", "step", "y", "x", "channel")
-    assert ours.dtype == np.float16
+    assert ours.dtype == np.float32
     np.testing.assert_array_equal(ours, theirs[store.rows(ours["sample"].values)][:, :, 0])
     np.testing.assert_array_equal(store.activations(FIRST, step=2, split="test"), ours.sel(step=2))
     np.testing.assert_array_equal(store.activations(FIRST, step=[3, 1], split="test"), ours.sel(step=[3, 1]))

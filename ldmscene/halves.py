@@ -1,0 +1,30 @@
+"""Numbers of two bytes made wider, quickly where torch is there."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+_PIECE = 1 << 15  # torch casts more values than these on several threads, which wouldn't live on in a forked process
+
+
+def widen(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The same numbers in another dtype, in new memory unless it is theirs already.
+
+    torch casts float16 a vector at a time, numpy one number at a time. It isn't imported for that alone.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or values.dtype != np.float16 or dtype != np.float32:
+        return values.astype(dtype, copy=False)
+    source = np.ascontiguousarray(values)
+    out = np.empty(values.shape, dtype)
+    halves, singles = (torch.from_numpy(array.reshape(-1)) for array in (_writable(source), out))
+    for first in range(0, len(halves), _PIECE):
+        singles[first : first + _PIECE].copy_(halves[first : first + _PIECE])
+    return out
+
+
+def _writable(array: np.ndarray) -> np.ndarray:
+    """torch warns of memory that it may not write to, though it only reads."""
+    return array if array.flags.writeable else array.copy()
