@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ldmscene.calls.label import label
     from ldmscene.calls.list_modules import list_modules
     from ldmscene.calls.opening import open_store as open
-    from ldmscene.calls.opening import verify
     from ldmscene.calls.recognition import recognition
     from ldmscene.calls.run import run
+    from ldmscene.calls.verify import verify
     from ldmscene.calls.write_report import write_report
     from ldmscene.grid import emergence
     from ldmscene.manifest import Manifest, read_manifest, read_published
@@ -49,7 +49,7 @@ _HOMES = {
     "recognition": ("ldmscene.calls.recognition", "recognition"),
     "repair": ("ldmscene.store.check", "repair"),
     "run": ("ldmscene.calls.run", "run"),
-    "verify": ("ldmscene.calls.opening", "verify"),
+    "verify": ("ldmscene.calls.verify", "verify"),
     "write_report": ("ldmscene.calls.write_report", "write_report"),
 }
 

@@ -1,12 +1,10 @@
-"""Opening a store, and calls that need nothing else."""
+"""Opening a store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ldmscene.evaluation.absorbing import find_lost
 from ldmscene.store import ActivationStore
-from ldmscene.store.check import Fault, find_faults
 
 
 def open_store(path: str | Path) -> ActivationStore:
@@ -23,32 +21,6 @@ def open_store(path: str | Path) -> ActivationStore:
         If there is none, or a newer ldmscene wrote it.
     """
     return ActivationStore(path)
-
-
-def verify(store: ActivationStore | str | Path, *, progress: bool = True) -> list[Fault]:
-    """Compare every byte that a store's ledger vouches for with its checksum, and look for statistics that are gone.
-
-    Works on stores that are too broken to be opened. `ldmscene.repair` drops what is broken from the ledger, so that
-    the next `extract` or `label` makes it again.
-
-    Parameters
-    ----------
-    store
-        A store, or its place.
-    progress
-        Show a bar where there is a terminal.
-
-    Returns
-    -------
-    list of Fault
-        Each with `sample_id` (empty where it belongs to no sample), `what` and `why`; empty if all is well.
-
-    Raises
-    ------
-    StoreError
-        If there is no store.
-    """
-    return find_faults(store, progress=progress) or find_lost(opened(store))
 
 
 def opened(store: ActivationStore | str | Path) -> ActivationStore:

@@ -6,30 +6,34 @@ import numpy as np
 
 Array = np.ndarray
 
-# Where torch may use several threads, it does so for more values than these, and they would compete with those that
-# call this. Elsewhere all are converted at once, since each call waits for Python's lock.
-_PIECE = 1 << 15
+_PIECE = 1 << 16  # values that are converted together: few enough for the cache, enough to make calls cheap
+_SIGN_AND_DIGITS = np.int32(0x8FFFE000 - (1 << 32))
+_REBIAS = np.float32(2.0**112)  # the exponents of float16 and float32 count from 15 and 127
+_EXPONENT = np.uint16(0x7C00)  # all ones in NaN and infinity
 
 
 def subtract(X: Array, shift: Array, out: Array) -> None:
     """X − shift, of X [n, c] and shift [c], into float64 `out` [n, c]; computed in float64."""
-    if X.dtype == np.float16:
-        _subtract_halves(X, shift, out)
-    else:
+    if X.dtype != np.float16:
         np.subtract(X, shift, out=out)
-
-
-def _subtract_halves(X: Array, shift: Array, out: Array) -> None:
-    """numpy converts halves one at a time, torch a vector at a time."""
-    import torch  # here, since data of other dtypes do without it
-
-    most = len(X) if torch.get_num_threads() == 1 else _PIECE // max(1, X.shape[1])
-    rows = max(1, min(len(X), most))
-    half = np.empty((rows, X.shape[1]), np.float16)
-    source, single, target = torch.from_numpy(half), torch.empty(half.shape), torch.from_numpy(out)
-    about = torch.from_numpy(np.asarray(shift, np.float64))
+        return
+    rows = max(1, _PIECE // max(1, X.shape[1]))
+    single = np.empty((min(rows, len(X)), X.shape[1]), np.float32)
     for first in range(0, len(X), rows):
-        count = min(rows, len(X) - first)
-        np.copyto(half[:count], X[first : first + count])  # X may be read-only or not contiguous: torch dislikes both
-        single[:count] = source[:count]
-        target[first : first + count].copy_(single[:count]).sub_(about)
+        piece, target = X[first : first + rows], out[first : first + rows]
+        np.copyto(target, _widened(piece, single[: len(piece)]))
+        np.subtract(target, shift, out=target)
+
+
+def _widened(halves: Array, single: Array) -> Array:
+    """The same numbers in float32, in the memory of `single`, by arithmetic on bits.
+
+    numpy converts halves one at a time, which takes half as long again as five passes over many at once.
+    """
+    if ((halves.view(np.uint16) & _EXPONENT) == _EXPONENT).any():
+        return halves.astype(np.float32)
+    bits = single.view(np.int32)
+    np.copyto(bits, halves.view(np.int16))
+    np.left_shift(bits, 13, out=bits)
+    np.bitwise_and(bits, _SIGN_AND_DIGITS, out=bits)
+    return np.multiply(single, _REBIAS, out=single)
