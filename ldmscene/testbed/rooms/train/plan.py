@@ -23,7 +23,7 @@ class Plan:
 
 FULL = Plan(
     scenes=20_000,
-    autoencoder=Schedule(steps=600, learning_rate=5e-4, warmup=50),
+    autoencoder=Schedule(steps=520, learning_rate=5e-4, warmup=50),
     readers=Schedule(steps=2000, learning_rate=3e-3, warmup=100, average=0.995),
     denoiser=Schedule(steps=16_000, learning_rate=5e-4, average=0.9995),
 )
