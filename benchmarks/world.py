@@ -59,8 +59,8 @@ def _cells(maps: np.ndarray) -> np.ndarray:
 
 
 def dice(truth: np.ndarray, guess: np.ndarray) -> float:
-    found = guess > 0.5
-    return 2 * (found & (truth > 0.5)).sum() / (found.sum() + truth.sum())
+    found, wanted = guess > 0.5, truth > 0.5
+    return 2 * (found & wanted).sum() / (found.sum() + wanted.sum())
 
 
 def correlation(truth: np.ndarray, guess: np.ndarray) -> float:
