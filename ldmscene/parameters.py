@@ -34,9 +34,9 @@ def _complete_model(context: click.Context, parameter: click.Parameter, incomple
 
 
 def labelers() -> list[str]:
-    from ldmscene.labelers.table import LABELERS
+    from ldmscene.labelers.registry import LABELERS
 
-    return ["tiny-depth", "tiny-mask", "tiny-shading", *LABELERS]
+    return list(LABELERS)
 
 
 def schedulers() -> list[str]:

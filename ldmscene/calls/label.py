@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
-from ldmscene.labelers import GivenLabels, Labeler
+from ldmscene.labelers import Labeler, SuppliedLabels
 from ldmscene.labeling import label as labeling
 from ldmscene.store import ActivationStore
 
@@ -17,10 +17,11 @@ from ldmscene.store import ActivationStore
 def label(
     store: ActivationStore | str | Path,
     target: str,
-    labeler: str | Labeler | GivenLabels | Callable[[np.ndarray], np.ndarray] | Mapping | xr.DataArray,
+    labeler: str | Labeler | SuppliedLabels | Callable[[np.ndarray], np.ndarray] | Mapping | xr.DataArray,
     *,
     kind: str | None = None,
     threshold: float | None = None,
+    metric: str | None = None,
     on: str = "image",
     split: str | None = None,
     device: str | None = None,
@@ -48,7 +49,11 @@ def label(
     kind : {"continuous", "binary", "classes"}, optional
         What the numbers mean, where the labeler doesn't say; whole numbers need it, floats are continuous.
     threshold : float, optional
-        Of a binary target: pixels above it are foreground. It is kept with the labels, which stay soft.
+        Of a binary target: pixels above it are foreground. It is stored with the labels, which stay soft.
+    metric : str, optional
+        The metric by which probes of the target are judged first, such as "spearman" (`ldmscene.metrics.METRICS` has
+        all). Where not given, the labels' present one, the labeler's own, or that of the kind: "pearson" for
+        continuous targets, "dice" for masks. It is stored with the labels, and the same call with another changes it.
     on : {"image", "noisy", "predicted"}
         The final images; or the decoded x_t or predicted x_0 of each step, as a baseline for probes.
     split
@@ -78,6 +83,13 @@ def label(
     opened = open_store(store)
     wanted = labeling.Wanted(opened, target, on, split)
     labeling.label(
-        wanted, labeler, kind=kind, threshold=threshold, device=device, batch_size=batch_size, progress=progress
+        wanted,
+        labeler,
+        kind=kind,
+        threshold=threshold,
+        metric=metric,
+        device=device,
+        batch_size=batch_size,
+        progress=progress,
     )
     return opened

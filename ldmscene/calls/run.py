@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from diffusers import DiffusionPipeline
 
-from ldmscene import capture, protocols, testbed
+from ldmscene import capture, protocols
 from ldmscene.calls.command import command
 from ldmscene.calls.evaluate import evaluate
 from ldmscene.calls.extract import extract
@@ -27,7 +27,7 @@ from ldmscene.device import peak_memory
 from ldmscene.errors import InputError
 from ldmscene.evaluation.task import CV, check_splits
 from ldmscene.extraction.estimate import existing
-from ldmscene.labelers import GivenLabels, Labeler
+from ldmscene.labelers import LABELERS, Labeler, SuppliedLabels
 from ldmscene.labeling import label as labeling
 from ldmscene.manifest import Manifest, read_manifest
 from ldmscene.store import ActivationStore
@@ -43,7 +43,7 @@ def run(
     report: str | Path,
     model: str | Path | None = None,
     protocol: str | None = None,
-    labelers: Mapping[str, str | Labeler | GivenLabels | Callable] | None = None,
+    labelers: Mapping[str, str | Labeler | SuppliedLabels | Callable] | None = None,
     control: bool = True,
     dry_run: bool = False,
     progress: bool = True,
@@ -110,8 +110,8 @@ def run(
     device = options.pop("device", None)
     found = {target: labeling.resolve(one, device) for target, one in labelers.items()}
     for target, one in found.items():
-        if isinstance(one, GivenLabels):
-            labeling.check_given(one, target, table.frame["sample_id"].tolist())
+        if isinstance(one, SuppliedLabels):
+            labeling.check_supplied(one, target, table.frame["sample_id"].tolist())
     loaded = load_model(model, device, *(options.pop(name, None) for name in ("compute_dtype", "variant", "revision")))
     _check_grids(loaded.pipeline, options)
     extract(loaded, table, store, previews="test", progress=progress, **options)
@@ -218,9 +218,8 @@ def _incomplete(store: str | Path, table: Manifest) -> int:
 
 
 def _own_labelers(model: str | Path) -> dict[str, str]:
-    if str(model) not in testbed.MODELS:
-        raise InputError(
-            f"name the labelers for {model}, as TARGET=LABELER; "
-            f"{', '.join(testbed.LABELERS)} know the testbed's world only"
-        )
-    return {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
+    own = {entry.target: entry.name for entry in LABELERS.values() if entry.model == str(model)}
+    if not own:
+        theirs = ", ".join(entry.name for entry in LABELERS.values() if entry.model)
+        raise InputError(f"name the labelers for {model}, as TARGET=LABELER; {theirs} know the testbed's world only")
+    return own

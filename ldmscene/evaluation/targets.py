@@ -15,7 +15,6 @@ from ldmscene.store.layout import label_path
 
 CLASSES = "classes"
 MANY_CLASSES = 64
-PRIMARY = {"depth": "spearman"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def targets_of(store: ActivationStore, names: Sequence[str], train: Sequence[str
 def _targets(store: ActivationStore, name: str, train: Sequence[str]) -> list[Target]:
     attributes: Mapping[str, Any] = store.info(label_path(name)).attributes
     kind = target_kind(store, name)
-    metrics, named = metrics_of(kind), attributes.get("metric", PRIMARY.get(name))
+    metrics, named = metrics_of(kind), attributes.get("metric")
     scored = metrics, named if named in [metric.name for metric in metrics] else DEFAULT[kind]
     if attributes.get("kind") != CLASSES:
         return [Target(name, kind, attributes.get("threshold"), name, *scored)]

@@ -1,19 +1,19 @@
 """Pictures in, targets out: the estimators that label a store, each an adapter behind one protocol."""
 
-from ldmscene.labelers.given import GivenLabels, from_arrays, from_files
 from ldmscene.labelers.protocol import CLASSIFICATION, Labeler, provenance, read
-from ldmscene.labelers.table import CLASSIFIERS, GIVEN, LABELERS, find
+from ldmscene.labelers.registry import LABELERS, LabelerEntry, find, named
+from ldmscene.labelers.supplied import SuppliedLabels, from_arrays, from_files
 
 __all__ = [
     "CLASSIFICATION",
-    "CLASSIFIERS",
-    "GIVEN",
     "LABELERS",
-    "GivenLabels",
     "Labeler",
+    "LabelerEntry",
+    "SuppliedLabels",
     "find",
     "from_arrays",
     "from_files",
+    "named",
     "provenance",
     "read",
 ]

@@ -43,6 +43,7 @@ class DepthLabeler:
             "weights": weights_hash(model),
             "kind": "continuous",
             "range": _range(model.config),
+            "metric": "spearman",
             "transform": f"resized to the picture by {type(processor).__name__}, raw otherwise",
         }
 

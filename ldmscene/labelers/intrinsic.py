@@ -38,6 +38,7 @@ class Intrinsic:
             "weights": weights_hash(*(self.models[name] for name in sorted(self.models))),
             "kind": "continuous",
             "range": "0 to 1, inverse shading 1 / (1 + s): smaller is brighter",
+            "metric": "pearson",
             "transform": "s = 1 / clip(x, 0.001, 1) − 1",
             "licence": LICENCE,
         }

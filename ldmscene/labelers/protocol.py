@@ -22,9 +22,10 @@ class Labeler(Protocol):
     Attributes
     ----------
     provenance : dict
-        What the labels depend on and mean, kept beside them: `labeler`, `weights`, `range`, and `kind`:
+        What the labels depend on and mean, stored beside them: `labeler`, `weights`, `range`, and `kind`:
         "continuous", "binary" (with the `threshold` above which a pixel is foreground), "classes" (whole
-        numbers), or "classification" (with the names of its `classes`).
+        numbers), or "classification" (with the names of its `classes`). `metric`, where there is one, is the name of
+        the metric by which what is predicted of the labels is judged first.
     """
 
     @property

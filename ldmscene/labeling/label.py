@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ldmscene import labelers, testbed
+from ldmscene import labelers
 from ldmscene.errors import IncompleteError, InputError, ShapeError, unknown
-from ldmscene.labelers import CLASSIFICATION, GivenLabels, Labeler
+from ldmscene.labelers import CLASSIFICATION, Labeler, SuppliedLabels
 from ldmscene.manifest import SPLITS
+from ldmscene.metrics import metrics_of
 from ldmscene.progress import bar
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress
 from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path, label_path, prediction_path
-from ldmscene.store.metadata import declare
+from ldmscene.store.metadata import declare, same_origin
 
 SOURCES = ("image", "noisy", "predicted")
 SOME = 4  # samples by which a function shows that it is still the one that labelled
@@ -61,6 +62,13 @@ class Wanted:
         ids = frame["sample_id"][frame["split"].eq(self.split) | (self.split is None)]
         return [s for s in ids if self.only is None or s in self.only]
 
+    @property
+    def before(self) -> Mapping:
+        """What the store says of such labels that it has already."""
+        paths = [prediction_path(self.target), label_path(self.target)]
+        path = next((path for path in paths if path in self.store.paths), None)
+        return {} if path is None else self.store.info(path).attributes
+
     def spec(self, meaning: Mapping) -> ArraySpec:
         """The array that takes the labels."""
         whole = meaning["kind"] == CLASSIFICATION
@@ -73,52 +81,45 @@ class Wanted:
         return ArraySpec(path, ("step", *dims), (steps, *shape), "float32", cut=1, attributes=dict(meaning))
 
 
-def find(name: str, device: str | None = None) -> Labeler | GivenLabels:
-    """A labeler by name: the testbed's own, or what `ldmscene.labelers` knows.
+def resolve(labeler: Any, device: str | None = None) -> Any:
+    """A labeler or supplied labels, from all that `ldmscene.label` takes.
 
     Raises
     ------
     InputError
-        If there is no such name, or its package or weights are missing.
+        If there is no labeler of that name, or its package or weights are missing.
     """
-    check_name(name)
-    return testbed.LABELERS[name] if name in testbed.LABELERS else labelers.find(name, device)
-
-
-def resolve(labeler: Any, device: str | None = None) -> Any:
-    """A labeler or given labels, from all that `ldmscene.label` takes."""
     if isinstance(labeler, str):
-        return find(labeler, device)
+        return labelers.find(labeler, device)
     return labelers.from_arrays(labeler) if isinstance(labeler, Mapping | xr.DataArray | np.ndarray) else labeler
 
 
 def check_name(name: str) -> None:
     """UnknownNameError if no labeler is called so; nothing is loaded."""
-    if name not in testbed.LABELERS and name.partition(":")[0] not in labelers.LABELERS:
-        raise unknown("labeler", name, [*testbed.LABELERS, *labelers.LABELERS])
+    labelers.named(name)
 
 
 def gives_maps(labeler: object) -> bool:
     """Whether a labeler gives maps rather than one answer for a whole picture; nothing is loaded."""
     if isinstance(labeler, str):
-        return labeler.partition(":")[0] not in labelers.CLASSIFIERS
+        return labelers.named(labeler)[0].gives != CLASSIFICATION
     return getattr(labeler, "provenance", {}).get("kind") != CLASSIFICATION
 
 
 def reads_pictures(labeler: object) -> bool:
     """Whether a labeler looks at pictures, rather than being the labels themselves; nothing is loaded."""
     if isinstance(labeler, str):
-        return labeler.partition(":")[0] not in labelers.GIVEN
-    return not isinstance(labeler, GivenLabels | Mapping | xr.DataArray | np.ndarray)
+        return labelers.named(labeler)[0].gives != "supplied"
+    return not isinstance(labeler, SuppliedLabels | Mapping | xr.DataArray | np.ndarray)
 
 
 def seconds_per_picture(labeler: Any, size: tuple[int, int], device: str | None = None) -> float | None:
-    """Timed on a few blank pictures; None where its package or weights aren't here, 0 for labels that are given."""
+    """Timed on a few blank pictures; None where its package or weights aren't here, 0 for labels that are supplied."""
     try:
         found = resolve(labeler, device)
     except InputError:
         return None
-    if isinstance(found, GivenLabels):
+    if isinstance(found, SuppliedLabels):
         return 0.0
     blank = np.zeros((4, *size, 3), np.uint8)
     found(blank[:1])  # the first call may load and compile
@@ -131,23 +132,42 @@ def label(
     wanted: Wanted,
     labeler: Any,
     *,
-    kind: str | None,
-    threshold: float | None,
-    device: str | None,
-    batch_size: int,
-    progress: bool,
+    kind: str | None = None,
+    threshold: float | None = None,
+    metric: str | None = None,
+    device: str | None = None,
+    batch_size: int = 32,
+    progress: bool = False,
 ) -> None:
     """Bring labels into a store from whatever gives them: a name, a callable, or the labels themselves."""
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
     found = resolve(labeler, device)
-    said = labelers.provenance(found, kind, threshold)
-    if isinstance(found, GivenLabels):
-        take_given(wanted, found, said, progress=progress)
+    said = with_metric(labelers.provenance(found, kind, threshold), metric, wanted.before)
+    if isinstance(found, SuppliedLabels):
+        take_supplied(wanted, found, said, progress=progress)
     elif callable(found):
         read_pictures(wanted, found, said, batch_size=batch_size, progress=progress)
     else:
         raise InputError(f"labeler: expected a name, a callable or labels, got {type(found).__name__}")
+
+
+def with_metric(said: Mapping, asked: str | None, before: Mapping) -> dict:
+    """What is said of labels, with the metric that judges them first, where there is one to name.
+
+    It is the one asked for, or the one that such labels have already, or the labeler's own.
+
+    Raises
+    ------
+    UnknownNameError
+        If no metric of the labels' kind is called so.
+    """
+    kind = said.get("kind", "continuous")
+    known = [metric.name for metric in metrics_of("binary" if kind == "classes" else kind)]
+    if asked is not None and asked not in known:
+        raise unknown(f"metric of {kind} labels", asked, known)
+    found = [name for name in (asked, before.get("metric"), said.get("metric")) if name in known]
+    return {name: value for name, value in said.items() if name != "metric"} | ({"metric": found[0]} if found else {})
 
 
 def read_pictures(
@@ -169,7 +189,7 @@ def read_pictures(
         return read(sample_ids).reshape(len(sample_ids), *spec.shape)
 
     kept = [s for s in wanted.sample_ids if s in store.complete(spec.path)]
-    if kept and not hasattr(labeler, "provenance") and store.info(spec.path).attributes == spec.attributes:
+    if kept and not hasattr(labeler, "provenance") and same_origin(store.info(spec.path).attributes, spec.attributes):
         _check_unchanged(wanted, spec, kept[:SOME], of(kept[:SOME]))
     todo = [s for s in wanted.sample_ids if s not in store.complete(spec.path)]
     if todo:  # a labeler that doesn't work must leave no trace
@@ -194,7 +214,7 @@ def _check_unchanged(wanted: Wanted, spec: ArraySpec, kept: Sequence[str], label
             )
 
 
-def take_given(wanted: Wanted, given: GivenLabels, said: Mapping, *, progress: bool) -> None:
+def take_supplied(wanted: Wanted, supplied: SuppliedLabels, said: Mapping, *, progress: bool) -> None:
     """Keep maps that were made elsewhere. All of them are looked at before the first is written.
 
     Raises
@@ -205,10 +225,10 @@ def take_given(wanted: Wanted, given: GivenLabels, said: Mapping, *, progress: b
         If one has another size than the pictures.
     """
     store, spec = wanted.store, wanted.spec({"kind": "continuous", **said})
-    _check_samples(wanted, given, spec.path)
+    _check_samples(wanted, supplied, spec.path)
     kept = store.complete(spec.path)
-    for sample_id in (s for s in wanted.sample_ids if s in given):
-        labels = given.read(sample_id, said.get("kind"))
+    for sample_id in (s for s in wanted.sample_ids if s in supplied):
+        labels = supplied.read(sample_id, said.get("kind"))
         if labels.shape != spec.shape:
             raise ShapeError(
                 f"the label of sample {sample_id} has shape {labels.shape}, its picture asks for {spec.shape}; "
@@ -219,24 +239,24 @@ def take_given(wanted: Wanted, given: GivenLabels, said: Mapping, *, progress: b
                 f"sample {sample_id} has another label {wanted.target!r} already; name the target differently"
             )
     todo = [[s] for s in wanted.sample_ids if s not in kept]
-    _write(wanted, spec, todo, lambda ids: given.read(ids[0], said.get("kind"))[None], progress)
+    _write(wanted, spec, todo, lambda ids: supplied.read(ids[0], said.get("kind"))[None], progress)
 
 
-def _check_samples(wanted: Wanted, given: GivenLabels, path: str) -> None:
+def _check_samples(wanted: Wanted, supplied: SuppliedLabels, path: str) -> None:
     known = set(wanted.store.manifest.frame["sample_id"])
-    strange = [s for s in given.sample_ids if s not in known]
+    strange = [s for s in supplied.sample_ids if s not in known]
     if strange:
         raise InputError(
             f"{len(strange)} labels are of samples that the store doesn't have, {strange[0]!r} among them; "
             f"its sample_ids look like {wanted.sample_ids[0]!r}"
         )
     kept = wanted.store.complete(path)
-    check_given(given, wanted.target, [s for s in wanted.sample_ids if s not in kept])
+    check_supplied(supplied, wanted.target, [s for s in wanted.sample_ids if s not in kept])
 
 
-def check_given(given: GivenLabels, target: str, sample_ids: Sequence[str]) -> None:
+def check_supplied(supplied: SuppliedLabels, target: str, sample_ids: Sequence[str]) -> None:
     """InputError if there is no label for one of the samples."""
-    without = [s for s in sample_ids if s not in given]
+    without = [s for s in sample_ids if s not in supplied]
     if without:
         raise InputError(
             f"{len(without)} samples are without a label {target!r}, {without[0]} among them; "

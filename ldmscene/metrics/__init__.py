@@ -7,7 +7,7 @@ METRICS["spearman"].score(truth, prediction)    (..., image, y, x) -> (..., imag
 from ldmscene.metrics.continuous import Pairs, pearson, r2, rmse
 from ldmscene.metrics.overlap import Overlap, dice, dice_background, iou
 from ldmscene.metrics.ranking import Ranks, Retrieval, average_precision, spearman
-from ldmscene.metrics.table import DEFAULT, METRICS, Metric, metrics_of
+from ldmscene.metrics.registry import DEFAULT, METRICS, Metric, metrics_of
 from ldmscene.metrics.truth import Truth
 
 __all__ = [

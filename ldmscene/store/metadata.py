@@ -6,7 +6,7 @@ Documents are computed from those that hold, and published; see `history`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ldmscene.store.layout import BRANCHES, FORMAT, LEDGER, MANIFEST, ZARR, Arra
 from ldmscene.store.places import Place, files_in
 
 ROOT = f"{ZARR}/zarr.json"
+CHOICES = ("metric",)  # attributes that say how numbers are used, rather than where they come from: they may change
 
 
 def root_document(attributes: dict) -> Documents:
@@ -109,10 +110,24 @@ def array_documents(documents: Documents, specs: Sequence[ArraySpec], samples: i
             _check_same(there[spec.path], spec)
     new = [spec for spec in specs if spec.path not in there]
     found = _written(lambda group: [_create(group, spec, samples) for spec in new])
+    chosen = {spec.path: _choices(spec.attributes) for spec in specs}
     for path, array in there.items():  # all of them, since they share the axis
         rows = max(samples, array.shape[0])
-        found[f"{ZARR}/{path}/zarr.json"] = _encoded(_metadata(array).update_shape((rows, *array.shape[1:])))
+        changed = _metadata(array).update_shape((rows, *array.shape[1:]))
+        if path in chosen:
+            changed = changed.update_attributes(dict(array.attrs) | chosen[path])
+        found[f"{ZARR}/{path}/zarr.json"] = _encoded(changed)
     return found
+
+
+def same_origin(first: Mapping, second: Mapping) -> bool:
+    """Whether attributes say the same of where an array's numbers come from."""
+    mine, theirs = ({n: v for n, v in one.items() if n not in CHOICES} for one in (first, second))
+    return mine == theirs
+
+
+def _choices(attributes: Mapping) -> dict:
+    return {name: value for name, value in attributes.items() if name in CHOICES}
 
 
 def declare(root: Place, specs: Sequence[ArraySpec]) -> None:
@@ -150,7 +165,7 @@ def _create(group: zarr.Group, spec: ArraySpec, samples: int) -> zarr.Array:
 def _check_same(array: zarr.Array, spec: ArraySpec) -> None:
     if array.shape[1:] != spec.shape or array.dtype != np.dtype(spec.dtype):
         raise StoreError(f"{spec.path} holds {array.dtype} {array.shape[1:]}, not {spec.dtype} {spec.shape}")
-    if spec.attributes and dict(array.attrs) != spec.attributes:
+    if spec.attributes and not same_origin(dict(array.attrs), spec.attributes):
         raise StoreError(
             f"{spec.path} was made by {dict(array.attrs)}, not {spec.attributes}; "
             "name the target differently or use a new store"

@@ -19,9 +19,17 @@ BATCH = 64  # images at a time
 DEPTH_SCALE = 5.0  # the net gives inverse depths in units of the order of one
 TARGETS = ("depth", "mask", "shading")
 _MEANING: dict[str, dict] = {
-    "depth": {"kind": "continuous", "range": "0 to 1, inverse planar depth in 1 / scene units, 0 in the sky"},
-    "mask": {"kind": "binary", "range": "0 to 1, probability of foreground", "threshold": 0.5},
-    "shading": {"kind": "continuous", "range": "0.35 to 1, illumination without albedo, NaN in the sky"},
+    "depth": {
+        "kind": "continuous",
+        "range": "0 to 1, inverse planar depth in 1 / scene units, 0 in the sky",
+        "metric": "spearman",
+    },
+    "mask": {"kind": "binary", "range": "0 to 1, probability of foreground", "threshold": 0.5, "metric": "dice"},
+    "shading": {
+        "kind": "continuous",
+        "range": "0.35 to 1, illumination without albedo, NaN in the sky",
+        "metric": "pearson",
+    },
 }
 
 
@@ -75,3 +83,15 @@ def finish(maps: torch.Tensor) -> dict[str, np.ndarray]:
         "mask": mask.sigmoid().numpy(),
         "shading": torch.where(valid > 0, shading, torch.nan).numpy(),
     }
+
+
+def load_depth(argument: str = "", device: str | None = None) -> TinyLabeler:
+    return TinyLabeler("depth")
+
+
+def load_mask(argument: str = "", device: str | None = None) -> TinyLabeler:
+    return TinyLabeler("mask")
+
+
+def load_shading(argument: str = "", device: str | None = None) -> TinyLabeler:
+    return TinyLabeler("shading")

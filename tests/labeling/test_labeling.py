@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import ldmscene
 from ldmscene import testbed
 from ldmscene.errors import IncompleteError, InputError, ShapeError, StoreError, UnknownNameError
-from tests.conftest import files
+from ldmscene.store.history import publish
+from ldmscene.store.layout import label_path
+from tests.conftest import bare_copy, files
 
 
 def test_labels_are_what_the_labeler_says_of_the_stored_images(store):
@@ -124,3 +128,45 @@ def test_a_target_says_what_its_numbers_mean(two):
     X, y = two.activations(two.modules[0], 0), two.labels("thirds")
     probe = ldmscene.LogisticProbe(alphas=1.0).fit(X, y)
     assert probe.score(X, y) > 1 / 3
+
+
+def _without_metric(root, target):
+    """The store as it was before labels said by which metric they are judged."""
+
+    def forgotten(now):
+        (name,) = [name for name in now.documents if name.endswith(f"{label_path(target)}/zarr.json")]
+        document = json.loads(now.documents[name])
+        document["attributes"].pop("metric", None)
+        return {name: json.dumps(document).encode()}
+
+    publish(root, forgotten)
+    return ldmscene.open(root)
+
+
+def test_the_metric_lies_with_the_labels(store, tmp_path):
+    copy = bare_copy(store, tmp_path / "copy")
+    arguments = {"modules": copy.modules[-1], "steps": 0, "alphas": (1e1, 1e3), "cv": 3}
+
+    def primary(target):
+        return ldmscene.evaluate(copy, target, **arguments)["primary"].item()
+
+    ldmscene.label(copy, "nearness", dict(zip(copy.samples["sample_id"], copy.labels("depth").values, strict=True)))
+    assert [primary(target) for target in ("depth", "mask", "nearness")] == ["spearman", "dice", "pearson"]
+    ldmscene.label(copy, "depth", "tiny-depth", metric="rmse")
+    assert primary("depth") == "rmse"
+    ldmscene.label(copy, "depth", "tiny-depth")
+    assert primary("depth") == "rmse"
+    ldmscene.label(copy, "mask", "tiny-mask", metric="iou")
+    assert primary("mask") == "iou"
+    assert ldmscene.verify(copy) == []
+    with pytest.raises(UnknownNameError, match="no metric of binary labels named 'spearman'; nearest: "):
+        ldmscene.label(copy, "mask", "tiny-mask", metric="spearman")
+
+
+def test_labels_of_before_learn_their_metric_when_they_are_labelled_again(store, tmp_path):
+    copy = _without_metric(bare_copy(store, tmp_path / "copy").root, "depth")
+    ledger = copy.ledger
+    assert "metric" not in copy.labels("depth").attrs
+    ldmscene.label(copy, "depth", "tiny-depth")
+    assert copy.labels("depth").attrs["metric"] == "spearman"
+    assert copy.ledger.equals(ledger)

@@ -17,7 +17,7 @@ ARRAY = {"labeler": "array"}
 SUFFIXES = (".npy", ".png", ".tif", ".tiff")
 
 
-class GivenLabels:
+class SuppliedLabels:
     """Labels by sample_id, read when they are needed.
 
     Parameters
@@ -44,7 +44,7 @@ class GivenLabels:
         return as_labels(self._readers[sample_id](), kind, f"the label of sample {sample_id} holds")
 
 
-def from_arrays(data: Any) -> GivenLabels:
+def from_arrays(data: Any) -> SuppliedLabels:
     """Labels from an `xarray.DataArray` with the coordinate `sample` or `sample_id`, or from a mapping.
 
     Raises
@@ -66,7 +66,7 @@ def from_arrays(data: Any) -> GivenLabels:
 
 def from_files(
     source: str | Path | Mapping[str, str | Path], kind: str = "continuous", threshold: float | None = None
-) -> GivenLabels:
+) -> SuppliedLabels:
     """Labels from .npy, .png and .tif files, named by sample_id in a folder or listed in a mapping.
 
     Parameters
@@ -88,24 +88,24 @@ def from_files(
     return _by_id(paths, {i: partial(_read, path) for i, path in paths.items()}, said)
 
 
-def load_files(folder: str, device: str | None = None) -> GivenLabels:
+def load_files(folder: str, device: str | None = None) -> SuppliedLabels:
     return from_files(folder)
 
 
-def load_masks(folder: str, device: str | None = None) -> GivenLabels:
+def load_masks(folder: str, device: str | None = None) -> SuppliedLabels:
     return from_files(folder, "binary")
 
 
-def load_classes(folder: str, device: str | None = None) -> GivenLabels:
+def load_classes(folder: str, device: str | None = None) -> SuppliedLabels:
     return from_files(folder, "classes")
 
 
-def _by_id(ids: Any, readers: dict[str, Callable[[], np.ndarray]], said: dict) -> GivenLabels:
+def _by_id(ids: Any, readers: dict[str, Callable[[], np.ndarray]], said: dict) -> SuppliedLabels:
     if not readers:
         raise InputError("labels: there are none; expected at least one sample's")
     if len(readers) < len(ids):
         raise InputError("labels: two of them are of the same sample")
-    return GivenLabels(readers, said)
+    return SuppliedLabels(readers, said)
 
 
 def _listed(source: Mapping[str, str | Path]) -> dict[str, Path]:
