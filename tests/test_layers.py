@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ldmscene"
 LAYERS = [
     {"errors", "manifest", "module_names", "cells", "grid", "hashing", "hub", "device", "progress", "table", "tensors"}
-    | {"registry", "halves"},
+    | {"registry", "halves", "rows"},
     {"store", "capture", "labelers", "probes", "metrics", "report", "testbed", "edits", "verdicts"},
     {"extraction", "labeling", "evaluation"},
     {"calls", "protocols", "plot", "terminal", "parameters"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from ldmscene.store.ledger import Ledger
 from ldmscene.store.places import Place, place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.summary import describe_html
+
+if TYPE_CHECKING:
+    from ldmscene.rows.dataset import RowDataset
 
 
 class ActivationStore:
@@ -255,6 +259,87 @@ class ActivationStore:
         """Activations of one module for the samples with a prompt, a seed or both; else as `activations`."""
         where = {name: value for name, value in (("prompt", prompt), ("seed", seed)) if value is not None}
         return self._activations(module, step, branch, where=where)
+
+    def torch_dataset(
+        self,
+        modules: str | Iterable[str],
+        *,
+        steps: int | Iterable[int] | None = None,
+        branch: str | None = None,
+        split: str | None = "train",
+        batch: int = 4096,
+        seed: int = 0,
+        memory: str | int = "2GB",
+        normalize: str | None = None,
+        rank: int | None = None,
+        ranks: int | None = None,
+    ) -> RowDataset:
+        """Shuffled batches of rows (cells or tokens) for trainers of sparse autoencoders and other dictionaries.
+
+        The order depends on `seed` and the epoch alone, whatever the number of workers and ranks. To be used with
+        `torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1)`, or by itself: threads read ahead.
+
+        Parameters
+        ----------
+        modules : str or iterable of str
+            A name, a glob or several. Of several, the rows of a batch are of the same cells; a coarser map's row stands
+            for all the cells that it covers.
+        steps : int or iterable of int, optional
+            All where not said.
+        branch : {"cond", "uncond"}, optional
+            The half of classifier-free guidance; all that are stored where not said.
+        split : {"train", "val", "test"}, optional
+            "train" unless said otherwise, so that no held-out prompt is trained on. None: all.
+        batch : int
+            Rows.
+        seed : int
+        memory : str or int
+            For rows of each process that reads, such as "2GB" (the default), or bytes. Half of it is shuffled together.
+        normalize : {"standard", "norm"}, optional
+            "standard": each channel less its mean, by its deviation. "norm": rows times a number, so that their mean
+            length is √channels. By constants of all training rows, which are computed once and saved in the store.
+        rank, ranks : int, optional
+            This process's number and how many train together: each serves its share of the batches. As
+            `torch.distributed` or its environment say, where not said.
+
+        Returns
+        -------
+        RowDataset
+            An IterableDataset of dicts: `x`, `provenance` and `state`.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such module, branch, split or way to normalise.
+        InputError
+            If there is no such step, or the memory isn't enough for a batch.
+        ShapeError
+            If the modules' grids can't be aligned.
+        IncompleteError
+            If no sample of the split is complete in these modules.
+
+        Examples
+        --------
+        >>> rows = store.torch_dataset("up_blocks.3.*", steps=range(5), normalize="norm")  # doctest: +SKIP
+        >>> for batch in rows:  # doctest: +SKIP
+        ...     loss = autoencoder(batch["x"])
+        """
+        from ldmscene.rows.dataset import RowDataset  # loads torch
+        from ldmscene.store import training
+
+        names = training.chosen_modules(self, modules)
+        source = training.source_of(self, names, steps, branch, split)
+        return RowDataset(
+            source,
+            training.training_of(self, source) if normalize else None,
+            single=isinstance(modules, str) and len(names) == 1,
+            batch=batch,
+            seed=seed,
+            memory=training.parse_memory(memory),
+            normalize=normalize,
+            rank=rank,
+            ranks=ranks,
+        )
 
     def _load(
         self,

@@ -1,0 +1,115 @@
+"""What of a store a dataset of rows is made of."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dask.utils import parse_bytes
+
+from ldmscene.errors import IncompleteError, InputError, unknown
+from ldmscene.manifest import SPLITS
+from ldmscene.rows.constants import Training
+from ldmscene.rows.source import Module, Source
+from ldmscene.store.cache import Cache
+from ldmscene.store.layout import BRANCHES, activation_path
+
+if TYPE_CHECKING:
+    from ldmscene.store.store import ActivationStore
+
+
+def source_of(
+    store: ActivationStore,
+    modules: Sequence[str],
+    steps: int | Iterable[int] | None,
+    branch: str | None,
+    split: str | None,
+) -> Source:
+    """The complete samples of a split, at some steps and branches.
+
+    Raises
+    ------
+    InputError
+        If there is no such step, branch or split.
+    IncompleteError
+        If no sample of the split is complete in all of the modules.
+    """
+    arrays = [store.info(activation_path(name)) for name in modules]
+    branches = _branches(store, branch)
+    found = tuple(
+        Module(name, array, array.layout.shape[2:-1], array.layout.shape[-1], array.layout.dtype)
+        for name, array in zip(modules, arrays, strict=True)
+    )
+    codes = tuple(BRANCHES.index(store.config["branches"][one]) for one in branches)
+    samples = store.rows(_complete(store, modules, split))
+    return Source(found, tuple(samples), _steps(store, steps), branches, codes, tuple(arrays[0].dims[2:-1]))
+
+
+def training_of(store: ActivationStore, source: Source) -> Training:
+    """The training samples of what a source is of, whatever split it serves."""
+    names = [module.name for module in source.modules]
+    ids = _complete(store, names, "train")
+    checksums = {name: store.checksums(activation_path(name)) for name in names}
+    versions = {name: [known[sample_id] for sample_id in ids] for name, known in checksums.items()}
+    training = Source(
+        source.modules, tuple(store.rows(ids)), source.steps, source.branches, source.branch_codes, source.axes
+    )
+    return Training(training, versions, partial(Cache.beside, store.root))
+
+
+def chosen_modules(store: ActivationStore, modules: str | Iterable[str]) -> list[str]:
+    """Names or globs of modules as names, each once.
+
+    Raises
+    ------
+    UnknownNameError
+        If one fits none.
+    """
+    names: dict[str, None] = {}
+    for asked in [modules] if isinstance(modules, str) else modules:
+        found = [asked] if asked in store.modules else fnmatch.filter(store.modules, asked)
+        if not found:
+            raise unknown("module in this store", asked, store.modules)
+        names |= dict.fromkeys(found)
+    if not names:
+        raise InputError("modules: expected at least one, got none")
+    return list(names)
+
+
+def parse_memory(memory: str | int) -> int:
+    """Bytes of a size such as "2GB"; InputError if it is none."""
+    try:
+        return int(parse_bytes(memory))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"memory: expected a size such as '2GB', got {memory!r}") from error
+
+
+def _complete(store: ActivationStore, modules: Sequence[str], split: str | None) -> list[str]:
+    if split is not None and split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    frame = store.manifest.frame
+    wanted = frame["sample_id"][frame["split"].eq(split)] if split else frame["sample_id"]
+    whole = set.intersection(*(store.complete(activation_path(name)) for name in modules))
+    found = [sample_id for sample_id in wanted if sample_id in whole]
+    if not found:
+        raise IncompleteError(
+            f"no sample of split {split or 'any'!r} has activations of {', '.join(modules)}; extract them"
+        )
+    return found
+
+
+def _branches(store: ActivationStore, branch: str | None) -> tuple[int, ...]:
+    known = store.config["branches"]
+    if branch is not None and branch not in known:
+        raise unknown("branch in this store", branch, known)
+    return tuple(range(len(known))) if branch is None else (known.index(branch),)
+
+
+def _steps(store: ActivationStore, steps: int | Iterable[int] | None) -> tuple[int, ...]:
+    asked = store.steps if steps is None else [steps] if isinstance(steps, int) else list(steps)
+    wrong = [step for step in asked if step not in store.steps]
+    if wrong or not asked:
+        raise InputError(f"steps: expected some of 0 to {len(store.steps) - 1}, got {asked or 'none'}")
+    return tuple(sorted({int(step) for step in asked}))
