@@ -14,7 +14,7 @@ from ldmscene.testbed.rooms.tracing import (
     BODIES,
     FIRST_BLOCK,
     FIRST_SOLID,
-    PARTS,
+    Bodies,
     Hits,
     bodies,
     dot,
@@ -89,17 +89,16 @@ def light_up(rooms: Rooms, hits: Hits, point: Tensor, pixels: int) -> Tensor:
     """What the key light gives each ray's point, [n, rays] in 0 to 1: cosine times the share of lamps in view."""
     lamps = _lamps(rooms)
     which = _of_ray(pixels)
-    given = torch.zeros_like(hits.inverse)
-    row, body, ray = _maybe_shadowed(rooms, hits, point)
     found = bodies(rooms)
-    for k in range(LAMPS):
-        towards = lamps[:, :, 4 * k + which]
-        cosine = dot(hits.normal, towards).clamp_min(0)
-        d = towards[row, :, ray].T
-        blocked = meet(found, row, body, point[row, :, ray].T, d)[0] < FAR
+    row, body, ray = _maybe_shadowed(rooms, found, hits, point)
+    start, of_ray = point[row, :, ray].T, which[ray]
+    received = torch.zeros_like(hits.inverse)
+    for k in range(0, 4 * LAMPS, 4):
+        cosine = dot(hits.normal, lamps[:, :, k + which]).clamp_min(0)
+        blocked = meet(found, row, body, start, lamps[row, :, k + of_ray].T)[0] < FAR
         cosine[row[blocked], ray[blocked]] = 0
-        given += cosine / LAMPS
-    return given
+        received += cosine / LAMPS
+    return received
 
 
 def _lamps(rooms: Rooms) -> Tensor:
@@ -119,9 +118,8 @@ def _of_ray(pixels: int) -> Tensor:
     return (SIDE * odd[:, None] + odd).flatten()
 
 
-def _maybe_shadowed(rooms: Rooms, hits: Hits, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _maybe_shadowed(rooms: Rooms, found: Bodies, hits: Hits, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Scene, body and ray wherever a cone from the point to the light touches the sphere round another body."""
-    found = bodies(rooms)
     along = (found.centre * rooms.light[:, None]).sum(-1)[..., None] - (rooms.light[:, None] @ point)
     squared = (found.centre**2).sum(-1)[..., None] - 2 * found.centre @ point + dot(point, point)[:, None]
     radius = found.radius[..., None]
@@ -182,8 +180,15 @@ def _normals(rooms: Rooms, hits: Hits, pixels: int) -> np.ndarray:
 
 def _most(part: Tensor, pixels: int) -> np.ndarray:
     """The part that most of a pixel's rays meet; among equals the one that comes last in PARTS."""
-    counts = torch.stack([_shrink((part == k).float(), pixels) for k in range(len(PARTS))])
-    return (len(PARTS) - 1 - counts.flip(0).argmax(0)).to(torch.uint8).numpy()
+    rays = torch.stack(_rays(part, pixels)).to(torch.uint8)
+    votes = sum((rays == ray).to(torch.uint8) for ray in rays)
+    return ((votes * 16 + rays).amax(0) % 16).numpy()  # there are fewer parts than 16
+
+
+def _rays(a: Tensor, pixels: int) -> list[Tensor]:
+    """The four rays of each pixel: [..., rays] to four times [..., y, x]."""
+    a = a.unflatten(-1, (SIDE * pixels, SIDE * pixels))
+    return [a[..., i::SIDE, j::SIDE] for i in range(SIDE) for j in range(SIDE)]
 
 
 def _shrink(a: Tensor, pixels: int) -> Tensor:
