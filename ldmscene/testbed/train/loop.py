@@ -66,7 +66,7 @@ def fit(
             "optimizer": optimizer.state_dict(),
             "rates": rates.state_dict(),
         }
-        _replace(checkpoint, {**state, "average": average, "step": step})
+        save_whole(checkpoint, {**state, "average": average, "step": step})
         with checkpoint.with_suffix(".log").open("a") as log:
             log.write(f"{datetime.now():%F %T} step {step} loss {running:.5f}\n")
 
@@ -100,7 +100,8 @@ def load_average(model: nn.Module, checkpoint: Path) -> None:
     model.eval()
 
 
-def _replace(path: Path, state: dict) -> None:
+def save_whole(path: Path, state: dict) -> None:
+    """Save so that a kill leaves the old file or the new one."""
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
     temporary.replace(path)

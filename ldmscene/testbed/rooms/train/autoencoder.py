@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -12,10 +13,11 @@ from torch.nn import functional as F
 
 from ldmscene.testbed.rooms.train.data import Rows, SceneFiles
 from ldmscene.testbed.train.autoencoder import pixels, standardise
-from ldmscene.testbed.train.loop import Schedule, draw, fit
+from ldmscene.testbed.train.loop import Schedule, draw, fit, save_whole
 
 FINISHED = "vae.pt"  # the file of its weights once it is trained
 BATCH = 16
+SCENES = 20_000  # to learn from; four thousand batches see each three times
 KL_WEIGHT = 1e-3
 OBJECT_WEIGHT = 2.0  # solids cover a tenth of a picture and carry most of its meaning
 EDGE_WEIGHT = 0.5  # of differences between neighbours
@@ -26,7 +28,7 @@ def train(vae: AutoencoderKL, files: SceneFiles, schedule: Schedule, folder: Pat
     finished = folder / FINISHED
     if not finished.exists():
         _train(vae, files, schedule, folder, seed)
-        torch.save(vae.state_dict(), finished)
+        save_whole(finished, vae.state_dict())
     load_finished(vae, folder)
 
 
@@ -35,8 +37,17 @@ def load_finished(vae: AutoencoderKL, folder: Path) -> None:
     vae.eval()
 
 
+def mark(vae: AutoencoderKL) -> str:
+    """Eight hex digits of its weights, by which what was made with it is told from what another made."""
+    sums = hashlib.sha256()
+    for weight in vae.state_dict().values():
+        sums.update(weight.numpy().tobytes())
+    return sums.hexdigest()[:8]
+
+
 def _train(vae: AutoencoderKL, files: SceneFiles, schedule: Schedule, folder: Path, seed: int) -> None:
     torch.manual_seed(seed)
+    files = files.first(SCENES)
     image, mask = files.load("image"), files.load("mask")
     vae.set_attn_processor(AttnProcessor())  # the fused one's gradient is slow on CPUs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,10 @@ class SceneFiles:
     @property
     def chunks(self) -> range:
         return range(self.count // CHUNK)
+
+    def first(self, count: int) -> SceneFiles:
+        """At most so many of the scenes."""
+        return replace(self, count=min(count, self.count))
 
     def scenes(self, chunk: int) -> Rooms:
         return draw_rooms(CHUNK, self.seed + chunk, unseen=self.unseen)

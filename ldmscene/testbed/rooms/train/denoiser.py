@@ -17,6 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ldmscene.testbed.model import build_scheduler, build_text_encoder
 from ldmscene.testbed.rooms.model import TOKENS, build_tokenizer
+from ldmscene.testbed.rooms.train.autoencoder import mark
 from ldmscene.testbed.rooms.train.data import WORDINGS, Rows, SceneFiles
 from ldmscene.testbed.rooms.words import vocabulary
 from ldmscene.testbed.train.autoencoder import encode
@@ -86,7 +87,8 @@ def train(model: Denoiser, vae: AutoencoderKL, files: SceneFiles, schedule: Sche
 
 def learnt_from(vae: AutoencoderKL, files: SceneFiles) -> tuple[Rows, Rows]:
     """Latents, float16 [scene, c, y, x], and captions, int16 [scene, wording, token]."""
-    latents = files.derived("latents", lambda chunk: encode(vae, files.part("image", chunk)).half().numpy())
+    name = f"latents-{mark(vae)}"
+    latents = files.derived(name, lambda chunk: encode(vae, files.part("image", chunk)).half().numpy())
     return latents, files.derived("tokens", lambda chunk: tokenise(files.captions(chunk)))
 
 

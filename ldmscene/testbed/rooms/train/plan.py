@@ -22,8 +22,8 @@ class Plan:
 
 
 FULL = Plan(
-    scenes=20_000,
-    autoencoder=Schedule(steps=520, learning_rate=5e-4, warmup=50),
+    scenes=40_000,
+    autoencoder=Schedule(steps=4000, learning_rate=5e-4, warmup=50),
     readers=Schedule(steps=2000, learning_rate=3e-3, warmup=100, average=0.995),
     denoiser=Schedule(steps=16_000, learning_rate=5e-4, average=0.9995),
 )

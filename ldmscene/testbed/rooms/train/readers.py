@@ -7,7 +7,6 @@ pictures that they will see come out of the autoencoder.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from ldmscene.testbed.labelers import DEPTH_SCALE
 from ldmscene.testbed.nets import MapNet
 from ldmscene.testbed.rooms.spotting import SHAPES, targets
+from ldmscene.testbed.rooms.train.autoencoder import mark
 from ldmscene.testbed.rooms.train.data import Rows, SceneFiles
 from ldmscene.testbed.train.autoencoder import decode, encode, pixels
 from ldmscene.testbed.train.loop import Schedule, draw, fit
@@ -29,8 +29,9 @@ RECONSTRUCTED = 4000  # scenes that are also seen as the autoencoder gives them 
 
 def reconstructions(vae: AutoencoderKL, files: SceneFiles) -> Rows:
     """The first scenes as the autoencoder gives them back, uint8 [n, y, x, 3]."""
-    first = replace(files, count=min(files.count, RECONSTRUCTED))
-    return first.derived("reconstruction", lambda chunk: decode(vae, encode(vae, files.part("image", chunk))))
+    name = f"reconstruction-{mark(vae)}"
+    some = files.first(RECONSTRUCTED)
+    return some.derived(name, lambda chunk: decode(vae, encode(vae, files.part("image", chunk))))
 
 
 def train_labelers(
