@@ -45,6 +45,34 @@ def test_extending_keeps_what_is_there_and_adds_what_is_new(first, second):
     assert got == list(dict.fromkeys([*first, *second]))
 
 
+@pytest.mark.parametrize("offset", range(-2, 3))
+def test_line_breaks_in_prompts_survive_where_pyarrows_blocks_meet(tmp_path, offset):
+    """pyarrow reads a MiB at once and drops the LF of a CRLF between two (apache/arrow#51368)."""
+    opening, block = 'prompt,seed\r\n"', 2**20
+    prompts = ["a" * (block - len(opening) + offset - 1) + "\r\nb"]
+    prompts.append("c" * (2 * block - len(opening) - len(prompts[0]) - len('",0\r\n"') + offset - 1) + "\r\nd")
+    text = opening + '"\r\n"'.join(f'{prompt}",{i}' for i, prompt in enumerate(prompts)).replace('"\r\n"', '\r\n"')
+    assert [text[i * block + offset - 1 :][:2] for i in (1, 2)] == ["\r\n", "\r\n"]
+    (tmp_path / "m.csv").write_bytes(text.encode())
+    assert read_manifest(tmp_path / "m.csv").pairs == list(zip(prompts, (0, 1), strict=True))
+
+
+def test_the_published_files_keep_line_breaks_between_blocks_of_their_decoded_text(tmp_path):
+    opening = ',prompts,seeds,prompt_inds\r\n0,"'
+    prompts = ["Â" * ((2**20 - len(opening) - 1 - odd) // 2) + "a" * odd + "\r\nb" for odd in (0, 1)]
+    for prompt in prompts:
+        (tmp_path / "train.csv").write_bytes(f'{opening}{prompt}",1,1'.encode("latin-1"))
+        (tmp_path / "test.csv").write_text(",prompts,seeds,prompt_inds\n0,other,1,2")
+        assert read_published(tmp_path / "train.csv", tmp_path / "test.csv").pairs[0] == (prompt, 1)
+
+
+def test_a_csv_that_is_too_large_to_be_read_at_once_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("ldmscene.manifest.MAX_BLOCK", 40)
+    (tmp_path / "m.csv").write_text("prompt,seed\na red cube,1\n")
+    with pytest.raises(ManifestError, match="Parquet"):
+        read_manifest(tmp_path / "m.csv")
+
+
 def test_a_parquet_file_reads_like_csv(tmp_path, manifest):
     pyarrow.parquet.write_table(manifest.table, tmp_path / "m.parquet")
     assert read_manifest(tmp_path / "m.parquet").table.equals(manifest.table)
