@@ -56,7 +56,9 @@ def extract_images(
     Parameters
     ----------
     images
-        uint8 (n, Y, X, 3), a folder, or a list of files; all of the size at which the model shall see them.
+        uint8 (n, Y, X, 3), a folder, or a list of files; all of the size at which the model shall see them. Files are
+        turned as EXIF says, laid over white where they are transparent, and read from 0 to 65535 where they have 16
+        bits, from 0 to 1 where they hold floats.
     timesteps
         Of the model's training, in the order of `step`: whole numbers from 0 to 999 for most models.
     prompts, seeds
@@ -86,7 +88,10 @@ def extract_images(
     some = Part.parse(part)
     given = read_images(images)
     count = len(given.hashes)
-    table = image_manifest(given.hashes, _each("prompts", prompts, count), _each("seeds", seeds, count), splits)
+    each = _each("prompts", prompts, count), _each("seeds", seeds, count)
+    splits = None if splits is None else _each("splits", splits, count)
+    given.check_distinct(*each, splits)
+    table = image_manifest(given.hashes, *each, splits)
     loaded = load_model(model, device, compute_dtype, variant, revision)
     with capture.with_scheduler(loaded.pipeline, capture.given_scheduler(loaded.pipeline.scheduler, timesteps)):
         plan = capture.make_plan(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ldmscene.errors import InputError
 
@@ -23,15 +23,34 @@ class GivenImages:
     ----------
     places : dict of str to (Path or numpy.ndarray)
         In the order in which they were given; an image that was given twice stands once.
-    hashes : list of str
-        One for each image that was given.
+    hashes, names : list of str
+        Of each image that was given: the hash of its pixels, and what to call it.
     size : (int, int)
         Height and width.
     """
 
     places: dict[str, Path | np.ndarray]
     hashes: list[str]
+    names: list[str]
     size: tuple[int, int]
+
+    def check_distinct(self, prompts: Sequence[str], seeds: Sequence[int], splits: Sequence[str] | None) -> None:
+        """InputError if a picture was given twice with one prompt and seed, or in two splits."""
+        samples: dict[tuple, str] = {}
+        sides: dict[str, tuple[str, str]] = {}
+        for i, (pixels, name) in enumerate(zip(self.hashes, self.names, strict=True)):
+            twin = samples.setdefault((pixels, prompts[i], seeds[i]), name)
+            if twin is not name:
+                raise InputError(
+                    f"{twin} and {name} are the same picture, prompt and seed; leave one out, or give it another seed"
+                )
+            split = splits[i] if splits is not None else ""
+            first, other = sides.setdefault(pixels, (split, name))
+            if first != split:
+                raise InputError(
+                    f"{other} ({first}) and {name} ({split}) are the same picture, which would leak into the test "
+                    "scores; give them one split"
+                )
 
     def load(self, hashes: Sequence[str]) -> np.ndarray:
         """uint8 (n, Y, X, rgb).
@@ -51,25 +70,29 @@ class GivenImages:
 def read_images(source: np.ndarray | str | Path | Sequence[str | Path]) -> GivenImages:
     """Images from an array, uint8 (n, Y, X, rgb), a folder, by name, or a list of files.
 
+    Files are read as their viewers show them: turned as EXIF says, over white where they are transparent, 16 bits from
+    0 to 65535 and floats from 0 to 1.
+
     Raises
     ------
     InputError
-        If there are none, one can't be read, or they are of several sizes.
+        If there are none, one can't be read as a picture, or they are of several sizes.
     """
     places = list(source) if isinstance(source, np.ndarray) else _files(source)
     if not places:
         raise InputError("there are no images; expected an array, a folder or a list of files with at least one")
+    names = [str(place) if isinstance(place, Path) else f"image {i}" for i, place in enumerate(places)]
     first = _pixels(places[0]).shape[:2]
     hashes = []
-    for place in places:
+    for name, place in zip(names, places, strict=True):
         image = _pixels(place)
         if image.shape[:2] != first:
             raise InputError(
-                f"{_name(place)} has {image.shape[0]} × {image.shape[1]} pixels, the first image has {first[0]} × "
+                f"{name} has {image.shape[0]} × {image.shape[1]} pixels, the first image has {first[0]} × "
                 f"{first[1]}; bring them to one size, and their labels with them"
             )
         hashes.append(_hash(image))
-    return GivenImages(dict(zip(hashes, places, strict=True)), hashes, (first[0], first[1]))
+    return GivenImages(dict(zip(hashes, places, strict=True)), hashes, names, (first[0], first[1]))
 
 
 def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -88,13 +111,34 @@ def _pixels(place: Path | np.ndarray) -> np.ndarray:
         return place
     try:
         with Image.open(place) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+            return _rgb(image)
+    except (OSError, ValueError, UnidentifiedImageError) as error:
         raise InputError(f"{place} can't be read as an image: {error}") from error
 
 
-def _name(place: Path | np.ndarray) -> str:
-    return str(place) if isinstance(place, Path) else "an image"
+def _rgb(image: Image.Image) -> np.ndarray:
+    """uint8 (Y, X, rgb)."""
+    form, frames = image.format, getattr(image, "n_frames", 1)
+    if frames > 1 and form != "MPO":  # in which cameras put a JPEG and its previews
+        raise ValueError(f"it holds {frames} pictures; save the one that is meant alone")
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return np.repeat(_eight_bits(np.asarray(image), form)[..., None], 3, axis=-1)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _eight_bits(grey: np.ndarray, form: str | None) -> np.ndarray:
+    """Deeper grey as uint8, from the range of its type."""
+    top = 1.0 if grey.dtype.kind == "f" else 65535.0
+    whole = grey.dtype.itemsize == 2 or form == "PNG"  # which has no more than 16 bits
+    if not (whole or grey.dtype.kind == "f") or not (grey.min() >= 0 and grey.max() <= top):
+        raise ValueError(
+            f"it holds {grey.dtype} from {grey.min():g} to {grey.max():g}; expected 8 or 16 bits, or floats from 0 to 1"
+        )
+    return np.rint(grey / top * 255).astype(np.uint8)
 
 
 def _hash(image: np.ndarray) -> str:

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import ldmscene
-from ldmscene.errors import FingerprintError, InputError, ManifestError
+from ldmscene.errors import FingerprintError, InputError
+from ldmscene.extraction.supplied import read_images
 from tests.conftest import FIRST, files
 
 
@@ -73,7 +74,19 @@ def test_probes_are_fitted_on_given_images_as_on_generated_ones(tiny, pictures, 
         (np.zeros((2, 64, 64, 3)), {}, InputError, "must be uint8"),
         (np.zeros((2, 64, 64), np.uint8), {}, InputError, "must be uint8"),
         (np.zeros((1, 60, 60, 3), np.uint8), {}, InputError, "multiples of 8"),
-        (np.zeros((2, 64, 64, 3), np.uint8), {}, ManifestError, "the same prompt and seed stand in an earlier row"),
+        (
+            np.zeros((2, 64, 64, 3), np.uint8),
+            {},
+            InputError,
+            "image 0 and image 1 are the same picture, prompt and seed",
+        ),
+        (
+            np.zeros((2, 64, 64, 3), np.uint8),
+            {"seeds": [0, 1], "splits": ["train", "test"]},
+            InputError,
+            r"image 0 \(train\) and image 1 \(test\) are the same picture, which would leak",
+        ),
+        (np.zeros((2, 64, 64, 3), np.uint8), {"splits": ["test"]}, InputError, "splits must be .* 2 images; got 1"),
         (np.zeros((2, 64, 64, 3), np.uint8), {"prompts": ["a"]}, InputError, "one for each of the 2 images; got 1"),
         (np.zeros((1, 64, 64, 3), np.uint8), {"timesteps": [1000]}, InputError, "from 0 to 999"),
     ],
@@ -94,9 +107,66 @@ def test_files_of_several_sizes_or_of_something_else_are_refused(tiny, tmp_path)
         _extract(tiny, tmp_path, tmp_path / "s")
 
 
-def test_an_image_that_changes_under_way_is_noticed(tiny, pictures, tmp_path):
-    from ldmscene.extraction.supplied import read_images
+GREY = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # to be shown after a quarter turn clockwise
 
+
+def _saved(array: np.ndarray, path, **options) -> np.ndarray:
+    Image.fromarray(array).save(path, **options)
+    return read_images([path]).load(read_images([path]).hashes)[0]
+
+
+@pytest.mark.parametrize(
+    ("array", "name"),
+    [(GREY, "a.png"), (GREY, "a.tif"), ((GREY / 65535).astype(np.float32), "a.tif")],
+    ids=["16-bit PNG", "16-bit TIFF", "float TIFF"],
+)
+@pytest.mark.parametrize("options", [{}, {"exif": TURNED}], ids=["as it lies", "turned"])
+def test_deep_grey_pictures_span_what_their_type_spans(tmp_path, array, name, options):
+    expected = np.round(GREY / 65535 * 255).astype(np.uint8)
+    expected = np.rot90(expected, -1) if options else expected
+    np.testing.assert_array_equal(_saved(array, tmp_path / name, **options), np.repeat(expected[..., None], 3, -1))
+
+
+def test_pictures_are_turned_as_their_exif_says(pictures, tmp_path):
+    found = _saved(pictures[0], tmp_path / "a.png", exif=TURNED)
+    np.testing.assert_array_equal(found, np.rot90(pictures[0], -1))
+
+
+def test_what_is_transparent_lies_over_white(tmp_path):
+    rgba = np.zeros((64, 64, 4), np.uint8)
+    rgba[..., 0], rgba[..., 3] = 200, np.arange(64) * 4
+    share = np.arange(64)[None, :, None] * 4 / 255
+    expected = share * np.array([200, 0, 0]) + (1 - share) * 255
+    np.testing.assert_allclose(_saved(rgba, tmp_path / "a.png"), np.broadcast_to(expected, (64, 64, 3)), atol=1)
+    assert (_saved(np.zeros((64, 64), np.uint8), tmp_path / "keyed.png", transparency=0) == 255).all()
+
+
+def test_pictures_of_unknown_range_and_several_pictures_in_one_file_are_refused(tmp_path):
+    first, *others = (Image.new("RGB", (64, 64), color) for color in ("red", "blue"))
+    first.save(tmp_path / "two.tif", save_all=True, append_images=others)
+    Image.fromarray(GREY.astype(np.int32)).save(tmp_path / "deep.tif")
+    Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "float.tif")
+    for name, message in (
+        ("two", "holds 2 pictures"),
+        ("deep", "holds int32 from 0 to 65520"),
+        ("float", r"holds float32 from 0 to 65520; expected .* floats from 0 to 1"),
+    ):
+        with pytest.raises(InputError, match=rf"{name}\.tif can't be read as an image: it {message}"):
+            read_images([tmp_path / f"{name}.tif"])
+
+
+def test_the_same_picture_twice_is_named_by_its_files(pictures, tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pictures[0]).save(tmp_path / name)
+    given = read_images(tmp_path)
+    with pytest.raises(InputError, match=r"a\.png and .*b\.png are the same picture"):
+        given.check_distinct(["", ""], [0, 0], None)
+    given.check_distinct(["", ""], [0, 1], ["test", "test"])
+
+
+def test_an_image_that_changes_under_way_is_noticed(tiny, pictures, tmp_path):
     Image.fromarray(pictures[0]).save(tmp_path / "a.png")
     given = read_images(tmp_path)
     Image.fromarray(pictures[1]).save(tmp_path / "a.png")
