@@ -21,6 +21,7 @@ def label(
     *,
     kind: str | None = None,
     threshold: float | None = None,
+    void: float | None = None,
     metric: str | None = None,
     on: str = "image",
     split: str | None = None,
@@ -49,7 +50,11 @@ def label(
     kind : {"continuous", "binary", "classes"}, optional
         What the numbers mean, where the labeler doesn't say; whole numbers need it, floats are continuous.
     threshold : float, optional
-        Of a binary target: pixels above it are foreground. It is stored with the labels, which stay soft.
+        Of a binary target: pixels above it are foreground. It is stored with the labels, which stay soft. Where it
+        isn't given and the labeler says nothing, it is half of the numbers' range: of 0 to 1, or of 0 to 255 or 65535
+        for uint8 or uint16 that hold more than 0 and 1, which are stored as 0 to 1.
+    void : float, optional
+        The number that marks a pixel without label, such as 255 in the palettes of Pascal VOC and Cityscapes.
     metric : str, optional
         The metric by which probes of the target are judged first, such as "spearman" (`ldmscene.metrics.METRICS` has
         all). Where not given, the labels' present one, the labeler's own, or that of the kind: "pearson" for
@@ -87,6 +92,7 @@ def label(
         labeler,
         kind=kind,
         threshold=threshold,
+        void=void,
         metric=metric,
         device=device,
         batch_size=batch_size,

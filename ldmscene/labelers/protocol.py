@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -25,7 +26,8 @@ class Labeler(Protocol):
         What the labels depend on and mean, stored beside them: `labeler`, `weights`, `range`, and `kind`:
         "continuous", "binary" (with the `threshold` above which a pixel is foreground), "classes" (whole
         numbers), or "classification" (with the names of its `classes`). `metric`, where there is one, is the name of
-        the metric by which what is predicted of the labels is judged first.
+        the metric by which what is predicted of the labels is judged first. Of all but the last kind, `void` is a
+        number that marks a pixel without label.
     """
 
     @property
@@ -34,7 +36,9 @@ class Labeler(Protocol):
     def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray] | np.ndarray: ...
 
 
-def provenance(labeler: object, kind: str | None = None, threshold: float | None = None) -> dict:
+def provenance(
+    labeler: object, kind: str | None = None, threshold: float | None = None, void: float | None = None
+) -> dict:
     """What a labeler says of itself (of a plain callable: its name), and what the caller says of it."""
     if kind is not None and kind not in KINDS[:3]:
         raise InputError(f"kind must be one of {', '.join(KINDS[:3])}; got {kind!r}")
@@ -43,7 +47,8 @@ def provenance(labeler: object, kind: str | None = None, threshold: float | None
     found |= {} if kind is None else {"kind": kind}
     if threshold is not None and found.get("kind") != "binary":
         raise InputError("threshold: only a binary target has one; add kind='binary'")
-    return found | ({} if threshold is None else {"threshold": float(threshold)})
+    numbers = {"threshold": threshold, "void": void}
+    return found | {name: float(number) for name, number in numbers.items() if number is not None}
 
 
 def read(labeler: Callable, target: str, images: np.ndarray, meaning: Mapping) -> np.ndarray:
@@ -69,18 +74,21 @@ def read(labeler: Callable, target: str, images: np.ndarray, meaning: Mapping) -
     maps = np.asarray(found)
     if maps.shape != expected:
         raise ShapeError(f"the labeler returned {maps.shape} for images {images.shape}; expected {expected}")
-    return as_labels(maps, meaning.get("kind"), "the labeler returned")
+    return as_labels(maps, meaning, "the labeler returned")
 
 
-def as_labels(maps: np.ndarray, kind: str | None, what: str) -> np.ndarray:
-    """Maps as float32, if their values can mean what they are said to.
+def as_labels(maps: np.ndarray, meaning: Mapping, what: str) -> np.ndarray:
+    """Maps as float32, NaN where they hold the void number, if their values can mean what they are said to.
+
+    A mask without a threshold is brought to 0 to 1; from its type's range if it is of uint8 or uint16 above 1.
 
     Raises
     ------
     InputError
         Of whole numbers or booleans without a kind, since they may be a scale, a mask or classes; of classes
-        that aren't whole numbers; of infinity.
+        that aren't whole numbers; of masks of which nobody knows the range; of infinity.
     """
+    kind = meaning.get("kind")
     if maps.dtype.kind not in "biuf":
         raise InputError(f"{what} {maps.dtype}; expected numbers")
     if kind is None and maps.dtype.kind != "f":
@@ -89,8 +97,32 @@ def as_labels(maps: np.ndarray, kind: str | None, what: str) -> np.ndarray:
             "say which with kind='continuous', 'binary' or 'classes'"
         )
     labels = np.asarray(maps, dtype=np.float32)
+    if "void" in meaning:
+        labels = np.where(labels == meaning["void"], np.float32(np.nan), labels)
     if np.isinf(labels).any():
         raise InputError(f"{what} infinity; NaN marks a pixel without label")
     if kind == "classes" and not np.array_equal(labels, np.rint(labels), equal_nan=True):
         raise InputError(f"{what} {labels[labels != np.rint(labels)][0]:g} as a class; expected whole numbers")
+    if kind == "classes" and "void" not in meaning and {255} == set(labels[labels > 253]):
+        warnings.warn(
+            f"{what} the class 255, as pixels without label are often marked; if so, say void=255", stacklevel=4
+        )
+    if kind == "binary" and meaning.get("threshold") is None:
+        return _from_0_to_1(labels, maps.dtype, what)
     return labels
+
+
+def _from_0_to_1(labels: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
+    """A mask whose foreground is above a half."""
+    levels = np.unique(labels[~np.isnan(labels)])
+    if len(levels) == 0 or (levels[0] >= 0 and levels[-1] <= 1):
+        return labels
+    hard = not levels[:-1].any()
+    top = np.iinfo(dtype).max if dtype in (np.uint8, np.uint16) else levels[-1] if hard else np.inf
+    if levels[0] < 0 or levels[-1] <= top / 2 or {1, 255} <= set(levels) <= {0, 1, 255}:
+        shown = ", ".join(f"{level:g}" for level in levels[:3]) + (" …" if len(levels) > 3 else "")
+        raise InputError(
+            f"{what} {shown} of {dtype} as a mask, which may mean several things; say above which number is foreground "
+            "with threshold=, and which marks pixels without label with void="
+        )
+    return labels / np.float32(top)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ldmscene.errors import InputError
 from ldmscene.labelers.protocol import as_labels
@@ -39,9 +39,9 @@ class SuppliedLabels:
     def __contains__(self, sample_id: str) -> bool:
         return sample_id in self._readers
 
-    def read(self, sample_id: str, kind: str | None) -> np.ndarray:
-        """One sample's map, float32."""
-        return as_labels(self._readers[sample_id](), kind, f"the label of sample {sample_id} holds")
+    def read(self, sample_id: str, meaning: Mapping) -> np.ndarray:
+        """One sample's map, float32, of what its provenance and its caller say of it."""
+        return as_labels(self._readers[sample_id](), meaning, f"the label of sample {sample_id} holds")
 
 
 def from_arrays(data: Any) -> SuppliedLabels:
@@ -65,7 +65,10 @@ def from_arrays(data: Any) -> SuppliedLabels:
 
 
 def from_files(
-    source: str | Path | Mapping[str, str | Path], kind: str = "continuous", threshold: float | None = None
+    source: str | Path | Mapping[str, str | Path],
+    kind: str = "continuous",
+    threshold: float | None = None,
+    void: float | None = None,
 ) -> SuppliedLabels:
     """Labels from .npy, .png and .tif files, named by sample_id in a folder or listed in a mapping.
 
@@ -74,7 +77,10 @@ def from_files(
     kind : {"continuous", "binary", "classes"}
         What the files' numbers mean.
     threshold : float, optional
-        Of binary labels: pixels above it are foreground. Default 0.5, so that 255 counts as well as 1.
+        Of binary labels: pixels above it are foreground. Default half of the range: of 0 to 1, or to 255 or 65535
+        for images of 8 or 16 bits that hold more than 0 and 1.
+    void : float, optional
+        The number that marks a pixel without label, such as 255 in the palettes of Pascal VOC and Cityscapes.
 
     Raises
     ------
@@ -84,7 +90,9 @@ def from_files(
     if not source:
         raise InputError("labels: name a folder, as in files:FOLDER")
     paths = _listed(source) if isinstance(source, Mapping) else _found(Path(source))
-    said = {"labeler": "files", "kind": kind} | ({} if threshold is None else {"threshold": float(threshold)})
+    said: dict[str, Any] = {"labeler": "files", "kind": kind}
+    said |= {} if threshold is None else {"threshold": float(threshold)}
+    said |= {} if void is None else {"void": float(void)}
     return _by_id(paths, {i: partial(_read, path) for i, path in paths.items()}, said)
 
 
@@ -134,6 +142,9 @@ def _read(path: Path) -> np.ndarray:
         if path.suffix.lower() == ".npy":
             return np.load(path, allow_pickle=False)
         with Image.open(path) as image:
-            return np.asarray(image)
+            if len(image.getbands()) > 1 or getattr(image, "n_frames", 1) > 1:
+                frames = getattr(image, "n_frames", 1)
+                raise ValueError(f"it holds {frames} × {image.mode}; expected one picture of one number a pixel")
+            return np.asarray(ImageOps.exif_transpose(image))
     except (OSError, ValueError, EOFError, UnidentifiedImageError) as error:
         raise InputError(f"labels: {path} can't be read: {str(error).splitlines()[0]}") from error

@@ -134,6 +134,7 @@ def label(
     *,
     kind: str | None = None,
     threshold: float | None = None,
+    void: float | None = None,
     metric: str | None = None,
     device: str | None = None,
     batch_size: int = 32,
@@ -143,7 +144,7 @@ def label(
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
     found = resolve(labeler, device)
-    said = with_metric(labelers.provenance(found, kind, threshold), metric, wanted.before)
+    said = with_metric(labelers.provenance(found, kind, threshold, void), metric, wanted.before)
     if isinstance(found, SuppliedLabels):
         take_supplied(wanted, found, said, progress=progress)
     elif callable(found):
@@ -228,7 +229,7 @@ def take_supplied(wanted: Wanted, supplied: SuppliedLabels, said: Mapping, *, pr
     _check_samples(wanted, supplied, spec.path)
     kept = store.complete(spec.path)
     for sample_id in (s for s in wanted.sample_ids if s in supplied):
-        labels = supplied.read(sample_id, said.get("kind"))
+        labels = supplied.read(sample_id, said)
         if labels.shape != spec.shape:
             raise ShapeError(
                 f"the label of sample {sample_id} has shape {labels.shape}, its picture asks for {spec.shape}; "
@@ -239,7 +240,7 @@ def take_supplied(wanted: Wanted, supplied: SuppliedLabels, said: Mapping, *, pr
                 f"sample {sample_id} has another label {wanted.target!r} already; name the target differently"
             )
     todo = [[s] for s in wanted.sample_ids if s not in kept]
-    _write(wanted, spec, todo, lambda ids: supplied.read(ids[0], said.get("kind"))[None], progress)
+    _write(wanted, spec, todo, lambda ids: supplied.read(ids[0], said)[None], progress)
 
 
 def _check_samples(wanted: Wanted, supplied: SuppliedLabels, path: str) -> None:

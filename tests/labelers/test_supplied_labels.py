@@ -60,7 +60,8 @@ def test_files_of_a_folder_are_labels_by_their_name(two, tmp_path, suffix, dtype
     (folder / "notes.txt").write_text("not a label")
     ldmscene.label(two, "own", f"{scheme}:{folder}")
     for sample_id, expected in maps.items():
-        np.testing.assert_array_equal(two.labels("own").sel(sample=sample_id), expected.astype(np.float32))
+        expected = expected.astype(np.float32) / np.float32(255 if scheme == "masks" and dtype == np.uint8 else 1)
+        np.testing.assert_array_equal(two.labels("own").sel(sample=sample_id), expected)
     assert two.labels("own").attrs["kind"] == kind
 
 
@@ -69,6 +70,86 @@ def test_a_mapping_of_paths_and_a_threshold(two, tmp_path):
     folder = _write(tmp_path / "made", maps, ".png")
     ldmscene.label(two, "own", from_files({s: folder / f"{s}.png" for s in maps}, "binary", threshold=127))
     assert two.labels("own").attrs == {"labeler": "files", "kind": "binary", "threshold": 127.0}
+
+
+def _foreground(store, target="own") -> np.ndarray:
+    """As `evaluate` reads a mask whose threshold isn't told."""
+    return store.labels(target).values > 0.5
+
+
+RAMP = np.linspace(0, 1, 64 * 64).reshape(SIZE)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+@pytest.mark.parametrize("form", ["files", "arrays", "labeler"])
+def test_soft_masks_begin_at_half_of_their_types_range(two, tmp_path, dtype, form):
+    soft = np.rint(RAMP * np.iinfo(dtype).max).astype(dtype) if dtype != np.float64 else RAMP
+    maps = dict.fromkeys(_maps(two), soft)
+    if form == "files":
+        suffix = ".npy" if dtype == np.float64 else ".png"
+        ldmscene.label(two, "own", f"masks:{_write(tmp_path / 'made', maps, suffix)}")
+    elif form == "arrays":
+        ldmscene.label(two, "own", maps, kind="binary")
+    else:
+        ldmscene.label(two, "own", lambda images: np.stack([soft] * len(images)), kind="binary")
+    np.testing.assert_array_equal(_foreground(two)[0], RAMP > 0.5)
+    assert two.labels("own").values.max() == 1
+
+
+@pytest.mark.parametrize("top", [1, 200, 255])
+def test_hard_masks_are_what_they_were(two, top):
+    hard = (np.where(RAMP > 0.3, top, 0)).astype(np.uint8)
+    ldmscene.label(two, "own", dict.fromkeys(_maps(two), hard), kind="binary")
+    np.testing.assert_array_equal(_foreground(two)[0], RAMP > 0.3)
+    ldmscene.label(two, "bare", dict.fromkeys(_maps(two), hard.astype(np.float64)), kind="binary")
+    np.testing.assert_array_equal(_foreground(two, "bare"), _foreground(two))
+
+
+@pytest.mark.parametrize(
+    "levels", [[0, 7], [0, 1, 2], [0, 1, 255], [0.0, 1.0, 255.0], [-3.0, 0.0, 3.0], [0.0, 0.5, 1.5]]
+)
+def test_masks_of_unknown_range_are_refused_until_a_threshold_is_given(two, levels):
+    dtype = np.uint8 if isinstance(levels[0], int) else np.float64
+    mask = np.resize(levels, SIZE).astype(dtype)
+    maps = dict.fromkeys(_maps(two), mask)
+    with pytest.raises(InputError, match=r"as a mask, which may mean several things; say .* threshold="):
+        ldmscene.label(two, "own", maps, kind="binary")
+    ldmscene.label(two, "own", maps, kind="binary", threshold=0.7)
+    np.testing.assert_array_equal(two.labels("own").values[0], mask)
+
+
+@pytest.mark.parametrize("scheme", ["masks", "classes"])
+def test_a_void_number_marks_pixels_without_label(two, tmp_path, scheme):
+    palette = np.resize([0, 1, 255], SIZE).astype(np.uint8)
+    folder = _write(tmp_path / "made", dict.fromkeys(_maps(two), palette), ".png")
+    ldmscene.label(two, "own", f"{scheme}:{folder}", void=255)
+    expected = np.resize([0, 1, np.nan], SIZE)
+    np.testing.assert_array_equal(two.labels("own").values[0], expected)
+    assert two.labels("own").attrs["void"] == 255
+    code, _, err = call("label", two.root, "again", f"{scheme}:{folder}", "--void", 255)
+    assert code == 0, err
+    np.testing.assert_array_equal(ldmscene.open(two.root).labels("again").values[0], expected)
+
+
+def test_a_class_that_looks_like_void_is_pointed_out(two):
+    palette = np.resize([0, 1, 255], SIZE).astype(np.uint8)
+    with pytest.warns(UserWarning, match="class 255, as pixels without label are often marked; if so, say void=255"):
+        ldmscene.label(two, "own", dict.fromkeys(_maps(two), palette), kind="classes")
+    ldmscene.label(two, "all", dict.fromkeys(_maps(two), np.arange(64 * 64).reshape(SIZE) % 256), kind="classes")
+
+
+def test_label_files_are_turned_as_their_exif_says_and_hold_one_number_a_pixel(two, tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    first = (RAMP * 200).astype(np.uint8)
+    for sample_id in _maps(two):
+        Image.fromarray(first).save(tmp_path / f"{sample_id}.png", exif=turned)
+    ldmscene.label(two, "own", f"files:{tmp_path}")
+    np.testing.assert_array_equal(two.labels("own").values[0], np.rot90(first, -1))
+    for path in tmp_path.glob("*.png"):
+        Image.new("RGBA", SIZE).save(path)
+    with pytest.raises(InputError, match="it holds 1 × RGBA; expected one picture of one number a pixel"):
+        ldmscene.label(two, "other", f"masks:{tmp_path}")
 
 
 def test_given_labels_come_split_by_split_and_the_same_ones_again_change_nothing(two):
