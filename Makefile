@@ -54,6 +54,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.capture memory
 	$(BIN)/python -m benchmarks.capture unet
 	$(BIN)/python -m benchmarks.capture full
+	$(BIN)/python -m benchmarks.world
 	$(BIN)/python -m benchmarks.report
 
 docs: .venv/.installed
