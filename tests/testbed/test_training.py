@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
+from PIL import Image
 
 from ldmscene.testbed.rooms.drawing import draw_rooms
 from ldmscene.testbed.rooms.rendering import render_rooms
 from ldmscene.testbed.rooms.scenes import COLORS
 from ldmscene.testbed.rooms.solids import SHAPES
-from ldmscene.testbed.rooms.train import data, denoiser, measure
+from ldmscene.testbed.rooms.train import card, data, denoiser, measure
 from ldmscene.testbed.rooms.train.denoiser import start_from
 from ldmscene.testbed.rooms.train.parts import FIRST
-from ldmscene.testbed.rooms.train.plan import held_out_scenes
+from ldmscene.testbed.rooms.train.plan import SHORT, held_out_scenes
 from ldmscene.testbed.train.autoencoder import decode, encode, psnr
 
 
@@ -92,6 +93,29 @@ def test_the_loss_is_zero_for_a_model_that_knows_the_noise():
     assert denoiser.velocity_loss(still, clean, torch.zeros(32, 48), torch.Generator().manual_seed(1)) > 0.2
 
 
+def test_a_card_names_the_gates_that_were_missed(tmp_path):
+    scores = {"mask, Dice": 0.969, "whole pictures": 0.995, "position reads depth, Spearman": 0.61, "loss": 1.0}
+    card.write_card(scores, tmp_path, SHORT, 64, 12)
+    text = (tmp_path / "README.md").read_text()
+    for row in (
+        "| mask, Dice | 0.969 | ≥ 0.97, missed |",
+        "| whole pictures | 0.995 | ≥ 0.995 |",
+        "| position reads depth, Spearman | 0.610 | ≤ 0.6, missed |",
+        "| loss | 1.000 |  |",
+    ):
+        assert row in text
+
+
+def test_a_sheet_shows_as_many_of_each_kind(tmp_path):
+    images = np.zeros((120, 64, 64, 3), np.uint8)
+    images[60:] = 255
+    card.save_sheet(images, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape == (8 * 128, 12 * 128, 3)
+    assert (sheet[:512] == 0).all()
+    assert (sheet[512:] == 255).all()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)  # minutes on two idle cores
 def test_every_stage_learns(tmp_path):
@@ -105,7 +129,9 @@ def test_every_stage_learns(tmp_path):
     assert found["depth beyond position, correlation"] > 0.5
     assert found["mask, Dice"] > 0.7
     assert found["shading, correlation"] > 0.5
-    assert found["spotter's own: one solid, right in colour and shape"] > 0.2  # by chance, 1 in 24
+    assert found["the same of reconstructed scenes: one solid, right in colour and shape"] > 0.2  # by chance, 1 in 24
+    card = (tmp_path / "weights" / "tiny-scenes" / "README.md").read_text()
+    assert f"| {found['mask, Dice']:.3f} | ≥ 0.97" in card
     loaded = DiffusionPipeline.from_pretrained(tmp_path / "weights" / "tiny-scenes")
     untrained, trained = start_from(FIRST, 0), denoiser.Denoiser(loaded.text_encoder, loaded.unet)
     latents, tokens = denoiser.learnt_from(loaded.vae, held_out)

@@ -100,12 +100,11 @@ def sample_gates(
     count: int = 200,
     seed: int = 70_000,
     known: Collection[str] = (),
-    guidance: float = 7.5,
-) -> tuple[dict[str, float], list[str], np.ndarray]:
-    """Shares of right pictures, `count` of one solid and as many of two; the captions and the pictures."""
+) -> tuple[dict[str, float], np.ndarray]:
+    """Shares of right pictures, `count` of one solid and as many of two; the pictures."""
     asked = [*ask(count, 1, seed, known), *ask(count, 2, seed + 1000, known)]
-    images = generate(pipeline, [a.caption for a in asked], seed, guidance=guidance)
-    return picture_gates(asked, images, spotter, labelers), [a.caption for a in asked], images
+    images = generate(pipeline, [a.caption for a in asked], seed)
+    return picture_gates(asked, images, spotter, labelers), images
 
 
 def picture_gates(asked: Sequence[Asked], images: np.ndarray, spotter: MapNet, labelers: MapNet) -> dict[str, float]:

@@ -106,9 +106,7 @@ def _prompt(rng: np.random.Generator, color: int, shape: int) -> str:
     return describe([noun], None, list(FLOORS)[rng.integers(len(FLOORS))], LIGHTS[rng.integers(2)])
 
 
-def generate(
-    pipeline: DiffusionPipeline, prompts: list[str], seed: int, batch: int = 20, guidance: float = GUIDANCE
-) -> np.ndarray:
+def generate(pipeline: DiffusionPipeline, prompts: list[str], seed: int, batch: int = 20) -> np.ndarray:
     """uint8 samples [n, y, x, 3], each with a generator of its own."""
     pipeline.set_progress_bar_config(disable=True)
     parts = []
@@ -116,7 +114,7 @@ def generate(
         some = prompts[i : i + batch]
         generators = [torch.Generator().manual_seed(seed * 100_000 + i + k) for k in range(len(some))]
         images = pipeline(
-            some, num_inference_steps=STEPS, guidance_scale=guidance, generator=generators, output_type="np"
+            some, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators, output_type="np"
         ).images
         parts.append((images * 255).round().astype(np.uint8))
     return np.concatenate(parts)

@@ -11,29 +11,39 @@ import click
 import numpy as np
 import torch
 
+from ldmscene.testbed.rooms.figures import question_figures
 from ldmscene.testbed.rooms.gates import Asked, labeler_gates, picture_gates, sample_gates
-from ldmscene.testbed.rooms.rendering import render_rooms
+from ldmscene.testbed.rooms.rendering import Truth, render_rooms
 from ldmscene.testbed.rooms.train import denoiser
+from ldmscene.testbed.rooms.train.card import save_sheet
 from ldmscene.testbed.rooms.train.data import SceneFiles
 from ldmscene.testbed.rooms.train.parts import Parts
-from ldmscene.testbed.rooms.train.plan import FULL, SEED, held_out_scenes, scenes
+from ldmscene.testbed.rooms.train.plan import FULL, SEED, Plan, held_out_scenes, scenes
 from ldmscene.testbed.train.autoencoder import decode, psnr
-from ldmscene.testbed.train.quality import save_sheet
 
 SCENES = 500
 
 
-def measure(parts: Parts, held_out: SceneFiles) -> dict[str, float]:
-    """What the autoencoder, the nets and the denoiser do on held-out scenes."""
-    truth = render_rooms(held_out.scenes(0)[:SCENES])
+def measure(parts: Parts, folder: Path, plan: Plan, samples: int) -> tuple[dict[str, float], np.ndarray]:
+    """Every figure of the card, and the samples: so many of one solid, then as many of two."""
+    held_out = held_out_scenes(folder)
+    truth, other = (render_rooms(held_out.scenes(chunk)[:SCENES]) for chunk in range(2))
+    known = known_captions(scenes(folder, plan))
+    shares, images = sample_gates(parts.pipeline(), parts.spotter, parts.labelers, count=samples, known=known)
+    of_world = question_figures(other, truth)
+    return of_world | shares | held_out_scores(parts, held_out, truth, other.depth.mean(0)), images
+
+
+def held_out_scores(parts: Parts, held_out: SceneFiles, truth: Truth, position: np.ndarray) -> dict[str, float]:
+    """What autoencoder, nets and denoiser do on scenes that they never saw; `position` is the mean depth of others."""
     latents, tokens = denoiser.learnt_from(parts.vae, held_out)
-    images = decode(parts.vae, torch.from_numpy(latents[:SCENES]).float())
-    position = held_out.part("depth", 1).mean(0)
+    images = decode(parts.vae, torch.from_numpy(latents[: len(truth.image)]).float())
+    own = spotter_quality(parts, held_out, images)
     return {
+        **labeler_gates(parts.labelers, images, truth, position),
+        **{f"the same of reconstructed scenes: {name}": value for name, value in own.items()},
         "autoencoder, PSNR in dB": psnr(truth.image, images),
         "autoencoder on solids, PSNR in dB": psnr(truth.image, images, truth.mask),
-        **labeler_gates(parts.labelers, images, truth, position),
-        **{f"spotter's own: {name}": value for name, value in spotter_quality(parts, held_out, images).items()},
         "denoiser's loss": denoiser.held_out_loss(parts.denoiser, latents, tokens),
     }
 
@@ -53,17 +63,13 @@ def known_captions(files: SceneFiles) -> set[str]:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--samples", default=200, show_default=True, help="Samples of one solid, and as many of two.")
-@click.option("--guidance", default=7.5, show_default=True)
-def main(folder: Path, samples: int, guidance: float) -> None:
-    """Print what the checkpoints in FOLDER can do, and leave the samples in FOLDER/samples.png."""
+def main(folder: Path, samples: int) -> None:
+    """Print what the checkpoints in FOLDER can do, however far they are; the samples go to FOLDER/samples.png."""
     parts = Parts.start(SEED)
     parts.load(folder)
-    known = known_captions(scenes(folder, FULL))
-    shares, _, images = sample_gates(
-        parts.pipeline(), parts.spotter, parts.labelers, count=samples, known=known, guidance=guidance
-    )
+    scores, images = measure(parts, folder, FULL, samples)
     save_sheet(images, folder / "samples.png")
-    for name, value in {**measure(parts, held_out_scenes(folder)), **shares}.items():
+    for name, value in scores.items():
         click.echo(f"{name}: {value:.3f}")
 
 

@@ -13,12 +13,13 @@ SEED = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """Scenes to learn from, and a schedule for each stage."""
+    """Scenes to learn from, a schedule for each stage, and samples of each kind that are judged."""
 
     scenes: int
     autoencoder: Schedule
     readers: Schedule
     denoiser: Schedule
+    samples: int
 
 
 FULL = Plan(
@@ -26,12 +27,14 @@ FULL = Plan(
     autoencoder=Schedule(steps=4000, learning_rate=5e-4, warmup=50),
     readers=Schedule(steps=2000, learning_rate=3e-3, warmup=100, average=0.995),
     denoiser=Schedule(steps=16_000, learning_rate=5e-4, average=0.9995),
+    samples=200,
 )
 SHORT = Plan(
     scenes=2000,
     autoencoder=Schedule(steps=60, learning_rate=5e-4, warmup=10),
     readers=Schedule(steps=150, learning_rate=3e-3, warmup=20, average=0.98),
     denoiser=Schedule(steps=50, learning_rate=5e-4, warmup=10, average=0.98),
+    samples=12,
 )
 
 
