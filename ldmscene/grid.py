@@ -137,6 +137,13 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
         where the mark is never reached, and all of them where the probe's end isn't better than each rival's: the lower
         bound of the paired difference is not above zero. For masks it must be so in average precision, too, since the
         Dice of a rival that calls nothing foreground is 0, whatever it knows.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", cv=3, progress=False)
+    >>> ldmscene.emergence(grid).index.tolist()
+    ['mask']
     """
     rows = {t: _emergence(grid, t) for t in map(str, grid["target"].values)}
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("target")

@@ -52,6 +52,15 @@ class Manifest:
     ----------
     table : pyarrow.Table
         Columns `sample_id`, `prompt_id`, `prompt`, `seed`, `split`.
+
+    Examples
+    --------
+    >>> from ldmscene import read_manifest
+    >>> manifest = read_manifest([("a red cube", 1), ("a blue sphere", 2)])
+    >>> len(manifest), list(manifest.frame.columns)
+    (2, ['sample_id', 'prompt_id', 'prompt', 'seed', 'split'])
+    >>> manifest.with_splits(["train", "test"]).frame["split"].tolist()
+    ['train', 'test']
     """
 
     table: pa.Table
@@ -92,7 +101,7 @@ class Manifest:
         return Manifest(self.table.filter(pa.array([s in sample_ids for s in self.table["sample_id"].to_pylist()])))
 
     def with_splits(self, splits: Sequence[str]) -> Manifest:
-        """The same samples in other splits."""
+        """A manifest of these samples, each in the split that is named for it."""
         column = self.table.column_names.index("split")
         return Manifest(self.table.set_column(column, "split", pa.array(splits, pa.string())))
 
@@ -131,6 +140,13 @@ def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[
     ------
     ManifestError
         If the file is missing or empty, lacks a column, or holds a bad seed, split or duplicate.
+
+    Examples
+    --------
+    >>> from ldmscene import read_manifest
+    >>> manifest = read_manifest([("a red cube", 1), ("a red cube", 2), ("a blue sphere", 1)])
+    >>> manifest.frame["prompt"].nunique(), len(manifest)
+    (2, 3)
     """
     if isinstance(source, Manifest):
         return source
@@ -205,6 +221,15 @@ def read_published(train: str | Path, test: str | Path) -> Manifest:
     ------
     ManifestError
         If a file is missing, isn't of that form, or a prompt lies in both.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import ldmscene
+    >>> for name, subject in (("train", "cube"), ("test", "sphere")):
+    ...     _ = Path(f"{name}.csv").write_text(f",prompts,seeds,prompt_inds\\n0,a red {subject},7,{len(name)}\\n")
+    >>> ldmscene.read_published("train.csv", "test.csv").frame["split"].tolist()
+    ['train', 'test']
     """
     parts = [_read_published(Path(path), split) for path, split in ((train, "train"), (test, "test"))]
     return Manifest(pa.concat_tables(parts))

@@ -54,6 +54,14 @@ def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact
         If no held-out sample is called so.
     IncompleteError
         If the store has no previews of held-out samples: `extract(..., previews="test")` makes them.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> figure = ldmscene.plot.seven_rows(ldmscene.open("stores/demo"), grid, grid["sample"].values[0])
+    >>> len(figure.axes)
+    1
     """
     return report.seven_rows(report_data(store, grid, [sample_id]), sample_id, compact=compact)
 
@@ -79,6 +87,14 @@ def four_panels(store: ActivationStore, grid: xr.Dataset, sample_id: str) -> Fig
     ------
     UnknownNameError
         If no held-out sample is called so.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> figure = ldmscene.plot.four_panels(ldmscene.open("stores/demo"), grid, grid["sample"].values[0])
+    >>> len(figure.axes)
+    1
     """
     return report.four_panels(report_data(store, grid, [sample_id]), sample_id)
 
@@ -119,6 +135,14 @@ def figures(
         If no held-out sample is called so.
     WriteError
         If the folder can't be written to.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> files = ldmscene.plot.figures(ldmscene.open("stores/demo"), grid, "figures", samples=1)
+    >>> "curves-mask.pdf" in {file.name for file in files}
+    True
     """
     data = report_data(store, grid, 1 if samples is None else samples)
     with naming_the_cause(Path(folder)):

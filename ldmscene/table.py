@@ -20,6 +20,15 @@ class Grid(xr.Dataset):
 
     All of `xarray.Dataset` works on it; only its `to_dataframe` is a table of means. What is taken from it by `sel` or
     `isel` is a Grid, too.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> grid["probe"].dims
+    ('target', 'metric', 'module', 'step', 'sample')
+    >>> grid.sel(metric="dice").to_dataframe().loc["mask"].index.names
+    FrozenList(['module', 'step'])
     """
 
     __slots__ = ()

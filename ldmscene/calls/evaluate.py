@@ -75,6 +75,13 @@ def evaluate(
         If a sample lacks activations or labels.
     InputError
         If a name, the splits or the control don't fit, or a target is none that the kind of probe fits.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", ["depth", "mask"], steps=[1, 3], cv=3, progress=False)
+    >>> grid["probe"].sizes["module"], grid["target"].values.tolist()
+    (16, ['depth', 'mask'])
     """
     opened = open_store(store)
     control = open_store(permuted) if permuted is not None else None

@@ -84,6 +84,13 @@ def label(
         If pictures are missing.
     StoreError
         If the store holds labels of that name by another labeler.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> store = ldmscene.label("stores/demo", "redness", lambda images: images[..., 0] / 255, progress=False)
+    >>> store.labels("redness", split="test").shape
+    (6, 64, 64)
     """
     opened = open_store(store)
     wanted = labeling.Wanted(opened, target, on, split)

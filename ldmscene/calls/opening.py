@@ -19,6 +19,13 @@ def open_store(path: str | Path) -> ActivationStore:
     ------
     StoreError
         If there is none, or a newer ldmscene wrote it.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> store = ldmscene.open("stores/demo")
+    >>> len(store.samples), len(store.modules), store.steps
+    (20, 16, [0, 1, 2, 3])
     """
     return ActivationStore(path)
 

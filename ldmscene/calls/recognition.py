@@ -48,6 +48,21 @@ def recognition(
         If there is no such target or class.
     IncompleteError
         If no unfinished pictures were read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ldmscene
+    >>> class Colour:  # a classifier: whole pictures to the probability of each class
+    ...     provenance = {"labeler": "colour", "kind": "classification", "classes": ["red", "blue"]}
+    ...     def __call__(self, images):
+    ...         red, blue = (images[..., c].mean((1, 2)) / 255 for c in (0, 2))
+    ...         return np.stack([red, blue], 1) / (red + blue)[:, None]
+    >>> for on in ("image", "predicted"):
+    ...     store = ldmscene.label("stores/demo", "colour", Colour(), on=on, split="test", progress=False)
+    >>> frame = ldmscene.recognition(store, "colour")
+    >>> frame["source"].unique().tolist(), len(frame)
+    (['predicted'], 24)
     """
     return _recognition.recognition(open_store(store), target, top, subjects)
 

@@ -32,5 +32,11 @@ def verify(store: ActivationStore | str | Path, *, progress: bool = True) -> lis
     ------
     StoreError
         If there is no store.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> ldmscene.verify("stores/demo", progress=False)
+    []
     """
     return find_faults(store, progress=progress) or find_lost(opened(store))

@@ -55,6 +55,13 @@ def write_report(
         If no held-out sample is called so.
     WriteError
         If the folder can't be written to.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> ldmscene.write_report("stores/demo", grid, "pages", samples=1, progress=False).name
+    'index.html'
     """
     data = report_data(open_store(store), grid, samples)
     if command:

@@ -60,6 +60,17 @@ class AdamProbe(Probe):
     scale_ : (int, int)
         Label pixels of a position along y and x; (1, 1) for a table.
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ldmscene
+    >>> draw = np.random.default_rng(0)
+    >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)  # (sample, y, x, channel)
+    >>> y = (X @ [1.0, -2.0, 0.5]).repeat(4, 1).repeat(4, 2)  # (sample, H, W), H and W four times as many
+    >>> probe = ldmscene.AdamProbe(epochs=200, lr=0.05).fit(X, y)
+    >>> bool(probe.score(X, y) > 0.99)
+    True
     """
 
     def __init__(

@@ -67,6 +67,17 @@ class LogisticProbe(ClassifierMixin, Probe):
     scale_ : (int, int)
         Label pixels of a position along y and x; (1, 1) for a table.
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ldmscene
+    >>> draw = np.random.default_rng(0)
+    >>> X = draw.standard_normal((8, 4, 4, 3))  # (sample, y, x, channel)
+    >>> y = (X[..., 0] > 0).repeat(4, 1).repeat(4, 2)  # (sample, H, W), H and W four times as many
+    >>> probe = ldmscene.LogisticProbe(cv=4).fit(X, y)
+    >>> bool(probe.score(X, y) > 0.95)
+    True
     """
 
     def __init__(

@@ -39,6 +39,14 @@ def load_published_probe(path: str | PathLike[str], scale: int) -> AdamProbe:
     ------
     InputError
         If the file holds another thing. Code in a pickle is never run.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import ldmscene
+    >>> torch.save({"dense1.weight": torch.ones(1, 320)}, "probe.pth")
+    >>> ldmscene.load_published_probe("probe.pth", scale=8).coef_.shape
+    (320,)
     """
     weight = _read(Path(path))
     if weight.ndim != 2 or weight.shape[0] not in (1, 2):

@@ -61,6 +61,17 @@ class RidgeProbe(RegressorMixin, Probe):
     scale_ : (int, int)
         Label pixels of a position along y and x; (1, 1) for a table.
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ldmscene
+    >>> draw = np.random.default_rng(0)
+    >>> X = draw.standard_normal((8, 4, 4, 3))  # (sample, y, x, channel)
+    >>> y = (X @ [1.0, -2.0, 0.5]).repeat(4, 1).repeat(4, 2)  # (sample, H, W), H and W four times as many
+    >>> probe = ldmscene.RidgeProbe(cv=4).fit(X, y)
+    >>> probe.coef_.round(2).tolist(), round(float(probe.score(X, y)), 4)
+    ([1.0, -2.0, 0.5], 1.0)
     """
 
     def __init__(

@@ -32,6 +32,13 @@ def curves(grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
     ------
     UnknownNameError
         The grid has no such target.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> ldmscene.plot.curves(grid, "mask").get_xlabel()
+    'denoising step'
     """
     found = series(grid, target)
     ax = ax if ax is not None else new_axes(5.0, 2.6)

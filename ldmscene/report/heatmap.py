@@ -38,6 +38,13 @@ def heatmap(grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
     ------
     UnknownNameError
         The grid has no such target.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> ldmscene.plot.heatmap(grid, "mask").get_xlabel()
+    'denoising step'
     """
     metric = grids.primary(grid, target)
     means = grid["probe"].sel(target=target, metric=metric).mean("sample", skipna=False)

@@ -59,6 +59,14 @@ def save(figure: Figure | Axes, stem: str | Path) -> list[Path]:
     -------
     list of Path
         The three files. The same figure gives the same bytes.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> files = ldmscene.plot.save(ldmscene.plot.curves(grid, "mask"), "figures/mask")
+    >>> sorted(file.name for file in files)
+    ['mask.pdf', 'mask.png', 'mask.svg']
     """
     whole = figure.get_figure(root=True) if isinstance(figure, Axes) else figure
     assert whole is not None

@@ -134,6 +134,12 @@ def repair(store: ActivationStore | str | Place, *, progress: bool = True) -> li
         If there is no store.
     CorruptError
         If all copies of its metadata are broken: nothing can make them again.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> ldmscene.repair("stores/demo")  # nothing was broken
+    []
     """
     root = store.root if isinstance(store, ActivationStore) else place(store)
     if read_store(root) is None:

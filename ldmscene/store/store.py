@@ -43,6 +43,17 @@ class ActivationStore:
     ledger : pandas.DataFrame
         One row for each array of a sample: `sample_id`, `what`, `crc32`, `bytes` (0 where it was dropped),
         `nonfinite` (values that are NaN or infinite), `written`.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> store = ldmscene.open("stores/demo")
+    >>> store.steps, store.targets
+    ([0, 1, 2, 3], ['depth', 'mask', 'shading'])
+    >>> store.samples["split"].value_counts().to_dict()
+    {'train': 14, 'test': 6}
+    >>> store.activations(store.modules[-1], step=2, split="test").dims
+    ('sample', 'y', 'x', 'channel')
     """
 
     def __init__(self, root: str | Place) -> None:

@@ -1,0 +1,184 @@
+"""What a model answers to a small fixed input, by which a changed model is found, whatever changed it.
+
+The pipeline runs its own path for one sample: the text encoders, three consecutive denoiser calls from the middle of
+the trajectory, where caches that skip calls are at work, and one decoded picture. Of each answer a sketch is stored: 32
+sums over all its values, each value counted in one of them with a random sign (Charikar, Chen and Farach-Colton 2002,
+"Finding frequent items in data streams"). The difference of two sketches tells that of the answers themselves, relative
+to their norm, within a quarter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ldmscene.capture.fold import first_tensor
+from ldmscene.capture.given import along
+from ldmscene.capture.hooks import instead, quiet, running_uncompiled
+from ldmscene.capture.latents import unpack
+from ldmscene.capture.pictures import decode
+from ldmscene.capture.plan import Plan
+from ldmscene.capture.source import denoiser_of, with_scheduler
+
+PROMPT, SEED = "a photograph of a red cube on a table", 0
+CALLS = 3  # steps of the scheduler
+BUCKETS = 32
+PICTURE = "picture"
+Canary = dict[str, list[float]]
+"""Sketches by name, in the order in which the parts answered."""
+
+
+class _Heard(Exception):  # noqa: N818, it isn't an error
+    pass
+
+
+def canary(plan: Plan) -> Canary:
+    """What a plan's pipeline answers, as sketches of each part, each of the plan's modules and the picture."""
+    try:
+        return _answer(plan, from_the_middle=True)
+    except Exception:  # some pipelines need to begin at the beginning
+        return _answer(plan, from_the_middle=False)
+
+
+def _answer(plan: Plan, *, from_the_middle: bool) -> Canary:
+    pipeline, heard = plan.pipeline, _Listener()
+    with torch.no_grad(), quiet(pipeline), with_scheduler(pipeline, None), running_uncompiled(pipeline) as denoiser:
+        begin = {"set_timesteps": _middle} if from_the_middle and not plan.given else {}
+        arguments = plan.arguments([PROMPT], [SEED])
+        if plan.given:
+            arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
+        with ExitStack() as hooks:
+            for name, part in _parts(pipeline, denoiser, [m.name for m in plan.modules]):
+                hooks.callback(part.register_forward_hook(heard.hook(name)).remove)
+            hooks.enter_context(instead(pipeline.scheduler, step=heard.watch, **begin))
+            try:
+                pipeline(**arguments)
+            except _Heard:
+                pass
+            finally:
+                pipeline.maybe_free_model_hooks()
+        latents = unpack(pipeline, heard.latents.float(), (plan.height, plan.width))
+    return {**heard.found, PICTURE: sketch(torch.from_numpy(decode(pipeline, latents)))}
+
+
+def _middle(set_timesteps: Callable) -> Callable:
+    """In the place of `set_timesteps`: steps before the middle are left out, as image-to-image pipelines do it."""
+
+    def begun(*args: object, **kwargs: object) -> None:
+        set_timesteps(*args, **kwargs)
+        scheduler: Any = set_timesteps.__self__  # type: ignore[attr-defined]
+        order = getattr(scheduler, "order", 1)
+        start = max(0, min(len(scheduler.timesteps) // 2, len(scheduler.timesteps) - CALLS)) // order * order
+        scheduler.timesteps = scheduler.timesteps[start:]
+        if start and hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(start)
+
+    return begun
+
+
+def _parts(pipeline: Any, denoiser: nn.Module, modules: list[str]) -> Iterator[tuple[str, nn.Module]]:
+    """Text and image encoders, the plan's modules, and the denoiser as a whole."""
+    for name, part in pipeline.components.items():
+        if isinstance(part, nn.Module) and "encoder" in name:
+            yield name, part
+    inside = dict(denoiser.named_modules())
+    yield from ((name, inside[name]) for name in modules)
+    yield denoiser_of(pipeline)[0], denoiser
+
+
+class _Listener:
+    def __init__(self) -> None:
+        self.found: Canary = {}
+        self.latents = torch.empty(0)
+        self._step = 0
+
+    def hook(self, name: str) -> Callable[..., None]:
+        def leave(_module: nn.Module, _args: object, output: object) -> None:
+            calls = (n for n in range(1, 1000) if f"{name}, step {self._step}, call {n}" not in self.found)
+            self.found[f"{name}, step {self._step}, call {next(calls)}"] = sketch(first_tensor(output))
+
+        return leave
+
+    def watch(self, take_step: Callable) -> Callable:
+        def watched(model_output: Tensor, timestep: Any, sample: Tensor, *args: object, **kwargs: object) -> Any:
+            stepped = take_step(model_output, timestep, sample, *args, **kwargs)
+            self._step += 1
+            self.latents = first_tensor(stepped)
+            if self._step == CALLS:
+                raise _Heard
+            return stepped
+
+        return watched
+
+
+def sketch(values: Tensor) -> list[float]:
+    """32 sums with random signs; the same signs for all tensors of one size."""
+    flat = values.detach().flatten().to("cpu", torch.float64)
+    signs = torch.randint(0, 2, flat.shape, generator=torch.Generator().manual_seed(0), dtype=torch.int8) * 2 - 1
+    padded = torch.nn.functional.pad(flat * signs, (0, -len(flat) % BUCKETS))
+    return [float(one) for one in padded.view(-1, BUCKETS).sum(0)]
+
+
+def difference(one: list[float], other: list[float]) -> float:
+    """By how much two answers differ, relative to the first's norm; infinite where only one of them is finite."""
+    a, b = np.array(one), np.array(other)
+    if np.array_equal(a, b, equal_nan=True):
+        return 0.0
+    apart, size = np.linalg.norm(a - b), np.linalg.norm(a)
+    return float(apart / size) if np.isfinite(apart) and size > 0 else float("inf")
+
+
+def first_difference(before: Mapping[str, list[float]], now: Mapping[str, list[float]], tolerance: float) -> str | None:
+    """The first part that answers otherwise, and by how much; parts that only one of them has aren't compared.
+
+    Pictures are rounded to 1/255, so that single values may flip: they may differ by ten times the tolerance.
+    """
+    for name, answer in now.items():
+        if name in before:
+            apart, most = difference(before[name], answer), tolerance * (10 if name == PICTURE else 1)
+            if not apart <= most:
+                return f"{name} differs by {apart:.2g} of its norm, where {most:.2g} is rounding"
+    return None
+
+
+# Of one device: between two runs only the order of sums may differ. Across devices kernels round otherwise, too.
+_ROUNDING = {"float32": 1e-4, "float16": 4e-3, "bfloat16": 3e-2}
+_OTHER_DEVICE = 10.0
+
+
+def tolerance(compute_dtype: str, same_device: bool) -> float:
+    """How much of an answer's norm is rounding: 1e-4, 4e-3 and 3e-2 for float32, float16 and bfloat16.
+
+    Ten times as much where another kind of device computed the first answer.
+    """
+    return _ROUNDING.get(compute_dtype, _ROUNDING["bfloat16"]) * (1.0 if same_device else _OTHER_DEVICE)
+
+
+def turned_on(pipeline: Any) -> list[str]:
+    """What is known to be on that may change a model's answers, in words."""
+    found = []
+    for role, part in pipeline.components.items():
+        if isinstance(part, nn.Module):
+            found += [f"{what} of {role}.{name}".rstrip(".") for name, what in _changed(part)][:3]
+            found += [f"{role}.{name}" for name in ("use_tiling", "use_slicing") if getattr(part, name, False)]
+    found += [
+        f"autocast to {torch.get_autocast_dtype(d)} on {d}" for d in ("cpu", "cuda") if torch.is_autocast_enabled(d)
+    ]
+    if (precision := torch.get_float32_matmul_precision()) != "highest":
+        found.append(f"float32 matmul precision {precision!r}")
+    return found
+
+
+def _changed(part: nn.Module) -> Iterator[tuple[str, str]]:
+    for name, module in part.named_modules():
+        if hasattr(module, "_diffusers_hook"):
+            yield name, f"diffusers' hooks ({', '.join(module._diffusers_hook.hooks)})"  # type: ignore[union-attr]
+        elif "forward" in vars(module) and not hasattr(module, "_hf_hook"):
+            yield name, "a replaced forward"
+        elif module._forward_hooks or module._forward_pre_hooks:
+            yield name, "a forward hook"
