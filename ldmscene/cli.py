@@ -122,6 +122,9 @@ def _kept(previews: str | None) -> bool | str:
 @click.option("--kind", type=click.Choice(["continuous", "binary", "classes"]), help="Where the labeler doesn't say.")
 @click.option("--threshold", type=float, help="Of a binary target: pixels above it are foreground.")
 @click.option("--void", type=float, help="The number that marks a pixel without label, such as 255.")
+@click.option(
+    "--metric", shell_complete=take.completing(take.metrics), help="By which probes of the target are judged first."
+)
 @take.DEVICE
 @take.AS_JSON
 def label(store: str, target: str, labeler: str, as_json: bool, **options) -> None:

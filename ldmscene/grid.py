@@ -21,7 +21,7 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under) and
 `of_class` (target); `height`, `width`, `channels` and `block` (module); `prompt` (sample), a number for each prompt.
 Labels of classes give a target for each class against all others, `segments=2` of `segments`, whose `of_class` is 2;
-it is NaN for other targets.
+it is NaN for other targets. `higher_is_better` (metric) is false of errors.
 A score is NaN where a metric doesn't fit a target or a baseline wasn't run.
 Modules are chosen by `cv_score`, so that held-out samples judge and never choose.
 """
@@ -55,6 +55,13 @@ def primary(grid: xr.Dataset, target: str) -> str:
     """The metric that speaks for a target."""
     _check(grid, target)
     return str(grid["primary"].sel(target=target).item())
+
+
+def higher_is_better(grid: xr.Dataset, target: str) -> bool:
+    """Whether a target's primary metric is a score rather than an error."""
+    if "higher_is_better" not in grid.coords:
+        return True
+    return bool(grid["higher_is_better"].sel(metric=primary(grid, target)).item())
 
 
 def best_module(grid: xr.Dataset, target: str, variable: str = "probe") -> str:

@@ -39,6 +39,18 @@ def labelers() -> list[str]:
     return list(LABELERS)
 
 
+def probes() -> list[str]:
+    from ldmscene.evaluation.kind import KINDS
+
+    return list(KINDS)
+
+
+def metrics() -> list[str]:
+    from ldmscene.metrics import METRICS
+
+    return list(METRICS)
+
+
 def schedulers() -> list[str]:
     from diffusers import schedulers as known
 
@@ -159,12 +171,17 @@ GRID = group(
     click.option(
         "--steps", type=int, multiple=True, help="Which denoiser calls, from 0, repeatable; all where not given."
     ),
+    click.option(
+        "--probe",
+        shell_complete=completing(probes),
+        help="The kind of probe: ridge where not given, or logistic, for masks alone.",
+    ),
     click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty."),
     click.option(
         "--alphas",
         type=float,
         multiple=True,
-        help="Penalties to choose from, at least two; 21 from 1e-2 to 1e8 where not given.",
+        help="Penalties to choose from, at least two; where not given 21 from 1e-2 to 1e8, or the kind's own.",
     ),
     CONTROL,
 )

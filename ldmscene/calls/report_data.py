@@ -11,6 +11,7 @@ import xarray as xr
 
 from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.predicting import bench_of, predictions
 from ldmscene.evaluation.provenance import about
 from ldmscene.report import ReportData, samples_that_fit
 from ldmscene.store import ActivationStore
@@ -81,24 +82,50 @@ def _shown(maps: xr.DataArray, of_class: float) -> xr.DataArray:
 
 def _predictor(store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]) -> Callable[[str, str, int], xr.DataArray]:
     """(target, module, step) to a fitted probe's maps (sample, y, x); probabilities for binary targets."""
-    order = ("module", "step", "target")
-    coef, intercept = grid["coef"].transpose(*order, "channel").values, grid["intercept"].transpose(*order).values
-    positions = [{str(name): i for i, name in enumerate(grid[dim].values)} for dim in order]
+    targets = [str(target) for target in grid["target"].values]
     binary = grid["kind"].values == "binary"
+    values_of = _linear_values(store, grid, ids) if "coef" in grid else _solved_values(store, grid, ids)
 
     @functools.lru_cache(maxsize=1)  # the targets of a module and step follow each other, and share what is read
     def of_all_targets(module: str, step: int) -> np.ndarray:
-        cell = positions[0][module], positions[1][str(step)]
-        features, blocks = ModuleOutput.of(store, module, step), []
-        for begin in range(0, len(ids), BLOCK):
-            maps = features.read(store, ids[begin : begin + BLOCK]).astype(np.float64)
-            blocks.append(maps @ coef[cell][:, : maps.shape[-1]].T + intercept[cell])
-        values = np.concatenate(blocks)
+        values = values_of(ModuleOutput.of(store, module, step))
         values[..., binary] = 1 / (1 + np.exp(-np.clip(values[..., binary], -50, 50)))
         return values
 
     def predict(target: str, module: str, step: int) -> xr.DataArray:
-        value = of_all_targets(module, step)[..., positions[2][target]]
+        value = of_all_targets(module, step)[..., targets.index(target)]
         return xr.DataArray(value, dims=("sample", "y", "x"), coords={"sample": list(ids)})
 
     return predict
+
+
+def _linear_values(
+    store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]
+) -> Callable[[ModuleOutput], np.ndarray]:
+    """Predictions (sample, y, x, target) from the grid's coefficients."""
+    order = ("module", "step", "target")
+    coef, intercept = grid["coef"].transpose(*order, "channel").values, grid["intercept"].transpose(*order).values
+    modules, steps = ({name: i for i, name in enumerate(grid[dim].values.tolist())} for dim in order[:2])
+
+    def values(features: ModuleOutput) -> np.ndarray:
+        cell, blocks = (modules[features.name], steps[features.step]), []
+        for begin in range(0, len(ids), BLOCK):
+            maps = features.read(store, ids[begin : begin + BLOCK]).astype(np.float64)
+            blocks.append(maps @ coef[cell][:, : maps.shape[-1]].T + intercept[cell])
+        return np.concatenate(blocks)
+
+    return values
+
+
+def _solved_values(
+    store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]
+) -> Callable[[ModuleOutput], np.ndarray]:
+    """Predictions (sample, y, x, target) of fits that are solved again from what is cached."""
+    bench = bench_of(store, grid)
+    rows = [bench.task.test_ids.index(sample_id) for sample_id in ids]
+
+    def values(features: ModuleOutput) -> np.ndarray:
+        found = predictions(bench, features)
+        return np.stack([found[target][rows] for target in grid["target"].values.tolist()], -1)
+
+    return values

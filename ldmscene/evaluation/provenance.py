@@ -46,6 +46,7 @@ def provenance(store: ActivationStore, made_from: Mapping, control: ActivationSt
             ", ".join(f"{name} {value}" for name, value in one.items()) for one in store.attributes.get("made_with", [])
         ],
         "labels": made_from["data"]["labels"],
+        "probe": made_from["kind"],
         "cross_validation_folds": made_from["cv"],
         "alphas": made_from["alphas"],
         "permuted_control": control.fingerprint if control else "not run",

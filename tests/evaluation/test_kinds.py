@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
 import ldmscene
+from ldmscene.calls.report_data import report_data
 from ldmscene.errors import InputError, UnknownNameError
 from ldmscene.evaluation import logistic
 from ldmscene.evaluation.kind import KINDS, Fitted
@@ -166,6 +167,11 @@ def test_a_kind_from_outside_is_one_file(store, monkeypatch):
     for i, image in enumerate(held):
         expected = spearmanr(ridge.predict(image.reshape(-1, X.shape[-1])), truth[i].ravel()).statistic
         assert float(found["probe"].sel(metric="spearman").values.ravel()[i]) == pytest.approx(expected, abs=1e-3)
+        np.testing.assert_allclose(
+            report_data(store, found).predict("depth", LAST, 1)[i].values.repeat(4, 0).repeat(4, 1).ravel(),
+            ridge.predict(image.reshape(-1, X.shape[-1])),
+            atol=1e-4,
+        )
     assert "coef" not in found
     assert not np.allclose(found["probe"], before["probe"], equal_nan=True)
     xr.testing.assert_identical(ldmscene.evaluate(store, **arguments), before)

@@ -161,7 +161,12 @@ def real_provenance() -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         store = prepare_store(folder, config, manifest, [], range(STEPS), [], list, model="tiny-scenes")
         labels = {target: {"kind": "continuous", "labeler": f"tiny-{target}"} for target in METRICS}
-        made_from = {"data": {"labels": labels}, "cv": 5, "alphas": [0.1, 1.0]}
+        made_from = {
+            "data": {"labels": labels},
+            "kind": {"probe": "ridge", "version": 1},
+            "cv": 5,
+            "alphas": [0.1, 1.0],
+        }
         return about(store) | provenance(store, made_from, None)
 
 

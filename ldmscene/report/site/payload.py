@@ -60,6 +60,7 @@ def _target(data: ReportData, sheet: Sheet, target: str, ranges: NDArray[np.floa
     return {
         "name": target,
         "metric": grids.primary(data.grid, target),
+        "sign": 1 if grids.higher_is_better(data.grid, target) else -1,
         "best": names.index(grids.best_module(data.grid, target)),
         "ramp": ",".join(to_hex(c) for c in palette(target)[np.linspace(0, LEVELS - 1, 9).astype(int)] / 255),
         "label": astuple(sheet.label),

@@ -83,18 +83,19 @@ def leaderboard(grid: xr.Dataset, target: str, held_out: xr.Dataset) -> dict[str
     modules = _modules(grid, target)
     rows = [
         modules[i]
-        | _standing(grid, held_out.isel(module=i), held_out)
+        | _standing(grid, held_out.isel(module=i), held_out, grids.higher_is_better(grid, target))
         | {"cv": float(chosen[i]), "permuted": _control(grid, target, i)}
         for i in np.argsort(-chosen, kind="stable")
     ]
     return {"target": target, "metric": grids.primary(grid, target).replace("_", " "), "rows": rows}
 
 
-def _standing(grid: xr.Dataset, one: xr.Dataset, everything: xr.Dataset) -> dict[str, object]:
+def _standing(grid: xr.Dataset, one: xr.Dataset, everything: xr.Dataset, higher: bool) -> dict[str, object]:
     means = one["mean"].values
+    best = np.nanargmax if higher else np.nanargmin
     return {
         "last": _with_interval(one.isel(step=-1)),
-        "peak": int(grid["step"].values[np.nanargmax(means)]) if np.isfinite(means).any() else "–",
+        "peak": int(grid["step"].values[best(means)]) if np.isfinite(means).any() else "–",
         "spark": _spark(means, everything["mean"].values),
     }
 

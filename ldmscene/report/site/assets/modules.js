@@ -49,7 +49,7 @@ function openCell(target, button) {
 }
 
 function orderCell() {
-  const scores = cell.target.scores[cell.module][cell.step], sign = Number(byId("order").value);
+  const scores = cell.target.scores[cell.module][cell.step], sign = cell.target.sign * Number(byId("order").value);
   const scored = report.samples.map((_, i) => i).filter((i) => scores[i] !== null);
   const rest = report.samples.map((_, i) => i).filter((i) => scores[i] === null);
   cell.samples = sign ? [...scored.sort((a, b) => sign * (scores[a] - scores[b])), ...rest] : report.samples.map((_, i) => i);

@@ -115,7 +115,7 @@ function drawTarget({ target, select, cells }, sample, module, text) {
   SOURCES.forEach((source, k) =>
     paint(cells[k + 1].firstChild, url, cut(target.read[source], i), `${target.name}: labeler on ${NAMES[source]} at ${text}`));
   const scores = [target.scores[module][i][at.sample], ...SOURCES.map((s) => target.readings[s]?.[i][at.sample] ?? null)];
-  const best = Math.max(...scores.filter((s) => s !== null));
+  const best = target.sign * Math.max(...scores.filter((s) => s !== null).map((s) => target.sign * s));
   scores.forEach((score, k) => {
     cells[k].lastChild.textContent = k > 0 && !target.read[SOURCES[k - 1]] ? "not read" : shown(score);
     cells[k].classList.toggle("win", score !== null && score === best);
