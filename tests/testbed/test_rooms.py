@@ -13,7 +13,7 @@ from ldmscene.testbed.rooms.drawing import UNSEEN_NOUNS, UNSEEN_RELATIONS, draw_
 from ldmscene.testbed.rooms.rendering import SPREAD, render_index, render_rooms
 from ldmscene.testbed.rooms.scenes import COLORS, FLOORS, NO_WALL, RELATIONS, SIZES, WALLS
 from ldmscene.testbed.rooms.solids import SHAPES
-from ldmscene.testbed.rooms.tracing import PARTS, trace
+from ldmscene.testbed.rooms.tracing import PARTS, screen, trace
 from ldmscene.testbed.rooms.words import captions, vocabulary
 
 PIXELS = 20
@@ -83,7 +83,7 @@ def first_inside(rooms, i: int, directions: np.ndarray) -> tuple[np.ndarray, np.
 
 @pytest.mark.parametrize("i", range(8))
 def test_rays_meet_what_marching_along_them_first_enters(rooms, i):
-    hits = trace(rooms[i : i + 1], PIXELS)
+    hits = trace(rooms[i : i + 1], screen(PIXELS))
     t, part = first_inside(rooms, i, rays(rooms, i, PIXELS))
     inverse = hits.inverse[0].numpy()
     near = inverse > 1 / 39
@@ -92,10 +92,11 @@ def test_rays_meet_what_marching_along_them_first_enters(rooms, i):
     assert same.sum() > 0.985 * near.sum()
     np.testing.assert_allclose(inverse[same], 1 / t[same], rtol=2e-3, atol=1e-4)
     np.testing.assert_array_less(inverse[~near & (part == 0)], 1 / 39)
+    assert (hits.part[0].numpy()[part == 0] >= 4).sum() <= 2  # no solid in the sky, but where a ray grazes one
 
 
 def test_normals_are_those_of_the_surface_through_neighbouring_pixels(rooms):
-    hits = trace(rooms, 128)
+    hits = trace(rooms, screen(128))
     points = (rooms.camera[..., None] + hits.direction / hits.inverse[:, None]).unflatten(-1, (128, 128))
     normal, part = hits.normal.unflatten(-1, (128, 128)), hits.part.view(-1, 128, 128)
     right, down = points[..., :-1, 1:] - points[..., :-1, :-1], points[..., 1:, :-1] - points[..., :-1, :-1]

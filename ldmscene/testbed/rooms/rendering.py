@@ -16,10 +16,12 @@ from ldmscene.testbed.rooms.tracing import (
     FIRST_SOLID,
     Bodies,
     Hits,
+    apply,
     bodies,
     dot,
     meet,
     orientation,
+    screen,
     trace,
 )
 
@@ -59,14 +61,14 @@ def render_rooms(rooms: Rooms, pixels: int = 64, *, batch: int = 16) -> Truth:
 def render_index(rooms: Rooms, pixels: int = 64, *, batch: int = 16) -> np.ndarray:
     """Just the object index of `render_rooms`."""
     parts = [rooms[i : i + batch] for i in range(0, len(rooms), batch)]
-    return np.concatenate([_most(trace(part, SIDE * pixels).part, pixels) for part in parts])
+    return np.concatenate([_most(trace(part, screen(pixels, side=SIDE)).part, pixels) for part in parts])
 
 
 def _render(rooms: Rooms, pixels: int) -> Truth:
-    hits = trace(rooms, SIDE * pixels)
+    hits = trace(rooms, screen(pixels, side=SIDE))
     sky = hits.part == 0
     point = rooms.camera[..., None] + hits.direction / hits.inverse.clamp_min(1e-5)[:, None]
-    key = light_up(rooms, hits, point, pixels)
+    key = light_up(rooms, hits, point)
     hemisphere = 0.75 + 0.25 * hits.normal[:, 1]
     shading = rooms.ambient[:, None] * hemisphere + (1 - rooms.ambient[:, None]) * key
     albedo = torch.where(sky[:, None], _sky(rooms, hits.direction), paint(rooms, hits, point, pixels))
@@ -85,19 +87,19 @@ def _render(rooms: Rooms, pixels: int) -> Truth:
     )
 
 
-def light_up(rooms: Rooms, hits: Hits, point: Tensor, pixels: int) -> Tensor:
+def light_up(rooms: Rooms, hits: Hits, point: Tensor) -> Tensor:
     """What the key light gives each ray's point, [n, rays] in 0 to 1: cosine times the share of lamps in view."""
-    lamps = _lamps(rooms)
-    which = _of_ray(pixels)
-    found = bodies(rooms)
-    row, body, ray = _maybe_shadowed(rooms, found, hits, point)
-    start, of_ray = point[row, :, ray].T, which[ray]
+    found, lamps = bodies(rooms), _lamps(rooms)
+    body, ray = _maybe_shadowed(rooms, found, hits, point)
+    scene, nth = found.scene[body], ray // (point.shape[-1] // SIDE**2)  # which ray of its pixel each ray is
+    to_local = found.to_local[body].permute(1, 2, 0)
+    start = apply(to_local, point[scene, :, ray].T - found.foot[body].T)
     received = torch.zeros_like(hits.inverse)
-    for k in range(0, 4 * LAMPS, 4):
-        cosine = dot(hits.normal, lamps[:, :, k + which]).clamp_min(0)
-        blocked = meet(found, row, body, start, lamps[row, :, k + of_ray].T)[0] < FAR
-        cosine[row[blocked], ray[blocked]] = 0
-        received += cosine / LAMPS
+    for some in lamps.split(SIDE**2, 2):
+        facing = dot(hits.normal.unflatten(2, (SIDE**2, -1)), some[..., None]).clamp_min(0).flatten(1)
+        blocked = meet(found, body, start, apply(to_local, some[scene, :, nth].T))[0] < FAR
+        facing[scene[blocked], ray[blocked]] = 0
+        received += facing / LAMPS
     return received
 
 
@@ -112,23 +114,18 @@ def _lamps(rooms: Rooms) -> Tensor:
     return lamps / lamps.norm(dim=1, keepdim=True)
 
 
-def _of_ray(pixels: int) -> Tensor:
-    """Which ray of its pixel each ray is, 0 to 3, [rays]."""
-    odd = torch.arange(SIDE * pixels) % SIDE
-    return (SIDE * odd[:, None] + odd).flatten()
-
-
-def _maybe_shadowed(rooms: Rooms, found: Bodies, hits: Hits, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Scene, body and ray wherever a cone from the point to the light touches the sphere round another body."""
-    along = (found.centre * rooms.light[:, None]).sum(-1)[..., None] - (rooms.light[:, None] @ point)
-    squared = (found.centre**2).sum(-1)[..., None] - 2 * found.centre @ point + dot(point, point)[:, None]
-    radius = found.radius[..., None]
+def _maybe_shadowed(rooms: Rooms, found: Bodies, hits: Hits, point: Tensor) -> tuple[Tensor, Tensor]:
+    """Body and ray wherever a cone from the ray's point to the light touches the sphere round another body."""
+    light, scene = rooms.light, found.scene
+    along = (found.centre * light[scene]).sum(1)[:, None] - (light[:, None] @ point)[scene, 0]
+    beside = (found.centre[:, None] @ point[scene])[:, 0]
+    squared = (found.centre**2).sum(1)[:, None] - 2 * beside + dot(point, point)[scene]
+    radius = found.radius[:, None]
     near = (along > -radius) & (squared - along**2 <= (radius + SPREAD * along.clamp_min(0) + 1e-3) ** 2)
-    lit = (hits.part > 0) & (dot(hits.normal, rooms.light[..., None]) > -SPREAD)
-    own = hits.part[:, None] == torch.arange(FIRST_SOLID, FIRST_SOLID + BODIES)[:, None]
-    near &= lit[:, None] & ~own & (found.kind >= 0)[..., None]
-    row, body, ray = torch.nonzero(near, as_tuple=True)
-    return row, body, ray
+    lit = (hits.part > 0) & (dot(hits.normal, light[..., None]) > -SPREAD)
+    near &= lit[scene] & (hits.part[scene] != FIRST_SOLID + found.number[:, None])
+    body, ray = torch.nonzero(near, as_tuple=True)
+    return body, ray
 
 
 def paint(rooms: Rooms, hits: Hits, point: Tensor, pixels: int) -> Tensor:
@@ -180,22 +177,19 @@ def _normals(rooms: Rooms, hits: Hits, pixels: int) -> np.ndarray:
 
 def _most(part: Tensor, pixels: int) -> np.ndarray:
     """The part that most of a pixel's rays meet; among equals the one that comes last in PARTS."""
-    rays = torch.stack(_rays(part, pixels)).to(torch.uint8)
+    rays = _rays(part, pixels).to(torch.uint8).movedim(1, 0)
     votes = sum((rays == ray).to(torch.uint8) for ray in rays)
     return ((votes * 16 + rays).amax(0) % 16).numpy()  # there are fewer parts than 16
 
 
-def _rays(a: Tensor, pixels: int) -> list[Tensor]:
-    """The four rays of each pixel: [..., rays] to four times [..., y, x]."""
-    a = a.unflatten(-1, (SIDE * pixels, SIDE * pixels))
-    return [a[..., i::SIDE, j::SIDE] for i in range(SIDE) for j in range(SIDE)]
+def _rays(a: Tensor, pixels: int) -> Tensor:
+    """The rays of each pixel, [..., rays] to [..., 4, y, x]."""
+    return a.unflatten(-1, (SIDE**2, pixels, pixels))
 
 
 def _shrink(a: Tensor, pixels: int) -> Tensor:
     """Average the rays of each pixel: [..., rays] to [..., y, x]."""
-    a = a.unflatten(-1, (2 * pixels, 2 * pixels))
-    a = a[..., ::2, :] + a[..., 1::2, :]
-    return (a[..., ::2] + a[..., 1::2]) / 4
+    return _rays(a, pixels).mean(-3)
 
 
 def _bytes(color: Tensor) -> np.ndarray:

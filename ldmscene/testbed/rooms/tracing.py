@@ -33,20 +33,21 @@ BLOCK_KIND = len(SHAPES)
 
 @dataclass(frozen=True)
 class Bodies:
-    """Solids and blocks alike, [n, 6] each: a solid's block has the solid's number plus three."""
+    """The m solids and blocks of n scenes, one after the other. A solid's block has the solid's number plus three."""
 
-    kind: Tensor  # index into SHAPES, BLOCK_KIND for blocks, -1 where there is nothing
-    to_local: Tensor  # [n, 6, 3, 3] from the world's frame to that of the unit solid
-    foot: Tensor  # [n, 6, 3]
-    half: Tensor  # [n, 6, 3] half-sides of blocks in their own units
-    centre: Tensor  # [n, 6, 3] of the sphere round it
-    radius: Tensor  # [n, 6]
+    scene: Tensor  # [m] the scene that it is in
+    number: Tensor  # [m] 0 to 5
+    kind: Tensor  # [m] index into SHAPES, BLOCK_KIND for blocks
+    to_local: Tensor  # [m, 3, 3] from the world's frame to that of the unit solid
+    foot: Tensor  # [m, 3]
+    half: Tensor  # [m, 3] half-sides of a block in its own units
+    centre: Tensor  # [m, 3] of the sphere round it
+    radius: Tensor  # [m]
 
 
 def bodies(rooms: Rooms) -> Bodies:
-    there = rooms.size > 0
-    size = torch.where(there, rooms.size, 1.0)
-    kind = torch.cat([torch.where(there, rooms.shape, -1), torch.where(rooms.block > 0, BLOCK_KIND, -1)], 1)
+    solids, blocks = rooms.size > 0, rooms.block > 0
+    size = torch.where(solids, rooms.size, 1.0)
     c, s, zero, one = rooms.yaw.cos(), rooms.yaw.sin(), torch.zeros_like(size), torch.ones_like(size)
     turn = torch.stack([c, zero, -s, zero, one, zero, s, zero, c], -1).unflatten(-1, (3, 3)) / size[..., None, None]
     x, z = rooms.foot.unbind(-1)
@@ -56,30 +57,26 @@ def bodies(rooms: Rooms) -> Bodies:
     height = torch.cat([HEIGHT[rooms.shape] * size, rooms.block], 1)
     width = torch.cat([RADIUS[rooms.shape] * size, BLOCK_SIDE * 2**0.5 * size], 1)
     up = torch.stack([torch.zeros_like(height), height / 2, torch.zeros_like(height)], -1)
-    ball = (rooms.shape == SHAPES.index("sphere")) & there
-    radius = torch.where(torch.cat([ball, torch.zeros_like(ball)], 1), width, (width**2 + (height / 2) ** 2).sqrt())
-    return Bodies(kind, torch.cat([turn, turn], 1), foot, torch.cat([half, half], 1), foot + up, radius * 1.001)
+    ball = torch.cat([rooms.shape == SHAPES.index("sphere"), torch.zeros_like(blocks)], 1)
+    radius = torch.where(ball, width, (width**2 + (height / 2) ** 2).sqrt()) * 1.001
+    scene, number = torch.nonzero(torch.cat([solids, blocks], 1), as_tuple=True)
+    kind = torch.cat([rooms.shape, torch.full_like(rooms.shape, BLOCK_KIND)], 1)
+    each = (kind, torch.cat([turn, turn], 1), foot, torch.cat([half, half], 1), foot + up, radius)
+    return Bodies(scene, number, *(a[scene, number] for a in each))
 
 
-def meet(found: Bodies, row: Tensor, body: Tensor, o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """Ray parameters [rays] and unit normals [3, rays], in the world's frame, of rays with one body each.
+def meet(found: Bodies, body: Tensor, o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """Ray parameters [rays] and normals [3, rays], not normalised, of rays with one body each, [rays].
 
-    `row` and `body` [rays] number the scene and the body; `o` and `d` are [3, rays] in the world's frame.
+    Origins and directions [3, rays] and the normals are in the body's own frame.
     """
-    turn = found.to_local[row, body].permute(1, 2, 0)
-    o, d = apply(turn, o - found.foot[row, body].T), apply(turn, d)
-    t, normal = torch.full_like(o[0], FAR), torch.zeros_like(o)
-    kind = found.kind[row, body]
+    t, normal = torch.empty_like(o[0]), torch.empty_like(o)
+    kind = found.kind[body]
     for k in range(BLOCK_KIND + 1):
         these = torch.nonzero(kind == k).flatten()
-        if not len(these):
-            continue
-        if k == BLOCK_KIND:
-            t[these], normal[:, these] = box(o[:, these], d[:, these], found.half[row[these], body[these]].T)
-        else:
-            t[these], normal[:, these] = SOLIDS[k](o[:, these], d[:, these])
-    normal = apply(turn.transpose(0, 1), normal)
-    return t, normal / dot(normal[None], normal[None]).sqrt().clamp_min(1e-9)
+        some = o[:, these], d[:, these]
+        t[these], normal[:, these] = SOLIDS[k](*some) if k < BLOCK_KIND else box(*some, found.half[body[these]].T)
+    return t, normal
 
 
 # Three products spelled out: reductions over so short a dimension are many times slower.
@@ -97,7 +94,7 @@ def apply(turn: Tensor, v: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Hits:
-    """What each ray meets first. Rays are numbered row by row of the picture."""
+    """What each ray of a screen meets first."""
 
     direction: Tensor  # [n, 3, rays] in the world's frame
     inverse: Tensor  # [n, rays] inverse planar depth, 0 in the sky
@@ -116,31 +113,48 @@ def orientation(rooms: Rooms) -> Tensor:
     return pitch @ roll
 
 
-def trace(rooms: Rooms, pixels: int, *, margin: float = 1.0) -> Hits:
-    """Cast pixels × pixels rays through the middles of the pixels of a picture that is `margin` times as wide."""
-    at = ((torch.arange(pixels) + 0.5) / pixels * 2 - 1) * margin
-    v, u = torch.meshgrid(-at, at, indexing="ij")
-    picture = torch.stack([u.flatten(), v.flatten(), torch.ones(pixels**2)])
+def screen(pixels: int, *, side: int = 1, margin: float = 1.0) -> Tensor:
+    """Right, up and forward of side × side rays in each of pixels × pixels pixels, [3, rays].
+
+    The first ray of every pixel comes first, row by row, then the second. The picture is `margin` times as wide.
+    """
+    at = ((torch.arange(side * pixels) + 0.5) / (side * pixels) * 2 - 1) * margin
+    v, u = (a.unflatten(0, (pixels, side)).unflatten(2, (pixels, side)) for a in torch.meshgrid(-at, at, indexing="ij"))
+    u, v = (a.permute(1, 3, 0, 2).flatten() for a in (u, v))
+    return torch.stack([u, v, torch.ones_like(u)])
+
+
+def trace(rooms: Rooms, picture: Tensor) -> Hits:
+    """Cast rays [3, rays] of a screen into every scene."""
     half = (rooms.field / 2).tan()
     axes = orientation(rooms) * torch.stack([half, half, torch.ones_like(half)], -1)[:, None]
-    direction = axes @ picture
     inverse, part, normal = _planes(rooms, axes, picture)
     found = bodies(rooms)
-    to_centre = found.centre - rooms.camera[:, None]
-    along = (to_centre @ axes) @ picture
-    clearance = (to_centre**2).sum(-1) - found.radius**2
-    near = (along > 0) & (along**2 >= clearance[..., None] * dot(direction, direction)[:, None])
-    row, body, ray = torch.nonzero(near & (found.kind >= 0)[..., None], as_tuple=True)
-    o, d = rooms.camera[row].T, direction[row, :, ray].T
-    t, n = meet(found, row, body, o, d)
-    crossed = torch.zeros(len(rooms), BODIES).index_put_((row, body), (t < FAR).float(), accumulate=True)
+    body, ray = _near(found, rooms, axes, picture)
+    scene = found.scene[body]
+    to_local = found.to_local @ axes[found.scene]
+    eye = (found.to_local @ (rooms.camera[found.scene] - found.foot)[..., None])[..., 0]
+    t, n = meet(found, body, eye[body].T, apply(to_local[body].permute(1, 2, 0), picture[:, ray]))
+    n = apply(found.to_local[body].permute(2, 1, 0), n)
+    n = n / dot(n[None], n[None]).sqrt().clamp_min(1e-9)
+    crossed = torch.zeros(len(rooms), BODIES)
+    crossed.index_put_((scene, found.number[body]), (t < FAR).float(), accumulate=True)
     for b in range(BODIES):
-        these = torch.nonzero((body == b) & (t < FAR)).flatten()
-        these = these[1 / t[these] > inverse[row[these], ray[these]]]
-        r, k = row[these], ray[these]
+        these = torch.nonzero((found.number[body] == b) & (t < FAR) & (1 / t > inverse[scene, ray])).flatten()
+        r, k = scene[these], ray[these]
         inverse[r, k], part[r, k] = 1 / t[these], FIRST_SOLID + b
         normal[r, :, k] = n[:, these].T
-    return Hits(direction, inverse, part, normal, crossed)
+    return Hits(axes @ picture, inverse, part, normal, crossed)
+
+
+def _near(found: Bodies, rooms: Rooms, axes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Body and ray wherever a ray crosses the sphere round a body."""
+    to_centre = found.centre - rooms.camera[found.scene]
+    along = (to_centre[:, None] @ axes[found.scene])[:, 0] @ picture
+    squared = (axes**2).sum(1)[found.scene] @ picture**2  # of the ray's length: the axes are at right angles
+    clearance = (to_centre**2).sum(1) - found.radius**2
+    body, ray = torch.nonzero((along > 0) & (along**2 >= clearance[:, None] * squared), as_tuple=True)
+    return body, ray
 
 
 def _planes(rooms: Rooms, axes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,7 +172,7 @@ def _planes(rooms: Rooms, axes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor
 
 def seen(rooms: Rooms, pixels: int) -> tuple[Tensor, Tensor]:
     """The share of each solid that lies in the picture unhidden, and of the picture that it fills, [n, 3] each."""
-    hits = trace(rooms, 2 * pixels, margin=2.0)
+    hits = trace(rooms, screen(2 * pixels, margin=2.0))
     inside = torch.zeros(2 * pixels, 2 * pixels, dtype=torch.bool)
     inside[pixels // 2 : -(pixels // 2), pixels // 2 : -(pixels // 2)] = True
     solids = torch.arange(FIRST_SOLID, FIRST_BLOCK)[:, None]

@@ -27,7 +27,7 @@ SCENES = 500
 def measure(parts: Parts, folder: Path, plan: Plan, samples: int) -> tuple[dict[str, float], np.ndarray]:
     """Every figure of the card, and the samples: so many of one solid, then as many of two."""
     held_out = held_out_scenes(folder)
-    truth, other = (render_rooms(held_out.scenes(chunk)[:SCENES]) for chunk in range(2))
+    truth, other = (render_rooms(held_out.scenes(0)[half]) for half in (slice(SCENES), slice(SCENES, None)))
     known = known_captions(scenes(folder, plan))
     shares, images = sample_gates(parts.pipeline(), parts.spotter, parts.labelers, count=samples, known=known)
     of_world = question_figures(other, truth)

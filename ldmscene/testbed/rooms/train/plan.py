@@ -30,11 +30,11 @@ FULL = Plan(
     samples=200,
 )
 SHORT = Plan(
-    scenes=2000,
-    autoencoder=Schedule(steps=60, learning_rate=5e-4, warmup=10),
-    readers=Schedule(steps=150, learning_rate=3e-3, warmup=20, average=0.98),
-    denoiser=Schedule(steps=50, learning_rate=5e-4, warmup=10, average=0.98),
-    samples=12,
+    scenes=1000,
+    autoencoder=Schedule(steps=40, learning_rate=5e-4, warmup=10, average=0.9),
+    readers=Schedule(steps=120, learning_rate=3e-3, warmup=20, average=0.95),
+    denoiser=Schedule(steps=40, learning_rate=5e-4, warmup=10, average=0.95),
+    samples=6,
 )
 
 
@@ -45,4 +45,4 @@ def scenes(folder: Path, plan: Plan) -> SceneFiles:
 
 def held_out_scenes(folder: Path) -> SceneFiles:
     """The scenes that nothing learns from."""
-    return SceneFiles(folder / "test", 2000, seed=900)
+    return SceneFiles(folder / "test", 1000, seed=900)
