@@ -40,7 +40,7 @@ def labelers() -> list[str]:
 
 
 def probes() -> list[str]:
-    from ldmscene.evaluation.kind import KINDS
+    from ldmscene.evaluation.kinds import KINDS
 
     return list(KINDS)
 

@@ -117,7 +117,7 @@ other = plugin:probe
 """
 _LOOK = """
 import json, sys, warnings
-from ldmscene.evaluation.kind import KINDS
+from ldmscene.evaluation.kinds import KINDS
 from ldmscene.labelers import LABELERS
 from ldmscene.metrics import METRICS
 with warnings.catch_warnings(record=True) as said:

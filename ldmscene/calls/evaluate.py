@@ -11,7 +11,8 @@ import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.evaluation import assembly, grid_file, provenance, task
-from ldmscene.evaluation.kind import KINDS, Kind
+from ldmscene.evaluation.kind import Kind
+from ldmscene.evaluation.kinds import KINDS
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.task import CV
 from ldmscene.grid import interval

@@ -1,5 +1,1 @@
 """From activations and labels to a grid of scores. Nothing here knows how activations are captured."""
-
-from ldmscene.evaluation import logistic, ridge
-
-__all__ = ["logistic", "ridge"]

@@ -3,8 +3,7 @@
 A block of samples is reduced to a state, states are merged to one for each fold, and from these the fits are solved.
 States are cached, so that features are read once. A kind that needs several passes reads the blocks again.
 
-A new kind is one file that registers a value: `KINDS.register(…)` here, or in another package an entry point of the
-group `ldmscene.probes`.
+A new kind is one file and a value in `kinds.py`, or in another package an entry point of the group `ldmscene.probes`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import numpy as np
 
 from ldmscene.evaluation.targets import Response
 from ldmscene.probes import Targets
-from ldmscene.registry import Registry
 from ldmscene.store.cache import Cache
 
 Array = np.ndarray
@@ -133,6 +131,3 @@ class Kind(Protocol):
         InputError
             If a target is constant, or labelled in fewer than two folds.
         """
-
-
-KINDS: Registry[Kind] = Registry("kind of probe", "ldmscene.probes")

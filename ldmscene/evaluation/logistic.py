@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from ldmscene.errors import InputError
-from ldmscene.evaluation.kind import KINDS, Fitted, Training, TrainingBlock
+from ldmscene.evaluation.kind import Fitted, Training, TrainingBlock
 from ldmscene.evaluation.targets import Response
 from ldmscene.probes import Targets
 from ldmscene.probes.logistic import solve_logistic
@@ -107,9 +107,6 @@ class Logistic:
         }
         # Two computations of one solution round otherwise.
         return LogisticFits(fitted, fingerprint({**under, "coef": zlib.crc32(cached["coef"].tobytes())}))
-
-
-LOGISTIC = KINDS.register(Logistic())
 
 
 def _solve_group(training: Training, number: int, X: Any) -> list[Fitted]:

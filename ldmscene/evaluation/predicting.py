@@ -11,7 +11,7 @@ from ldmscene.evaluation.assembly import set_up
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import Features
 from ldmscene.evaluation.fitting import solve
-from ldmscene.evaluation.kind import KINDS
+from ldmscene.evaluation.kinds import KINDS
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.scoring import project
 from ldmscene.evaluation.states import (

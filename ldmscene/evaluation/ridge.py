@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ldmscene.errors import InputError
-from ldmscene.evaluation.kind import KINDS, Fitted, Group, Training
+from ldmscene.evaluation.kind import Fitted, Group, Training
 from ldmscene.evaluation.targets import Response
 from ldmscene.probes import Moments, Spectrum, Subspace, Targets, held_out_errors, log_odds, merge_all, moments
 from ldmscene.probes.choice import choose
@@ -86,7 +86,7 @@ class Ridge:
         return RidgeFits({r: fit for group in groups for r, fit in group.fits(space).items()}, space, key)
 
 
-RIDGE = KINDS.register(Ridge())
+RIDGE = Ridge()
 
 
 def pack_moments(moments: Moments) -> dict[str, np.ndarray]:

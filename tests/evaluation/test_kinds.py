@@ -16,7 +16,8 @@ import ldmscene
 from ldmscene.calls.report_data import report_data
 from ldmscene.errors import InputError, UnknownNameError
 from ldmscene.evaluation import logistic
-from ldmscene.evaluation.kind import KINDS, Fitted
+from ldmscene.evaluation.kind import Fitted
+from ldmscene.evaluation.kinds import KINDS
 from ldmscene.evaluation.ridge import RIDGE
 from tests.conftest import LAST, bare_copy
 
