@@ -48,6 +48,7 @@ lint: .venv/.installed
 bench: demo
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.rows
 	$(BIN)/python -m benchmarks.probes
 	$(BIN)/python -m benchmarks.evaluate
 	$(BIN)/python -m benchmarks.capture tiny

@@ -56,7 +56,7 @@ def benchmark_module(
 ) -> Iterator[tuple[str, list[dict]]]:
     """Writing one sample, then reading one step of all samples."""
     data = np.random.default_rng(0).normal(size=(STEPS, 1, *shape)).astype(np.float16)
-    stores = {c: _made(folder / c, module, data, samples, c) for c in ("none", "lossless", "rounded")}
+    stores = {c: made_store(folder / c, module, data, samples, c) for c in ("none", "lossless", "rounded")}
     gigabytes = data.nbytes / 1e9
     yield "write", compare(measure(_writers(folder, stores["none"], module, data), rounds), "flat file", GB=gigabytes)
     readers = _readers(folder, stores, module, data, samples)
@@ -67,15 +67,16 @@ def benchmark_module(
         yield "read-cold", compare(cold, "np.fromfile", GB=gigabytes)
 
 
-def _made(root: Path, module: str, data: np.ndarray, samples: int, compression: str) -> ActivationStore:
+def made_store(root: Path, module: str, data: np.ndarray, samples: int, compression: str) -> ActivationStore:
+    """A store whose every sample holds the same data (step, branch, y, x, channel) of one module."""
     spec = ArraySpec(activation_path(module), ("step", "branch", "y", "x", "channel"), data.shape, "float16", cut=2)
-    specs = compress([spec, ArraySpec(LATENTS, ("step",), (STEPS,), "float32")], compression)
+    specs = compress([spec, ArraySpec(LATENTS, ("step",), data.shape[:1], "float32")], compression)
     manifest = read_manifest([("a prompt", seed) for seed in range(samples)])
     config = {"branches": ["cond"]}
-    store = prepare_store(root, config, manifest, [module], range(STEPS), specs, list, compression)
+    store = prepare_store(root, config, manifest, [module], range(len(data)), specs, list, compression)
     with StoreWriter(root, specs) as writer:
         for index, sample_id in enumerate(manifest.frame["sample_id"]):
-            arrays = {spec.path: data, LATENTS: np.zeros(STEPS, np.float32)}
+            arrays = {spec.path: data, LATENTS: np.zeros(len(data), np.float32)}
             writer.put(Row(sample_id, index, arrays))
     store.refresh()
     return store

@@ -10,6 +10,7 @@ import pytest
 
 import ldmscene
 from benchmarks import harness, report
+from benchmarks import rows as rows_benchmark
 from benchmarks import store as store_benchmark
 
 
@@ -23,6 +24,18 @@ def test_the_store_benchmark_runs(tmp_path, monkeypatch, capsys):
     kept = json.loads((tmp_path / "store-ledger.json").read_text())
     assert kept["machine"]["cores"] >= 1
     assert kept["rows"][0]["ledger rows"] == 18
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset's tar files
+def test_the_rows_benchmark_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(harness.save, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(sys, "argv", ["rows", "--quick", "--folder", str(tmp_path)])
+    rows_benchmark.main()
+    assert "webdataset" in capsys.readouterr().out
+    mixed = json.loads((tmp_path / "rows-mixing.json").read_text())["rows"]
+    ratios = [row["measured ÷ ideal"] for row in mixed]
+    assert ratios == sorted(ratios, reverse=True)  # the more memory, the better
+    assert ratios[-1] < 1
 
 
 def test_the_reports_benchmark_says_the_median_and_what_a_report_weighs(store, tmp_path, monkeypatch, capsys):

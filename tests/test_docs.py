@@ -28,7 +28,7 @@ def test_the_site_builds_and_its_reference_has_every_public_name(tmp_path):
 
 def test_what_the_pages_show_runs(store, folder):  # noqa: F811
     names: dict = {}
-    for page in ("index", "how-to"):
+    for page in ("index", "how-to", "training-data"):
         blocks = python_blocks((ROOT / "docs" / f"{page}.md").read_text())
         assert len(blocks) > 1
         for block in blocks:

@@ -59,6 +59,16 @@ def test_a_probe_of_ones_own(run):
     assert run("own_probe.py").count("ridge") == 4
 
 
+def test_a_sparse_autoencoder(run):
+    """On prompts that it hasn't seen it explains more than as many principal components."""
+    found = re.search(
+        r"explained: ([\d.]+) by 4 of 256 features, ([\d.]+) by 4 principal", run("sparse_autoencoder.py")
+    )
+    assert found
+    sparse, linear = map(float, found.groups())
+    assert 0.8 < linear < sparse < 0.99
+
+
 @pytest.mark.slow
 def test_a_cluster(tmp_path):
     command = [sys.executable, str(EXAMPLES / "dask_cluster.py")]

@@ -108,12 +108,16 @@ def _constants(parts: Sequence[Sums]) -> Constants:
 
 def _pass(module: Module, samples: Sequence[int], steps: Sequence[int], branch: int) -> list[Sums]:
     """Sums over all samples, for each step; added in the samples' order, whichever is read first."""
+
+    def sums(sample: int) -> list[Sums]:
+        return [sums_of(x) for x in module.read(sample, steps, branch, module.empty(len(steps)))]
+
     whole: list[Sums] = []
     with (
         bar(f"summing {module.name}", len(samples)) as advance,
         ThreadPoolExecutor(THREADS, thread_name_prefix="ldmscene-sums") as pool,
     ):
-        for parts in pool.map(lambda sample: [sums_of(x) for x in module.read(sample, steps, branch)], samples):
+        for parts in pool.map(sums, samples):
             whole = [_added(*pair) for pair in zip(whole, parts, strict=True)] if whole else [*parts]
             advance(1, len(steps) * module.chunk_bytes)
     return whole

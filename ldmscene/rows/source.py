@@ -18,7 +18,7 @@ Array = np.ndarray
 class Maps(Protocol):
     """An array (sample, step, branch, …, channel) on disk."""
 
-    def read(self, samples: Sequence[int], select: Mapping[str, Sequence[int]]) -> Array: ...
+    def read(self, samples: Sequence[int], select: Mapping[str, Sequence[int]], out: Array) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,15 @@ class Module:
     def chunk_bytes(self) -> int:
         return self.rows * self.channels * self.dtype.itemsize
 
-    def read(self, sample: int, steps: Sequence[int], branch: int) -> Array:
-        """Maps [step, row, channel] of one sample (row of the manifest)."""
-        found = self.maps.read([sample], {"step": steps, "branch": [branch]})
-        return found.reshape(len(steps), self.rows, self.channels)
+    def empty(self, chunks: int) -> Array:
+        """Memory for maps [chunk, row, channel]."""
+        return np.empty((chunks, self.rows, self.channels), self.dtype)
+
+    def read(self, sample: int, steps: Sequence[int], branch: int, out: Array) -> Array:
+        """Maps [step, row, channel] of one sample (row of the manifest), into `out`, which lies in one piece."""
+        whole = out.reshape(1, len(steps), 1, *self.grid, self.channels)
+        self.maps.read([sample], {"step": steps, "branch": [branch]}, whole)
+        return out
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class Windows:
 
     def __enter__(self) -> Windows:
         for _ in range(min(BUFFERS, len(self._wanted))):
-            self._begin([np.empty((self._order.window, m.rows, m.channels), m.dtype) for m in self._source.modules])
+            self._begin([module.empty(self._order.window) for module in self._source.modules])
         return self
 
     def __exit__(
@@ -90,7 +90,7 @@ class Windows:
         sample = self._source.samples[hand.sample[run][0]]
         wanted = [self._source.steps[step] for step in steps]
         for module, buffer in zip(self._source.modules, buffers, strict=True):
-            buffer[run] = module.read(sample, wanted, self._source.branches[branch[0]])
+            module.read(sample, wanted, self._source.branches[branch[0]], buffer[run])
 
 
 def _runs(hand: Hand, steps: int) -> Iterator[slice]:

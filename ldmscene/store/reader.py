@@ -49,10 +49,13 @@ class ShardArray:
         """Where the shard of one sample (row of the manifest) lies."""
         return shard_place(self.root, self.path, index, len(self.layout.shape))
 
-    def read(self, samples: Sequence[int], select: Mapping[str, Sequence[int]]) -> np.ndarray:
+    def read(
+        self, samples: Sequence[int], select: Mapping[str, Sequence[int]], out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Samples (rows of the manifest) at chosen positions of the cut axes.
 
-        Returns an array (sample, *axes), where a chosen axis has the length of its selection.
+        Returns an array (sample, *axes), where a chosen axis has the length of its selection. `out` is
+        contiguous memory for it.
 
         Raises
         ------
@@ -61,7 +64,7 @@ class ShardArray:
         """
         chosen = [list(select.get(dim, range(n))) for dim, n in zip(self.dims, self.layout.counts, strict=True)]
         positions = list(product(*chosen))
-        out = np.empty((len(samples), *self.selected_shape(select)), self.layout.dtype)
+        out = np.empty((len(samples), *self.selected_shape(select)), self.layout.dtype) if out is None else out
         rows = out.reshape(-1).view(np.uint8).reshape(len(samples), len(positions), self.layout.chunk_bytes)
         folder, axes = self.root / ZARR / self.path, len(self.layout.shape)
         shards = [(folder / shard_name(sample, axes), f"{self.path}, row {sample}") for sample in samples]

@@ -126,7 +126,7 @@ def _together(parts: list[list[dict]]) -> list[dict]:
     return [one for turn in itertools.zip_longest(*parts) for one in turn if one is not None]
 
 
-@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 90), st.integers(5_000, 60_000), st.integers(0, 1))
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 90), st.integers(7_000, 60_000), st.integers(0, 1))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_order_is_the_same_for_any_number_of_workers_and_ranks(world, workers, ranks, batch, memory, seed):
     def make_rows(**asked):
