@@ -194,6 +194,66 @@ def _cluster(address: str | None) -> Iterator[Any]:
 
 @cli.command()
 @take.STORE
+@click.argument("target")
+@click.option("--edited", type=take.FOLDER, required=True, help=f"{take.STORE_HELP} for the new pictures.")
+@take.EDIT
+@click.option("--split", type=click.Choice(take.SPLITS), default="test", show_default=True, help="Which samples.")
+@click.option(
+    "--control",
+    "controls",
+    multiple=True,
+    default=("none", "random:5"),
+    show_default=True,
+    help="none, random:N, shuffled, other-target, wrong-region, worst-module, donor, from; may be repeated.",
+)
+@click.option("--model", shell_complete=take.complete_model, help="The store's own by its name where not given.")
+@take.DEVICE
+@click.option("--batch-size", default=1, show_default=True, help="Samples that go through the model together.")
+@take.PART
+@take.AS_JSON
+def intervene(store: str, target: str, edited: str, as_json: bool, **options) -> None:
+    """Generate a STORE's samples again with activations changed until its probes read another TARGET.
+
+    \b
+    Example:
+        ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --modules best:9 \\
+            --control none --control random:5 --control shuffled
+        ldmscene label stores/edited mask tiny-mask
+        ldmscene effect stores/edited stores/demo
+    """
+    kinds = ("wanted", "modules", "steps", "rule", "branch", "strength", "margin", "only_where")
+    edit = ldmscene.Edit.of(ldmscene.evaluate(store), target, **_given({name: options.pop(name) for name in kinds}))
+    done = ldmscene.intervene(store, edit, edited, **_given(options))
+    if as_json:
+        print(json.dumps({"store": edited, "samples": len(done.samples), "edit": edit.header}, default=str))
+    else:
+        say(f"{edited}: {len(done.samples)} samples, {edit}")
+
+
+@cli.command()
+@click.argument("edited", type=take.FOLDER)
+@take.STORE
+@click.option("--judge", help="The labels by which new pictures are judged; the edit's target where not given.")
+@take.AS_JSON
+def effect(edited: str, store: str, judge: str | None, as_json: bool) -> None:
+    """What the edit of an EDITED store did to the pictures of a STORE, against its controls.
+
+    \b
+    Example:
+        ldmscene effect stores/edited stores/demo
+    """
+    from ldmscene.calls.effect import effect_sentence
+
+    found = ldmscene.effect(edited, store, judge=judge)
+    if as_json:
+        print(found.reset_index().to_json(orient="records"))
+    else:
+        print(found.round(3).to_string(na_rep="–"))
+        print(printable(effect_sentence(found)))
+
+
+@cli.command()
+@take.STORE
 @click.argument("folder", type=take.FOLDER)
 @take.GRID
 @click.option("--samples", type=int, help="How many held-out samples to show with pictures; all that fit if not given.")

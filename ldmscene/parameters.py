@@ -27,7 +27,7 @@ def completing(known: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
     return complete
 
 
-def _complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The embedded model's name, or a folder."""
     own = [CompletionItem(name) for name in ("tiny-scenes",) if name.startswith(incomplete)]
     return own or [CompletionItem(incomplete, type="dir")]
@@ -79,10 +79,10 @@ def labelers_option(help: str) -> Callable:
     )
 
 
-MODEL = click.argument("model", shell_complete=_complete_model)
+MODEL = click.argument("model", shell_complete=complete_model)
 MODEL_OPTION = click.option(
     "--model",
-    shell_complete=_complete_model,
+    shell_complete=complete_model,
     help="tiny-scenes (or the protocol's) where not given; a local folder or a hub id.",
 )
 STORE = click.argument("store", type=FOLDER)
@@ -106,6 +106,29 @@ CLIENT = click.option(
     "--client",
     metavar="ADDRESS",
     help="Of a dask scheduler, tcp://HOST:PORT, whose workers see the same files under the same paths.",
+)
+EDIT = group(
+    click.option("--wanted", required=True, help="shift:DY,DX, swap or files:FOLDER: the map that is to be read."),
+    click.option(
+        "--modules", multiple=True, help="best:N, names or globs, repeatable; the best 9 of the store where not given."
+    ),
+    click.option("--steps", type=int, multiple=True, help="From 0, repeatable; 0 to 4 where not given."),
+    click.option(
+        "--rule",
+        type=click.Choice(["conditional", "minimum-norm", "adam", "erase", "donor"]),
+        default="conditional",
+        show_default=True,
+    ),
+    click.option("--branch", type=click.Choice(["cond", "uncond", "both"]), default="cond", show_default=True),
+    click.option("--strength", default=1.0, show_default=True, help="By which the change is multiplied."),
+    click.option("--margin", default=6.0, show_default=True, help="Log odds that are wanted of a mask."),
+    click.option(
+        "--only-where",
+        type=click.Choice(["everywhere", "wrong"]),
+        default="everywhere",
+        show_default=True,
+        help="Cells that change.",
+    ),
 )
 CONTROL = click.option(
     "--permuted", type=FOLDER, help="A store of the same samples from the model with permuted weights."

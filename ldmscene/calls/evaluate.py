@@ -101,7 +101,7 @@ def evaluate(
     }
     path = grid_file.grid_file(opened, made_from)
     if path.exists():
-        return _as_grid(grid_file.load_grid(path))
+        return _as_grid(grid_file.load_grid(path), opened)
     todo = task.load_task(opened, scope, cv, alphas)
     if control is not None:
         task.check_control(opened, control, scope, todo)
@@ -111,8 +111,8 @@ def evaluate(
     grid["low"], grid["high"] = bounds["low"], bounds["high"]
     grid.attrs["provenance"] = json.dumps(provenance.provenance(opened, made_from, control))
     grid_file.keep_grid(grid, path)
-    return _as_grid(grid)
+    return _as_grid(grid, opened)
 
 
-def _as_grid(dataset: xr.Dataset) -> Grid:
-    return Grid(dataset.data_vars, dataset.coords, dataset.attrs)
+def _as_grid(dataset: xr.Dataset, store: ActivationStore) -> Grid:
+    return Grid(dataset.data_vars, dataset.coords, {**dataset.attrs, "store": str(store.root)})

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
+from ldmscene.intervention.controls import controls_of
 from ldmscene.labelers import Labeler, SuppliedLabels
 from ldmscene.labeling import label as labeling
 from ldmscene.store import ActivationStore
@@ -29,7 +30,7 @@ def label(
     batch_size: int = 32,
     progress: bool = True,
 ) -> ActivationStore:
-    """Add labels for a target to a store; samples that have theirs are left alone.
+    """Add labels for a target to a store, and to an edited store's controls; samples that have theirs are left alone.
 
     A function is known by its name, and by what it makes of a few samples that have their labels: one that reads those
     otherwise is refused.
@@ -93,16 +94,16 @@ def label(
     (6, 64, 64)
     """
     opened = open_store(store)
-    wanted = labeling.Wanted(opened, target, on, split)
-    labeling.label(
-        wanted,
-        labeler,
-        kind=kind,
-        threshold=threshold,
-        void=void,
-        metric=metric,
-        device=device,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    for one in (opened, *controls_of(opened).values()):
+        labeling.label(
+            labeling.Wanted(one, target, on, split),
+            labeler,
+            kind=kind,
+            threshold=threshold,
+            void=void,
+            metric=metric,
+            device=device,
+            batch_size=batch_size,
+            progress=progress,
+        )
     return opened

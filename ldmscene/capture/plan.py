@@ -79,7 +79,7 @@ class Plan:
 
     def in_order(self, modules: Sequence[str]) -> list[str]:
         """Module names in the denoiser's order."""
-        return find_modules(denoiser_of(self.pipeline)[1], modules)
+        return find_modules(denoiser_of(self.pipeline)[1], modules) if modules else []
 
     def arguments(self, prompts: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
         """Of the pipeline's call, for a batch."""

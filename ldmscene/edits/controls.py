@@ -60,6 +60,12 @@ def donor(edit: Edit, _: str) -> dict[str, Edit]:
     return {"donor": replace(edit, rule="donor", strength=1.0)}
 
 
+def begun_at(edit: Edit, _: str) -> dict[str, Edit]:
+    """The same edit begun at each of its steps: not a null, but until when the picture follows."""
+    steps = sorted(edit.steps)
+    return {f"from-{step}": replace(edit, steps=tuple(s for s in steps if s >= step)) for step in steps}
+
+
 CONTROLS: dict[str, Control] = {
     "none": none,
     "random": random,
@@ -68,6 +74,7 @@ CONTROLS: dict[str, Control] = {
     "wrong-region": wrong_region,
     "worst-module": worst_module,
     "donor": donor,
+    "from": begun_at,
 }
 
 

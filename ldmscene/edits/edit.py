@@ -39,8 +39,8 @@ class Edit:
         ones see what earlier ones did.
     readouts : mapping of (module, step) to Readout
         For all of these, and for the modules in `spare`.
-    origin : str
-        Fingerprint of the store that the probes were fitted on.
+    origin : dict
+        Where the probes come from, as JSON has it: the store's fingerprint, its configuration and its labels.
     branch : {"cond", "uncond", "both"}
         Of classifier-free guidance.
     rule : str or callable
@@ -69,11 +69,11 @@ class Edit:
     modules: tuple[str, ...]
     steps: tuple[int, ...]
     readouts: Mapping[tuple[str, int], Readout] = field(repr=False)
-    origin: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict, repr=False)
     branch: str = "cond"
     rule: str | Rule = "conditional"
     strength: float = 1.0
-    margin: float = 2.0
+    margin: float = 6.0
     only_where: str = EVERYWHERE
     null: str = ""
     spare: tuple[str, ...] = ()

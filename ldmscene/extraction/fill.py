@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -55,6 +57,24 @@ def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     return specs
 
 
+class Editing(Protocol):
+    """Changes what modules return while samples are generated, and leaves arrays of its own beside them."""
+
+    @property
+    def config(self) -> dict:
+        """What it adds to a store's configuration, and so to its fingerprint."""
+
+    @property
+    def specs(self) -> list[ArraySpec]:
+        """Its arrays."""
+
+    def worker(self, sample_ids: Sequence[str]) -> Any:
+        """The `capture.Editor` of a batch."""
+
+    def arrays(self, worker: Any) -> list[dict[str, np.ndarray]]:
+        """What a batch's editor leaves of each sample, by path."""
+
+
 def fill(
     plan: Plan,
     manifest: Manifest,
@@ -67,6 +87,7 @@ def fill(
     allow_nonfinite: bool = False,
     images: GivenImages | None = None,
     part: Part = WHOLE,
+    editing: Editing | None = None,
 ) -> ActivationStore:
     """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone.
 
@@ -75,7 +96,7 @@ def fill(
     LdmsceneError
         If values of some samples are infinite or NaN, once all others are stored; unless that is allowed.
     """
-    specs = compress(array_specs(plan, previews), compression)
+    specs = compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
     ready: dict[tuple, list[Row]] = {}
     new = read_store(root) is None
     if new:
@@ -85,8 +106,8 @@ def fill(
         missing = find_missing(None, manifest, specs, previews, batch_size, part)
         if progress:
             _say(plan, specs, missing, root, check_space(root, 0), batch_size, compression)
-        ready = _first_rows(plan, missing, images)
-    store = prepare(plan, manifest, root, previews, compression)
+        ready = _first_rows(plan, missing, images, editing)
+    store = prepare(plan, manifest, root, previews, compression, editing)
     missing = find_missing(store, manifest, specs, previews, batch_size, part)
     if not missing.samples:
         return store
@@ -99,7 +120,7 @@ def fill(
         for batch in missing.batches():
             size = 0
             for row in ready.pop(_content(missing, batch), None) or generate(
-                plan, missing.manifest, batch, images, writer.check
+                plan, missing.manifest, batch, images, writer.check, editing
             ):
                 size += sum(array.nbytes for array in row.arrays.values())
                 fault = None if allow_nonfinite else overflow(row)
@@ -135,10 +156,14 @@ def _say(
     say(f"{missing.samples} samples to generate, {most}{human_bytes(missing.bytes)} to write to {root}{room}")
 
 
-def _first_rows(plan: Plan, missing: Missing, images: GivenImages | None) -> dict[tuple, list[Row]]:
+def _first_rows(
+    plan: Plan, missing: Missing, images: GivenImages | None, editing: Editing | None
+) -> dict[tuple, list[Row]]:
     """The first batch of a store that isn't there yet, so that what can't be run leaves none behind."""
     first = next(missing.batches(), None)
-    return {_content(missing, first): list(generate(plan, missing.manifest, first, images))} if first else {}
+    if first is None:
+        return {}
+    return {_content(missing, first): list(generate(plan, missing.manifest, first, images, editing=editing))}
 
 
 def _content(missing: Missing, batch: Batch) -> tuple:
@@ -146,13 +171,21 @@ def _content(missing: Missing, batch: Batch) -> tuple:
     return batch, *(missing.manifest.keys[row] for row in batch.rows)
 
 
-def prepare(plan: Plan, manifest: Manifest, root: Place, previews: bool | str, compression: str) -> ActivationStore:
+def prepare(
+    plan: Plan,
+    manifest: Manifest,
+    root: Place,
+    previews: bool | str,
+    compression: str,
+    editing: Editing | None = None,
+) -> ActivationStore:
     """Make a store ready to be filled: created, or extended by samples and modules."""
     _check_training(root, manifest)
     names = [m.name for m in plan.modules]
-    specs = compress(array_specs(plan, previews), compression)
+    specs = compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
+    config = plan.config() | (editing.config if editing else {})
     return prepare_store(
-        root, plan.config(), manifest, names, plan.timesteps, specs, plan.in_order, compression,
+        root, config, manifest, names, plan.timesteps, specs, plan.in_order, compression,
         details=capture.configs(plan.pipeline), model=capture.name_of(plan.pipeline),
     )  # fmt: skip
 
@@ -207,6 +240,7 @@ def generate(
     batch: Batch,
     images: GivenImages | None = None,
     check: Callable[[], None] | None = None,
+    editing: Editing | None = None,
 ) -> Iterator[Row]:
     """Run the pipeline for one batch, along its images where they are given, and keep what is missing of it.
 
@@ -216,11 +250,14 @@ def generate(
     frame = manifest.frame.iloc[list(batch.rows)]
     given = images.load(frame[IMAGE_HASH].tolist()) if images else None
     prompts, seeds = frame["prompt"].tolist(), frame["seed"].tolist()
-    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, given, check)
-    for index, sample_id, trajectory, missing in zip(
-        batch.rows, frame["sample_id"], trajectories, batch.missing, strict=True
+    worker = editing.worker(frame["sample_id"].tolist()) if editing else None
+    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, given, check, editor=worker)
+    left = editing.arrays(worker) if editing else [{} for _ in trajectories]
+    for index, sample_id, trajectory, beside, missing in zip(
+        batch.rows, frame["sample_id"], trajectories, left, batch.missing, strict=True
     ):
-        arrays = {path: array for path, array in _arrays(plan, trajectory, missing) if path in missing}
+        found = chain(_arrays(plan, trajectory, missing), beside.items())
+        arrays = {path: array for path, array in found if path in missing}
         if arrays:
             yield Row(sample_id, index, arrays)
 

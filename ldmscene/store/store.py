@@ -88,11 +88,12 @@ class ActivationStore:
 
     @property
     def samples(self) -> pd.DataFrame:
-        """The manifest, and whether each sample is `complete` in all modules: stored, or `dropped` for statistics."""
-        frame, paths = self.manifest.frame, self._activation_paths()
-        whole, dropped = (
-            set.intersection(*map(which, paths)) if paths else set() for which in (self.finished, self.dropped)
-        )
+        """The manifest, and whether each sample is `complete` in all modules: stored, or `dropped` for statistics.
+
+        Where no modules are stored, a sample is complete once its picture is.
+        """
+        frame, paths = self.manifest.frame, self._activation_paths() or [layout.IMAGE]
+        whole, dropped = (set.intersection(*map(which, paths)) for which in (self.finished, self.dropped))
         return frame.assign(complete=frame["sample_id"].isin(whole), dropped=frame["sample_id"].isin(dropped))
 
     @property

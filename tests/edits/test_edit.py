@@ -55,7 +55,8 @@ def test_every_field_and_number_is_part_of_the_fingerprint():
         for change in (
             {"target": "depth"}, {"wanted": "shift:0,1"}, {"wanted": MAP}, {"wanted": MAP + 1}, {"branch": "both"},
             {"rule": "erase"}, {"strength": 2.0}, {"margin": 3.0}, {"only_where": "wrong"}, {"null": "random:1"},
-            {"spare": ()}, {"origin": "x"}, {"binary": False}, {"readouts": {**edit.readouts, ("m", 0): nudged}},
+            {"spare": ()}, {"origin": {"store": "x"}}, {"binary": False},
+            {"readouts": {**edit.readouts, ("m", 0): nudged}},
         )
     ]  # fmt: skip
     assert len({one.fingerprint for one in [edit, *others]}) == len(others) + 1

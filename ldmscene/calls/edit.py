@@ -1,0 +1,137 @@
+"""Edits from grids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+
+from ldmscene import edits
+from ldmscene.calls.opening import opened
+from ldmscene.edits import Rule
+from ldmscene.errors import InputError, unknown
+from ldmscene.intervention.choosing import choose_modules, choose_steps, spare_modules
+from ldmscene.intervention.readouts import Readouts
+from ldmscene.labelers import from_files
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import label_path
+
+FILES = "files:"
+
+
+class Edit(edits.Edit):
+    """A change of a denoiser's activations, as plain data; see `ldmscene.edits.Edit` for its attributes.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo")  # doctest: +SKIP
+    >>> edit = ldmscene.Edit.of(grid, "mask", wanted="shift:0,16", modules="best:9", steps=range(5))  # doctest: +SKIP
+    >>> edit.save("shift.safetensors")  # doctest: +SKIP
+    """
+
+    @classmethod
+    def of(
+        cls,
+        grid: xr.Dataset,
+        target: str,
+        *,
+        wanted: Any,
+        modules: str | Iterable[str] = "best:9",
+        steps: int | Iterable[int] = range(5),
+        branch: str = "cond",
+        rule: str | Rule = "conditional",
+        strength: float = 1.0,
+        margin: float = 6.0,
+        only_where: str = "everywhere",
+        store: ActivationStore | str | Path | None = None,
+    ) -> Self:
+        """An edit by a grid's probes; modules are chosen by cross-validation on training prompts.
+
+        Parameters
+        ----------
+        grid
+            What `evaluate` made of a store.
+        target
+            One of the grid's, such as "mask", "depth" or "segments=2".
+        wanted
+            The map that is to be read: "shift:DY,DX" (pixels, kept inside the frame; with ":cut" at the end objects may
+            leave it), "swap" (another sample's), "files:FOLDER" (named by sample_id), an array (Y, X) or
+            (sample, Y, X), a mapping of them by sample_id, or a callable from a sample's own label to its wanted map.
+        modules
+            "best:N", names or globs of the grid's.
+        steps
+            Which denoiser calls, from 0.
+        branch : {"cond", "uncond", "both"}
+            Of classifier-free guidance.
+        rule
+            "conditional" (the likeliest activation with that reading), "minimum-norm" (the nearest), "adam" (the
+            published optimisation), "erase" (LEACE), "donor", or a callable; see `ldmscene.edits.rules`.
+        strength
+            By which the change is multiplied; 0 changes nothing, to the byte.
+        margin
+            Log odds that are wanted of a mask, as ± margin; of a continuous target how far from the wanted value a
+            reading still counts as right.
+        only_where : {"everywhere", "wrong"}
+            Which cells change: all, or those whose reading is wrong.
+        store
+            The grid's store, where `evaluate` was not called in this session or the store was moved since.
+
+        Returns
+        -------
+        Edit
+
+        Raises
+        ------
+        InputError
+            If the grid lacks a target, module or step, or an argument can't be used.
+        """
+        known = [str(name) for name in grid["target"].values]
+        if target not in known:
+            raise unknown("target in this grid", target, known)
+        chosen_steps = choose_steps(grid, steps)
+        chosen = choose_modules(grid, target, modules, chosen_steps)
+        spare = spare_modules(grid, target, chosen, chosen_steps)
+        own = _store_of(grid, store)
+        readouts = Readouts(own, grid, target)
+        binary = readouts.target.kind == "binary"
+        labels = {name: dict(own.info(label_path(name)).attributes) for name in {str(n) for n in grid["labels"].values}}
+        return cls(
+            target=target,
+            binary=binary,
+            wanted=_loaded(wanted, binary),
+            modules=tuple(chosen),
+            steps=tuple(chosen_steps),
+            readouts={(m, s): readouts.at(m, s) for m in (*chosen, *spare) for s in chosen_steps},
+            origin={"store": own.fingerprint, "config": own.config, "labels": labels},
+            branch=branch,
+            rule=rule,
+            strength=strength,
+            margin=margin,
+            only_where=only_where,
+            spare=tuple(spare),
+        )
+
+
+def _store_of(grid: xr.Dataset, store: ActivationStore | str | Path | None) -> ActivationStore:
+    if store is None and "store" not in grid.attrs:
+        raise InputError("the grid doesn't say where its store is; name it with store=")
+    return opened(grid.attrs["store"] if store is None else store)
+
+
+def _loaded(wanted: Any, binary: bool) -> Any:
+    """Maps instead of the folder that holds them, so that the edit is whole."""
+    if not (isinstance(wanted, str) and wanted.startswith(FILES)):
+        return wanted
+    found = from_files(wanted.removeprefix(FILES), "binary" if binary else "continuous")
+    maps = {sample_id: found.read(sample_id, found.provenance) for sample_id in found.sample_ids}
+    return {name: _foreground(one) for name, one in maps.items()} if binary else maps
+
+
+def _foreground(mask: np.ndarray) -> np.ndarray:
+    """0 and 1 from a mask of 0 to 1, 255 or 65535; NaN stays NaN."""
+    top = next((top for top in (1, 255) if np.nanmax(mask, initial=0) <= top), 65535)
+    return np.where(np.isnan(mask), np.nan, mask > top / 2).astype(np.float32)

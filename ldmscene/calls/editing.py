@@ -1,0 +1,127 @@
+"""An edit while the caller runs the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from diffusers import DiffusionPipeline
+
+from ldmscene import capture, edits
+from ldmscene.calls.options import load_model
+from ldmscene.edits import Maps, parse
+from ldmscene.errors import InputError, ShapeError
+from ldmscene.intervention.planning import plan_for
+from ldmscene.intervention.running import Worker
+from ldmscene.labelers import read
+from ldmscene.labeling.label import resolve
+
+SAMPLE = "this picture"
+
+
+@dataclass(frozen=True)
+class Log:
+    """What an edit did, filled while the pipeline runs.
+
+    Attributes
+    ----------
+    own, wanted : numpy.ndarray (Y, X)
+        The label of the picture without the edit, and what the probe was to read.
+    """
+
+    own: np.ndarray
+    wanted: np.ndarray
+    worker: Worker
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row for each change: `module`, `step`, `branch`, and `size`, its norm over that of what it changed."""
+        rows = [(*key, float(size[0])) for key, size in self.worker.sizes.items()]
+        return pd.DataFrame(rows, columns=["module", "step", "branch", "size"])
+
+
+@contextmanager
+def editing(
+    pipeline: DiffusionPipeline,
+    edit: edits.Edit,
+    *,
+    prompt: str,
+    seed: int,
+    own: np.ndarray | None = None,
+) -> Iterator[Log]:
+    """Change a pipeline's activations inside the block; it is given back without a trace, whatever happens.
+
+    The pipeline runs once without the edit, for the own label of its picture, from which the wanted map is made. Then
+    it is the caller's, to be called with the same prompt, and a generator of the same seed, on the CPU.
+
+    Parameters
+    ----------
+    pipeline
+        The one that the edit's probes were fitted on.
+    edit
+        From `Edit.of`, or loaded.
+    prompt, seed
+        Of the picture.
+    own
+        Its label (Y, X) without the edit; made by the labeler of the edit's store where not given.
+
+    Yields
+    ------
+    Log
+
+    Raises
+    ------
+    InputError
+        If the pipeline is another one, or is called with other settings than those that the probes were fitted for.
+
+    Examples
+    --------
+    >>> import torch
+    >>> with ldmscene.editing(pipeline, edit, prompt="a red cube", seed=7) as log:  # doctest: +SKIP
+    ...     generator = torch.Generator("cpu").manual_seed(7)
+    ...     image = pipeline("a red cube", generator=generator, num_inference_steps=15).images[0]
+    """
+    if edit.rule == "donor":
+        raise InputError("rule 'donor' needs the activations of another trajectory; use ldmscene.intervene")
+    plan = plan_for(load_model(pipeline, None), edit)
+    label = _own_label(plan, edit, prompt, seed) if own is None else np.asarray(own)
+    if label.ndim != 2:
+        raise ShapeError(f"own: expected a label (Y, X), got shape {label.shape}")
+    wanted = parse(edit.wanted, (SAMPLE,), binary=edit.binary).map(SAMPLE, lambda _: label)
+    worker = Worker(edit, Maps(label[None], wanted[None], edit.binary, edit.margin), check=_same_steps(plan))
+    with capture.watching(plan, editor=worker):
+        yield Log(label, wanted, worker)
+
+
+def _same_steps(plan: capture.Plan) -> Any:
+    """A check of the steps that the scheduler takes, since an edit's are counted among them."""
+
+    def check() -> None:
+        timesteps = [float(t) for t in plan.pipeline.scheduler.timesteps]
+        if timesteps != list(plan.timesteps):
+            raise InputError(
+                f"the edit is of a run of {plan.steps} steps, and the pipeline takes {len(timesteps)}; call it with "
+                f"num_inference_steps={plan.steps}"
+            )
+
+    return check
+
+
+def _own_label(plan: capture.Plan, edit: edits.Edit, prompt: str, seed: int) -> np.ndarray:
+    """The target's label of the picture without the edit, by the labeler of the store."""
+    name, _, of_class = edit.target.partition("=")
+    said = edit.origin["labels"][name]
+    try:
+        labeler = resolve(said["labeler"])
+    except InputError as error:
+        raise InputError(f"own: the labeler {said['labeler']!r} of the edit's store can't be had; pass own=") from error
+    image = capture.run(plan, [prompt], [seed])[0].image
+    maps = read(labeler, name, image[None], said)[0]
+    if not edit.binary:
+        return maps
+    foreground = maps == float(of_class) if of_class else maps > said.get("threshold", 0.5)
+    return np.where(np.isnan(maps), np.nan, foreground)

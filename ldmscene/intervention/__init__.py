@@ -1,0 +1,1 @@
+"""From probes to edits, from edits to edited stores, and what came of it."""

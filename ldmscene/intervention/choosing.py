@@ -1,0 +1,73 @@
+"""Which modules and steps of a grid an edit changes; chosen by cross-validation on training samples."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from ldmscene.errors import InputError, unknown
+
+_BEST = re.compile(r"best:(\d+)")
+
+
+def choose_modules(grid: xr.Dataset, target: str, asked: str | Iterable[str], steps: Sequence[int]) -> list[str]:
+    """Module names of a grid, from "best:N", names or globs.
+
+    The best modules are those with the best mean cross-validated score over the steps.
+
+    Raises
+    ------
+    InputError
+        If more are asked for than there are.
+    UnknownNameError
+        If a name or glob fits no module.
+    """
+    ranked = rank_modules(grid, target, steps)
+    names: dict[str, None] = {}
+    for pattern in [asked] if isinstance(asked, str) else asked:
+        names |= dict.fromkeys(_matching(pattern, ranked))
+    return list(names)
+
+
+def _matching(pattern: str, ranked: Sequence[str]) -> Sequence[str]:
+    """Modules, which are ranked from the best on, that one of the words asks for."""
+    if found := _BEST.fullmatch(pattern):
+        if not 1 <= int(found[1]) <= len(ranked):
+            raise InputError(f"modules: expected best:1 to best:{len(ranked)} of this grid, got {pattern!r}")
+        return ranked[: int(found[1])]
+    matching = [pattern] if pattern in ranked else fnmatch.filter(ranked, pattern)
+    if not matching:
+        raise unknown("module in this grid", pattern, ranked)
+    return matching
+
+
+def spare_modules(grid: xr.Dataset, target: str, modules: Sequence[str], steps: Sequence[int]) -> list[str]:
+    """The worst modules of a grid that aren't among these; as many, or as there are."""
+    others = [name for name in rank_modules(grid, target, steps) if name not in modules]
+    return others[max(0, len(others) - len(modules)) :]
+
+
+def rank_modules(grid: xr.Dataset, target: str, steps: Sequence[int]) -> list[str]:
+    """All modules, from the best on."""
+    means = grid["cv_score"].sel(target=target, step=list(steps)).mean("step")
+    return [str(name) for name in means["module"].values[np.argsort(-means.values, kind="stable")]]
+
+
+def choose_steps(grid: xr.Dataset, asked: int | Iterable[int]) -> list[int]:
+    """Steps of a grid.
+
+    Raises
+    ------
+    InputError
+        If there is no such step.
+    """
+    known = [int(step) for step in grid["step"].values]
+    steps = [int(step) for step in ([asked] if isinstance(asked, int | np.integer) else asked)]
+    for step in steps:
+        if step not in known:
+            raise InputError(f"no step {step} in this grid; its steps are {known[0]} to {known[-1]}")
+    return sorted(set(steps))

@@ -1,0 +1,37 @@
+"""Where the stores of an edited store's controls are, and which there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from ldmscene.store import ActivationStore
+from ldmscene.store.history import Documents, Published, publish, read
+from ldmscene.store.places import Place
+
+FOLDER, LIST = "controls", "edit/controls.json"
+
+
+def control_place(root: Place, name: str) -> Place:
+    """Of the control of this name; "" is the edit itself."""
+    return root / FOLDER / name if name else root
+
+
+def note_controls(root: Place, names: Iterable[str]) -> None:
+    """Add controls to those that an edited store knows of."""
+
+    def noted(now: Published) -> Documents:
+        return {LIST: json.dumps(list(dict.fromkeys([*_listed(now), *names]))).encode()}
+
+    publish(root, noted)
+
+
+def controls_of(store: ActivationStore) -> dict[str, ActivationStore]:
+    """The stores of an edited store's controls, by name; none of a store that isn't edited."""
+    if "edit" not in store.config:
+        return {}
+    return {name: ActivationStore(control_place(store.root, name)) for name in _listed(read(store.root))}
+
+
+def _listed(now: Published) -> list[str]:
+    return json.loads(now.documents.get(LIST, b"[]"))

@@ -1,0 +1,141 @@
+"""What edited pictures show: scores of each sample, for the edit and each of its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ldmscene.edits import ceiling
+from ldmscene.errors import IncompleteError, InputError, unknown
+from ldmscene.evaluation.targets import Target, targets_of
+from ldmscene.intervention.controls import controls_of
+from ldmscene.intervention.filling import READING, SIZE, wanted_path
+from ldmscene.metrics import METRICS, Truth
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import IMAGE, label_path
+
+Array = np.ndarray
+EDIT = "edit"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An edited store and its controls, beside the store of the same samples without an edit; checked when built.
+
+    Raises
+    ------
+    InputError
+        If the store isn't edited, or the judge labels nothing.
+    IncompleteError
+        If samples of an edit or control have no picture or no label.
+    """
+
+    source: ActivationStore
+    variants: Mapping[str, ActivationStore]
+    target: Target
+    judge: str
+
+    @classmethod
+    def of(cls, edited: ActivationStore, source: ActivationStore, judge: str | None) -> Trial:
+        if "edit" not in edited.config:
+            raise InputError(f"{edited.root} is no edited store; make one with ldmscene.intervene")
+        name = edited.config["edit"]["target"]
+        labels = name.partition("=")[0]
+        targets = targets_of(source, [labels], source.manifest.frame["sample_id"].tolist())
+        target = next(target for target in targets if target.name == name)
+        variants = {EDIT: edited, **controls_of(edited)}
+        found = cls(source, variants, target, judge or target.labels)
+        for variant, store in variants.items():
+            found._check(variant, store)
+        return found
+
+    def _check(self, variant: str, store: ActivationStore) -> None:
+        if self.judge not in store.targets:
+            raise unknown(f"target with labels in {store.root} ({variant})", self.judge, store.targets)
+        for path in (IMAGE, label_path(self.judge)):
+            absent = set(self.sample_ids) - store.complete(path)
+            if absent:
+                raise IncompleteError(f"{len(absent)} samples lack {path} in {store.root}, {min(absent)} among them")
+
+    @property
+    def sample_ids(self) -> list[str]:
+        return self.variants[EDIT].manifest.frame["sample_id"].tolist()
+
+    @property
+    def prompts(self) -> Array:
+        """[sample] what samples share that aren't independent."""
+        return self.variants[EDIT].manifest.groups
+
+    @property
+    def binary(self) -> bool:
+        return self.target.kind == "binary"
+
+    def scores(self, variant: str) -> dict[str, Array]:
+        """Every measure of an edit or control, [sample]."""
+        store = self.variants[variant]
+        wanted, own = self._wanted, self._labels(self.source, self.target)
+        judged = self._labels(store, replace(self.target, labels=self.judge))
+        region = (own > 0) | (wanted > 0) if self.binary else own != wanted
+        found = {name: self._score(name, wanted, judged) for name in self._metrics}
+        found[f"{self.target.primary} with the own map"] = self._score(self.target.primary, own, judged)
+        if self.binary:
+            found["ceiling"] = np.array([ceiling(o, w) for o, w in zip(own, wanted, strict=True)])
+        found |= self._selectivity(store, region)
+        found["size"] = self._read(store, SIZE).mean(1)
+        found |= self._readings(store)
+        return found
+
+    @property
+    def _metrics(self) -> list[str]:
+        return [self.target.primary] if self.binary else list(dict.fromkeys([self.target.primary, "rmse"]))
+
+    @property
+    def _wanted(self) -> Array:
+        return self._read(self.variants[EDIT], wanted_path(self.target.name))
+
+    def _labels(self, store: ActivationStore, target: Target) -> Array:
+        return target.values(self._read(store, label_path(target.labels)))
+
+    def _read(self, store: ActivationStore, path: str) -> Array:
+        return store.info(path).read(store.rows(self.sample_ids), {})
+
+    def _score(self, name: str, truth: Array, found: Array) -> Array:
+        """[sample]; NaN where a map says nothing."""
+        metric = METRICS[name]
+        known = ~(np.isnan(truth) | np.isnan(found)).all((1, 2))
+        scores = np.full(len(truth), np.nan)
+        both = np.where(np.isnan(found), np.nan, truth)[known]
+        filled = np.nan_to_num(found[known])
+        prepared = Truth.of(both, ranks=metric.needs == "rank")
+        scores[known] = metric.score(prepared, filled > 0.5 if metric.needs == "mask" else filled)
+        return scores
+
+    def _selectivity(self, store: ActivationStore, region: Array) -> dict[str, Array]:
+        """What stays as it was: the picture outside the region, in grey levels, and other targets there."""
+        before, after = (self._read(one, IMAGE).astype(np.float32) for one in (self.source, store))
+        change = np.abs(after - before).mean(-1)
+        found = {"picture outside": np.nanmean(np.where(region, np.nan, change), (1, 2))}
+        for name in self._others(store):
+            target = targets_of(self.source, [name], [])[0]
+            own, now = (self._labels(one, target) for one in (self.source, store))
+            found[f"{name} outside ({target.primary})"] = self._score(
+                target.primary, np.where(region, np.nan, own), now
+            )
+        return found
+
+    def _others(self, store: ActivationStore) -> Sequence[str]:
+        shared = [name for name in store.targets if name in self.source.targets]
+        mine = {self.target.labels, self.judge}
+        return [
+            n for n in shared if n not in mine and self.source.info(label_path(n)).attributes.get("kind") != "classes"
+        ]
+
+    def _readings(self, store: ActivationStore) -> dict[str, Array]:
+        """Agreement of the probes' readings with the wanted map where the edit changes activations, and elsewhere."""
+        read, edited = (np.array(store.info(path).attributes["positions"]) for path in (READING, SIZE))
+        changed = np.isin(read, edited)
+        readings = self._read(store, READING)
+        found = {"reading": readings[:, changed].mean(1)}
+        return found | ({"reading elsewhere": readings[:, ~changed].mean(1)} if not changed.all() else {})

@@ -1,0 +1,94 @@
+"""What an edited store holds beside a store's pictures: wanted maps, sizes of changes, and readings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ldmscene.edits import Edit
+from ldmscene.intervention.maps import Subjects
+from ldmscene.intervention.running import Worker
+from ldmscene.metrics import METRICS, Truth
+from ldmscene.store import ArraySpec
+
+SIZE, READING = "edit/size", "edit/reading"
+DONOR = "donor"
+
+
+def wanted_path(target: str) -> str:
+    return f"wanted/{target}"
+
+
+@dataclass(frozen=True)
+class Editing:
+    """An edit of some samples, as `ldmscene.extraction` fills a store with it."""
+
+    subjects: Subjects
+
+    @property
+    def edit(self) -> Edit:
+        return self.subjects.edit
+
+    def check(self) -> None:
+        """Refuse donors that aren't there."""
+        if self.edit.rule == DONOR:
+            self.subjects.check_donors()
+
+    @property
+    def config(self) -> dict:
+        """What it adds to a store's configuration, and so to its fingerprint."""
+        header = {name: value for name, value in self.edit.header.items() if name != "origin"}
+        labels = self.subjects.store.info(f"labels/{self.subjects.target.labels}").attributes
+        return {"edit": {**header, "fingerprint": self.edit.fingerprint, "labels": dict(labels)}}
+
+    @property
+    def specs(self) -> list[ArraySpec]:
+        """Arrays of each sample."""
+        target = self.subjects.target
+        shape = self.subjects.own(self.subjects.sample_ids[0]).shape
+        edited = [f"{module} {step}" for module, step in self.edit.positions]
+        read = [f"{module} {step}" for module, step in self.edit.readouts]
+        return [
+            ArraySpec(wanted_path(target.name), ("Y", "X"), shape, "float32", attributes={"kind": target.kind}),
+            ArraySpec(SIZE, ("edited",), (len(edited),), "float32", attributes={"positions": edited}),
+            ArraySpec(
+                READING, ("read",), (len(read),), "float32", attributes={"positions": read, "metric": target.primary}
+            ),
+        ]
+
+    def worker(self, sample_ids: Sequence[str]) -> Worker:
+        """The editor of a batch."""
+        lend = partial(self.subjects.donor, sample_ids) if self.edit.rule == DONOR else None
+        return Worker(self.edit, self.subjects.maps(sample_ids), lend)
+
+    def arrays(self, worker: Worker) -> list[dict[str, np.ndarray]]:
+        """What a batch's editor leaves of each sample, by path."""
+        sizes = [_mean(worker.sizes, at, self.edit) for at in self.edit.positions]
+        readings = [self._agreement(worker, *at) for at in self.edit.readouts]
+        wanted = np.asarray(worker.maps.wanted, np.float32)
+        return [
+            {
+                wanted_path(self.subjects.target.name): wanted[i],
+                SIZE: np.array([size[i] for size in sizes], np.float32),
+                READING: np.array([reading[i] for reading in readings], np.float32),
+            }
+            for i in range(len(wanted))
+        ]
+
+    def _agreement(self, worker: Worker, module: str, step: int) -> np.ndarray:
+        """Of the reading with the wanted map, [sample], by the target's own metric."""
+        reading = np.mean([worker.readings[module, step, branch] for branch in self.edit.branches], 0)
+        metric = METRICS[self.subjects.target.primary]
+        known = ~np.isnan(worker.maps.wanted).all((1, 2))
+        found = np.full(len(reading), np.nan)
+        if known.any():
+            truth = Truth.of(worker.maps.wanted[known], reading.shape[1:], ranks=metric.needs == "rank")
+            found[known] = metric.score(truth, reading[known] > 0 if metric.needs == "mask" else reading[known])
+        return found
+
+
+def _mean(sizes: dict, at: tuple[str, int], edit: Edit) -> np.ndarray:
+    return np.mean([sizes[(*at, branch)] for branch in edit.branches], 0)

@@ -1,0 +1,92 @@
+"""The run that an edit was made for, planned again on a pipeline; another model or configuration is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ldmscene import capture
+from ldmscene.capture import Plan
+from ldmscene.edits import Edit
+from ldmscene.errors import InputError
+from ldmscene.store.prepare import differences
+
+# How activations were stored is nothing that a run depends on.
+_STORED = ("branches", "dtype", "captured", "kept_bits")
+
+
+def plan_for(
+    loaded: capture.Model,
+    edit: Edit,
+    *,
+    modules: Sequence[str] = (),
+    branches: Sequence[str] = (),
+    dtype: str = "float16",
+) -> Plan:
+    """A plan whose branches are told, to run the edit and capture these modules' outputs.
+
+    Parameters
+    ----------
+    modules
+        Whose outputs are captured; none where empty.
+    branches
+        That are captured, beside those that are edited.
+
+    Raises
+    ------
+    InputError
+        If the pipeline isn't the one that the probes were fitted on, a module has no grid, or the branches can't be
+        told.
+    """
+    config = edit.origin["config"]
+    if config["source"] != "prompts":
+        raise InputError(
+            "an edit needs pictures that are generated from prompts; this one's store is of supplied images"
+        )
+    both = set(branches) | set(edit.branches)
+    plan = capture.make_plan(
+        loaded.pipeline,
+        modules=list(dict.fromkeys([*modules, *edit.modules, *edit.spare])),
+        steps=config["steps"],
+        guidance_scale=config["guidance_scale"],
+        negative_prompt=config["negative_prompt"],
+        height=config["height"],
+        width=config["width"],
+        branch="both" if len(both) > 1 else next(iter(both)),
+        dtype=dtype,
+        hashes=loaded.hashes,
+    )
+    check_same(edit, plan.config())
+    _check_positions(edit, plan)
+    captured = tuple(module for module in plan.modules if module.name in modules)
+    return capture.rehearsed(replace(plan, modules=captured))
+
+
+def check_same(edit: Edit, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that isn't the one that the edit's probes were fitted on.
+
+    Raises
+    ------
+    InputError
+        With what differs.
+    """
+    fitted, now = (
+        {name: value for name, value in one.items() if name not in _STORED} for one in (edit.origin["config"], config)
+    )
+    found = differences(fitted, now)
+    if found:
+        said = "; ".join(f"{path}: {old} then, {new} now" for path, old, new in found)
+        raise InputError(f"the edit's probes were fitted on another model or configuration: {said}")
+
+
+def _check_positions(edit: Edit, plan: Plan) -> None:
+    for module in plan.modules:
+        if module.name in (*edit.modules, *edit.spare) and len(module.shape) != 3:
+            raise InputError(
+                f"{module.name} returns tokens that lie on no (y, x) grid, such as a text's; leave it out of modules="
+            )
+    last = len(plan.timesteps) - 1
+    beyond = [step for step in edit.steps if not 0 <= step <= last]
+    if beyond:
+        raise InputError(f"steps: no step {beyond[0]} in this run; its steps are 0 to {last}")

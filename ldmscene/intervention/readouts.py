@@ -1,0 +1,97 @@
+"""From a grid and its store to the readouts of an edit: the grid's probes, and moments of what they read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from ldmscene.edits import Readout
+from ldmscene.edits.controls import SHUFFLED
+from ldmscene.evaluation.assembly import set_up
+from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.ridge import RIDGE
+from ldmscene.evaluation.scope import Scope
+from ldmscene.evaluation.states import (
+    are_cached,
+    check_stored,
+    merge_states,
+    read_states,
+    reduce_block,
+    state_keys,
+    write_states,
+)
+from ldmscene.evaluation.targets import Target
+from ldmscene.evaluation.task import load_task
+from ldmscene.probes import Moments, Spectrum, merge_all
+from ldmscene.store import ActivationStore
+
+
+class Readouts:
+    """Makes readouts for a grid's target; what `evaluate` cached is not read again.
+
+    Parameters
+    ----------
+    store : ActivationStore
+        That the grid was made of.
+    grid : xarray.Dataset
+    target : str
+    """
+
+    def __init__(self, store: ActivationStore, grid: xr.Dataset, target: str) -> None:
+        self._store, self._grid, self._name = store, grid, target
+
+    @property
+    def target(self) -> Target:
+        return next(one for one in self._bench.task.targets if one.name == self._name)
+
+    def at(self, module: str, step: int) -> Readout:
+        """The readout of a module's output at a step."""
+        train, column, shuffled = self._moments(module, step)
+        here, channels = self._grid.sel(module=module, step=step), len(train.mean_x)
+        coefs = {str(name): here["coef"].sel(target=name).values[:channels] for name in here["target"].values}
+        alpha = np.array([float(here["alpha"].sel(target=self._name))])
+        rivals = {name: coef for name, coef in coefs.items() if name != self._name and np.isfinite(coef).all()}
+        rivals[SHUFFLED] = Spectrum.of(train).coef(alpha)[0, shuffled].astype(np.float32)
+        return Readout(
+            coef=coefs[self._name],
+            intercept=float(here["intercept"].sel(target=self._name)),
+            mean=train.mean_x.astype(np.float32),
+            covariance=(train.cxx / train.weight).astype(np.float32),
+            cross=(train.cxy[:, column] / train.weight).astype(np.float32),
+            rivals=rivals,
+        )
+
+    @cached_property
+    def _bench(self) -> Bench:
+        grid = self._grid
+        made = json.loads(grid.attrs["provenance"])
+        labels = sorted({str(name) for name in grid["labels"].values})
+        scope = Scope.of(self._store, labels, [str(m) for m in grid["module"].values], grid["step"].values.tolist())
+        task = load_task(self._store, scope, made["cross_validation_folds"], made["alphas"])
+        return set_up(self._store, RIDGE, task, scope)
+
+    def _moments(self, module: str, step: int) -> tuple[Moments, int, int]:
+        """Of all training samples, and in which columns the target and its shuffled labels are."""
+        bench = self._bench
+        group = next(g for g, some in enumerate(bench.groups) if any(r.name == self._name for r in some))
+        names = [(response.target, response.shuffled) for response in bench.groups[group]]
+        train = merge_all(fold[group] for fold in self._folds(ModuleOutput.of(self._store, module, step)))
+        return train, names.index((self._name, False)), names.index((self._name, True))
+
+    def _folds(self, features: ModuleOutput) -> Sequence[Sequence[Moments]]:
+        bench, checksum = self._bench, self._store.checksums(features.path)
+        found = []
+        for blocks in bench.task.folds:
+            keys = state_keys(bench, features, blocks, checksum)
+            if are_cached(bench, keys):
+                found.append(read_states(bench, keys))
+                continue
+            check_stored(bench, features, blocks)
+            merged = merge_states([reduce_block(bench, features, block) for block in blocks], RIDGE)
+            found.append(list(write_states(bench, merged, keys)))
+        return found

@@ -1,0 +1,73 @@
+"""An edit at work: what stands between a denoiser's modules while a batch of samples is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldmscene.edits import Edit, Maps, edited, read
+from ldmscene.errors import InputError
+
+Donor = Callable[[str, int, str], np.ndarray]
+"""module, step and branch to activations (sample, y, x, channel)"""
+
+
+@dataclass
+class Worker:
+    """The editor of one batch, which `ldmscene.capture` calls; where it only has a readout, it reads.
+
+    Attributes
+    ----------
+    sizes : dict of (module, step, branch) to numpy.ndarray [sample]
+        Norm of each change over the norm of what it changes.
+    readings : dict of (module, step, branch) to numpy.ndarray [sample, y, x]
+        What the probe reads afterwards.
+    """
+
+    edit: Edit
+    maps: Maps
+    donor: Donor | None = None
+    check: Callable[[], None] = lambda: None
+    """called before each change, to refuse by raising"""
+    sizes: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
+    readings: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
+
+    modules: Sequence[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.modules = list(dict.fromkeys(module for module, _ in self.edit.readouts))
+
+    def change(self, module: str, step: int, branch: str, values: Tensor) -> Tensor | None:
+        """What takes the place of a module's output; None where it stays."""
+        self.check()
+        if (module, step) not in self.edit.readouts or branch not in self.edit.branches:
+            return None
+        self._check_values(module, values)
+        key, new = (module, step, branch), None
+        if module in self.edit.modules and step in self.edit.steps:
+            lent = None if self.donor is None else torch.from_numpy(self.donor(*key))
+            new = edited(self.edit, module, step, values, self.maps, lent)
+            self.sizes[key] = _relative(new, values)
+        after = values if new is None else new
+        self.readings[key] = read(after, self.edit.readouts[module, step]).float().cpu().numpy()
+        return new
+
+    def _check_values(self, module: str, values: Tensor) -> None:
+        if values.ndim != 4:
+            raise InputError(
+                f"{module} returns tokens that lie on no (y, x) grid, such as a text's; leave it out of modules="
+            )
+        if len(values) != len(self.maps.own):
+            raise InputError(
+                f"the edit is of {len(self.maps.own)} pictures, and the pipeline makes {len(values)}; call it with as "
+                "many prompts"
+            )
+
+
+def _relative(new: Tensor, old: Tensor) -> np.ndarray:
+    change, size = (one.float().flatten(1).norm(dim=1) for one in (new.float() - old.float(), old))
+    return (change / size.clamp(min=torch.finfo(torch.float32).tiny)).cpu().numpy()

@@ -1,0 +1,102 @@
+"""Effects: scores equal to plain numpy's, intervals paired by sample, words only where they are earned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ldmscene
+from ldmscene.calls.effect import effect_sentence, until_when
+from ldmscene.errors import IncompleteError, InputError, UnknownNameError
+from ldmscene.intervention.controls import controls_of
+
+
+@pytest.fixture(scope="module")
+def frame(edited, store) -> pd.DataFrame:
+    return ldmscene.effect(edited, store)
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    both = a.sum((1, 2)) + b.sum((1, 2))
+    return np.where(both > 0, 2 * (a & b).sum((1, 2)) / np.maximum(both, 1), 1.0)
+
+
+def test_every_control_has_a_row(frame, edited):
+    variants = list(dict.fromkeys(frame.index.get_level_values("variant")))
+    assert variants == ["edit", *controls_of(edited)]
+    assert {"random-0", "random-1", "other-target-depth", "worst-module", "donor", "from-0", "from-1"} < set(variants)
+
+
+def test_agreement_and_gain_are_plain_numpys(frame, edited, store):
+    own = store.labels("mask", split="test").values > 0.5
+    wanted = edited.info("wanted/mask").read(range(len(own)), {}) > 0.5
+    none = controls_of(edited)["none"]
+    now, before = (one.labels("mask").values > 0.5 for one in (edited, none))
+    np.testing.assert_array_equal(before, own)
+    row = frame.loc["edit", "dice"]
+    assert row["mean"] == pytest.approx(_dice(now, wanted).mean())
+    assert row["gain"] == pytest.approx((_dice(now, wanted) - _dice(before, wanted)).mean())
+    assert row["gain_low"] < row["gain"] < row["gain_high"]
+    assert frame.loc["edit", "dice with the own map"]["mean"] == pytest.approx(_dice(now, own).mean())
+
+
+def test_no_edit_is_no_change(frame):
+    none = frame.loc["none"]
+    assert none.loc["dice with the own map", "mean"] == 1
+    assert none.loc["size", "mean"] == 0
+    assert none.loc["picture outside", "mean"] < 1e-3  # grey levels: roundings of another batch size
+    assert none.loc["depth outside (spearman)", "mean"] == pytest.approx(1)
+    assert (none["gain"].dropna() == 0).all()
+
+
+def test_the_picture_outside_both_masks(frame, edited, store):
+    region = (store.labels("mask", split="test").values > 0.5) | (edited.info("wanted/mask").read(range(6), {}) > 0.5)
+    change = np.abs(edited.images().values.astype(float) - store.images("test").values).mean(-1)
+    expected = np.mean([one[~where].mean() for one, where in zip(change, region, strict=True)])
+    assert frame.loc["edit", "picture outside"]["mean"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_readings_follow_the_edit_and_sizes_are_those_of_its_nulls(frame):
+    assert frame.loc["edit", "reading"]["mean"] > 0.8 > frame.loc["none", "reading"]["mean"]
+    assert frame.loc["edit", "size"]["mean"] > 0.05
+    assert frame.loc["from-0"].equals(frame.loc["edit"])
+
+
+def test_from_which_step_on_the_picture_follows(frame):
+    found = until_when(frame)
+    assert found.index.tolist() == [0, 1]
+    assert found.loc[0, "gain"] == frame.loc["edit", "dice"]["gain"]
+    assert found["follows"].equals(found["gain_low"] > 0)
+
+
+def _made(**gains: tuple[float, float, float]) -> pd.DataFrame:
+    rows = {(name, "dice"): dict(zip(("gain", "gain_low", "gain_high"), g, strict=True)) for name, g in gains.items()}
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["variant", "measure"])
+    frame.attrs = {"metric": "dice", "target": "mask", "judge": "mask"}
+    return frame
+
+
+def test_causal_is_said_only_where_every_control_is_cleared():
+    edit = (0.4, 0.3, 0.5)
+    clear = _made(edit=edit, none=(0, 0, 0), shuffled=(0.1, 0.0, 0.2), donor=(0.6, 0.5, 0.7))
+    assert effect_sentence(clear) == (
+        "mask: the edit gains +0.40 (95 % interval +0.30 to +0.50) in dice over no edit; the nearest control, "
+        "shuffled, gains +0.10 (95 % interval +0.00 to +0.20). What the probe reads is causal for the picture."
+    )
+    met = effect_sentence(_made(edit=edit, none=(0, 0, 0), shuffled=(0.2, 0.1, 0.35)))
+    assert "causal role is not shown" in met
+    assert "causal for the picture" not in met
+    assert "nothing is said of causes" in effect_sentence(_made(edit=edit, none=(0, 0, 0)))
+
+
+def test_what_is_missing_is_said(edited, store, edit, tiny, tmp_path):
+    with pytest.raises(InputError, match="is no edited store"):
+        ldmscene.effect(store, store)
+    with pytest.raises(UnknownNameError, match=r"no target with labels in .* \(edit\) named 'judge'"):
+        ldmscene.effect(edited, store, judge="judge")
+    half = ldmscene.intervene(
+        store, edit, tmp_path / "half", controls=(), model=tiny, batch_size=3, part="1/2", progress=False
+    )
+    with pytest.raises((IncompleteError, UnknownNameError)):
+        ldmscene.effect(half, store)

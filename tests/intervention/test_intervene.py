@@ -1,0 +1,128 @@
+"""Edited stores: stores like any other, equal to an independent loop, and refused in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import ldmscene
+from ldmscene.edits import cell_values
+from tests.conftest import LAST, files
+
+STEPS = 4
+
+
+def _intervene(store, edit, root, tiny, **options):
+    return ldmscene.intervene(
+        store, edit, root, model=tiny, **{"batch_size": 6, "controls": (), "progress": False, **options}
+    )
+
+
+def test_readouts_are_the_grids_probes_and_the_moments_of_its_features(store, grid, edit):
+    module, step = edit.positions[-1]
+    readout = edit.readouts[module, step]
+    train = store.activations(module, step=step, split="train").values.astype(np.float64)
+    X = train.reshape(-1, train.shape[-1])
+    np.testing.assert_allclose(readout.covariance, np.cov(X.T, bias=True), rtol=1e-4, atol=1e-5)
+    mask = (store.labels("mask", split="train").values > 0.5).astype(float)
+    side = train.shape[1]
+    share = mask.reshape(len(mask), side, 64 // side, side, 64 // side).mean((2, 4)).ravel()
+    np.testing.assert_allclose(readout.cross, (X - X.mean(0)).T @ share / len(X), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(readout.coef, grid["coef"].sel(target="mask", module=module, step=step)[: X.shape[1]])
+    assert set(readout.rivals) == {"depth", "shuffled"}
+
+
+def test_strength_zero_is_no_edit_to_the_byte(store, edit, tiny, tmp_path):
+    none = _intervene(store, replace(edit, strength=0.0), tmp_path / "none", tiny, modules=LAST)
+    ids = none.manifest.frame["sample_id"].tolist()
+    again = ldmscene.extract(tiny, store.manifest.only(ids), tmp_path / "again", LAST, steps=STEPS, batch_size=6)
+    np.testing.assert_array_equal(none.images(), again.images())
+    np.testing.assert_array_equal(none.latents(), again.latents())
+    np.testing.assert_array_equal(none.activations(LAST), again.activations(LAST))
+
+
+def test_pictures_are_those_of_a_plain_loop_with_hooks_of_its_own(store, edit, tiny, tmp_path):
+    """The edit's arithmetic in numpy, hooked into diffusers' own call, in batches of one."""
+    edited = _intervene(store, edit, tmp_path / "edited", tiny, batch_size=1)
+    for row in edited.manifest.frame.itertuples():
+        own = store.labels("mask", samples=[row.sample_id]).values[0] > 0.5
+        columns = np.flatnonzero(own.any(0))
+        wanted = np.roll(own, min(16, 63 - columns.max()), 1) if len(columns) else own
+        ours = edited.latents(samples=[row.sample_id]).values[0]
+        np.testing.assert_allclose(ours, _plain(tiny, edit, row.prompt, row.seed, wanted), atol=2e-4)
+
+
+def _plain(pipeline, edit, prompt: str, seed: int, wanted: np.ndarray) -> np.ndarray:
+    calls, handles, seen = dict.fromkeys(edit.modules, 0), [], []
+
+    def hook(module):
+        def change(_module, _args, output):
+            step, calls[module] = calls[module], calls[module] + 1
+            if step not in edit.steps:
+                return None
+            readout, side = edit.readouts[module, step], int(output.shape[1] ** 0.5)
+            share = wanted.reshape(side, 64 // side, side, 64 // side).mean((1, 3)).ravel()
+            x = output[1].double().numpy()
+            sigma, w = readout.covariance.astype(np.float64), readout.coef.astype(np.float64)
+            short = np.where(share >= 0.5, edit.margin, -edit.margin) - (x @ w + readout.intercept)
+            new = output.clone()
+            new[1] = torch.from_numpy(x + edit.strength * np.outer(short, sigma @ w / (w @ sigma @ w)))
+            return new
+
+        return change
+
+    parts = dict(pipeline.unet.named_modules())
+    handles = [parts[module].register_forward_hook(hook(module)) for module in edit.modules]
+    handles.append(pipeline.unet.register_forward_pre_hook(lambda _m, args: seen.append(args[0][0].numpy().copy())))
+    own = pipeline.scheduler.scale_model_input
+    latents = []
+    pipeline.scheduler.scale_model_input = lambda x, t: latents.append(x[:1].numpy().copy()) or own(x, t)
+    try:
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline(
+            prompt, generator=torch.Generator("cpu").manual_seed(seed), num_inference_steps=STEPS, guidance_scale=7.5,
+            output_type="latent",
+        )  # fmt: skip
+    finally:
+        del pipeline.scheduler.scale_model_input
+        for handle in handles:
+            handle.remove()
+    return np.concatenate(latents)
+
+
+def test_the_probe_reads_what_was_wanted_in_the_run_itself(store, edit, tiny, tmp_path):
+    once = replace(edit, strength=1.0, modules=edit.modules[-1:], steps=(1,))
+    edited = _intervene(store, once, tmp_path / "edited", tiny, modules=once.modules, dtype="float32")
+    readout = once.readouts[once.modules[0], 1]
+    X = edited.activations(once.modules[0], step=1).values
+    wanted = cell_values(edited.info("wanted/mask").read(range(len(X)), {}), X.shape[1:3], binary=True, margin=6.0)
+    scale = np.abs(readout.coef * X).sum(-1).max()
+    np.testing.assert_allclose(X @ readout.coef.astype(np.float64) + readout.intercept, wanted, atol=1e-6 * scale)
+
+
+def test_an_edited_store_is_resumed_to_the_same_bytes(store, edit, tiny, tmp_path, monkeypatch):
+    whole = _intervene(store, edit, tmp_path / "whole", tiny, batch_size=2, controls=["random:1"])
+    stopped, root = 0, tmp_path / "stopped"
+    from ldmscene import capture
+
+    run = capture.run
+
+    def fails(*args, **kwargs):
+        nonlocal stopped
+        stopped += 1
+        if stopped == 3:
+            raise KeyboardInterrupt
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(capture, "run", fails)
+    with pytest.raises(KeyboardInterrupt):
+        _intervene(store, edit, root, tiny, batch_size=2, controls=["random:1"])
+    _intervene(store, edit, root, tiny, batch_size=2, controls=["random:1"])
+    ours, theirs = ({name: data for name, data in files(one).items() if "/c." in name} for one in (whole.root, root))
+    assert ours == theirs
+    assert any(name.startswith("controls/random-0/") for name in ours)
+    monkeypatch.setattr(capture, "run", lambda *a, **k: pytest.fail("a finished store runs no model"))
+    _intervene(store, edit, root, tiny, batch_size=2, controls=["random:1"])
