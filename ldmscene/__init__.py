@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ldmscene import plot
+    from ldmscene.calls.edit import Edit
+    from ldmscene.calls.editing import editing
+    from ldmscene.calls.effect import effect, effect_sentence, until_when
     from ldmscene.calls.evaluate import evaluate
     from ldmscene.calls.extract import extract
     from ldmscene.calls.extract_images import extract_images
+    from ldmscene.calls.intervene import intervene
     from ldmscene.calls.label import label
     from ldmscene.calls.list_modules import list_modules
     from ldmscene.calls.opening import open_store as open
@@ -39,6 +43,7 @@ _HOMES = {
     "RidgeProbe": ("ldmscene.probes", "RidgeProbe"),
     "editing": ("ldmscene.calls.editing", "editing"),
     "effect": ("ldmscene.calls.effect", "effect"),
+    "effect_sentence": ("ldmscene.calls.effect", "effect_sentence"),
     "emergence": ("ldmscene.grid", "emergence"),
     "evaluate": ("ldmscene.calls.evaluate", "evaluate"),
     "extract": ("ldmscene.calls.extract", "extract"),
@@ -53,6 +58,7 @@ _HOMES = {
     "recognition": ("ldmscene.calls.recognition", "recognition"),
     "repair": ("ldmscene.store.check", "repair"),
     "run": ("ldmscene.calls.run", "run"),
+    "until_when": ("ldmscene.calls.effect", "until_when"),
     "verify": ("ldmscene.calls.verify", "verify"),
     "write_report": ("ldmscene.calls.write_report", "write_report"),
 }
@@ -67,6 +73,7 @@ __all__ = [
     "RidgeProbe",
     "editing",
     "effect",
+    "effect_sentence",
     "emergence",
     "evaluate",
     "extract",
@@ -82,6 +89,7 @@ __all__ = [
     "recognition",
     "repair",
     "run",
+    "until_when",
     "verify",
     "write_report",
 ]

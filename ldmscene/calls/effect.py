@@ -52,6 +52,12 @@ def effect(
         If the store isn't edited, or the judge labels nothing.
     IncompleteError
         If pictures or labels are missing.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> found = ldmscene.effect("stores/edited", "stores/demo")  # doctest: +SKIP
+    >>> print(ldmscene.effect_sentence(found))  # doctest: +SKIP
     """
     trial = Trial.of(opened(edited), opened(store), judge)
     scores = {variant: trial.scores(variant) for variant in trial.variants}
@@ -104,7 +110,12 @@ def effect_sentence(frame: pd.DataFrame) -> str:
 
 
 def until_when(frame: pd.DataFrame) -> pd.DataFrame:
-    """The gain of the same edit begun at step 0, 1, …, from an `effect` with the control "from".
+    """The gain of the same edit begun at step 0, 1, …: from which step on does the picture no longer follow?
+
+    Parameters
+    ----------
+    frame
+        From `effect`, of an edit that was run with the controls `none` and `from`.
 
     Returns
     -------

@@ -86,6 +86,12 @@ def intervene(
         If a sample has no label.
     FingerprintError
         If another edit made what lies there.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> edited = ldmscene.intervene("stores/demo", edit, "stores/edited")  # doctest: +SKIP
+    >>> ldmscene.label(edited, "mask", "tiny-mask")  # doctest: +SKIP
     """
     check_batches(batch_size, previews)
     some, source, root = Part.parse(part), opened(store), place(edited)
