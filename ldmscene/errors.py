@@ -20,9 +20,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ldmscene.text import printable
+
 
 class LdmsceneError(Exception):
-    """Anything that ldmscene raises on purpose."""
+    """Anything that ldmscene raises on purpose. Its message may quote a store, and never steers a terminal."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(LdmsceneError, ValueError):

@@ -41,7 +41,7 @@ _SCHEMA = pa.schema(
         ("split", pa.string()),
     ]
 )
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Manifest:
     @property
     def frame(self) -> pd.DataFrame:
         """The samples as a pandas DataFrame."""
-        return self.table.to_pandas()
+        return self.table.to_pandas(ignore_metadata=True)
 
     @property
     def pairs(self) -> list[tuple[str, int]]:
@@ -337,7 +337,7 @@ def _check_whole(frame: pd.DataFrame, column: str) -> None:
 def _checked(table: pa.Table) -> pa.Table:
     if table.num_rows == 0:
         raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
-    frame = table.to_pandas()
+    frame = table.to_pandas(ignore_metadata=True)
     for column in COLUMNS:
         if frame[column].isna().any():
             raise ManifestError(f"row {int(frame[column].isna().argmax())} has no {column}")
@@ -345,7 +345,7 @@ def _checked(table: pa.Table) -> pa.Table:
     _refuse(frame, ~frame["split"].isin(SPLITS), f"the split must be one of {', '.join(SPLITS)}")
     _refuse(
         frame,
-        ~frame["sample_id"].map(lambda s: bool(_SAFE_ID.fullmatch(s))),
+        ~frame["sample_id"].map(lambda s: bool(SAFE_ID.fullmatch(s))),
         "a sample_id is letters, digits, '.', '_' and '-'",
     )
     given = [IMAGE] if IMAGE in frame else []

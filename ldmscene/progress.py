@@ -21,6 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ldmscene.text import printable
+
 NOTEBOOK_WIDTH = 100
 _shown: list[Progress] = []  # the display on the screen; a bar within a bar adds a line to it
 
@@ -28,11 +30,6 @@ _shown: list[Progress] = []  # the display on the screen; a bar within a bar add
 def say(message: str) -> None:
     """Print a message as it stands, except for what would steer the terminal."""
     print(printable(message), file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """Text from a manifest or a store with its control characters replaced."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class Advance(Protocol):

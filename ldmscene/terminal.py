@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ldmscene import grid as grids
 from ldmscene.store import ActivationStore
-from ldmscene.store.summary import contents, human_bytes
+from ldmscene.text import human_bytes, printable
 
 WIDTH = 110  # where the output is no terminal
 
@@ -27,7 +27,7 @@ def show(table: Table, title: str) -> None:
     ours = console()
     if not ours.is_terminal and "COLUMNS" not in os.environ:
         ours.width = max(WIDTH, _width(table))
-    ours.print(title, soft_wrap=True)  # paths stay whole
+    ours.print(printable(title), soft_wrap=True)  # paths stay whole
     ours.print(table)
 
 
@@ -165,7 +165,7 @@ def info(store: ActivationStore) -> dict:
         "steps": len(store.steps),
         "targets": store.targets,
         "bytes": int(store.ledger["bytes"].sum()),
-        "arrays": contents(store).to_dict("records"),
+        "arrays": store.contents.to_dict("records"),
     }
 
 

@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 
 from benchmarks import capture as benchmark
-from ldmscene.store import files, writer
+from ldmscene.store.disk import Disk
 
 
 def test_capture_and_store_beside_the_pipeline_alone(tiny, monkeypatch):
-    calls, stored, write = [], [], files.write_file
-    monkeypatch.setattr(writer, "write_file", lambda path, data: (stored.append(len(data)), write(path, data)))
+    calls, stored, write = [], [], Disk.write
+
+    def counted(disk, key, data):
+        stored.extend([key] if "/c." in key else [])
+        write(disk, key, data)
+
+    monkeypatch.setattr(Disk, "write", counted)
     handle = tiny.unet.register_forward_hook(lambda *_: calls.append(1))
     try:
         alone, captured = benchmark.overhead(tiny, samples=3, steps=1, batch_size=2, rounds=1)

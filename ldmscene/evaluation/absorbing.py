@@ -96,7 +96,7 @@ def absorb(
 
 def _bench(store: ActivationStore, targets: Sequence[str], blocks: Sequence[SampleBlock]) -> Bench:
     todo = Task(targets_of(store, targets, ()), (tuple(blocks),), (), ())
-    return ungrouped(store, Cache(store.root / STATISTICS), RIDGE, todo)
+    return ungrouped(store, Cache(store.location), RIDGE, todo)
 
 
 def _absorb(bench: Bench, features: ModuleOutput, blocks: Sequence[SampleBlock], checksum: Mapping[str, int]) -> None:

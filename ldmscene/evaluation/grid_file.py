@@ -10,30 +10,29 @@ import xarray as xr
 
 from ldmscene.errors import CorruptError, WriteError
 from ldmscene.store import ActivationStore
-from ldmscene.store.files import write_file
 from ldmscene.store.layout import PROBES
-from ldmscene.store.places import Place
+from ldmscene.store.locations import File
 from ldmscene.store.prepare import fingerprint
 from ldmscene.store.seal import seal, unseal
 
 
-def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> Place:
+def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> File:
     """Where the grid that was computed from these inputs is kept."""
-    return store.root / PROBES / f"grid-{fingerprint(dict(made_from))}.nc"
+    return File(store.location, f"{PROBES}/grid-{fingerprint(dict(made_from))}.nc")
 
 
-def keep_grid(grid: xr.Dataset, path: Place) -> None:
+def keep_grid(grid: xr.Dataset, path: File) -> None:
     """Write a grid as one netCDF 3 file, whole or not at all, its checksum behind it, where netCDF doesn't look.
 
     Where the store can't be written to, only warn.
     """
     try:
-        write_file(path, seal(bytes(grid.to_netcdf(engine="scipy"))))
+        path.write(seal(bytes(grid.to_netcdf(engine="scipy"))))
     except WriteError as error:
         warnings.warn(f"the grid isn't kept, so that the next evaluation computes it again: {error}", stacklevel=3)
 
 
-def load_grid(path: Place) -> xr.Dataset:
+def load_grid(path: File) -> xr.Dataset:
     """Read a grid back.
 
     Raises
@@ -41,7 +40,7 @@ def load_grid(path: Place) -> xr.Dataset:
     CorruptError
         If its bytes aren't those that were written.
     """
-    data = unseal(path.read_bytes())
+    data = unseal(path.read())
     if data is None:
         raise CorruptError(f"{path} is not the grid that was written; delete it and evaluate again")
     with xr.open_dataset(io.BytesIO(data), engine="scipy") as grid:

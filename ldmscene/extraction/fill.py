@@ -24,8 +24,8 @@ from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import note_making, prepare_store
 from ldmscene.store.space import check_space
-from ldmscene.store.summary import human_bytes
 from ldmscene.store.writer import WAITING
+from ldmscene.text import human_bytes
 
 
 def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:

@@ -18,9 +18,10 @@ from ldmscene.manifest import SPLITS
 from ldmscene.metrics import metrics_of
 from ldmscene.progress import bar
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
+from ldmscene.store.arrays import same_origin
 from ldmscene.store.compression import compress
 from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path, label_path, prediction_path
-from ldmscene.store.metadata import declare, same_origin
+from ldmscene.store.metadata import declare
 
 SOURCES = ("image", "noisy", "predicted")
 SOME = 4  # samples by which a function shows that it is still the one that labelled

@@ -20,51 +20,53 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ldmscene.errors import CorruptError, WriteError
-from ldmscene.store.files import remove_leftovers, write_file
+from ldmscene.store.disk import Disk
 from ldmscene.store.layout import PROBES
-from ldmscene.store.places import Place, files_in
+from ldmscene.store.locations import File, Location, files_with, location
+from ldmscene.store.places import Place
 from ldmscene.store.prepare import fingerprint
 from ldmscene.store.seal import unseal
 
 STATISTICS, README = "statistics", "README"
 _CHECKSUM = "crc32c"
+MOST = 2**32  # bytes of a file; the largest known takes 0.2 GB
 
 
 @dataclass(frozen=True)
 class Cache:
     """Arrays in files whose names are hashes of all that the arrays depend on: such a file is right, or absent."""
 
-    folder: Place
-    elsewhere: Place | None = None
-    """a folder that is read, too, and never written"""
+    location: Location
+    elsewhere: Location | None = None
+    """one that is read, too, and never written"""
 
     @classmethod
-    def beside(cls, root: Place) -> Cache:
+    def beside(cls, root: str | Place | Location) -> Cache:
         """In a store's own folder, or in a temporary one where the store can't be written to."""
-        folder: Place = root / STATISTICS
-        for made in (folder, root / PROBES):
-            remove_leftovers(made)
+        own = location(root)
         try:
-            write_file(
-                folder / README,
+            for made in (STATISTICS, PROBES):
+                own.sweep(made)
+            own.write(
+                f"{STATISTICS}/{README}",
                 b"Computed from this store, and computed again where it is missing, unless its samples were dropped.\n",
             )
         except WriteError as error:
             warnings.warn(f"new statistics aren't kept, so that they are computed again: {error}", stacklevel=4)
-            own = Path(tempfile.mkdtemp(prefix="ldmscene-"))
-            atexit.register(shutil.rmtree, own, ignore_errors=True)
-            return cls(own, elsewhere=folder)
-        return cls(folder)
+            temporary = Path(tempfile.mkdtemp(prefix="ldmscene-"))
+            atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+            return cls(Disk(temporary), elsewhere=own)
+        return cls(own)
 
     def has(self, kind: str, key: object) -> bool:
         return self._found(kind, key).exists()
 
     def write(self, kind: str, key: object, arrays: Mapping[str, np.ndarray]) -> None:
         tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-        write_file(self._file(kind, key), save(tensors, {_CHECKSUM: str(_checksum(tensors))}))
+        self._file(kind, key).write(save(tensors, {_CHECKSUM: str(_checksum(tensors))}))
 
     def remove(self, kind: str, key: object) -> None:
-        self._file(kind, key).unlink(missing_ok=True)
+        self.location.delete(_name(kind, key))
 
     def read(self, kind: str, key: object) -> dict[str, np.ndarray]:
         """What `write` got under this key.
@@ -74,41 +76,42 @@ class Cache:
         CorruptError
             If there is nothing, or the bytes aren't those that were written.
         """
-        path = self._found(kind, key)
+        file = self._found(kind, key)
         try:
-            tensors = _decode(path.read_bytes())
+            tensors = _decode(file.read(MOST))
         except FileNotFoundError as error:
-            raise CorruptError(f"{path} is gone; run the same command again") from error
+            raise CorruptError(f"{file} is gone; run the same command again") from error
         if tensors is None:
-            raise CorruptError(f"{path} was damaged after it was written; delete it and run the same command again")
+            raise CorruptError(f"{file} was damaged after it was written; delete it and run the same command again")
         return tensors
 
-    def _file(self, kind: str, key: object) -> Place:
-        return self.folder / _name(kind, key)
+    def _file(self, kind: str, key: object) -> File:
+        return File(self.location, _name(kind, key))
 
-    def _found(self, kind: str, key: object) -> Place:
+    def _found(self, kind: str, key: object) -> File:
         own = self._file(kind, key)
-        return own if self.elsewhere is None or own.exists() else self.elsewhere / _name(kind, key)
+        return own if self.elsewhere is None or own.exists() else File(self.elsewhere, own.key)
 
 
 def _name(kind: str, key: object) -> str:
-    return f"{kind}/{fingerprint({'key': key})}.safetensors"
+    return f"{STATISTICS}/{kind}/{fingerprint({'key': key})}.safetensors"
 
 
-def damaged(root: Place) -> list[str]:
-    """Files of a store's statistics and grids whose bytes aren't those that were written, relative to the store."""
-    kinds = [kind for kind in (root / STATISTICS).glob("*") if kind.name != README]
-    files = [(f"{STATISTICS}/{kind.name}", path) for kind in kinds for path in files_in(kind, ".safetensors")]
-    files += [(PROBES, path) for path in files_in(root / PROBES, ".nc")]
-    return [f"{folder}/{path.name}" for folder, path in files if not _sound(path)]
+def damaged(where: Location) -> list[str]:
+    """Keys of a store's statistics and grids whose bytes aren't those that were written."""
+    kinds = where.names(STATISTICS)[1]
+    keys = [key for kind in kinds for key in files_with(where, f"{STATISTICS}/{kind}", ".safetensors")]
+    return [key for key in (*keys, *files_with(where, PROBES, ".nc")) if not _sound(where, key)]
 
 
-def _sound(path: Place) -> bool:
+def _sound(where: Location, key: str) -> bool:
     try:
-        data = path.read_bytes()
+        data = where.read(key, MOST)
     except FileNotFoundError:  # replaced by something newer just now
         return True
-    return (unseal if path.name.endswith(".nc") else _decode)(data) is not None
+    except CorruptError:
+        return False
+    return (unseal if key.endswith(".nc") else _decode)(data) is not None
 
 
 def _decode(data: bytes) -> dict[str, np.ndarray] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,17 +13,18 @@ import pandas as pd
 from ldmscene.errors import CorruptError, StoreError, UnreachableError
 from ldmscene.progress import Advance, bar
 from ldmscene.store.cache import damaged
-from ldmscene.store.files import write_file
-from ldmscene.store.history import Published, complete, differing
-from ldmscene.store.layout import LEDGER, ZARR
-from ldmscene.store.ledger import Entry, Ledger, read
-from ldmscene.store.metadata import arrays, read_store, sample_ids_of
-from ldmscene.store.places import Place, files_in, place
+from ldmscene.store.documents import Contents
+from ldmscene.store.history import complete, differing
+from ldmscene.store.layout import LEDGER, ZARR, ArraySpec, Key
+from ldmscene.store.ledger import Entry, Ledger, ledger_files, read_if_there
+from ldmscene.store.locations import MOST, Location, files_with, location
+from ldmscene.store.metadata import read_store
+from ldmscene.store.places import Place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.shards import whole_checksum
 from ldmscene.store.store import ActivationStore
 
-_SHARD = re.compile(r"c\.(\d+)(\.|$)")
+_SHARD = re.compile(r"c\.(\d{1,9})(?:\.0)*")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Fault:
         return f"{self.sample_id or '-'}\t{self.what}\t{self.why}"
 
 
-def find_faults(store: str | Place | ActivationStore, *, progress: bool = False) -> list[Fault]:
+def find_faults(store: str | Place | Location | ActivationStore, *, progress: bool = False) -> list[Fault]:
     """Compare every file that was written for good with its checksum: presence, length, bytes.
 
     These are the shards that the ledger lists, the ledger, metadata and their copies, statistics and grids. Works on
@@ -50,20 +52,32 @@ def find_faults(store: str | Place | ActivationStore, *, progress: bool = False)
     UnreachableError
         If the object store doesn't answer.
     """
-    root = store.root if isinstance(store, ActivationStore) else place(store)
-    unreadable = _unreadable(root / LEDGER)
-    faults = [Fault("", f"{LEDGER}/{path.name}", "doesn't match its checksum") for path in unreadable]
+    where = _where(store)
+    unreadable = _unreadable(where)
+    faults = [Fault("", key, why) for key, why in unreadable.items()]
     try:
-        now = read_store(root)
+        now = read_store(where)
     except CorruptError as error:
         return [*faults, Fault("", f"{LEDGER}/metadata-*.json", str(error))]
     if now is None:
-        raise StoreError(f"no store at {root}")
-    rows = Ledger(root / LEDGER).rows(without=unreadable)
-    faults += [Fault("", path, why) for path, why in differing(root, now)]
+        raise StoreError(f"no store at {where.root}")
+    rows = Ledger(where).rows(without=unreadable)
+    faults += [Fault("", key, why) for key, why in differing(where, now)]
+    faults += _dropped_faults(now.contents, rows)
     with bar("verifying", int((rows["bytes"] > 0).sum()), enabled=progress) as advance:
-        faults += _shard_faults(root, sample_ids_of(now.documents), rows, advance)
-    return faults + [Fault("", path, "doesn't match its checksum") for path in damaged(root)]
+        faults += _shard_faults(where, now.contents, rows, advance)
+    return faults + [Fault("", key, "doesn't match its checksum") for key in damaged(where)]
+
+
+def _where(store: str | Place | Location | ActivationStore) -> Location:
+    return store.location if isinstance(store, ActivationStore) else location(store)
+
+
+def _dropped_faults(contents: Contents, rows: pd.DataFrame) -> Iterator[Fault]:
+    """Samples that count as dropped for their statistics, where a store keeps none."""
+    if contents.terms is None:
+        for row in rows[rows["bytes"] == 0].itertuples():
+            yield Fault(row.sample_id, row.what, "counts as dropped, and the store keeps no statistics of it")
 
 
 def find_orphans(store: ActivationStore) -> list[Place]:
@@ -71,44 +85,54 @@ def find_orphans(store: ActivationStore) -> list[Place]:
     found = []
     for path in store.paths:
         known = set(store.rows(store.finished(path)))
-        found += [file for row, file in _shards(store.root, path).items() if row not in known]
+        found += [store.root / key for row, key in _shards(store.location, path).items() if row not in known]
     return found
 
 
-def _shards(root: Place, path: str) -> dict[int, Place]:
-    """The shards of an array, by row of the manifest."""
-    named = ((_SHARD.match(file.name), file) for file in files_in(root / ZARR / path, ""))
-    return {int(match[1]): file for match, file in named if match}
+def _shards(where: Location, path: Key) -> dict[int, str]:
+    """The keys of an array's shards, by row of the manifest."""
+    named = ((_SHARD.fullmatch(key.rpartition("/")[2]), key) for key in files_with(where, f"{ZARR}/{path}", ""))
+    return {int(match[1]): key for match, key in named if match}
 
 
-def _shard_faults(root: Place, ids: Sequence[str], rows: pd.DataFrame, advance: Advance) -> Iterator[Fault]:
-    index = {sample_id: i for i, sample_id in enumerate(ids)}
+def _shard_faults(where: Location, contents: Contents, rows: pd.DataFrame, advance: Advance) -> Iterator[Fault]:
+    index = {sample_id: i for i, sample_id in enumerate(contents.sample_ids)}
     for what, group in rows.groupby("what", sort=False):
-        shards = _shards(root, str(what))
+        path = Key(what)
+        spec, shards = contents.arrays.get(path), _shards(where, path)
         for row in group[group["bytes"] > 0].itertuples():  # the others were dropped
             advance(1, row.bytes)
-            path = shards.get(index.get(row.sample_id, -1))
+            key = shards.get(index.get(row.sample_id, -1))
             if row.sample_id not in index:
-                yield Fault(row.sample_id, row.what, "is not in the manifest")
-            elif path is None:
-                yield Fault(row.sample_id, row.what, "is missing")
-            elif fault := _fault(path, row):
-                yield fault
+                yield Fault(row.sample_id, path, "is not in the manifest")
+            elif spec is None:
+                yield Fault(row.sample_id, path, "is of an array that the store doesn't have")
+            elif key is None:
+                yield Fault(row.sample_id, path, "is missing")
+            elif why := _fault(where, key, spec, row):
+                yield Fault(row.sample_id, path, why)
 
 
-def _fault(path: Place, row) -> Fault | None:
+def _fault(where: Location, key: str, spec: ArraySpec, row: Any) -> str | None:
+    """What is wrong with a shard; nothing is read of one that is longer than any can be."""
     try:
-        data = path.read_bytes()
+        data = where.read(key, min(row.bytes, spec.layout.most_bytes))
     except UnreachableError:  # says nothing of the shard
         raise
-    except OSError as error:
-        return Fault(row.sample_id, row.what, f"can't be read: {error}")
+    except (StoreError, OSError) as error:
+        return f"can't be read: {error}"
     if len(data) != row.bytes:
-        return Fault(row.sample_id, row.what, f"has {len(data)} bytes, the ledger says {row.bytes}")
-    return None if whole_checksum(data) == row.crc32 else Fault(row.sample_id, row.what, "doesn't match its checksum")
+        return f"has {len(data)} bytes, the ledger says {row.bytes}"
+    if whole_checksum(data) != row.crc32:
+        return "doesn't match its checksum"
+    try:
+        spec.layout.check(data, key)
+    except CorruptError:
+        return "matches its checksum, and its chunks don't match theirs"
+    return None
 
 
-def repair(store: ActivationStore | str | Place, *, progress: bool = True) -> list[Fault]:
+def repair(store: ActivationStore | str | Place | Location, *, progress: bool = True) -> list[Fault]:
     """Make a store true again.
 
     Metadata are written anew from a copy that is whole. Statistics, grids and files of the ledger that are broken are
@@ -141,23 +165,23 @@ def repair(store: ActivationStore | str | Place, *, progress: bool = True) -> li
     >>> ldmscene.repair("stores/demo")  # nothing was broken
     []
     """
-    root = store.root if isinstance(store, ActivationStore) else place(store)
-    if read_store(root) is None:
-        raise StoreError(f"no store at {root}")
-    faults = find_faults(root, progress=progress)
-    now = complete(root)
-    unreadable = _unreadable(root / LEDGER)
+    where = _where(store)
+    if read_store(where) is None:
+        raise StoreError(f"no store at {where.root}")
+    faults = find_faults(where, progress=progress)
+    contents = complete(where).contents
+    unreadable = list(_unreadable(where))
     if unreadable:
-        _readopt(root, now, Ledger(root / LEDGER), unreadable)
-    for path in [*unreadable, *(root / name for name in damaged(root))]:
-        _set_aside(path)
+        _readopt(where, contents, unreadable)
+    for key in [*unreadable, *damaged(where)]:
+        _set_aside(where, key)
     broken = {(fault.sample_id, fault.what) for fault in faults if fault.sample_id}
     if broken:
-        _drop(root, now, broken)
+        _drop(where, contents, broken)
     return faults
 
 
-def _readopt(root: Place, now: Published, ledger: Ledger, lost: Sequence[Place]) -> None:
+def _readopt(where: Location, contents: Contents, lost: Sequence[str]) -> None:
     """List shards again of which the rows were lost.
 
     What a killed writer left looks the same: whole, but never listed. Taking that in does no harm. A shard is written
@@ -165,59 +189,59 @@ def _readopt(root: Place, now: Published, ledger: Ledger, lost: Sequence[Place])
     under this store's fingerprint (or by the labeler that the array names), whoever wrote it. A shard that differs
     from its row is never taken in, since `repair` deletes it before the row.
     """
+    ledger = Ledger(where)
     rows = ledger.rows(without=lost)
-    ids = sample_ids_of(now.documents)
-    for path, array in arrays(now.documents).items():
+    ids = contents.sample_ids
+    for path, spec in contents.arrays.items():
         known = set(rows["sample_id"][rows["what"] == path])
-        found = ShardArray.of(root, path, array)
-        orphans = [(ids[row], row, file) for row, file in _shards(root, path).items() if row < len(ids)]
-        entries = [_adopted(found, *orphan) for orphan in orphans if orphan[0] not in known]
+        array = ShardArray.of(where, spec)
+        orphans = [(ids[row], row, key) for row, key in _shards(where, path).items() if row < len(ids)]
+        entries = [_adopted(array, *orphan) for orphan in orphans if orphan[0] not in known]
         ledger.append(entry for entry in entries if entry is not None)
 
 
-def _adopted(array: ShardArray, sample_id: str, row: int, file: Place) -> Entry | None:
+def _adopted(array: ShardArray, sample_id: str, row: int, key: str) -> Entry | None:
     """The row of a shard of which the index and every chunk match their checksums, and that holds nothing else."""
-    data, layout = file.read_bytes(), array.layout
     try:
-        index = layout.decode_index(data[-layout.index_bytes :], str(file))
+        data = array.location.read(key, array.layout.most_bytes)
+        array.layout.check(data, key)
         values = array.read([row], {})
     except CorruptError:
-        return None
-    if int(index[..., 1].sum()) + layout.index_bytes != len(data):
         return None
     bad = int(np.count_nonzero(~np.isfinite(values))) if values.dtype.kind == "f" else 0
     return Entry(sample_id, array.path, whole_checksum(data), len(data), bad)
 
 
-def _drop(root: Place, now: Published, broken: set[tuple[str, str]]) -> None:
+def _drop(where: Location, contents: Contents, broken: set[tuple[str, str]]) -> None:
     """Delete shards, then their rows."""
-    index = {sample_id: i for i, sample_id in enumerate(sample_ids_of(now.documents))}
+    index = {sample_id: i for i, sample_id in enumerate(contents.sample_ids)}
     for path in {what for _, what in broken}:
-        shards = _shards(root, path)
+        shards = _shards(where, Key(path))
         for sample_id in (s for s, what in broken if what == path and index.get(s) in shards):
-            shards[index[sample_id]].unlink(missing_ok=True)
-    Ledger(root / LEDGER).remove(
+            where.delete(shards[index[sample_id]])
+    Ledger(where).remove(
         lambda rows: pd.Series(
             [pair in broken for pair in zip(rows["sample_id"], rows["what"], strict=True)], dtype=bool
         )
     )
 
 
-def _unreadable(folder: Place) -> list[Place]:
-    return [path for path in files_in(folder, ".parquet") if not _readable(path)]
+def _unreadable(where: Location) -> dict[str, str]:
+    """Keys of ledger files that can't be read, and why."""
+    found = {}
+    for key in ledger_files(where):
+        try:
+            read_if_there(where, key)
+        except CorruptError as error:
+            found[key] = "doesn't match its checksum" if "checksum" in str(error) else str(error)
+    return found
 
 
-def _readable(path: Place) -> bool:
+def _set_aside(where: Location, key: str) -> None:
     try:
-        read(path)
-    except CorruptError:
-        return False
-    except FileNotFoundError:  # merged by its writer just now
-        return True
-    return True
-
-
-def _set_aside(path: Place) -> None:
-    if path.exists():
-        write_file(path.with_suffix(".broken"), path.read_bytes())
-        path.unlink()
+        where.write(f"{key.rpartition('.')[0]}.broken", where.read(key, MOST))
+    except FileNotFoundError:
+        return
+    except CorruptError:  # it is no file, or longer than any of ours
+        pass
+    where.delete(key)

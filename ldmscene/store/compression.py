@@ -31,7 +31,7 @@ def compress(specs: Sequence[ArraySpec], compression: str) -> list[ArraySpec]:
 
 
 def _compressed(spec: ArraySpec, compression: str) -> ArraySpec:
-    if compression == "rounded" and spec.path.startswith("activations/"):
+    if compression == "rounded" and spec.path.kind == "activations":
         return replace(spec, compressed=True, kept_bits=KEPT, attributes=spec.attributes | settings(compression))
     return replace(spec, compressed=compression != "none")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ldmscene.store.layout import LEDGER
+from ldmscene.store.layout import Key
 from ldmscene.store.ledger import Entry, Ledger
 from ldmscene.store.store import ActivationStore
 
 
-def drop(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[str]) -> None:
+def drop(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[Key]) -> None:
     """Drop arrays of some samples for good. Their checksums stay in the ledger: statistics are named by them."""
     checksums = {path: store.checksums(path) for path in paths}
-    ledger = Ledger(store.root / LEDGER)
+    ledger = Ledger(store.location)
     ledger.rows()  # what the new rows must come after
     ledger.append(
         Entry(sample_id, path, known[sample_id], bytes=0, nonfinite=0)
@@ -23,10 +23,10 @@ def drop(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[str]
     _remove(store, sample_ids, checksums)
 
 
-def forget(store: ActivationStore, sample_ids: Iterable[str], path: str) -> None:
+def forget(store: ActivationStore, sample_ids: Iterable[str], path: Key) -> None:
     """Have an array of some samples count as missing, so that it is made again."""
     gone = set(sample_ids)
-    Ledger(store.root / LEDGER).remove(lambda rows: rows["what"].eq(path) & rows["sample_id"].isin(gone))
+    Ledger(store.location).remove(lambda rows: rows["what"].eq(path) & rows["sample_id"].isin(gone))
     store.refresh()
 
 
@@ -36,8 +36,8 @@ def sweep(store: ActivationStore) -> None:
         _remove(store, store.dropped(path), [path])
 
 
-def _remove(store: ActivationStore, sample_ids: Iterable[str], paths: Iterable[str]) -> None:
+def _remove(store: ActivationStore, sample_ids: Iterable[str], paths: Iterable[Key]) -> None:
     rows = store.rows(sample_ids)
     for path in paths:
         for row in rows:
-            store.info(path).file(row).unlink(missing_ok=True)
+            store.location.delete(store.info(path).key(row))

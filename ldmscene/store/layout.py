@@ -1,38 +1,135 @@
-"""Where things lie in a store."""
+"""Where things lie in a store: the closed list of its arrays and documents."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
-from ldmscene.store.places import Place
+from ldmscene.errors import InputError
 from ldmscene.store.shards import ShardLayout
 
 FORMAT = 2
 BRANCHES = ("uncond", "cond")
 ZARR, MANIFEST, LEDGER, PROBES = "activations.zarr", "manifest.parquet", "ledger", "probes"
 TERMS = "statistics/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
-IMAGE, LATENTS = "image", "latents"
-PREVIEWS = {"noisy": "previews/noisy", "predicted": "previews/predicted"}
+ROOT = f"{ZARR}/zarr.json"
+SOURCES = ("noisy", "predicted")  # of the unfinished pictures
+
+_MODULE = r"(?P<module>[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,199})"
+_TARGET = r"(?P<target>[A-Za-z0-9][A-Za-z0-9._-]{0,199})"
+_SOURCE = rf"(?P<source>{'|'.join(SOURCES)})"
+_KINDS = {
+    "activations": rf"activations/{_MODULE}/activation",
+    "image": r"image",
+    "latents": r"latents",
+    "previews": rf"previews/{_SOURCE}",
+    "labels": rf"labels/{_TARGET}",
+    "predictions": rf"predictions/{_TARGET}",
+    "intermediate": rf"intermediate/{_SOURCE}/{_TARGET}",
+}
+_ARRAYS = re.compile("|".join(f"(?P<{kind}>{re.sub('<', f'<{kind}_', path)})" for kind, path in _KINDS.items()))
+_GROUPS = re.compile(rf"activations(?:/{_MODULE})?|previews|labels|predictions|intermediate(?:/{_SOURCE})?")
+_COORDINATES = re.compile(r"(?:sample|step|timestep|branch)/(?:zarr\.json|c/\d{1,6})")
 
 
-def activation_path(module: str) -> str:
-    return f"activations/{module}/activation"
+class Key(str):
+    """The path of an array inside `activations.zarr`, one of a closed list of shapes, as a value that knows its parts.
+
+    It is a str, so that it can be looked up, sorted and written as one.
+
+    Parameters
+    ----------
+    path : str
+        `image`, `latents`, `activations/<module>/activation`, `previews/<source>`, `labels/<target>`,
+        `predictions/<target>` or `intermediate/<source>/<target>`.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> key = Key("labels/depth")
+    >>> key.kind, key.target
+    ('labels', 'depth')
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, path: str) -> Key:
+        if not is_key(path):
+            raise InputError(f"expected the path of an array, such as image or labels/depth; got {path[:200]!r}")
+        return super().__new__(cls, path)
+
+    @property
+    def kind(self) -> str:
+        """What is in the array: `image`, `latents`, `activations`, `previews`, `labels` …; the path's first part."""
+        return self.partition("/")[0]
+
+    @property
+    def module(self) -> str:
+        """The module of activations; "" of other arrays."""
+        return _parts(self).get("module", "")
+
+    @property
+    def target(self) -> str:
+        """The target of labels and of what else labelers give; "" of other arrays."""
+        return _parts(self).get("target", "")
+
+    @property
+    def source(self) -> str:
+        """Which unfinished pictures: `noisy` or `predicted`; "" of other arrays."""
+        return _parts(self).get("source", "")
 
 
-def label_path(target: str) -> str:
-    return f"labels/{target}"
+def is_key(path: str) -> bool:
+    """Whether an array may be called so."""
+    return _ARRAYS.fullmatch(path) is not None
 
 
-def prediction_path(target: str) -> str:
+@lru_cache(maxsize=4096)
+def _parts(key: str) -> dict[str, str]:
+    found = _ARRAYS.fullmatch(key)
+    named = found.groupdict() if found else {}
+    return {name.partition("_")[2]: part for name, part in named.items() if "_" in name and part is not None}
+
+
+def is_document(path: str) -> bool:
+    """Whether a store may hold a document (metadata or the manifest) called so."""
+    if path in (MANIFEST, TERMS, ROOT):
+        return True
+    folder, slash, inside = path.partition("/")
+    if folder != ZARR or not slash:
+        return False
+    node = inside.removesuffix("/zarr.json")
+    named = node != inside and (is_key(node) or _GROUPS.fullmatch(node) is not None)
+    return named or _COORDINATES.fullmatch(inside) is not None
+
+
+IMAGE, LATENTS = Key("image"), Key("latents")
+PREVIEWS = {source: Key(f"previews/{source}") for source in SOURCES}
+
+
+def activation_path(module: str) -> Key:
+    return Key(f"activations/{module}/activation")
+
+
+def label_path(target: str) -> Key:
+    return Key(f"labels/{target}")
+
+
+def prediction_path(target: str) -> Key:
     """Where a classifier's probabilities for the final pictures lie."""
-    return f"predictions/{target}"
+    return Key(f"predictions/{target}")
 
 
-def intermediate_path(source: str, target: str) -> str:
+def intermediate_path(source: str, target: str) -> Key:
     """Where a labeler's reading of the unfinished pictures lies; `source` is `noisy` or `predicted`."""
-    return f"intermediate/{source}/{target}"
+    return Key(f"intermediate/{source}/{target}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +138,7 @@ class ArraySpec:
 
     Attributes
     ----------
-    path : str
+    path : Key
         Inside `activations.zarr`.
     dims, shape : tuple
         Names and lengths of the axes behind `sample`.
@@ -56,7 +153,7 @@ class ArraySpec:
         Bits of the mantissa that are kept when a sample is written; all where not given.
     """
 
-    path: str
+    path: Key
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: str
@@ -71,10 +168,6 @@ class ArraySpec:
         return ShardLayout(self.shape, chunk, np.dtype(self.dtype).newbyteorder("<"), self.compressed)
 
 
-def shard_place(root: Place, path: str, index: int, axes: int) -> Place:
-    """The file of one sample's shard; `axes` counts those behind `sample`."""
-    return root / ZARR / path / shard_name(index, axes)
-
-
-def shard_name(index: int, axes: int) -> str:
-    return f"c.{index}" + ".0" * axes
+def shard_key(path: Key, index: int, axes: int) -> str:
+    """The key of one sample's shard in a store; `axes` counts those behind `sample`."""
+    return f"{ZARR}/{path}/c.{index}" + ".0" * axes

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ldmscene.errors import InputError, UnreachableError
+from ldmscene.errors import CorruptError, InputError, UnreachableError
 from ldmscene.store.forks import check_own_client
 
 if TYPE_CHECKING:
@@ -78,14 +78,19 @@ class ObjectPath:
 
     exists = is_file
 
-    def read_bytes(self) -> bytes:
+    def read_bytes(self, most: int | None = None) -> bytes:
+        """The whole object; CorruptError, before it is read, of one of more than `most` bytes."""
         with asking(self):
-            return bytes(self._client.get(self.key).bytes())
+            found = self._client.get(self.key)
+            if most is not None and found.meta["size"] > most:
+                raise CorruptError(f"{self} has {found.meta['size']} bytes, and {most} at most are expected there")
+            return bytes(found.bytes())
 
-    def read_tail(self, length: int) -> bytes:
-        """The last bytes; fewer where the object is shorter."""
+    def read_tail(self, length: int) -> tuple[bytes, int]:
+        """The last bytes, fewer where the object is shorter, and how long it is."""
         with asking(self):
-            return bytes(self._client.get(self.key, options={"range": {"suffix": length}}).bytes())
+            found = self._client.get(self.key, options={"range": {"suffix": length}})
+            return bytes(found.bytes()), found.meta["size"]
 
     def read_ranges(self, offsets: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
         """Several ranges at once; fewer bytes where the object ends early."""
@@ -113,6 +118,16 @@ class ObjectPath:
             if not missing_ok:
                 self._client.head(self.key)
             self._client.delete(self.key)
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """Of objects and of prefixes directly under this one, each in order."""
+        with asking(self):
+            found = self._client.list_with_delimiter(self.key or None)
+        objects = (one["path"] for one in found["objects"])
+        return tuple(  # type: ignore[return-value]
+            sorted(path.strip("/").rpartition("/")[2] for path in paths)
+            for paths in (objects, found["common_prefixes"])
+        )
 
     def iterdir(self) -> Iterator[ObjectPath]:
         """What lies directly under this prefix: objects and prefixes."""

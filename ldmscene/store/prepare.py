@@ -11,9 +11,11 @@ from ldmscene.errors import FingerprintError, StoreError
 from ldmscene.manifest import Manifest
 from ldmscene.store import layout, metadata
 from ldmscene.store.compression import settings
-from ldmscene.store.history import Documents, Published, publish
+from ldmscene.store.documents import Attributes, Documents
+from ldmscene.store.history import Published, publish
 from ldmscene.store.ledger import Ledger
-from ldmscene.store.places import Place, place
+from ldmscene.store.locations import Location, location
+from ldmscene.store.places import Place
 from ldmscene.store.store import ActivationStore
 
 
@@ -22,7 +24,7 @@ def fingerprint(config: dict) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_fingerprint(root: Place, config: dict, details: Mapping[str, dict] | None = None) -> None:
+def check_fingerprint(root: str | Place | Location, config: dict, details: Mapping[str, dict] | None = None) -> None:
     """Refuse a store that another configuration made.
 
     `details` are what hashes in the configuration stand for, by their dotted path in it.
@@ -34,15 +36,15 @@ def check_fingerprint(root: Place, config: dict, details: Mapping[str, dict] | N
     """
     now = metadata.read_store(root)
     if now is not None:
-        _check_origin(root, metadata.attributes_of(now.documents), config, details or {})
+        _check_origin(location(root), now.contents.attributes, config, details or {})
 
 
-def _check_origin(root: Place, attributes: dict, config: dict, details: Mapping[str, dict]) -> None:
+def _check_origin(where: Location, attributes: Attributes, config: dict, details: Mapping[str, dict]) -> None:
     if attributes["fingerprint"] != fingerprint(config):
         found = _explained(differences(attributes["config"], config), attributes["details"], details)
         lines = "\n".join(f"  {path}: {old} in the store, {new} now" for path, old, new in found)
         raise FingerprintError(
-            f"{root} was made with another configuration:\n{lines}\n"
+            f"{where.root} was made with another configuration:\n{lines}\n"
             "Use another store, or ask for what this one was made with."
         )
 
@@ -64,7 +66,7 @@ def _explained(
 
 
 def prepare_store(
-    root: str | Place,
+    root: str | Place | Location,
     config: dict,
     manifest: Manifest,
     modules: Sequence[str],
@@ -92,20 +94,20 @@ def prepare_store(
     CorruptError
         If the store has lost its metadata.
     """
-    root = place(root)
+    where = location(root)
     config = {**config, **settings(compression)}
-    metadata.read_store(root)  # or it is something else, and refused
+    metadata.read_store(where)  # or it is something else, and refused
 
     def extended(now: Published) -> Documents:
         samples, names, segments, made_with = manifest, list(modules), set(), []
         known, called = details or {}, model
         if now.number:
-            old = metadata.attributes_of(now.documents)
-            _check_origin(root, old, config, known)
+            old = now.contents.attributes
+            _check_origin(where, old, config, known)
             if (made := old["compression"]) != compression:
-                raise StoreError(f"{root} was made with compression={made!r}; ask for that, or use another store")
+                raise StoreError(f"{where.root} was made with compression={made!r}; ask for that, or use another store")
             made_with, known, called = old["made_with"], old["details"], old["model"] or model
-            samples = metadata.manifest_of(now.documents).extended(manifest)
+            samples = now.contents.manifest.extended(manifest)
             names, segments = in_order(list(dict.fromkeys([*old["modules"], *modules]))), set(old["segments"])
         attributes = {
             "format": layout.FORMAT,
@@ -122,24 +124,24 @@ def prepare_store(
         }
         return {
             **metadata.root_document(attributes),
-            **metadata.array_documents(now.documents, specs, len(samples)),
+            **metadata.array_documents(now.said, specs, len(samples)),
             **metadata.coordinate_documents(timesteps, config["branches"], len(samples)),
             **metadata.manifest_document(samples),
         }
 
-    publish(root, extended)
-    Ledger(root / layout.LEDGER).tidy()
+    publish(where, extended)
+    Ledger(where).tidy()
     return ActivationStore(root)
 
 
-def note_making(root: Place, environment: Mapping[str, str]) -> None:
+def note_making(root: str | Place | Location, environment: Mapping[str, str]) -> None:
     """Add the libraries and the device that are about to fill a store to those that it knows of."""
 
     def noted(now: Published) -> Documents:
-        attributes = metadata.attributes_of(now.documents)
+        attributes = now.contents.attributes
         made_with = attributes["made_with"]
         if environment not in made_with:
             made_with = [*made_with, dict(environment)]
         return metadata.root_document({**attributes, "made_with": made_with})
 
-    publish(root, noted)
+    publish(location(root), noted)

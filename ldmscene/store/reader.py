@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 from numbers import Integral
+from typing import Any
 
 import dask.array as da
 import numpy as np
-import zarr
 from dask.base import tokenize
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.metadata import ArrayV3Metadata
 
 from ldmscene.errors import StoreError
 from ldmscene.halves import widen
 from ldmscene.store import forks  # noqa: F401, so that forked processes can read
-from ldmscene.store.layout import ZARR, shard_name, shard_place
+from ldmscene.store.layout import ArraySpec, Key, shard_key
+from ldmscene.store.locations import Location
 from ldmscene.store.places import Place
 from ldmscene.store.ranges import read_shards
 from ldmscene.store.shards import ShardLayout
@@ -30,24 +29,23 @@ BLOCK_BYTES = 64 * 2**20  # a dask block: large enough that its overhead vanishe
 class ShardArray:
     """One array of a store, one shard for each sample."""
 
-    root: Place
-    path: str
+    location: Location
+    path: Key
     layout: ShardLayout
     dims: tuple[str, ...]  # without `sample`
-    attributes: Mapping[str, object]
+    attributes: Mapping[str, Any]
 
     @classmethod
-    def of(cls, root: Place, path: str, array: zarr.Array) -> ShardArray:
-        codecs = [type(codec) for codec in array.compressors]
-        if codecs not in ([Crc32cCodec], [BloscCodec, Crc32cCodec]):
-            raise StoreError(f"{path} in {root} is encoded in a way that ldmscene doesn't write: {array.compressors}")
-        compressed = codecs[0] is BloscCodec
-        layout = ShardLayout(array.shape[1:], array.chunks[1:], array.dtype.newbyteorder("<"), compressed)
-        return cls(root, path, layout, _dims(array), dict(array.attrs))
+    def of(cls, location: Location, spec: ArraySpec) -> ShardArray:
+        return cls(location, spec.path, spec.layout, spec.dims, dict(spec.attributes))
+
+    def key(self, index: int) -> str:
+        """The key of one sample's shard (by row of the manifest)."""
+        return shard_key(self.path, index, len(self.layout.shape))
 
     def file(self, index: int) -> Place:
         """Where the shard of one sample (row of the manifest) lies."""
-        return shard_place(self.root, self.path, index, len(self.layout.shape))
+        return self.location.root / self.key(index)
 
     def read(
         self, samples: Sequence[int], select: Mapping[str, Sequence[int]], out: np.ndarray | None = None
@@ -61,14 +59,19 @@ class ShardArray:
         ------
         CorruptError
             If a shard is missing, or its bytes aren't those that were written.
+        StoreError
+            If all of it doesn't fit into memory.
         """
         chosen = [list(select.get(dim, range(n))) for dim, n in zip(self.dims, self.layout.counts, strict=True)]
         positions = list(product(*chosen))
-        out = np.empty((len(samples), *self.selected_shape(select)), self.layout.dtype) if out is None else out
+        shape = (len(samples), *self.selected_shape(select))
+        try:
+            out = np.empty(shape, self.layout.dtype) if out is None else out
+        except MemoryError as error:
+            raise StoreError(f"{self.path} of {len(samples)} samples doesn't fit into memory; read fewer") from error
         rows = out.reshape(-1).view(np.uint8).reshape(len(samples), len(positions), self.layout.chunk_bytes)
-        folder, axes = self.root / ZARR / self.path, len(self.layout.shape)
-        shards = [(folder / shard_name(sample, axes), f"{self.path}, row {sample}") for sample in samples]
-        read_shards(shards, self.layout, positions, rows)
+        shards = [(self.key(sample), f"{self.path}, row {sample}") for sample in samples]
+        read_shards(self.location, shards, self.layout, positions, rows)
         return out
 
     def selected_shape(self, select: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
@@ -137,9 +140,3 @@ class Selection:
                 one = 0 if isinstance(one, Integral) else slice(None)
             inside.append(one)
         return widen(self.array.read(samples, select)[tuple(inside)], self.dtype)
-
-
-def _dims(array: zarr.Array) -> tuple[str, ...]:
-    assert isinstance(array.metadata, ArrayV3Metadata)
-    assert array.metadata.dimension_names is not None
-    return tuple(str(name) for name in array.metadata.dimension_names[1:])

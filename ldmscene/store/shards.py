@@ -21,6 +21,7 @@ from ldmscene.errors import CorruptError
 
 CHECKSUM = 4  # bytes of a crc32c
 _ENTRY = 16  # bytes of one (offset, length) pair
+_BLOSC = 16  # bytes of blosc's header: among others, lengths of the data at 4 and of the whole at 12
 # Registered with Zarr v3 as `blosc`: bits of equal weight side by side, then lz4.
 _COMPRESSOR = numcodecs.Blosc("lz4", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)
 
@@ -63,6 +64,11 @@ class ShardLayout:
         return chunks * (self.chunk_bytes + CHECKSUM + _ENTRY) + CHECKSUM
 
     @property
+    def most_bytes(self) -> int:
+        """More than any shard has: blosc adds its header to what it can't compress."""
+        return self.shard_bytes + math.prod(self.counts) * _BLOSC
+
+    @property
     def index_bytes(self) -> int:
         """Size of the index at the end of the shard."""
         return math.prod(self.counts) * _ENTRY + CHECKSUM
@@ -80,20 +86,45 @@ class ShardLayout:
         index = np.array(entries, dtype="<u8").tobytes()
         return b"".join([*parts, index, _checksum(index)])
 
-    def decode_index(self, data: bytes, where: str) -> np.ndarray:
+    def decode_index(self, data: bytes, size: int, where: str) -> np.ndarray:
         """Offset and length of every inner chunk, uint64 [*counts, 2].
 
         Chunks may lie in any order: zarr-python writes them along a Morton curve, this class row by row.
 
+        Parameters
+        ----------
+        data
+            The last `index_bytes` of the shard.
+        size
+            Bytes of the whole shard.
+        where
+            Names the shard in messages.
+
         Raises
         ------
         CorruptError
-            If the index doesn't match its checksum. `where` names the shard in the message.
+            If the index doesn't match its checksum, or points to where no chunk can be.
         """
         body = data[:-CHECKSUM]
         if len(data) != self.index_bytes or data[-CHECKSUM:] != _checksum(body):
             raise mismatch(f"the index of {where}")
-        return np.frombuffer(body, "<u8").reshape(*self.counts, 2)
+        index = np.frombuffer(body, "<u8").reshape(*self.counts, 2)
+        offsets, lengths = index[..., 0], index[..., 1]
+        end = np.uint64(size - self.index_bytes)
+        inside = (offsets <= end) & (lengths <= end - np.minimum(offsets, end))
+        fitting = lengths > CHECKSUM if self.compressed else lengths == self.chunk_bytes + CHECKSUM
+        if not (inside & fitting).all() or lengths.sum(dtype=np.float64) > float(end):
+            raise mismatch(f"the index of {where}")
+        return index
+
+    def check(self, data: bytes, where: str) -> None:
+        """CorruptError unless a whole shard's chunks lie side by side, each as its checksum says."""
+        index = self.decode_index(data[-self.index_bytes :], len(data), where).reshape(-1, 2)
+        if int(index[:, 1].sum()) + self.index_bytes != len(data):
+            raise mismatch(f"the index of {where}")
+        view = np.frombuffer(data, np.uint8)
+        for number, (offset, length) in enumerate(index.tolist()):
+            self._body(view[offset : offset + length], f"{where}, chunk {number}")
 
     def decode(self, data: np.ndarray, out: np.ndarray, where: str) -> None:
         """One inner chunk into `out` (bytes of the chunk in memory) from its bytes on disk, checksum and all.
@@ -103,15 +134,30 @@ class ShardLayout:
         CorruptError
             If the bytes are too few or don't match their checksum. `where` names them in the message.
         """
+        body = self._body(data, where)
+        if not self.compressed:
+            out[:] = body
+            return
+        try:
+            numcodecs.blosc.decompress(body, out)
+        except (RuntimeError, ValueError) as error:
+            raise mismatch(where) from error
+
+    def _body(self, data: np.ndarray, where: str) -> np.ndarray:
+        """A chunk's bytes without their checksum, once that holds and they decode to a chunk's length."""
         body, checksum = data[:-CHECKSUM], data[-CHECKSUM:]
         if len(data) <= CHECKSUM or checksum.tobytes() != _checksum(body):
             raise mismatch(where)
         if self.compressed:
-            numcodecs.blosc.decompress(body, out)
-        elif len(body) != len(out):
+            if (
+                len(body) < _BLOSC
+                or body[4:8].view("<u4")[0] != self.chunk_bytes
+                or body[12:16].view("<u4")[0] != len(body)
+            ):
+                raise mismatch(where)
+        elif len(body) != self.chunk_bytes:
             raise mismatch(where)
-        else:
-            out[:] = body
+        return body
 
 
 def whole_checksum(data: bytes) -> int:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 from ldmscene.errors import WriteError
-from ldmscene.store.objects import ObjectPath
+from ldmscene.store.locations import Location, location
 from ldmscene.store.places import Place
-from ldmscene.store.summary import human_bytes
+from ldmscene.text import human_bytes
 
 
-def check_space(root: Place, size: int) -> int | None:
+def check_space(root: str | Place | Location, size: int) -> int | None:
     """Bytes that are free where a store lies; None in an object store, which doesn't say.
 
     Raises
@@ -18,10 +16,8 @@ def check_space(root: Place, size: int) -> int | None:
     WriteError
         If they are fewer than the size of what is to be written.
     """
-    if isinstance(root, ObjectPath):
-        return None
-    free = shutil.disk_usage(next(path for path in (root, *root.absolute().parents) if path.exists())).free
-    if free < size:
+    free = location(root).free()
+    if free is not None and free < size:
         raise WriteError(
             f"{root} would take {human_bytes(size)} more, and {human_bytes(free)} are free on its disk; "
             "free some, choose another disk, or keep fewer modules or steps"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +12,16 @@ import xarray as xr
 from ldmscene.errors import IncompleteError, InputError, StoreError, unknown
 from ldmscene.manifest import SPLITS
 from ldmscene.store import layout, metadata
+from ldmscene.store.layout import Key
 from ldmscene.store.ledger import Ledger
-from ldmscene.store.places import Place, place
+from ldmscene.store.locations import Location, location
+from ldmscene.store.places import Place
 from ldmscene.store.reader import ShardArray
-from ldmscene.store.summary import describe_html
+from ldmscene.store.summary import page
+from ldmscene.text import human_bytes
+
+THUMBNAILS = 8
+MOST_PICTURE = 2**26  # bytes; larger ones aren't shown
 
 if TYPE_CHECKING:
     from ldmscene.rows.dataset import RowDataset
@@ -56,26 +61,28 @@ class ActivationStore:
     ('sample', 'y', 'x', 'channel')
     """
 
-    def __init__(self, root: str | Place) -> None:
-        self.root = place(root)
+    def __init__(self, root: str | Place | Location) -> None:
+        self.location = location(root)
+        self.root = self.location.root
         self.refresh()
 
     def refresh(self) -> None:
         """Look again at what there is and what is complete."""
-        now = metadata.read_store(self.root)
+        now = metadata.read_store(self.location)
         if now is None:
             raise StoreError(f"no store at {self.root}; make one with `ldmscene extract`")
-        self.attributes = metadata.attributes_of(now.documents)
+        self.attributes = now.contents.attributes
         self.fingerprint: str = self.attributes["fingerprint"]
         self.config: dict = self.attributes["config"]
         self.model: str = self.attributes["model"]
         self.compression: str = self.attributes["compression"]
-        self.manifest = metadata.manifest_of(now.documents)
-        self.timesteps: list[float] = metadata.coordinate(now.documents, "timestep").tolist()
-        self.terms: dict | None = json.loads(now.documents[layout.TERMS]) if layout.TERMS in now.documents else None
-        self.ledger = Ledger(self.root / layout.LEDGER).rows()
-        found = metadata.arrays(now.documents)
-        self._arrays = {path: ShardArray.of(self.root, path, array) for path, array in found.items()}
+        self.manifest = now.contents.manifest
+        self.timesteps: list[float] = list(now.contents.timesteps)
+        self.terms: dict | None = now.contents.terms
+        self._arrays = {path: ShardArray.of(self.location, spec) for path, spec in now.contents.arrays.items()}
+        rows = Ledger(self.location).rows()
+        known = rows["sample_id"].isin(now.contents.sample_ids) & rows["what"].isin(list(self._arrays))
+        self.ledger = rows[known]  # of others, `verify` tells
         stored = self.ledger["bytes"] > 0
         self._done, self._dropped = (
             {str(what): set(ids) for what, ids in rows.groupby("what")["sample_id"]}
@@ -99,7 +106,7 @@ class ActivationStore:
     @property
     def modules(self) -> list[str]:
         """Module names, in the denoiser's order."""
-        stored = {p.split("/")[1] for p in self._arrays if p.startswith("activations/")}
+        stored = {path.module for path in self._arrays}
         return [m for m in self.attributes["modules"] if m in stored]
 
     @property
@@ -111,23 +118,37 @@ class ActivationStore:
     @property
     def targets(self) -> list[str]:
         """Targets that have labels, by name."""
-        return sorted(p.split("/")[1] for p in self._arrays if p.startswith("labels/") and p in self._done)
+        return sorted(path.target for path in self._arrays if path.kind == "labels" and path in self._done)
 
     def info(self, path: str) -> ShardArray:
         """Layout and attributes of one array, by its path in the hierarchy."""
         if path not in self._arrays:
             raise unknown(f"array in {self.root}", path, self._arrays)
-        return self._arrays[path]
+        return self._arrays[Key(path)]
 
     @property
-    def paths(self) -> list[str]:
+    def paths(self) -> list[Key]:
         """Every array, complete or not."""
         return list(self._arrays)
 
     @property
-    def complete_paths(self) -> list[str]:
+    def complete_paths(self) -> list[Key]:
         """Arrays of which at least one sample is complete."""
-        return sorted(self._done)
+        return [Key(path) for path in sorted(self._done)]
+
+    @property
+    def contents(self) -> pd.DataFrame:
+        """One row for each array: how many samples are complete, their bytes on disk, and the shape of one."""
+        per_array = self.ledger.groupby("what", sort=False)
+        frame = pd.DataFrame(
+            {
+                "samples": per_array["sample_id"].nunique(),
+                "bytes": per_array["bytes"].sum(),
+                "nonfinite": per_array["nonfinite"].sum(),
+            }
+        )
+        shapes = {path: " × ".join(map(str, self.info(path).layout.shape)) for path in frame.index}
+        return frame.assign(shape=pd.Series(shapes, dtype=object)).rename_axis("array").reset_index()
 
     def complete(self, path: str) -> set[str]:
         """The sample_ids for which an array is complete."""
@@ -425,7 +446,26 @@ class ActivationStore:
         return f"<ActivationStore {self.root}: {counts}>"
 
     def _repr_html_(self) -> str:
-        return describe_html(self)
+        samples = self.samples
+        facts = {
+            "samples": f"{int(samples['complete'].sum())} of {len(samples)} complete",
+            "modules": len(self.modules),
+            "steps": len(self.steps),
+            "targets": ", ".join(self.targets) or "none yet",
+            "size": human_bytes(int(self.ledger["bytes"].sum())),
+            "fingerprint": self.fingerprint,
+        }
+        if samples["dropped"].any():
+            facts["of these in statistics alone"] = int(samples["dropped"].sum())
+        return page(str(self.root), facts, self._pictures(), self.contents)
+
+    def _pictures(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """The first complete samples' ids, prompts and pictures."""
+        frame, done = self.manifest.frame, self.complete(layout.IMAGE)
+        shown = frame[frame["sample_id"].isin(done)].head(THUMBNAILS)
+        if done and self.info(layout.IMAGE).layout.chunk_bytes <= MOST_PICTURE:
+            images = self.info(layout.IMAGE).read(shown.index.tolist(), {})
+            yield from zip(shown["sample_id"], shown["prompt"], images, strict=True)
 
 
 def _floats(dtype: str) -> np.dtype:

@@ -12,11 +12,11 @@ import numpy as np
 
 from ldmscene.errors import StoreError
 from ldmscene.store.compression import round_mantissa
-from ldmscene.store.files import write_file
 from ldmscene.store.history import newest
-from ldmscene.store.layout import LEDGER, ArraySpec, shard_place
+from ldmscene.store.layout import ArraySpec, shard_key
 from ldmscene.store.ledger import Entry, Ledger
-from ldmscene.store.metadata import attributes_of, read_store, sample_ids_of
+from ldmscene.store.locations import Location, location
+from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.shards import whole_checksum
 
@@ -35,26 +35,26 @@ class Row:
 class _Plan:
     """Which sample each row of the arrays belongs to, looked up again whenever the metadata changes."""
 
-    def __init__(self, root: Place) -> None:
-        self._root = root
+    def __init__(self, where: Location) -> None:
+        self._location = where
         self._fingerprint = self._look()
 
     def _look(self) -> str | None:
-        now = read_store(self._root)
+        now = read_store(self._location)
         self._number = now.number if now else 0
-        self._ids = sample_ids_of(now.documents) if now else []
-        return attributes_of(now.documents)["fingerprint"] if now else None
+        self._ids = now.contents.sample_ids if now else []
+        return now.contents.attributes["fingerprint"] if now else None
 
     def check(self, row: Row) -> None:
         """StoreError where the row isn't the sample's any more: another store lies there now."""
-        if newest(self._root) != self._number and self._look() != self._fingerprint:
+        if newest(self._location) != self._number and self._look() != self._fingerprint:
             raise StoreError(
-                f"{self._root} was replaced by another store while this one was written; name another place"
+                f"{self._location.root} was replaced by another store while this one was written; name another location"
             )
         if self._ids[row.index : row.index + 1] != [row.sample_id]:
             raise StoreError(
-                f"row {row.index} of {self._root} isn't sample {row.sample_id}; the store was replaced by another one "
-                "while it was written. Run the same command again"
+                f"row {row.index} of {self._location.root} isn't sample {row.sample_id}; the store was replaced by "
+                "another one while it was written. Run the same command again"
             )
 
 
@@ -68,11 +68,11 @@ class StoreWriter:
     `verify` says so and `repair` has the sample made again.
     """
 
-    def __init__(self, root: Place, specs: list[ArraySpec]) -> None:
-        self._root = root
-        self._specs = {spec.path: spec for spec in specs}
-        self._ledger = Ledger(root / LEDGER)
-        self._plan = _Plan(root)
+    def __init__(self, root: str | Place | Location, specs: list[ArraySpec]) -> None:
+        self._location = location(root)
+        self._specs: dict[str, ArraySpec] = {spec.path: spec for spec in specs}
+        self._ledger = Ledger(self._location)
+        self._plan = _Plan(self._location)
         self._finished: dict[str, set[str]] = {path: set() for path in self._specs}
         self._places = threading.BoundedSemaphore(WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ldmscene-writer")
@@ -131,6 +131,6 @@ class StoreWriter:
         if spec.kept_bits is not None:
             array = round_mantissa(array, spec.kept_bits)
         data = spec.layout.encode(array)
-        write_file(shard_place(self._root, path, row.index, len(spec.shape)), data)
+        self._location.write(shard_key(spec.path, row.index, len(spec.shape)), data)
         bad = int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else 0
         return Entry(row.sample_id, path, whole_checksum(data), len(data), bad)

@@ -22,14 +22,13 @@ from ldmscene import capture
 from ldmscene import grid as grids
 from ldmscene.calls.report_data import report_data
 from ldmscene.errors import IncompleteError, InputError, UnknownNameError, WriteError
-from ldmscene.evaluation import grid_file
 from ldmscene.evaluation.features import ModuleOutput, without_gaps
 from ldmscene.evaluation.ridge import LADDER, pack_moments, unpack_moments
 from ldmscene.evaluation.samples import lend, training_blocks
 from ldmscene.evaluation.scope import Scope
 from ldmscene.probes import Moments, assign_folds
-from ldmscene.store import cache, layout
-from ldmscene.store.files import write_file
+from ldmscene.store import layout
+from ldmscene.store.disk import Disk
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, make_manifest
 
 DEMO = Path(__file__).parents[2] / "stores" / "demo"
@@ -421,16 +420,17 @@ def test_a_store_that_cannot_be_written_to_lends_what_it_keeps(store, grid, tmp_
     copy = ldmscene.open(shutil.copytree(store.root, tmp_path / "copy"))
     shutil.rmtree(copy.root / "probes")
 
-    def refuse(path, data):
-        if copy.root in path.parents:
-            raise WriteError(f"can't write {path}: the disk is read-only")
-        write_file(path, data)
+    write = Disk.write
+
+    def refuse(disk, key, data):
+        if disk.root == copy.root:
+            raise WriteError(f"can't write {key}: the disk is read-only")
+        write(disk, key, data)
 
     def unread(*_):
         raise AssertionError("activations were read")
 
-    monkeypatch.setattr(cache, "write_file", refuse)
-    monkeypatch.setattr(grid_file, "write_file", refuse)
+    monkeypatch.setattr(Disk, "write", refuse)
     monkeypatch.setattr(ModuleOutput, "read", unread)
     with pytest.warns(UserWarning, match="kept"):
         again = ldmscene.evaluate(copy, modules=MODULES, alphas=ALPHAS, cv=3)

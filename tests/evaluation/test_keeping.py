@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from ldmscene.errors import IncompleteError, InputError
 from ldmscene.evaluation import absorbing
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.ridge import unpack_moments
-from ldmscene.store import dropping, files
+from ldmscene.store import dropping
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.layout import activation_path, label_path
 from tests.conftest import FIRST, LAST, make_manifest
@@ -107,17 +108,17 @@ class _Stop(BaseException):
 
 @pytest.mark.parametrize("at", [*(pytest.param(n, marks=pytest.mark.slow) for n in (9, 38, 61)), 90])
 def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, tmp_path, monkeypatch, at):
-    replace, count = files.Path.replace, 0
+    replace, count = os.replace, 0
 
-    def stop(self, target):
+    def stop(*names, **folders):
         nonlocal count
         count += 1
         if count == at:
             raise _Stop
-        return replace(self, target)
+        return replace(*names, **folders)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.Path, "replace", stop)
+        patch.setattr(os, "replace", stop)
         with pytest.raises(_Stop):
             _keep(tiny, samples, tmp_path / "kept")
     store = _keep(tiny, samples, tmp_path / "kept")

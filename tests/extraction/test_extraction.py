@@ -33,6 +33,7 @@ from ldmscene.extraction import estimate, fill
 from ldmscene.extraction.missing import find_missing
 from ldmscene.store import files as store_files
 from ldmscene.store import layout, writer
+from ldmscene.store.disk import Disk
 from tests.conftest import FIRST, LAST, STEPS, files, make_manifest
 
 
@@ -298,18 +299,18 @@ def test_the_memory_bound_is_said_once_before_the_run(tiny, tmp_path, capsys, ke
 
 def test_no_more_samples_are_in_memory_than_the_bound_counts(tiny, tmp_path, monkeypatch):
     """With a disk that is much slower than the denoiser."""
-    alive, counts, write, run = [], [], store_files.write_file, capture.run
+    alive, counts, write, run = [], [], Disk.write, capture.run
 
-    def slow(path, data):
+    def slow(disk, key, data):
         time.sleep(0.05)
-        write(path, data)
+        write(disk, key, data)
 
     def tracked(*arguments):
         found = run(*arguments)
         alive.extend(weakref.ref(trajectory.activations[FIRST]) for trajectory in found)
         return found
 
-    monkeypatch.setattr(writer, "write_file", slow)
+    monkeypatch.setattr(Disk, "write", slow)
     monkeypatch.setattr(capture, "run", tracked)
     handle = tiny.unet.register_forward_hook(lambda *_: counts.append(sum(one() is not None for one in alive)))
     try:
@@ -337,15 +338,14 @@ def test_the_memory_bound_is_below_a_gibibyte_at_stable_diffusions_size(tiny):
 @pytest.mark.parametrize("crash", range(11))
 def test_a_run_stopped_at_any_write_goes_on_to_the_same_store(tiny, tmp_path, monkeypatch, crash):
     manifest = make_manifest(1, 1)
-    write, count = store_files.write_file, iter(range(1000))
+    write, count = Disk.write, iter(range(1000))
 
-    def failing(path, data):
+    def failing(disk, key, data):
         if next(count) == crash:
             raise KeyboardInterrupt
-        write(path, data)
+        write(disk, key, data)
 
-    for place in ("history", "writer", "ledger"):
-        monkeypatch.setattr(f"ldmscene.store.{place}.write_file", failing)
+    monkeypatch.setattr(Disk, "write", failing)
     stopped = False
     try:
         _extract(tiny, manifest, tmp_path / "stopped")
@@ -373,7 +373,7 @@ def test_a_failing_disk_stops_the_run_with_its_cause_and_keeps_what_is_finished(
             raise OSError(code, os.strerror(code))
         sync(handle)
 
-    monkeypatch.setattr(store_files.os, "fsync", failing)
+    monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(WriteError, match=f"{cause}.*same command again"):
         _extract(tiny, make_manifest(8, 2), tmp_path / "s", batch_size=1)
     monkeypatch.undo()
@@ -383,16 +383,16 @@ def test_a_failing_disk_stops_the_run_with_its_cause_and_keeps_what_is_finished(
 
 
 def test_a_failing_disk_stops_the_run_at_the_next_step(tiny, tmp_path, monkeypatch):
-    write, failed, steps, calls = store_files.write_file, threading.Event(), 5, []
+    write, failed, steps, calls = Disk.write, threading.Event(), 5, []
 
-    def failing(path, data):
+    def failing(disk, key, data):
         failed.set()
         raise WriteError("the disk is gone")
 
     def denoised(*_):
         calls.append(1)
         if len(calls) == steps:  # from here on only samples are written
-            monkeypatch.setattr(writer, "write_file", failing)
+            monkeypatch.setattr(Disk, "write", failing)
         if len(calls) == steps + 2:
             assert failed.wait(60)
             time.sleep(0.5)  # for the writer's thread to end
@@ -404,7 +404,7 @@ def test_a_failing_disk_stops_the_run_at_the_next_step(tiny, tmp_path, monkeypat
     finally:
         handle.remove()
     assert steps < len(calls) <= steps + 2
-    monkeypatch.setattr(writer, "write_file", write)
+    monkeypatch.setattr(Disk, "write", write)
     assert _extract(tiny, make_manifest(4, 0), tmp_path / "s", steps=steps, batch_size=1).samples["complete"].all()
 
 

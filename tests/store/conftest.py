@@ -23,7 +23,7 @@ def contents(root: Place) -> dict[str, bytes]:
     """Every file or object of a store, by its relative name; of the ledger, rows without their time."""
     found = dict(_walk(root, ""))
     return {name: data for name, data in found.items() if not name.startswith(layout.LEDGER)} | {
-        "rows": rows_of(Ledger(root / layout.LEDGER).rows())
+        "rows": rows_of(Ledger(root).rows())
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from ldmscene.errors import CorruptError, WriteError
-from ldmscene.store import cache
 from ldmscene.store.cache import Cache
 from ldmscene.store.check import find_faults, repair
+from ldmscene.store.disk import Disk
+from ldmscene.store.locations import location
 
 ARRAYS = {"whole": np.arange(12.0).reshape(3, 4), "number": np.float64(2.5), "few": np.zeros((0, 2), np.float32)}
 
@@ -29,7 +28,7 @@ def test_arrays_come_back_under_their_key_alone(tmp_path):
 
 @given(data=arrays(np.float64, array_shapes(min_dims=0, max_dims=4, max_side=4)))
 def test_any_array_keeps_its_bytes_and_shape(tmp_path_factory, data):
-    place = Cache(tmp_path_factory.mktemp("kept"))
+    place = Cache(location(tmp_path_factory.mktemp("kept")))
     place.write("a", "key", {"data": data.T})
     np.testing.assert_array_equal(place.read("a", "key")["data"], data.T)
     assert place.read("a", "key")["data"].shape == data.T.shape
@@ -37,9 +36,9 @@ def test_any_array_keeps_its_bytes_and_shape(tmp_path_factory, data):
 
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_never_served(tmp_path_factory, where, bit):
-    place = Cache(tmp_path_factory.mktemp("kept"))
+    place = Cache(location(tmp_path_factory.mktemp("kept")))
     place.write("a", "key", ARRAYS)
-    (path,) = place.folder.rglob("*.safetensors")
+    (path,) = place.location.root.rglob("*.safetensors")
     data = bytearray(path.read_bytes())
     data[int(where * len(data))] ^= 1 << bit
     path.write_bytes(data)
@@ -48,7 +47,7 @@ def test_a_flipped_bit_is_never_served(tmp_path_factory, where, bit):
 
 
 def test_a_file_cut_short_is_never_served(tmp_path):
-    place = Cache(tmp_path)
+    place = Cache(location(tmp_path))
     place.write("a", "key", ARRAYS)
     (path,) = tmp_path.rglob("*.safetensors")
     for length in (0, 7, 20, path.stat().st_size - 1):
@@ -58,14 +57,14 @@ def test_a_file_cut_short_is_never_served(tmp_path):
 
 
 def test_a_store_that_cannot_be_written_to_is_read_all_the_same(tmp_path, monkeypatch):
-    write = cache.write_file
+    write = Disk.write
 
-    def refuse(path: Path, data: bytes) -> None:
-        if tmp_path in path.parents:
+    def refuse(disk: Disk, key: str, data: bytes) -> None:
+        if disk.root == tmp_path:
             raise WriteError("the disk is read-only")
-        write(path, data)
+        write(disk, key, data)
 
-    monkeypatch.setattr(cache, "write_file", refuse)
+    monkeypatch.setattr(Disk, "write", refuse)
     with pytest.warns(UserWarning, match="read-only"):
         place = Cache.beside(tmp_path)
     place.write("a", "key", ARRAYS)

@@ -13,10 +13,11 @@ import pytest
 from ldmscene.errors import CorruptError, StoreError
 from ldmscene.evaluation import grid_file
 from ldmscene.store import ActivationStore, layout
-from ldmscene.store.cache import README, STATISTICS, Cache
+from ldmscene.store.cache import README, Cache
 from ldmscene.store.check import find_faults, find_orphans, repair
 from ldmscene.store.files import write_file
 from ldmscene.store.history import publish
+from ldmscene.store.locations import location
 from tests.store import worlds
 from tests.store.conftest import contents, rows_of
 
@@ -66,7 +67,7 @@ def _served(root: Path) -> dict[str, str]:
         "latents": lambda s: (s.latents().values.tobytes(), dict(s.latents().attrs)),
         "images": lambda s: s.images().values.tobytes(),
         "grid": lambda s: grid_file.load_grid(grid_file.grid_file(s, GRID)).to_dict(),
-        "sums": lambda _: Cache(root / STATISTICS).read("sums", "key")["sum"].tobytes(),
+        "sums": lambda _: Cache(location(root)).read("sums", "key")["sum"].tobytes(),
     }
     found = {}
     for name, read in reads.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,14 @@ import pytest
 import zarr
 
 from ldmscene.errors import CorruptError, FingerprintError, IncompleteError, InputError, StoreError
-from ldmscene.store import ActivationStore, files, layout
+from ldmscene.store import ActivationStore, history, layout
+from ldmscene.store.bucket import Bucket
 from ldmscene.store.check import find_faults, find_orphans, repair
 from ldmscene.store.compression import COMPRESSIONS, round_mantissa
+from ldmscene.store.disk import Disk
 from ldmscene.store.files import write_file
-from ldmscene.store.history import publish
 from ldmscene.store.ledger import Entry, Ledger
-from ldmscene.store.metadata import attributes_of, root_document
+from ldmscene.store.metadata import read_store, root_document
 from ldmscene.store.places import files_in, place
 from tests.store import worlds
 from tests.store.conftest import contents, rows_of, zarr_store
@@ -28,20 +29,18 @@ ACTIVATION = layout.activation_path(worlds.MODULE)
 
 def test_a_run_stopped_at_any_write_goes_on_to_the_same_store(new_root, tmp_path, monkeypatch):
     whole = contents(worlds.make(tmp_path / "whole", 2).root)
-    write, create = files.write_file, files.create_file
     every = 1 if isinstance(place(new_root()), Path) else 4  # requests to a server take their time
     for crash in itertools.count(0, every):
         root, count = new_root(), itertools.count()
 
-        def failing(how, path, data, crash=crash, count=count):
+        def failing(how, where, key, data, crash=crash, count=count):
             if next(count) == crash:
                 raise KeyboardInterrupt
-            return how(path, data)
+            return how(where, key, data)
 
         with monkeypatch.context() as patch:
-            for module in ("history", "writer", "ledger"):
-                patch.setattr(f"ldmscene.store.{module}.write_file", partial(failing, write))
-            patch.setattr("ldmscene.store.history.create_file", partial(failing, create))
+            for kind, name in itertools.product((Bucket, Disk), ("write", "create")):
+                patch.setattr(kind, name, partialmethod(partial(failing, getattr(kind, name))))
             try:
                 worlds.make(root, 2)
             except KeyboardInterrupt:
@@ -108,10 +107,8 @@ def test_an_empty_place_a_strange_one_and_a_newer_one_are_told_apart(new_root):
     with pytest.raises(StoreError, match="not an ldmscene store"):
         repair(strange)
     newer = worlds.make(new_root(), 2).root
-    publish(
-        newer,
-        lambda now: root_document(attributes_of(now.documents) | {"format": layout.FORMAT + 1, "ldmscene": "9.9"}),
-    )
+    attributes = read_store(newer).contents.attributes | {"format": layout.FORMAT + 1, "ldmscene": "9.9"}
+    write_file(newer / layout.LEDGER / "metadata-000002.json", history._encode(root_document(attributes)))
     with pytest.raises(StoreError, match=r"written by ldmscene 9\.9"):
         ActivationStore(newer)
 
@@ -193,7 +190,7 @@ def test_many_ledger_files_become_one_and_no_row_is_lost(root, monkeypatch):
     for i, ledger in enumerate(killed * 2):
         ledger.append([Entry(f"s{i}", "image", i, 10, 0)])
     Ledger(folder).tidy()
-    assert len(files_in(folder, ".parquet")) == 1
+    assert len(files_in(folder / layout.LEDGER, ".parquet")) == 1
     killed[0].append([Entry("late", "image", 7, 10, 0)])
     killed[0].close()  # its first files are gone, their rows aren't
     assert set(Ledger(folder).rows()["sample_id"]) == {f"s{i}" for i in range(6)} | {"late"}
@@ -208,7 +205,7 @@ def test_a_grid_is_kept_and_read_back(root):
     assert path.exists()
     assert grid_file.load_grid(path).equals(grid)
     assert find_faults(root) == []
-    write_file(path, path.read_bytes().replace(b"probe", b"prove"))
+    path.write(path.read().replace(b"probe", b"prove"))
     assert [fault.what for fault in find_faults(root)] == [f"{layout.PROBES}/{path.name}"]
     with pytest.raises(CorruptError, match="delete it"):
         grid_file.load_grid(path)

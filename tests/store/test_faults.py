@@ -17,9 +17,11 @@ import pytest
 
 from ldmscene.errors import FingerprintError, StoreError, UnreachableError, WriteError
 from ldmscene.manifest import read_manifest
-from ldmscene.store import ActivationStore, Row, StoreWriter, dropping, files, layout
+from ldmscene.store import ActivationStore, Row, StoreWriter, disk, dropping, files, layout
 from ldmscene.store.check import find_faults, repair
+from ldmscene.store.history import publish
 from ldmscene.store.ledger import Entry, Ledger
+from ldmscene.store.locations import location
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import place
 from ldmscene.store.prepare import prepare_store
@@ -225,6 +227,7 @@ def test_a_clock_that_was_ahead_spoils_nothing(root, monkeypatch):
         worlds.make(root, 2)
     worlds.prepare(root, 3)
     assert find_faults(root) == []
+    publish(root, lambda _: {layout.TERMS: b'{"targets": [], "cv": 2}'})
     store, path = worlds.fill_rest(root, 3), layout.activation_path(worlds.MODULE)
     dropping.drop(store, store.manifest.frame["sample_id"][:2].tolist(), [path])
     assert ActivationStore(root).samples["dropped"].tolist() == [True, True, False]
@@ -265,7 +268,7 @@ def _check_stopped_and_resumed(store: ActivationStore, cause: str, mend: Callabl
     assert find_faults(store.root) == []
     mend()
     assert worlds.fill_rest(store.root, 6).samples["complete"].all()
-    assert not list(store.root.rglob(f"{files.TEMPORARY}*"))
+    assert not list(store.root.rglob(f"{disk.TEMPORARY}*"))
     assert contents(store.root) == contents(worlds.make(whole, 6).root)
 
 
@@ -309,26 +312,29 @@ def test_a_permission_that_is_lost_is_named_and_what_is_finished_stays(tmp_path)
 def test_leftovers_are_removed_when_nothing_is_missing(tmp_path, folder):
     root = worlds.make(tmp_path / "s", 2).root
     (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / folder / f"{files.TEMPORARY}dead").write_bytes(b"half")
+    (root / folder / f"{disk.TEMPORARY}dead").write_bytes(b"half")
     worlds.prepare(root, 2)
-    assert not list(root.rglob(f"{files.TEMPORARY}*"))
+    assert not list(root.rglob(f"{disk.TEMPORARY}*"))
 
 
 def test_a_file_is_created_once_on_every_kind_of_place(root):
-    path = place(root) / "one"
-    assert files.create_file(path, b"first")
-    assert not files.create_file(path, b"second")
-    assert files.create_file(path, b"first")
-    assert path.read_bytes() == b"first"
+    where = location(root)
+    assert where.create("a/one", b"first")
+    assert not where.create("a/one", b"second")
+    assert not where.create("a/one", b"longer than it")
+    assert where.create("a/one", b"first")
+    assert where.read("a/one") == b"first"
 
 
 def test_what_a_living_writer_has_under_its_hands_is_no_leftover(tmp_path):
-    file, temporary = files._begin(tmp_path)
-    (tmp_path / f"{files.TEMPORARY}dead").write_bytes(b"half")
-    assert files.remove_leftovers(tmp_path) == 1
-    assert temporary.exists()
+    folder = os.open(tmp_path, os.O_RDONLY)
+    file, temporary = disk._begin(folder)
+    os.close(folder)
+    (tmp_path / f"{disk.TEMPORARY}dead").write_bytes(b"half")
+    assert location(tmp_path).sweep() == 1
+    assert (tmp_path / temporary).exists()
     file.close()
-    assert files.remove_leftovers(tmp_path) == 1
+    assert location(tmp_path).sweep() == 1
 
 
 def test_a_server_that_goes_and_comes_back(s3, monkeypatch):
@@ -371,8 +377,8 @@ def test_a_bucket_that_is_not_there_is_named(s3):
 def test_opening_takes_no_longer_with_many_ledger_files(tmp_path):
     store = worlds.prepare(tmp_path / "s", 2)
     for i in range(300):
-        Ledger(store.root / layout.LEDGER).append([Entry(f"s{i}", "image", i, 10, 0)])
+        Ledger(store.root).append([Entry(f"s{i}", "image", i, 10, 0)])
     worlds.prepare(store.root, 2)
     start = time.perf_counter()
-    assert len(Ledger(store.root / layout.LEDGER).rows()) == 300
+    assert len(Ledger(store.root).rows()) == 300
     assert time.perf_counter() - start < 0.5

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ldmscene.errors import CorruptError
+from ldmscene.store.layout import LEDGER
 from ldmscene.store.ledger import Entry, Ledger
 
 
@@ -24,7 +25,7 @@ def test_closing_merges_a_writers_own_files_and_loses_nothing(tmp_path):
         first.append([_entry(sample)])
     second.append([_entry("d")])
     first.close()
-    assert len(list(tmp_path.glob("*.parquet"))) == 2
+    assert len(list((tmp_path / LEDGER).glob("*.parquet"))) == 2
     assert set(Ledger(tmp_path).rows()["sample_id"]) == set("abcd")
 
 
@@ -56,7 +57,7 @@ def test_an_empty_folder_has_no_rows(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     Ledger(tmp_path).append([_entry("a")])
-    (path,) = tmp_path.glob("*.parquet")
+    (path,) = (tmp_path / LEDGER).glob("*.parquet")
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(CorruptError, match=path.name):
         Ledger(tmp_path).rows()

@@ -87,7 +87,7 @@ def test_blocks_of_other_bytes_have_other_names(store, tmp_path):
     assert before.data.name == ldmscene.open(copied.root).images("test").data.name
     sample_id = str(before["sample"].values[0])
     other = copied.checksums(layout.IMAGE)[sample_id] ^ 1
-    Ledger(copied.root / layout.LEDGER).append([Entry(sample_id, layout.IMAGE, other, 1, 0)])
+    Ledger(copied.root).append([Entry(sample_id, layout.IMAGE, other, 1, 0)])
     assert before.data.name != ldmscene.open(copied.root).images("test").data.name
 
 

@@ -1,0 +1,222 @@
+"""Every document of a store, admitted once: its path, its form and its sizes; afterwards they are trusted.
+
+What a stranger's store says comes in here and nowhere else. `schema.json` beside this file says the same for others.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypedDict
+
+import numpy as np
+import pyarrow as pa
+
+from ldmscene.errors import CorruptError, ManifestError, StoreError
+from ldmscene.manifest import Manifest
+from ldmscene.store import arrays, parse, tables
+from ldmscene.store.layout import (
+    BRANCHES,
+    FORMAT,
+    IMAGE,
+    MANIFEST,
+    ROOT,
+    TERMS,
+    ZARR,
+    ArraySpec,
+    Key,
+    is_document,
+    is_key,
+)  # fmt: skip
+from ldmscene.store.parse import member, record, wrong
+
+Documents = dict[str, bytes]  # by path in the store
+
+MOST_STEPS = 10_000
+_COMPRESSIONS = ("none", "lossless", "rounded")
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_MANIFEST = pa.schema(
+    {"sample_id": pa.string(), "prompt_id": pa.int64(), "prompt": pa.string(), "seed": pa.int64(), "split": pa.string(),
+     "image": pa.string()}
+)  # fmt: skip
+
+
+class Attributes(TypedDict):
+    """The root group's attributes, which `schema.json` describes."""
+
+    format: int
+    ldmscene: str
+    fingerprint: str
+    config: dict[str, Any]
+    details: dict[str, dict[str, Any]]
+    made_with: list[dict[str, str]]
+    compression: str
+    model: str
+    modules: list[str]
+    segments: list[int]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a store's documents say."""
+
+    attributes: Attributes
+    manifest: Manifest
+    timesteps: tuple[float, ...]
+    terms: dict[str, Any] | None
+    arrays: Mapping[Key, ArraySpec]
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """By row of the manifest, which are those of every array."""
+        return self.manifest.table["sample_id"].to_pylist()
+
+
+def admit(documents: Documents) -> Contents:
+    """Parse all documents of a store, and hold them against each other.
+
+    Raises
+    ------
+    StoreError
+        If a newer ldmscene wrote them.
+    CorruptError
+        If one is missing, or isn't what the schema says.
+    """
+    attributes = _attributes(documents)
+    for path in documents:
+        if not is_document(path):
+            raise wrong("a publication", "paths of documents that a store has", path)
+    manifest = _manifest(_required(documents, MANIFEST))
+    contents = Contents(
+        attributes,
+        manifest,
+        _timesteps(documents),
+        _terms(documents[TERMS]) if TERMS in documents else None,
+        dict(_array(documents, path, len(manifest)) for path in _array_paths(documents)),
+    )
+    _check_together(contents)
+    return contents
+
+
+def _required(documents: Documents, path: str) -> bytes:
+    if path not in documents:
+        raise wrong("the publications", f"a document {path}", "none")
+    return documents[path]
+
+
+def _attributes(documents: Documents) -> Attributes:
+    root = parse.document(_required(documents, ROOT), ROOT)
+    found = record(member(root, "attributes", ROOT), f"{ROOT}, attributes")
+    number = parse.whole(member(found, "format", ROOT), f"{ROOT}, format", 1)
+    if number > FORMAT:
+        raise StoreError(
+            f"the store has format {number}, this ldmscene reads up to {FORMAT}; it was written by "
+            f"ldmscene {found.get('ldmscene')}, which reads it"
+        )
+    parse.one_of(number, f"{ROOT}, format", (FORMAT,))
+    shapes = {
+        "ldmscene": parse.text,
+        "fingerprint": lambda value, where: parse.text(value, where, _FINGERPRINT),
+        "config": _config,
+        "details": lambda value, where: [record(one, where) for one in record(value, where).values()],
+        "made_with": lambda value, where: parse.items(value, where, _texts),
+        "compression": lambda value, where: parse.one_of(value, where, _COMPRESSIONS),
+        "model": parse.text,
+        "modules": lambda value, where: parse.distinct(parse.items(value, where, _module), where),
+        "segments": lambda value, where: parse.distinct(parse.items(value, where, _segment), where),
+    }
+    for name, check in shapes.items():
+        check(member(found, name, ROOT), f"{ROOT}, {name}")
+    return found  # type: ignore[return-value]
+
+
+def _config(value: object, where: str) -> None:
+    config = record(value, where)
+    branches = parse.items(member(config, "branches", where), where, lambda one, at: parse.one_of(one, at, BRANCHES))
+    if not parse.distinct(branches, where):
+        raise wrong(where, "at least one branch", "none")
+    if "pipeline" in config:
+        parse.text(config["pipeline"], f"{where}, pipeline")
+
+
+def _texts(value: object, where: str) -> None:
+    for one in record(value, where).values():
+        parse.text(one, where)
+
+
+def _module(value: object, where: str) -> str:
+    name = parse.text(value, where)
+    if not is_key(f"activations/{name}/activation"):
+        raise wrong(where, "a module's dotted name", name)
+    return name
+
+
+def _segment(value: object, where: str) -> int:
+    return parse.whole(value, where, 1)
+
+
+@lru_cache(maxsize=8)
+def _manifest(data: bytes) -> Manifest:
+    """Parsed once for each content, since a command looks at its store several times."""
+    try:
+        return Manifest(tables.read(data, _MANIFEST, MANIFEST, optional=("image",)))
+    except ManifestError as error:
+        raise CorruptError(f"{MANIFEST}: {error}; the store is damaged or not one of ldmscene's") from error
+
+
+def _timesteps(documents: Documents) -> tuple[float, ...]:
+    where = f"{ZARR}/timestep/zarr.json"
+    found = parse.document(_required(documents, where), where)
+    parse.one_of(found.get("data_type"), f"{where}, data_type", ("float64",))
+    lengths = parse.items(
+        member(found, "shape", where), f"{where}, shape", lambda v, at: parse.whole(v, at, 1, MOST_STEPS)
+    )
+    if len(lengths) != 1:
+        raise wrong(f"{where}, shape", "one axis", str(lengths))
+    data = documents.get(f"{ZARR}/timestep/c/0", bytes(8 * lengths[0]))  # Zarr leaves out what is zero altogether
+    if len(data) != 8 * lengths[0]:
+        raise wrong(f"{where}, shape", f"{len(data) // 8} steps, as there are timesteps", lengths[0])
+    values = np.frombuffer(data, "<f8").tolist()
+    if not all(map(math.isfinite, values)):
+        raise wrong(where, "numbers", "NaN or infinity")
+    return tuple(values)
+
+
+def _terms(data: bytes) -> dict[str, Any]:
+    found = parse.document(data, TERMS)
+    parse.whole(member(found, "cv", TERMS), f"{TERMS}, cv", 2)
+    targets = parse.items(member(found, "targets", TERMS), f"{TERMS}, targets", parse.text)
+    for target in parse.distinct(targets, TERMS):
+        if not is_key(f"labels/{target}"):
+            raise wrong(f"{TERMS}, targets", "names of targets", target)
+    return found
+
+
+def _array_paths(documents: Documents) -> list[Key]:
+    nodes = [path.removeprefix(f"{ZARR}/").removesuffix("/zarr.json") for path in documents]
+    return [Key(node) for node, path in zip(nodes, documents, strict=True) if is_key(node) and path.endswith(".json")]
+
+
+def _array(documents: Documents, path: Key, samples: int) -> tuple[Key, ArraySpec]:
+    where = f"{ZARR}/{path}/zarr.json"
+    rows, spec = arrays.read(path, documents[where], where)
+    if rows != samples:
+        raise wrong(f"{where}, shape", f"{samples} samples, as the manifest has", rows)
+    return path, spec
+
+
+def _check_together(contents: Contents) -> None:
+    """Refuse arrays that don't fit each other."""
+    known = {"step": len(contents.timesteps), "branch": len(contents.attributes["config"]["branches"])}
+    if IMAGE in contents.arrays:
+        known |= dict(zip(("Y", "X"), contents.arrays[IMAGE].shape, strict=False))
+    for path, spec in contents.arrays.items():
+        for dim, length in zip(spec.dims, spec.shape, strict=True):
+            if known.get(dim, length) != length:
+                raise wrong(f"{ZARR}/{path}/zarr.json, shape", f"{known[dim]} along {dim}", length)
+    segments = contents.attributes["segments"]
+    if segments != sorted(segments) or segments[-1:] != [len(contents.manifest)]:
+        raise wrong(f"{ROOT}, segments", f"ascending numbers up to {len(contents.manifest)}", str(segments[:20]))

@@ -1,0 +1,17 @@
+"""Text for people: sizes, and what came from elsewhere made harmless."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Text from a manifest or a store with its control characters replaced."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def human_bytes(count: float) -> str:
+    """A size with three digits, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
