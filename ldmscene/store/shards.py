@@ -103,19 +103,23 @@ class ShardLayout:
         Raises
         ------
         CorruptError
-            If the index doesn't match its checksum, or points to where no chunk can be.
+            If the index doesn't match its checksum, or points to where chunks can't be.
         """
         body = data[:-CHECKSUM]
         if len(data) != self.index_bytes or data[-CHECKSUM:] != _checksum(body):
             raise mismatch(f"the index of {where}")
-        index = np.frombuffer(body, "<u8").reshape(*self.counts, 2)
-        offsets, lengths = index[..., 0], index[..., 1]
-        end = np.uint64(size - self.index_bytes)
-        inside = (offsets <= end) & (lengths <= end - np.minimum(offsets, end))
-        fitting = lengths > CHECKSUM if self.compressed else lengths == self.chunk_bytes + CHECKSUM
-        if not (inside & fitting).all() or lengths.sum(dtype=np.float64) > float(end):
+        index = np.frombuffer(body, "<u8").reshape(-1, 2)
+        if not self._apart(index, size - self.index_bytes):
             raise mismatch(f"the index of {where}")
-        return index
+        return index.reshape(*self.counts, 2)
+
+    def _apart(self, index: np.ndarray, end: int) -> bool:
+        """Whether chunks lie side by side before an offset, none over another, each of a length that it can have."""
+        offsets, lengths = index[np.argsort(index[:, 0])].T
+        if (offsets > end).any() or (lengths > end).any():  # and so no sum of two is too large for 64 bits
+            return False
+        fitting = lengths > CHECKSUM if self.compressed else lengths == self.chunk_bytes + CHECKSUM
+        return bool(fitting.all() and (offsets + lengths <= np.append(offsets[1:], np.uint64(end))).all())
 
     def check(self, data: bytes, where: str) -> None:
         """CorruptError unless a whole shard's chunks lie side by side, each as its checksum says."""
