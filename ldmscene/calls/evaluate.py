@@ -18,6 +18,7 @@ from ldmscene.evaluation.task import CV
 from ldmscene.grid import interval
 from ldmscene.metrics import METRICS
 from ldmscene.store import ActivationStore
+from ldmscene.store.cache import doubting
 from ldmscene.table import Grid
 
 
@@ -105,8 +106,9 @@ def evaluate(
     todo = task.load_task(opened, scope, cv, alphas)
     if control is not None:
         task.check_control(opened, control, scope, todo)
-    bench = assembly.set_up(opened, kind, todo, scope, client, progress=progress)
-    grid = assembly.fit(bench, scope, control, client, "fitting" if progress else "")
+    with doubting(opened.location):
+        bench = assembly.set_up(opened, kind, todo, scope, client, progress=progress)
+        grid = assembly.fit(bench, scope, control, client, "fitting" if progress else "")
     bounds = interval(grid["probe"])
     grid["low"], grid["high"] = bounds["low"], bounds["high"]
     grid.attrs["provenance"] = json.dumps(provenance.provenance(opened, made_from, control))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Mapping
 
 import xarray as xr
 
-from ldmscene.errors import CorruptError, WriteError
-from ldmscene.store import ActivationStore
+from ldmscene.errors import WriteError
+from ldmscene.evaluation.grid_form import check_form
+from ldmscene.store import ActivationStore, grids
 from ldmscene.store.layout import PROBES
 from ldmscene.store.locations import File
 from ldmscene.store.prepare import fingerprint
-from ldmscene.store.seal import seal, unseal
 
 
 def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> File:
@@ -27,7 +26,7 @@ def keep_grid(grid: xr.Dataset, path: File) -> None:
     Where the store can't be written to, only warn.
     """
     try:
-        path.write(seal(bytes(grid.to_netcdf(engine="scipy"))))
+        path.write(grids.write(grid))
     except WriteError as error:
         warnings.warn(f"the grid isn't kept, so that the next evaluation computes it again: {error}", stacklevel=3)
 
@@ -38,10 +37,6 @@ def load_grid(path: File) -> xr.Dataset:
     Raises
     ------
     CorruptError
-        If its bytes aren't those that were written.
+        If its bytes aren't those that were written, or no grid.
     """
-    data = unseal(path.read())
-    if data is None:
-        raise CorruptError(f"{path} is not the grid that was written; delete it and evaluate again")
-    with xr.open_dataset(io.BytesIO(data), engine="scipy") as grid:
-        return grid.load()
+    return check_form(grids.read(path.read(), str(path)), str(path))

@@ -10,7 +10,8 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,13 @@ from google_crc32c import extend as crc32c
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ldmscene.errors import CorruptError, WriteError
+from ldmscene.errors import CorruptError, LdmsceneError, WriteError
+from ldmscene.store import grids
 from ldmscene.store.disk import Disk
 from ldmscene.store.layout import PROBES
 from ldmscene.store.locations import File, Location, files_with, location
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import fingerprint
-from ldmscene.store.seal import unseal
 
 STATISTICS, README = "statistics", "README"
 _CHECKSUM = "crc32c"
@@ -93,6 +94,29 @@ class Cache:
         return own if self.elsewhere is None or own.exists() else File(self.elsewhere, own.key)
 
 
+@contextmanager
+def doubting(where: Location) -> Iterator[None]:
+    """Blame a store's statistics where work fails that found some there.
+
+    A file says what it was computed from, and not that it was: somebody may have put other arrays under its name.
+
+    Raises
+    ------
+    CorruptError
+        Instead of any other exception than ldmscene's own, unless the store had no statistics before.
+    """
+    found = where.names(STATISTICS)[1]
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, LdmsceneError) or not found:
+            raise
+        raise CorruptError(
+            f"the statistics in {where.root}/{STATISTICS} can't be used ({type(error).__name__}: {str(error)[:80]}); "
+            "delete that folder and run the same command again"
+        ) from error
+
+
 def _name(kind: str, key: object) -> str:
     return f"{STATISTICS}/{kind}/{fingerprint({'key': key})}.safetensors"
 
@@ -107,11 +131,13 @@ def damaged(where: Location) -> list[str]:
 def _sound(where: Location, key: str) -> bool:
     try:
         data = where.read(key, MOST)
+        if key.endswith(".nc"):
+            grids.read(data, key)
     except FileNotFoundError:  # replaced by something newer just now
         return True
     except CorruptError:
         return False
-    return (unseal if key.endswith(".nc") else _decode)(data) is not None
+    return key.endswith(".nc") or _decode(data) is not None
 
 
 def _decode(data: bytes) -> dict[str, np.ndarray] | None:
@@ -120,7 +146,7 @@ def _decode(data: bytes) -> dict[str, np.ndarray] | None:
         tensors = load(data)
         size = int.from_bytes(data[:8], "little")
         sound = json.loads(data[8 : 8 + size])["__metadata__"][_CHECKSUM] == str(_checksum(tensors))
-    except (SafetensorError, KeyError, ValueError):
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         return None
     return tensors if sound else None
 

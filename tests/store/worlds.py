@@ -65,4 +65,26 @@ def _specs(compression: str) -> list[ArraySpec]:
 
 
 def small_grid() -> xr.Dataset:
-    return xr.Dataset({"probe": ("step", np.arange(3.0))}, attrs={"provenance": "{}"})
+    """One target and module at three steps, two held-out samples."""
+    means, cells = ("target", "metric", "module", "step"), ("target", "module", "step")
+    whole = {name: (means, np.zeros((1, 1, 1, 3))) for name in ("low", "high", "degenerate")}
+    each = {name: (cells, np.zeros((1, 1, 3))) for name in ("alpha", "cv_score", "at_edge")}
+    scores = np.arange(6.0).reshape(1, 1, 1, 3, 2)
+    grid = xr.Dataset(
+        {
+            **dict.fromkeys(("probe", "shuffled"), ((*means, "sample"), scores)),
+            **whole,
+            **each,
+            "baseline": (("reading", "target", "metric", "step", "sample"), scores),
+        },
+        {
+            "target": ["depth"], "metric": ["spearman"], "module": [MODULE], "step": range(3), "sample": ["a", "b"],
+            "reading": ["mean label"], "timestep": ("step", [9.0, 5.0, 1.0]), "prompt": ("sample", [0, 1]),
+            "higher_is_better": ("metric", [True]), "of_class": ("target", [np.nan]),
+            **{name: ("target", [name]) for name in ("primary", "kind", "labels")},
+            **{name: ("module", [name]) for name in ("block", "level")},
+            **{name: ("module", [4]) for name in ("height", "width", "channels")},
+        },
+        {"provenance": "{}"},
+    )  # fmt: skip
+    return grid.assign_coords(primary=("target", ["spearman"]))
