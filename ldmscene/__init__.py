@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ldmscene.calls.run import run
     from ldmscene.calls.verify import verify
     from ldmscene.calls.write_report import write_report
-    from ldmscene.grid import emergence
+    from ldmscene.conclusions import emergence
     from ldmscene.manifest import Manifest, read_manifest, read_published
     from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
     from ldmscene.probes.published import load_published_probe
@@ -44,7 +44,7 @@ _HOMES = {
     "editing": ("ldmscene.calls.editing", "editing"),
     "effect": ("ldmscene.calls.effect", "effect"),
     "effect_sentence": ("ldmscene.calls.effect", "effect_sentence"),
-    "emergence": ("ldmscene.grid", "emergence"),
+    "emergence": ("ldmscene.conclusions", "emergence"),
     "evaluate": ("ldmscene.calls.evaluate", "evaluate"),
     "extract": ("ldmscene.calls.extract", "extract"),
     "extract_images": ("ldmscene.calls.extract_images", "extract_images"),

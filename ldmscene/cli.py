@@ -483,7 +483,7 @@ def _print_info(store, as_json: bool) -> None:
 
 def _print_grid(grid, as_json: bool) -> None:
     from ldmscene import terminal
-    from ldmscene.grid import sentence
+    from ldmscene.conclusions import sentence
 
     if as_json:
         print(json.dumps(terminal.grid_rows(grid)))

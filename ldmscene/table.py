@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 import pandas as pd
 import xarray as xr
 
+from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.module_names import short_name
 
@@ -68,8 +69,8 @@ class Grid(xr.Dataset):
 
     def _findings(self) -> str:
         """What follows from the grid, in words and numbers; everything that came from outside is escaped."""
-        said = "".join(f"<li>{html.escape(grids.sentence(self, str(t)))}</li>" for t in self["target"].values)
-        found = grids.emergence(self).rename_axis(None)
+        said = "".join(f"<li>{html.escape(conclusions.sentence(self, str(t)))}</li>" for t in self["target"].values)
+        found = conclusions.emergence(self).rename_axis(None).drop(columns="sentence")
         found["module"] = found["module"].map(short_name)
         table = found.astype(object).where(found.notna(), "–").to_html(float_format="{:.2f}".format, escape=True)
         return f"<div><strong>Grid</strong><ul>{said}</ul>{table}</div>"

@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ldmscene"
 LAYERS = [
     {"errors", "manifest", "module_names", "cells", "grid", "hashing", "hub", "device", "progress", "table", "tensors"}
-    | {"registry", "halves", "rows", "text"},
-    {"store", "capture", "labelers", "probes", "metrics", "report", "testbed", "edits", "verdicts"},
+    | {"registry", "halves", "rows", "text", "verdicts", "conclusions"},
+    {"store", "capture", "labelers", "probes", "metrics", "report", "testbed", "edits"},
     {"extraction", "labeling", "evaluation"},
     {"intervention"},
     {"calls", "protocols", "plot", "terminal", "parameters"},

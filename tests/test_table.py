@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 import ldmscene
+from ldmscene import conclusions
 from ldmscene import grid as grids
 from tests.conftest import FIRST, LAST
 
@@ -76,7 +77,7 @@ def test_without_scores_it_is_xarrays_own_table(grid):
 def test_a_notebook_shows_the_findings_and_the_arrays(grid):
     shown = grid._repr_html_()
     for target in ("depth", "mask"):
-        assert grids.sentence(grid, target).split(";")[0] in shown.replace("&#x27;", "'")
+        assert conclusions.sentence(grid, target).split(";")[0] in shown.replace("&#x27;", "'")
     assert "xr-wrap" in shown
     assert "Grid</strong>" not in grid.sel(step=1)._repr_html_()
     renamed = grid.assign_coords(target=["<script>", "mask"])

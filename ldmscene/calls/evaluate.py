@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.evaluation import assembly, grid_file, provenance, task
+from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.kind import Kind
 from ldmscene.evaluation.kinds import KINDS
 from ldmscene.evaluation.scope import Scope
@@ -29,6 +31,7 @@ def evaluate(
     steps: int | Sequence[int] | None = None,
     *,
     probe: str | Kind = "ridge",
+    beyond: str | Sequence[str] | None = "position",
     cv: int = CV,
     alphas: Sequence[float] | None = None,
     permuted: ActivationStore | str | Path | None = None,
@@ -53,6 +56,10 @@ def evaluate(
     probe : {"ridge", "logistic"}, or a `ldmscene.evaluation.kind.Kind`
         The kind of probe. "logistic" maximises the likelihood of masks, which takes several passes over the features
         and training samples that are stored. Packages add others by entry points of the group `ldmscene.probes`.
+    beyond : "position", names of targets, or a list of them; None
+        What probes may use anyway. Effects are the share of what it leaves unexplained that features explain, on
+        held-out images. None: no effects, but the published comparison of scores alone, as of kinds of probe that have
+        no nested fits ("logistic").
     cv
         Folds over groups of prompts, at least 2, by which the penalty is chosen.
     alphas
@@ -76,7 +83,8 @@ def evaluate(
     IncompleteError
         If a sample lacks activations or labels.
     InputError
-        If a name, the splits or the control don't fit, or a target is none that the kind of probe fits.
+        If a name, the splits or the control don't fit, a target is none that the kind of probe fits, or one that is
+        named in `beyond`, too.
 
     Examples
     --------
@@ -88,32 +96,45 @@ def evaluate(
     opened = open_store(store)
     control = open_store(permuted) if permuted is not None else None
     kind = KINDS[probe] if isinstance(probe, str) else probe
-    scope = Scope.of(opened, targets, modules, steps, kind.fits)
+    known = None if beyond is None or not kind.nests else Beyond.of(beyond, opened.targets)
+    scope = Scope.of(opened, _without(opened, targets, known), modules, steps, kind.fits)
+    supplied = known.targets if known else ()
     cv, alphas = task.check_choice(cv, kind.alphas if alphas is None else alphas)
     made_from = {
         **vars(scope),
         "cv": cv,
         "alphas": alphas,
         "kind": kind.key(),
+        "beyond": known and known.names,
         "metrics": [metric.key() for metric in METRICS.values()],
         "ldmscene": version("ldmscene"),
-        "data": provenance.state(opened, scope.targets),
+        "data": provenance.state(opened, [*scope.targets, *supplied]),
         "permuted": provenance.state(control, []) if control else None,
     }
     path = grid_file.grid_file(opened, made_from)
     if path.exists():
         return _as_grid(grid_file.load_grid(path), opened)
-    todo = task.load_task(opened, scope, cv, alphas)
+    todo = task.load_task(opened, scope, cv, alphas, supplied)
     if control is not None:
         task.check_control(opened, control, scope, todo)
     with doubting(opened.location):
-        bench = assembly.set_up(opened, kind, todo, scope, client, progress=progress)
+        bench = assembly.set_up(opened, kind, todo, scope, known, client, progress=progress)
         grid = assembly.fit(bench, scope, control, client, "fitting" if progress else "")
     bounds = interval(grid["probe"])
     grid["low"], grid["high"] = bounds["low"], bounds["high"]
+    grid.attrs["beyond"] = json.dumps(known.names if known else [])
     grid.attrs["provenance"] = json.dumps(provenance.provenance(opened, made_from, control))
     grid_file.keep_grid(grid, path)
     return _as_grid(grid, opened)
+
+
+def _without(store: ActivationStore, targets: str | Sequence[str] | None, known: Beyond | None) -> Any:
+    """What is to be predicted: of what wasn't chosen, all but what is known anyway."""
+    if targets is not None or known is None or not known.targets:
+        if known:
+            known.check([targets] if isinstance(targets, str) else targets or ())
+        return targets
+    return [name for name in store.targets if name not in known.targets]
 
 
 def _as_grid(dataset: xr.Dataset, store: ActivationStore) -> Grid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,8 +13,10 @@ import xarray as xr
 
 from ldmscene.evaluation.baselines import join_readings, reading_jobs
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
+from ldmscene.evaluation.beyond import Beyond, known_of
 from ldmscene.evaluation.features import Latents, ModuleOutput, Position
 from ldmscene.evaluation.fitting import fit_jobs
+from ldmscene.evaluation.gains import gains
 from ldmscene.evaluation.kind import Kind
 from ldmscene.evaluation.running import compute
 from ldmscene.evaluation.scope import Scope
@@ -27,9 +30,16 @@ from ldmscene.store.layout import activation_path
 
 
 def set_up(
-    store: ActivationStore, kind: Kind, task: Task, scope: Scope, client=None, *, progress: bool = False
+    store: ActivationStore,
+    kind: Kind,
+    task: Task,
+    scope: Scope,
+    beyond: Beyond | None = None,
+    client=None,
+    *,
+    progress: bool = False,
 ) -> Bench:
-    """Labels, reduced to the maps of every module and of the latents."""
+    """Labels, reduced to the maps of every module and of the latents, and what is known beside features."""
     outputs = [ModuleOutput.of(store, module, 0) for module in scope.modules]
     sizes = [*(output.size for output in outputs), Latents.of(store, RAW_LATENT, 0).size]
     # Statistics that were made sample by sample are of one target each: whether two have the same labelled pixels
@@ -37,7 +47,8 @@ def set_up(
     apart = any(store.dropped(output.path) for output in outputs)
     bench = ungrouped(store, Cache.beside(store.root), kind, task)
     grouped = reduce_labels(bench, sizes, client, "reducing labels" if progress else "")
-    return bench if apart else grouped
+    bench = bench if apart else grouped
+    return bench if beyond is None else replace(bench, known=known_of(bench, beyond, sizes))
 
 
 def fit(
@@ -60,6 +71,8 @@ def fit(
     results = iter(compute([job for jobs in todo for job in jobs], client, title))
     fits, permuted, readings = (list(islice(results, len(jobs))) for jobs in todo)
 
+    told = tuple(target for target in task.targets if target.labels in scope.targets)
+    task = replace(task, targets=told)  # supplied targets alone stay out of the grid
     grid = assemble(fits[: len(own)], task, modules, steps)
     if control is not None:
         control_grid = assemble(permuted, task, modules, steps)
@@ -73,7 +86,9 @@ def fit(
         ),
     ]
     grid["baseline"] = xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
-    return _described(grid, store, scope, task)
+    grid = _described(grid, store, scope, task)
+    prompt = grid["prompt"].values
+    return grid.merge(gains(bench, modules, steps, fits[: len(own)], fits[len(own) : -1], permuted, prompt))
 
 
 def _described(grid: xr.Dataset, store: ActivationStore, scope: Scope, task: Task) -> xr.Dataset:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import dask
 
 from ldmscene.cells import MapSize
-from ldmscene.evaluation.kind import Group, Kind
+from ldmscene.evaluation.kind import Group, Kind, Known
 from ldmscene.evaluation.reduction import LabelBlock
 from ldmscene.evaluation.running import Job, compute
 from ldmscene.evaluation.samples import SampleBlock
@@ -35,6 +35,8 @@ class Bench:
     labels: Mapping[tuple[str, SampleBlock], LabelBlock]
     grouped: tuple[tuple[Target, ...], ...]
     """targets with the same labelled pixels, which share their states"""
+    known: Mapping[MapSize, tuple[Known, ...]] = field(default_factory=dict)
+    """what nested fits of each group use on maps of a size; empty: there are none"""
 
     def on(self, control: ActivationStore) -> Bench:
         """The same work on another store's features, against the same labels."""

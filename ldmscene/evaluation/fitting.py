@@ -85,7 +85,10 @@ def solve(bench: Bench, features: Features, keys: Sequence[Sequence[str]], folds
     ]
     key = fingerprint({"folds": [list(names) for names in keys]})
     name = f"{features.name}, step {features.step}"
-    return bench.kind.solve(Training(name, bench.groups, folds, bench.task.alphas, blocks, bench.cache, key))
+    known = bench.known.get(features.size)
+    return bench.kind.solve(
+        Training(name, bench.groups, folds, bench.task.alphas, blocks, bench.cache, key, features.size, known)
+    )
 
 
 def _labels(bench: Bench, features: Features, block: SampleBlock, group: int) -> Targets:

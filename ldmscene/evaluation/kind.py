@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ldmscene.cells import MapSize
 from ldmscene.evaluation.targets import Response
 from ldmscene.probes import Targets
 from ldmscene.store.cache import Cache
@@ -55,6 +56,55 @@ class Fits(Protocol):
         """Predictions (sample, y, x) from what `project` gives; log odds of binary responses."""
 
 
+@runtime_checkable
+class NestedFits(Fits, Protocol):
+    """Fits of a kind that also tells what features add to what is known."""
+
+    @property
+    def nested(self) -> Mapping[Response, Nested]:
+        """Empty where nested fits weren't asked for."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What nested fits of a group's targets may use anyway."""
+
+    terms: int
+    """functions of the position, the first of those that states hold"""
+    supplied: tuple[Response, ...] = ()
+    """other targets"""
+    products: tuple[Array, ...] = ()
+    """[fold] how labels vary together over pixels, [t, t]: the group's own targets, then the supplied ones"""
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Two fits of one target, one within the other: what is known alone, and that with features.
+
+    The second is several: of all folds, then without each of them.
+    """
+
+    gain: float
+    """partial R² on held-out folds of the training samples; modules are ranked by it"""
+    alone: Array
+    """[y, x] what the position predicts"""
+    alone_supplied: Array
+    """[g] coefficients of supplied targets in the first fit"""
+    inside: Array
+    """[fit, r] coefficients of projected features in the second"""
+    offset: Array
+    """[fit, y, x] what position and constants differ by in the second"""
+    supplied: Array
+    """[fit, g] what coefficients of supplied targets differ by"""
+    log_odds: tuple[float, float] | None = None
+    """slope and intercept from a prediction of the second fit to log odds, of binary targets"""
+    alone_log_odds: tuple[float, float] | None = None
+
+    def said(self, projected: Array) -> Array:
+        """By how much the second fits differ from the first, [fit, sample, y, x], but for supplied targets' part."""
+        return np.moveaxis(projected @ self.inside.T, -1, 0) + self.offset[:, None]
+
+
 @dataclass(frozen=True)
 class TrainingBlock:
     """Samples of one fold, to be read as often as it takes."""
@@ -82,6 +132,10 @@ class Training:
     cache: Cache
     key: str
     """what the states depend on"""
+    size: MapSize
+    """y and x of the features' maps"""
+    known: tuple[Known, ...] | None = None
+    """of each group, where nested fits are asked for"""
 
 
 class Kind(Protocol):
@@ -101,6 +155,10 @@ class Kind(Protocol):
     @property
     def rereads(self) -> bool:
         """Whether `solve` reads the blocks again, so that training samples must be stored."""
+
+    @property
+    def nests(self) -> bool:
+        """Whether its fits are `NestedFits` where `Training.known` is there."""
 
     def key(self) -> dict:
         """What its states and fits depend on, besides features and labels: its name, a version, its own settings."""

@@ -66,6 +66,7 @@ class Logistic:
     fits = ("binary",)
     alphas = ALPHAS
     rereads = True
+    nests = False
 
     def key(self) -> dict:
         return {"probe": self.name, "version": 1}

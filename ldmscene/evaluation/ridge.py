@@ -9,9 +9,20 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ldmscene.errors import InputError
-from ldmscene.evaluation.kind import Fitted, Group, Training
+from ldmscene.evaluation.kind import Fitted, Group, Nested, Training
+from ldmscene.evaluation.nesting import NestedGroup, basis_of, features_alone, nested_groups
 from ldmscene.evaluation.targets import Response
-from ldmscene.probes import Moments, Spectrum, Subspace, Targets, held_out_errors, log_odds, merge_all, moments
+from ldmscene.probes import (
+    Moments,
+    Position,
+    Spectrum,
+    Subspace,
+    Targets,
+    held_out_errors,
+    log_odds,
+    merge_all,
+    moments,
+)
 from ldmscene.probes.choice import choose
 from ldmscene.probes.ridge import check_targets, constant_targets
 from ldmscene.probes.ridge_probe import ALPHAS
@@ -41,6 +52,7 @@ class RidgeFits:
     linear: Mapping[Response, LinearFit]
     subspace: Subspace
     key: str
+    nested: Mapping[Response, Nested]
 
     @property
     def fitted(self) -> dict[Response, Fitted]:
@@ -61,12 +73,14 @@ class Ridge:
     fits = ("continuous", "binary")
     alphas = ALPHAS
     rereads = False
+    nests = True
 
     def key(self) -> dict:
-        return {"probe": self.name, "version": 1}
+        return {"probe": self.name, "version": 2}
 
     def reduce(self, X: np.ndarray, labels: Targets) -> Moments:
-        return moments(X, labels)
+        """Of functions of the position, which nested fits may use anyway, and of the features."""
+        return Position(labels, basis_of(X.shape[1:3])).beside(moments(X, labels), X)
 
     def merge(self, states: Sequence[Moments]) -> Moments:
         return merge_all(states)
@@ -79,11 +93,13 @@ class Ridge:
 
     def solve(self, training: Training) -> RidgeFits:
         groups = [
-            solve_group(responses, [fold[g] for fold in training.folds], training.alphas)
+            solve_group(responses, [features_alone(fold[g], training.size) for fold in training.folds], training.alphas)
             for g, responses in enumerate(training.groups)
         ]
-        space, key = _subspace(training, groups)
-        return RidgeFits({r: fit for group in groups for r, fit in group.fits(space).items()}, space, key)
+        nested = nested_groups(training)
+        space, key = _subspace(training, groups, nested)
+        linear = {r: fit for group in groups for r, fit in group.fits(space).items()}
+        return RidgeFits(linear, space, key, {r: fit for group in nested for r, fit in group.fits(space).items()})
 
 
 RIDGE = Ridge()
@@ -170,18 +186,21 @@ def _own(responses: Group) -> int:
     return sum(not response.shuffled for response in responses)
 
 
-def _subspace(training: Training, groups: Sequence[SolvedGroup]) -> tuple[Subspace, str]:
+def _subspace(training: Training, groups: Sequence[SolvedGroup], nested: Sequence[NestedGroup]) -> tuple[Subspace, str]:
     """Directions that serve all fits: cached ones, or else new ones with room for the strengths asked for."""
     first = groups[0]
+    all_groups: list[SolvedGroup | NestedGroup] = [*groups, *nested]
+    wanted = [coef for group in all_groups for coef in group.coef]
+    beyond = [group.key for group in nested]
     for alphas in (LADDER, np.unique([*LADDER, *training.alphas])):
-        made_from = fingerprint({"moments": training.key, "alphas": alphas.tolist()})
+        made_from = fingerprint({"moments": training.key, "alphas": alphas.tolist(), "beyond": beyond})
         if training.cache.has(SUBSPACE, made_from):
             space = Subspace(**training.cache.read(SUBSPACE, made_from))
         else:
-            curves = np.concatenate([group.curves(alphas) for group in groups])
+            curves = np.concatenate([group.curves(alphas) for group in all_groups])
             space = Subspace.of(first.train, first.spectrum, curves)
             training.cache.write(SUBSPACE, made_from, vars(space))
-        if max(space.lost(first.train, coef) for group in groups for coef in group.coef) <= ACCURACY:
+        if max(space.lost(first.train, coef) for coef in wanted) <= ACCURACY:
             break
     # Coordinates belong to these very directions, which a second computation need not find again.
     return space, fingerprint({"from": made_from, "directions": zlib.crc32(space.directions.tobytes())})

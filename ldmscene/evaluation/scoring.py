@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.effects import Effects, block_effects
+from ldmscene.evaluation.effects import joined as join_effects
 from ldmscene.evaluation.features import Features
-from ldmscene.evaluation.kind import Fits, Fitted
+from ldmscene.evaluation.kind import Fits, Fitted, Nested, NestedFits
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.states import check_finite
 from ldmscene.evaluation.targets import Response, Target, responses
@@ -39,11 +41,21 @@ class Fit:
     degenerate: Mapping[str, int]
     shuffled: Mapping[str, np.ndarray]
     """the same scores, fitted to other samples' labels"""
+    effects: Effects | None
+    """what the features add to what is known, where nested fits were asked for"""
+    nested: Nested | None
+    """the fits that they are of"""
 
 
-def score_block(
-    bench: Bench, features: Features, block: SampleBlock, key: Mapping, fits: Fits
-) -> dict[Response, Scores]:
+@dataclass(frozen=True)
+class Scored:
+    """All fits to some features on one block of held-out samples."""
+
+    scores: Mapping[Response, Scores]
+    effects: Mapping[str, Effects]
+
+
+def score_block(bench: Bench, features: Features, block: SampleBlock, key: Mapping, fits: Fits) -> Scored:
     """Score every fit to some features on one block of held-out samples; `key` is what its features depend on."""
     projected = project(bench, features, block, key, fits)
     found = {}
@@ -52,7 +64,8 @@ def score_block(
         for response in responses([target]):
             value = fits.predict(response, projected)
             found[response] = score(target, truth, value, value > 0)
-    return found
+    effects = block_effects(bench, features, block, fits, projected) if isinstance(fits, NestedFits) else {}
+    return Scored(found, effects)
 
 
 def project(bench: Bench, features: Features, block: SampleBlock, key: Mapping, fits: Fits) -> np.ndarray:
@@ -83,16 +96,20 @@ def score(target: Target, truth: Truth, value: np.ndarray, mask: np.ndarray) -> 
     return Scores(scores, degenerate)
 
 
-def collect(bench: Bench, fits: Fits, blocks: Sequence[Mapping[Response, Scores]]) -> dict[str, Fit]:
+def collect(bench: Bench, fits: Fits, blocks: Sequence[Scored]) -> dict[str, Fit]:
     """The fits to some features by target, with the scores of all blocks in order."""
 
     def joined(response: Response) -> dict[str, np.ndarray]:
-        metrics = blocks[0][response].each
-        return {metric: np.concatenate([block[response].each[metric] for block in blocks], -1) for metric in metrics}
+        metrics = blocks[0].scores[response].each
+        parts = [block.scores[response].each for block in blocks]
+        return {metric: np.concatenate([part[metric] for part in parts], -1) for metric in metrics}
 
     found = {}
     for target in bench.task.targets:
         own, shuffled = responses([target])
-        degenerate = {m.name: sum(block[own].degenerate[m.name] for block in blocks) for m in target.metrics}
-        found[target.name] = Fit(fits.fitted[own], joined(own), degenerate, joined(shuffled))
+        parts = [block.scores[own].degenerate for block in blocks]
+        degenerate = {m.name: sum(part[m.name] for part in parts) for m in target.metrics}
+        nested = fits.nested.get(own) if isinstance(fits, NestedFits) else None
+        effects = join_effects([block.effects[target.name] for block in blocks]) if nested else None
+        found[target.name] = Fit(fits.fitted[own], joined(own), degenerate, joined(shuffled), effects, nested)
     return found

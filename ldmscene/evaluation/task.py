@@ -71,8 +71,12 @@ def check_choice(cv: int, alphas: Sequence[float]) -> tuple[int, list[float]]:
     return int(cv), chosen
 
 
-def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[float]) -> Task:
+def load_task(
+    store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[float], supplied: Sequence[str] = ()
+) -> Task:
     """Split the samples into folds and blocks, and check that they are complete.
+
+    Targets are those of the scope and the supplied ones, in the store's order: what is cached depends on it.
 
     Raises
     ------
@@ -85,10 +89,12 @@ def load_task(store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[fl
     train, test = (frame["sample_id"][frame["split"] == split] for split in ("train", "test"))
     ids = [*train, *test]
     check_complete(store, scope.modules, ids)
-    _check_labels(store, scope.targets, ids)
+    wanted = [*scope.targets, *supplied]
+    targets = [name for name in store.targets if name in wanted] if supplied else scope.targets
+    _check_labels(store, targets, ids)
     check_splits(store.manifest, cv)
     return Task(
-        targets=targets_of(store, scope.targets, train),
+        targets=targets_of(store, targets, train),
         folds=training_folds(store.manifest, cv),
         test=tuple(SampleBlock(tuple(some)) for some in cut(test)),
         alphas=tuple(alphas),

@@ -90,12 +90,15 @@ class NestedSolution:
     """[fold, t]"""
     chosen: Array
     """[t] which of the strengths"""
+    spectrum: Spectrum
+    """of what is known leaves of the features"""
 
     @property
     def gain(self) -> Array:
         """[t] partial R² on held-out folds: the share of what is known leaves that the features explain."""
         left = self.errors.mean(0)[self.chosen, np.arange(len(self.chosen))]
-        return 1 - left / self.alone_errors.mean(0)
+        alone = self.alone_errors.mean(0)
+        return 1 - np.divide(left, alone, out=np.ones_like(alone), where=alone > 0)
 
 
 def solve_nested(
@@ -112,7 +115,7 @@ def solve_nested(
     alphas : float or sequence of float
         Strengths, all above 0, in the units of label pixels. The known columns bear no penalty.
     names : sequence of str, optional
-        Of the targets, for messages.
+        Of the targets, for messages. Targets after the named ones may be told by what is known.
 
     Raises
     ------
@@ -142,7 +145,8 @@ def solve_nested(
     parts = [_Part.of(folds, k, known, alphas) for k in range(len(folds))]
     errors = np.stack([part.errors for part in parts])
     best = choose(errors)
-    coef, intercept = _whole(projection, left, Spectrum.of(left).coef(alphas), best)
+    spectrum = Spectrum.of(left)
+    coef, intercept = _whole(projection, left, spectrum.coef(alphas), best)
     inside = [_whole(part.projection, part.left, part.coefs, best) for part in parts]
     return NestedSolution(
         coef[:, :known],
@@ -156,6 +160,7 @@ def solve_nested(
         np.stack([one for one, _ in inside]),
         np.stack([one for _, one in inside]),
         best,
+        spectrum,
     )
 
 
@@ -191,7 +196,7 @@ def _whole(projection: Projection, left: Moments, coefs: Array, best: Array) -> 
 
 def _check_left(left: Moments, train: Moments, names: Sequence[str]) -> None:
     nothing = left.cyy <= _LEFT * (train.cyy + train.weight * train.mean_y**2 * _LEFT)
-    for t in np.flatnonzero(nothing).tolist():
+    for t in np.flatnonzero(nothing[: len(names) or None]).tolist():
         name = repr(names[t]) if names else str(t)
         raise InputError(
             f"beyond: expected something that doesn't tell target {name} already, but nothing of it is left; "

@@ -13,6 +13,7 @@ from ldmscene.verdicts.steps import LEAST, LEVEL, SHARE, Lead, Step, first_step,
 Array = np.ndarray
 
 LEAST_EFFECT = "the least effect"
+PARTIAL_R2 = "partial R²"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Finding:
-    """Steps are positions on the axis `steps`; effects are shares of what is left by `beyond`."""
+    """Steps are positions on the axis `steps`; effects are in `measure`, a share of what is left by `beyond`."""
 
     target: str
     module: str
@@ -61,6 +62,8 @@ class Finding:
     readings: Mapping[str, Reading] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     """rivals that were not run"""
+    measure: str = PARTIAL_R2
+    """or the name of a score, which is no share of anything"""
 
 
 def find(
@@ -75,6 +78,7 @@ def find(
     missing: Sequence[str] = (),
     least: float = LEAST,
     share: float = SHARE,
+    measure: str = PARTIAL_R2,
     seed: int = 0,
 ) -> Finding:
     """Conclude from effects by step and prompt, as `by_prompt` gives them; all from the same draws of prompts.
@@ -95,6 +99,8 @@ def find(
         The effect that counts.
     share : float
         Of the largest mean effect, for the step by which most is there.
+    measure : str
+        What effects are: partial R², or the name of a score.
     """
     drawn = counts(probe.shape[1], seed=seed)
     held = [(rival.values, rival.earlier) for rival in rivals]
@@ -102,6 +108,12 @@ def find(
     first, most = first_step(over, drawn), most_step(probe, drawn, share)
     if not first.shown:
         most = Step(None, None, None, most.replicates)
+
+    def reading(values: Array) -> Reading:
+        own = first_step(margins(values, held, least), drawn)
+        reached = most_step(values, drawn, share, mark=probe)
+        return Reading(own, reached, lead(own, first, steps), lead(reached, most, steps))
+
     last = Draws.of(probe[-1], drawn)
     low, high = (float(bound(LEVEL)) for bound in (last.lower, last.upper))
     return Finding(
@@ -119,18 +131,10 @@ def find(
         _decided(over, drawn, first, rivals, len(steps)),
         least,
         share,
-        {
-            name: _reading(values, probe, held, drawn, first, most, least, share)
-            for name, values in (labelers or {}).items()
-        },
+        {name: reading(values) for name, values in (labelers or {}).items()},
         tuple(missing),
+        measure,
     )
-
-
-def _reading(values, probe, held, drawn, first: Step, most: Step, least: float, share: float) -> Reading:
-    own = first_step(margins(values, held, least), drawn)
-    reached = most_step(values, drawn, share, mark=probe)
-    return Reading(own, reached, lead(own, first), lead(reached, most))
 
 
 def _decided(over: Array, drawn: Array, first: Step, rivals: Sequence[Rival], steps: int) -> str:

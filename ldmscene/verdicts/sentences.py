@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from ldmscene.verdicts.draws import FEWEST
-from ldmscene.verdicts.finding import LEAST_EFFECT, Finding, Reading
+from ldmscene.verdicts.finding import LEAST_EFFECT, PARTIAL_R2, Finding, Reading
 from ldmscene.verdicts.steps import Lead, Step
 
 FEW = 20  # prompts below which intervals are rough
@@ -28,7 +28,7 @@ def _shown(finding: Finding) -> str:
     if first.at == 0:
         return said
     if finding.decided == LEAST_EFFECT:
-        return f"{said} Before that step the gain is not above {_percent(finding.least)}."
+        return f"{said} Before that step it is not above {_number(finding, finding.least)}."
     return f"{said} Before that step as much is read from {finding.decided}."
 
 
@@ -44,34 +44,36 @@ def _not_shown(finding: Finding) -> str:
     if finding.prompts < FEWEST:
         return f"{said}."
     if finding.decided == LEAST_EFFECT:
-        return f"{said}: not clearly more than {_percent(finding.least)}, the least that counts."
+        return f"{said}: not clearly more than {_number(finding, finding.least)}, the least that counts."
     return f"{said}: not clearly more than is read from {finding.decided}."
 
 
 def _effect(finding: Finding) -> str:
-    known = _and(finding.beyond) if finding.beyond else ""
-    of = f"of what {known} leave{'s' if len(finding.beyond) == 1 else ''} unexplained" if known else "of the variance"
-    against = _against(finding)
     low, high = finding.gain_low, finding.gain_high
-    if not (math.isfinite(low) and math.isfinite(high)):
-        within = "no interval"
-    else:
-        within = f"95 % interval {_percent(low)} to {_percent(high)}"
-    return f"At the last step the probe of {finding.module} explains {_percent(finding.gain)} {of} ({within}){against}"
+    within = "no interval"
+    if math.isfinite(low) and math.isfinite(high):
+        within = f"95 % interval {_number(finding, low)} to {_number(finding, high)}"
+    rivals = [f"{_number(finding, value)} from {name}" for name, value in finding.rivals.items()]
+    against = f", against {_and(rivals)}" if rivals else ""
+    return f"At the last step the probe of {finding.module} {_reaches(finding)} ({within}){against}"
 
 
-def _against(finding: Finding) -> str:
-    rivals = [f"{_percent(value)} from {name}" for name, value in finding.rivals.items()]
-    return f", against {_and(rivals)}" if rivals else ""
+def _reaches(finding: Finding) -> str:
+    if finding.measure != PARTIAL_R2:
+        return f"has a {finding.measure} of {_number(finding, finding.gain)}"
+    if not finding.beyond:
+        return f"explains {_percent(finding.gain)} of the variance"
+    leave = "leaves" if len(finding.beyond) == 1 else "leave"
+    return f"explains {_percent(finding.gain)} of what {_and(finding.beyond)} {leave} unexplained"
 
 
 def _labeler(finding: Finding, name: str, reading: Reading) -> str:
     if not reading.first.shown:
         return f"The {name} is never shown to read anything of it."
-    first = f"The {name} reads something of it {_lead(finding, reading.first, reading.lead_first)}"
+    first = f"The {name} reads something of it from step {_lead(finding, reading.first, reading.lead_first)}"
     if not reading.most.shown:
         return f"{first}, and never as much as the probe."
-    return f"{first}, and as much as the probe {_lead(finding, reading.most, reading.lead_most)}."
+    return f"{first}, and as much as the probe from step {_lead(finding, reading.most, reading.lead_most)}."
 
 
 def _lead(finding: Finding, step: Step, found: Lead) -> str:
@@ -80,10 +82,10 @@ def _lead(finding: Finding, step: Step, found: Lead) -> str:
     assert found.high is not None
     many = abs(found.steps)
     apart = f"{many} step{'s' * (many != 1)} {'later' if found.steps > 0 else 'earlier'}"
-    when = apart if many else "at the same step"
+    when = f"{_at(finding, step)}, {apart if many else 'no later'}"
     if found.low != found.high:
         when += f" ({_signed(found.low)} to {_signed(found.high)}, 95 % interval)"
-    return f"{when}, at step {_at(finding, step)}"
+    return when
 
 
 def _few(finding: Finding) -> str:
@@ -125,6 +127,10 @@ def _within(finding: Finding, step: Step, start: str = "") -> str:
 
 def _percent(share: float) -> str:
     return f"{round(100 * share):d} %".replace("-", "−")
+
+
+def _number(finding: Finding, value: float) -> str:
+    return _percent(value) if finding.measure == PARTIAL_R2 else f"{value:.2f}".replace("-", "−")
 
 
 def _signed(steps: int) -> str:

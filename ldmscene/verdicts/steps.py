@@ -109,14 +109,15 @@ def most_step(
     return _step(at, _low(contrasts, level, best), min(high, len(curve) - 1), replicates)
 
 
-def lead(of: Step, over: Step, level: float = LEVEL) -> Lead:
-    """How many steps later `of` is there than `over`, both from the same draws."""
+def lead(of: Step, over: Step, steps: Sequence[int], level: float = LEVEL) -> Lead:
+    """How many steps later `of` is there than `over`, both from the same draws; `steps` are those at the positions."""
     if of.at is None or over.at is None:
         return Lead(None, None, None)
-    between = of.replicates - over.replicates
+    axis = np.append(steps, steps[-1] + 1)  # where it isn't reached, it is later than all
+    between = axis[of.replicates] - axis[over.replicates]
     low, high = np.quantile(between, level, method="lower"), np.quantile(between, 1 - level, method="higher")
-    steps = of.at - over.at
-    return Lead(steps, min(int(low), steps), max(int(high), steps))
+    found = int(axis[of.at] - axis[over.at])
+    return Lead(found, min(int(low), found), max(int(high), found))
 
 
 def _step(at: int, low: int, high: int, replicates: Array) -> Step:

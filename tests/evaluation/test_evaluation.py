@@ -18,7 +18,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import PolynomialFeatures
 
 import ldmscene
-from ldmscene import capture
+from ldmscene import capture, conclusions
 from ldmscene import grid as grids
 from ldmscene.calls.report_data import report_data
 from ldmscene.errors import IncompleteError, InputError, UnknownNameError, WriteError
@@ -233,7 +233,7 @@ def test_labels_of_the_final_images_are_enough(tiny, tmp_path):
     ldmscene.label(made, "mask", "tiny-mask")
     grid = ldmscene.evaluate(made, cv=2)
     assert grids.baselines(grid, "mask") == [grids.MEAN_LABEL, grids.RAW_LATENT, grids.POSITION]
-    assert "mask" in grids.sentence(grid, "mask")
+    assert "mask" in conclusions.sentence(grid, "mask")
 
 
 def _distance_to_a_ridge(

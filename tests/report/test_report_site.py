@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.errors import ShapeError, WriteError
 from ldmscene.report import write_figures, write_site
@@ -85,7 +86,7 @@ def test_prompts_arrive_as_they_are(site, data):
 def test_findings_are_the_grids_own_sentences(site, data):
     text = " ".join("".join(Page((site / "index.html").read_text()).text).split())
     for target in data.targets:
-        start = grids.sentence(data.grid, target).split(". ")[0]
+        start = conclusions.sentence(data.grid, target).split(". ")[0]
         assert start in text
 
 

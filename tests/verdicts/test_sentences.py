@@ -35,7 +35,7 @@ def test_a_finding_that_is_shown() -> None:
 
 
 def test_what_decides_before_the_first_step() -> None:
-    assert "Before that step the gain is not above 2 %." in sentence(replace(SHOWN, decided=LEAST_EFFECT))
+    assert "Before that step it is not above 2 %." in sentence(replace(SHOWN, decided=LEAST_EFFECT))
     assert "Before" not in sentence(replace(SHOWN, first=step(0)))
 
 
@@ -58,6 +58,14 @@ def test_what_was_known_is_named() -> None:
     assert "not taken off" not in text
 
 
+def test_scores_are_numbers_and_no_shares() -> None:
+    text = sentence(replace(SHOWN, measure="dice", beyond=(), decided=LEAST_EFFECT))
+    assert "has a dice of 0.51 (95 % interval 0.44 to 0.57), against 0.11 from raw latent" in text
+    assert "−0.03 from permuted weights" in text
+    assert "it is not above 0.02." in text
+    assert "The position was not taken off" in text
+
+
 def test_a_finding_that_is_not_shown_names_what_decided() -> None:
     lost = replace(SHOWN, first=MISSING, most=MISSING)
     assert sentence(lost) == (
@@ -75,17 +83,14 @@ def test_labelers_come_later_earlier_together_or_never() -> None:
 
     later = Reading(step(5), step(12), Lead(3, 2, 4), Lead(3, 0, 5))
     assert said(later) == (
-        " on x_t reads something of it 3 steps later (+2 to +4, 95 % interval), at step 10, and as much as the probe "
-        "3 steps later (0 to +5, 95 % interval), at step 24."
+        " on x_t reads something of it from step 10, 3 steps later (+2 to +4, 95 % interval), and as much as the probe "
+        "from step 24, 3 steps later (0 to +5, 95 % interval)."
     )
-    assert "1 step earlier (−2 to +1, 95 % interval), at step 2" in said(
-        Reading(step(1), step(9), Lead(-1, -2, 1), Lead(0, 0, 0))
-    )
-    assert "as much as the probe at the same step, at step 18." in said(
-        Reading(step(1), step(9), Lead(-1, -2, 1), Lead(0, 0, 0))
-    )
+    earlier = said(Reading(step(1), step(9), Lead(-1, -2, 1), Lead(0, 0, 0)))
+    assert "from step 2, 1 step earlier (−2 to +1, 95 % interval)" in earlier
+    assert earlier.endswith("as much as the probe from step 18, no later.")
     assert said(Reading(step(5), MISSING, Lead(3, 3, 3), NEVER)) == (
-        " on x_t reads something of it 3 steps later, at step 10, and never as much as the probe."
+        " on x_t reads something of it from step 10, 3 steps later, and never as much as the probe."
     )
     assert said(Reading(MISSING, MISSING, NEVER, NEVER)) == " on x_t is never shown to read anything of it."
     lost = replace(SHOWN, first=MISSING, most=MISSING, readings={"labeler on x_t": later})

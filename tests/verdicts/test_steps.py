@@ -76,11 +76,13 @@ def test_another_curves_mark() -> None:
 def test_leads_are_differences_of_the_same_draws() -> None:
     drawn, noise = counts(24), noisy(np.zeros(15), 3, 24)
     early, late = SLOW[:, None] + noise, np.concatenate([np.zeros((3, 24)), SLOW[:-3, None] + noise[:-3]])
-    found = lead(most_step(late, drawn), most_step(early, drawn))
+    found = lead(most_step(late, drawn), most_step(early, drawn), STEPS)
     assert found.low <= 3 <= found.high
     assert abs(found.steps - 3) <= 1
+    spread = lead(most_step(late, drawn), most_step(early, drawn), 3 * STEPS)
+    assert (spread.steps, spread.low, spread.high) == (3 * found.steps, 3 * found.low, 3 * found.high)
     never = most_step(0.1 * late, drawn, mark=early)
-    assert lead(never, most_step(early, drawn)).steps is None
+    assert lead(never, most_step(early, drawn), STEPS).steps is None
 
 
 @given(seed=st.integers(0, 10_000), skewed=st.booleans(), prompts=st.integers(4, 12))

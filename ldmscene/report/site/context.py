@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.report.data import ReportData
 from ldmscene.report.series import Series, series
@@ -63,22 +64,22 @@ def _counts(data: ReportData) -> dict[str, int]:
 
 def findings(grid: xr.Dataset) -> list[dict[str, object]]:
     """One finding for each target: the sentence, and its numbers."""
-    table = grids.emergence(grid)
+    table = conclusions.emergence(grid)
     return [
         {
             "target": target,
-            "sentence": grids.sentence(grid, str(target), row.to_dict()),
-            "step": _step(row["step"]),
-            "low": _step(row["low"]),
-            "high": _step(row["high"]),
-            "rivals": [(name, _step(row[name])) for name in grids.labelers(grid, str(target))],
+            "sentence": row["sentence"],
+            "step": _step(row["first"]),
+            "low": _step(row["first_low"]),
+            "high": _step(row["first_high"]),
+            "rivals": [(name, _step(row.get(f"{name} first"))) for name in grids.labelers(grid, str(target))],
         }
         for target, row in table.iterrows()
     ]
 
 
 def _step(value: object) -> int | None:
-    return None if pd.isna(value) else int(value)  # type: ignore[call-overload]
+    return None if value is None or pd.isna(value) else int(value)  # type: ignore[call-overload]
 
 
 def _legend(curves: Mapping[str, list[Series]]) -> list[tuple[str, str]]:

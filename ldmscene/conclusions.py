@@ -1,0 +1,209 @@
+"""What follows from a grid: from when on each target is readable, how surely, and against which rivals.
+
+Where a grid has effects beyond what is known (`explained` and `left`), they are judged; else the published scores are,
+as of `evaluate(beyond=None)`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ldmscene import grid as grids
+from ldmscene.module_names import short_name
+from ldmscene.verdicts import Finding, Rival, Step, by_prompt, find
+from ldmscene.verdicts import sentence as in_words
+from ldmscene.verdicts.finding import Reading
+
+Array = np.ndarray
+
+_STEPS = ("first", "first_low", "first_high", "most", "most_low", "most_high")
+_LEADS = ("lead", "lead_low", "lead_high")
+
+
+def emergence(grid: xr.Dataset) -> pd.DataFrame:
+    """From which step on is each target of a grid readable, and by how much earlier than a labeler reads it?
+
+    Effects are partial R²: of what position, and what else `evaluate(beyond=…)` names, leaves unexplained, the share
+    that features explain on held-out images. With `beyond=None` they are the target's published score.
+
+    Parameters
+    ----------
+    grid : xarray.Dataset
+        What `ldmscene.evaluate` made of a store.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each target:
+
+        - `module`, chosen on training samples by the effect that is reported; `metric` and `final`, its published score
+          at the last step;
+        - `gain`, `gain_low`, `gain_high`: the effect at the last step, with a 95 % interval over prompts;
+        - `first`, `first_low`, `first_high`: from when on the effect is above .02 and above every rival that knows
+          nothing of the picture, then and at all later steps, with a 95 % interval of that step. <NA>: not shown;
+        - `most`, `most_low`, `most_high`: from when on 90 % of what the probe ever gains is there;
+        - `rival`: what decided, the rival (or the least effect) that the probe passes last;
+        - `correlation` of what is left and what features say, `refit`, the standard error that other training prompts
+          would add to the gain, and `ceiling`, the largest gain on maps of the module's size; NaN with `beyond=None`;
+        - for each labeler that was run its own `first` and `most` by the same rules, such as
+          "labeler on x_t first_low", where `most` is the probe's mark, and `lead`, `lead_low`, `lead_high`: how many
+          steps later than the probe it comes first;
+        - `sentence`: all of it in words.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", cv=3, progress=False)
+    >>> ldmscene.emergence(grid).index.tolist()
+    ['mask']
+    """
+    rows = {target: _row(grid, target) for target in map(str, grid["target"].values)}
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("target")
+    whole = [name for name in frame.columns if name.split()[-1] in (*_STEPS, *_LEADS)]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def sentence(grid: xr.Dataset, target: str) -> str:
+    """The finding for one target, in words and from the numbers alone."""
+    return in_words(finding(grid, target))
+
+
+def finding(grid: xr.Dataset, target: str) -> Finding:
+    """All that is concluded for one target, as numbers."""
+    grids.primary(grid, target)  # refuses unknown targets
+    return _of_effects(grid, target) if "explained" in grid else _of_scores(grid, target)
+
+
+def _row(grid: xr.Dataset, target: str) -> dict[str, object]:
+    found = finding(grid, target)
+    module = chosen_module(grid, target)
+    row: dict[str, object] = {
+        "module": module,
+        "metric": grids.primary(grid, target),
+        "final": float(grids.scores(grid, target, name=module).isel(step=-1).mean("sample")),
+        "gain": found.gain,
+        "gain_low": found.gain_low,
+        "gain_high": found.gain_high,
+        **_steps(found, found.first, "first"),
+        **_steps(found, found.most, "most"),
+        "rival": found.decided,
+        **_beside(grid, target, module),
+    }
+    for name, reading in found.readings.items():
+        row |= {f"{name} {key}": value for key, value in _reading(found, reading).items()}
+    return {**row, "sentence": in_words(found)}
+
+
+def _steps(found: Finding, step: Step, name: str) -> dict[str, object]:
+    at = {name: step.at, f"{name}_low": step.low, f"{name}_high": step.high}
+    return {key: pd.NA if value is None else found.steps[value] for key, value in at.items()}
+
+
+def _reading(found: Finding, reading: Reading) -> dict[str, object]:
+    lead = vars(reading.lead_first).values()
+    return {
+        **_steps(found, reading.first, "first"),
+        **_steps(found, reading.most, "most"),
+        **{key: pd.NA if value is None else value for key, value in zip(_LEADS, lead, strict=True)},
+    }
+
+
+def _beside(grid: xr.Dataset, target: str, module: str) -> dict[str, float]:
+    names = ("correlation", "refit", "ceiling")
+    if "explained" not in grid:
+        return dict.fromkeys(names, np.nan)
+    last = grid[list(names)].sel(target=target, module=module).isel(step=-1)
+    return {name: float(last[name].mean()) for name in names}
+
+
+def chosen_module(grid: xr.Dataset, target: str) -> str:
+    """The module that speaks for a target: the best over steps on training samples, by the effect that is reported."""
+    if "explained" not in grid:
+        return grids.best_module(grid, target)
+    means = grid["gain_cv"].sel(target=target).mean("step")
+    return str(means["module"][int(means.argmax("module"))].item())
+
+
+def _prompts(grid: xr.Dataset) -> Array:
+    return grid["prompt"].values if "prompt" in grid.coords else np.arange(grid.sizes["sample"])
+
+
+def _of_effects(grid: xr.Dataset, target: str) -> Finding:
+    module, prompt = chosen_module(grid, target), _prompts(grid)
+    ours = grid.sel(target=target, module=module)
+
+    def values(explained: xr.DataArray, left: xr.DataArray) -> Array:
+        part, whole = (one.transpose("step", "sample").values.astype(np.float64) for one in (explained, left))
+        return by_prompt(part, whole, prompt)
+
+    rivals = [
+        Rival(name, values(part["rival_explained"], part["rival_left"]), earlier=name == grids.RAW_LATENT)
+        for name, part in _along(grid, target, "rival")
+    ]
+    labelers = {
+        name: values(part["labeler_explained"], part["labeler_left"]) for name, part in _along(grid, target, "labeler")
+    }
+    return find(
+        target,
+        short_name(module),
+        values(ours["explained"], ours["left"]),
+        steps=grid["step"].values.tolist(),
+        rivals=rivals,
+        labelers=labelers,
+        beyond=json.loads(grid.attrs["beyond"]),
+        missing=[] if grids.PERMUTED in (rival.name for rival in rivals) else [grids.PERMUTED],
+    )
+
+
+def _along(grid: xr.Dataset, target: str, dim: str) -> Iterator[tuple[str, xr.Dataset]]:
+    """Rivals or labelers that were run for a target, by name."""
+    if dim not in grid.dims:
+        return
+    some = grid[[f"{dim}_explained", f"{dim}_left"]].sel(target=target)
+    for name in map(str, grid[dim].values):
+        one = some.sel({dim: name})
+        if bool(one[f"{dim}_explained"].notnull().all()):
+            yield name, one
+
+
+def _of_scores(grid: xr.Dataset, target: str) -> Finding:
+    prompt, metric = _prompts(grid), grids.primary(grid, target)
+
+    def values(scores: xr.DataArray) -> Array:
+        each = scores.transpose("step", "sample").values.astype(np.float64)
+        return by_prompt(each, np.ones_like(each), prompt)
+
+    probe = values(grids.scores(grid, target))
+    rivals = [
+        Rival(name, values(one), earlier=name == grids.RAW_LATENT)
+        for name, one in grids.controls(grid, target, metric).items()
+    ]
+    plain = [rival.name for rival in rivals]
+    # The Dice of a rival that calls nothing foreground is 0, whatever it knows: its order of pixels counts, too.
+    if metric == "dice" and "average_precision" in grid["metric"].values:
+        ranked = values(grids.scores(grid, target, metric="average_precision"))
+        rivals += [
+            Rival(f"{name} (average precision)", probe - (ranked - values(one)), earlier=name == grids.RAW_LATENT)
+            for name, one in grids.controls(grid, target, "average_precision").items()
+        ]
+    found = find(
+        target,
+        short_name(chosen_module(grid, target)),
+        probe,
+        steps=grid["step"].values.tolist(),
+        rivals=rivals,
+        labelers={
+            name: values(grids.scores(grid, target, variable="baseline", name=name))
+            for name in grids.labelers(grid, target)
+        },
+        beyond=(),
+        missing=[] if grids.PERMUTED in plain else [grids.PERMUTED],
+        measure=metric,
+    )
+    return replace(found, rivals={name: found.rivals[name] for name in plain})

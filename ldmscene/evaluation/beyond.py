@@ -1,0 +1,112 @@
+"""What probes may use anyway, by name, and what follows for it from the labels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ldmscene.cells import MapSize
+from ldmscene.errors import InputError
+from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.kind import Known
+from ldmscene.evaluation.nesting import basis_of
+from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.evaluation.targets import Response, Target
+from ldmscene.probes import LabelProducts, Position, choose_side, merge_all, terms
+
+POSITION = "position"
+PRODUCTS = "products"
+VERSION = 1  # of the products; to be counted up with every change of them
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What is known anyway."""
+
+    position: bool
+    targets: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [POSITION] * self.position + list(self.targets)
+
+    @classmethod
+    def of(cls, beyond: str | Iterable[str], known: Sequence[str]) -> Beyond:
+        """From names: "position" and targets that a store has.
+
+        Raises
+        ------
+        InputError
+            If a name is neither.
+        """
+        names = dict.fromkeys([beyond] if isinstance(beyond, str) else beyond)
+        for name in names:
+            if name != POSITION and name not in known:
+                raise InputError(
+                    f"beyond: expected 'position' or targets with labels in this store ({', '.join(known)}), "
+                    f"got {name!r}"
+                )
+        return cls(POSITION in names, tuple(name for name in names if name != POSITION))
+
+    def check(self, targets: Iterable[str]) -> None:
+        """Refuse a target that is to be predicted and is known, too."""
+        for name in targets:
+            if name in self.targets:
+                raise InputError(
+                    f"beyond: expected what is known beside the targets, but {name!r} is to be predicted, too; take it "
+                    "out of targets= or of beyond="
+                )
+
+
+def known_of(bench: Bench, beyond: Beyond, sizes: Iterable[MapSize]) -> dict[MapSize, tuple[Known, ...]]:
+    """For maps of each size, what nested fits of each group use."""
+    supplied = tuple(Response(t.name, t.kind == "binary") for t in bench.task.targets if t.labels in beyond.targets)
+    products = [_fold_products(bench, beyond, group) for group in bench.grouped]
+    return {
+        size: tuple(
+            Known(_terms(bench, beyond, group, size), supplied, together)
+            for group, together in zip(bench.grouped, products, strict=True)
+        )
+        for size in set(sizes)
+    }
+
+
+def _terms(bench: Bench, beyond: Beyond, group: Sequence[Target], size: MapSize) -> int:
+    if not beyond.position:
+        return 0
+    basis, own = basis_of(size), slice(0, len(group))
+    folds = []
+    for blocks in bench.task.folds:
+        parts = (Position(bench.training_labels(group, block, size), basis).alone for block in blocks)
+        whole = merge_all(parts)
+        folds.append(replace(whole, mean_y=whole.mean_y[own], cxy=whole.cxy[:, own], cyy=whole.cyy[own]))
+    return terms(size, choose_side(folds, size))
+
+
+def _fold_products(bench: Bench, beyond: Beyond, group: Sequence[Target]) -> tuple[np.ndarray, ...]:
+    if not beyond.targets:
+        return ()
+    supplied = [target.name for target in bench.task.targets if target.labels in beyond.targets]
+    names = [target.name for target in group if target.name not in supplied] + supplied
+    return tuple(_joined([products(bench, block, names) for block in blocks]).whole() for blocks in bench.task.folds)
+
+
+def products(bench: Bench, block: SampleBlock, names: Sequence[str]) -> LabelProducts:
+    """How several targets' labels vary together over the pixels of each sample, from the cache or into it.
+
+    Raises
+    ------
+    InputError
+        If one of them has holes where another has none.
+    """
+    key = {"version": VERSION, "labels": [bench.labels[name, block].key_of_labels() for name in names]}
+    if not bench.cache.has(PRODUCTS, key):
+        maps = {name: bench.labels[name, block].read(bench.store, block.ids) for name in names}
+        bench.cache.write(PRODUCTS, key, vars(LabelProducts.of(maps)))
+    return LabelProducts(**bench.cache.read(PRODUCTS, key))
+
+
+def _joined(parts: Sequence[LabelProducts]) -> LabelProducts:
+    return LabelProducts(*(np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])))

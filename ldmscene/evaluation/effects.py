@@ -1,0 +1,108 @@
+"""What features add to what is known, on held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ldmscene.cells import Cells, MapSize
+from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.beyond import products
+from ldmscene.evaluation.features import Features
+from ldmscene.evaluation.kind import Nested, NestedFits
+from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.evaluation.targets import Target, responses
+from ldmscene.verdicts import Residuals
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Of one target's nested fits on some images; sums over their pixels."""
+
+    explained: Array
+    """[fit, sample] by how much features lower the squared error: fitted to all folds, then without each of them"""
+    left: Array
+    """[sample] the squared error without features"""
+    scatter: Array
+    """[sample] of it, what no map of this size can explain"""
+    correlation: Array
+    """[sample] of what is left and what features say"""
+    shuffled: Array
+    """[sample] as `explained`, of fits to other samples' labels; NaN where there are none"""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What the fit on what is known leaves of a target, on maps of one size."""
+
+    cells: Cells
+    """of the target"""
+    supplied: Array
+    """[g, sample, y, x] mean labels of cells, of targets that are known"""
+    names: tuple[str, ...]
+    """theirs"""
+    mean: Array
+    """[sample, y, x] mean of what is left"""
+
+    @classmethod
+    def of(cls, bench: Bench, size: MapSize, block: SampleBlock, target: str, nested: Nested) -> Left:
+        names = tuple(response.target for known in bench.known[size][:1] for response in known.supplied)
+        cells, *others = (bench.labels[name, block].truth(bench.cache, size).cells for name in (target, *names))
+        supplied = np.stack([one.mean for one in others]) if others else np.zeros((0, *cells.mean.shape))
+        mean = cells.mean - nested.alone - np.einsum("g,gsyx->syx", nested.alone_supplied, supplied)
+        return cls(cells, supplied, names, mean)
+
+
+def block_effects(
+    bench: Bench, features: Features, block: SampleBlock, fits: NestedFits, projected: Array
+) -> dict[str, Effects]:
+    """By target, on a block of held-out samples."""
+    return {
+        target.name: _effects(bench, features, block, fits, target, projected)
+        for target in bench.task.targets
+        if responses([target])[0] in fits.nested
+    }
+
+
+def _effects(
+    bench: Bench, features: Features, block: SampleBlock, fits: NestedFits, target: Target, projected: Array
+) -> Effects:
+    own, lent = responses([target])
+    nested = fits.nested[own]
+    left = Left.of(bench, features.size, block, target.name, nested)
+    said = nested.said(projected) + np.einsum("fg,gsyx->fsyx", nested.supplied, left.supplied)
+    within = _within(bench, block, target.name, left, nested)
+    sums = Residuals.of(left.cells.weight, left.mean, said, *within)
+    shuffled = np.full(len(left.cells), np.nan)
+    if lent in fits.nested:
+        by_lent = fits.nested[lent].said(projected)[0]
+        shuffled = Residuals.of(left.cells.weight, left.mean, by_lent, within[0]).explained
+    return Effects(sums.explained, sums.rr[0], within[0], sums.correlation[0], shuffled)
+
+
+def _within(
+    bench: Bench, block: SampleBlock, target: str, left: Left, nested: Nested
+) -> tuple[Array, Array | float, Array | float]:
+    """Σ inside cells of r², r·d and d², where supplied targets vary there: [sample], [fit, sample], [fit, sample]."""
+    if not left.names:
+        return left.cells.scatter.sum((1, 2)), 0.0, 0.0
+    together = products(bench, block, [target, *left.names])
+    means = np.concatenate([left.cells.mean[None], left.supplied])
+    about = means - np.moveaxis(together.mean, 0, 1)[..., None, None]
+    inside = together.scatter - np.einsum("syx,asyx,bsyx->sab", left.cells.weight, about, about)
+    r = np.array([1, *-nested.alone_supplied])
+    d = np.concatenate([np.zeros((len(nested.supplied), 1)), nested.supplied], 1)
+    return (
+        np.maximum(np.einsum("a,sab,b->s", r, inside, r), 0),
+        np.einsum("a,sab,fb->fs", r, inside, d),
+        np.einsum("fa,sab,fb->fs", d, inside, d),
+    )
+
+
+def joined(parts: Sequence[Effects]) -> Effects:
+    """Of all blocks in order."""
+    return Effects(*(np.concatenate([getattr(part, f.name) for part in parts], -1) for f in fields(Effects)))

@@ -1,0 +1,128 @@
+"""What is concluded from a grid whose answer is known, from effects and from published scores."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import ldmscene
+from ldmscene import conclusions
+from ldmscene import grid as grids
+from ldmscene.errors import UnknownNameError
+from tests.test_grid import MODULES, made
+
+
+def effects(curve, rival, labeler, samples: int = 24, noise: float = 0.0) -> xr.Dataset:
+    """A grid whose second module explains `curve` of what position leaves; its images come in pairs."""
+    rng = np.random.default_rng(0)
+    grid = made([0.5] * len(curve), [0.0] * len(curve), samples=samples)
+    steps = len(curve)
+    left = np.broadcast_to(rng.uniform(1, 5, samples), (1, 2, steps, samples))
+    share = np.stack([np.zeros((steps, samples)), np.array(curve)[:, None] + noise * rng.normal(size=(steps, samples))])
+    gain = np.array([0.0, np.mean(curve)])[None, :, None].repeat(steps, 2)
+    axes, other = ("target", "module", "step"), ("target", "step", "sample")
+
+    def beside(what: str, values) -> dict:
+        part = (np.array(values)[:, None] * left[:, 0])[None]
+        return {f"{what}_explained": ((what, *other), part), f"{what}_left": ((what, *other), left[:, 0][None])}
+
+    return grid.assign(
+        explained=((*axes, "sample"), share[None] * left),
+        left=((*axes, "sample"), left),
+        correlation=((*axes, "sample"), np.full(left.shape, 0.6)),
+        gain_cv=(axes, gain),
+        refit=(axes, np.full(gain.shape, 0.01)),
+        ceiling=(axes, np.full(gain.shape, 0.9)),
+        **beside("rival", rival),
+        **beside("labeler", labeler),
+    ).assign_coords(
+        rival=[grids.RAW_LATENT], labeler=[grids.LABELER_NOISY], prompt=("sample", np.arange(samples) // 2)
+    ).assign_attrs(beyond=json.dumps(["position"]))  # fmt: skip
+
+
+def test_effects_give_every_column() -> None:
+    grid = effects([0.0, 0.1, 0.3, 0.48, 0.5], [0.2, 0.05, 0.05, 0.1, 0.1], [0.0, 0.0, 0.0, 0.47, 0.9])
+    row = ldmscene.emergence(grid).loc["depth"]
+    assert row["module"] == MODULES[1]
+    assert (row["metric"], row["final"]) == ("spearman", 0.5)
+    np.testing.assert_allclose([row["gain"], row["gain_low"], row["gain_high"]], 0.5)
+    assert row[["first", "first_low", "first_high"]].tolist() == [2, 2, 2]  # 0.1 is less than the first noise gave
+    assert row[["most", "most_low", "most_high"]].tolist() == [3, 3, 3]
+    assert row["rival"] == grids.RAW_LATENT
+    assert (row["correlation"], row["refit"], row["ceiling"]) == (0.6, 0.01, 0.9)
+    assert row[[f"labeler on x_t {name}" for name in ("first", "most", "lead", "lead_low")]].tolist() == [3, 3, 1, 1]
+    assert row["sentence"] == conclusions.sentence(grid, "depth")
+    assert row["sentence"].startswith("depth: readable beyond position from step 2 of 0 to 4 (95 % interval 2 to 2)")
+    assert "Not run, and so not excluded: permuted weights." in row["sentence"]
+
+
+def test_steps_are_whole_numbers_or_missing() -> None:
+    frame = ldmscene.emergence(effects([0.01, 0.01], [0.0, 0.0], [0.0, 0.0]))
+    for name in ("first", "first_low", "most_high", "labeler on x_t first", "labeler on x_t lead_high"):
+        assert frame[name].dtype == pd.Int64Dtype()
+        assert pd.isna(frame.loc["depth", name])
+    assert frame["gain"].dtype == np.float64
+    assert frame.loc["depth", "rival"] == "the least effect"
+
+
+def test_images_of_one_prompt_count_as_one_and_large_residuals_more() -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0], noise=0.1)
+    row = ldmscene.emergence(grid).loc["depth"]
+    ours = grid.sel(module=MODULES[1]).isel(target=0, step=1)
+    assert row["gain"] == pytest.approx(float(ours["explained"].sum() / ours["left"].sum()))
+    assert "Only 12 prompts are held out" in row["sentence"]
+    assert row["gain_low"] < row["gain"] < row["gain_high"]
+
+
+def test_the_module_is_chosen_on_training_samples() -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0])
+    assert conclusions.chosen_module(grid, "depth") == MODULES[1]
+    other = grid.assign(gain_cv=grid["gain_cv"].copy(data=grid["gain_cv"].values[:, ::-1]))
+    assert conclusions.chosen_module(other, "depth") == MODULES[0]
+    assert not pd.isna(ldmscene.emergence(grid).loc["depth", "first"])
+    assert pd.isna(ldmscene.emergence(other).loc["depth", "first"])
+
+
+def test_the_names_of_what_is_known_are_said() -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0]).assign_attrs(beyond=json.dumps(["position", "mask"]))
+    assert "beyond position and mask" in conclusions.sentence(grid, "depth")
+
+
+def test_a_rival_that_was_not_run_for_a_target_is_left_out() -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0])
+    blank = grid.assign(labeler_explained=xr.full_like(grid["labeler_explained"], np.nan))
+    assert "labeler" not in conclusions.sentence(blank, "depth")
+
+
+def test_published_scores_are_compared_without_effects() -> None:
+    grid = made([0.1, 0.5, 0.71, 0.73, 0.8], [0.0, 0.0, 0.1, 0.73, 1.0])
+    row = ldmscene.emergence(grid).loc["depth"]
+    assert (row["first"], row["most"]) == (0, 3)
+    assert np.isnan(row["ceiling"])
+    assert row["labeler on x_t most"] == 3
+    assert "has a spearman of 0.80" in row["sentence"]
+    assert "The position was not taken off" in row["sentence"]
+    rival = grid["baseline"].assign_coords(reading=[grids.POSITION]) * 0 + 0.6
+    against = ldmscene.emergence(grid.drop_vars(["baseline", "reading"]).assign(baseline=rival)).loc["depth"]
+    assert (against["first"], against["rival"]) == (2, grids.POSITION)
+
+
+def test_a_mask_must_beat_its_rivals_in_average_precision_too() -> None:
+    grid = made([0.8, 0.8], [0, 0]).assign_coords(metric=["dice"], primary=("target", ["dice"]))
+    ranked = xr.concat([grid, grid.assign_coords(metric=["average_precision"])], "metric", data_vars="minimal")
+    nothing = xr.zeros_like(ranked["probe"])
+    blind = nothing.where(nothing["metric"] == "dice", 0.9)
+    assert not pd.isna(ldmscene.emergence(ranked.assign(shuffled=nothing)).loc["depth", "first"])
+    lost = ldmscene.emergence(ranked.assign(shuffled=blind)).loc["depth"]
+    assert pd.isna(lost["first"])
+    assert "than is read from shuffled labels (average precision)" in lost["sentence"]
+    assert "0.00 from shuffled labels" in lost["sentence"]
+
+
+def test_an_unknown_target_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UnknownNameError, match="depth"):
+        conclusions.sentence(made([0.1, 0.9], [0, 0]), "dept")
