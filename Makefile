@@ -57,6 +57,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.capture full
 	$(BIN)/python -m benchmarks.world
 	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.verdicts
 
 docs: .venv/.installed
 	$(BIN)/python -m mkdocs build --strict --site-dir site

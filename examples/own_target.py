@@ -35,4 +35,4 @@ thirds = {str(s): image.mean(-1) // 86 for s, image in zip(images["sample"].valu
 ldmscene.label(store, "brightness", thirds, kind="classes")  # 0, 1 and 2: each a mask of its own in the grid
 
 grid = ldmscene.evaluate(store)
-print(ldmscene.emergence(grid)[["metric", "final", "rival", "step"]].to_string())
+print(ldmscene.emergence(grid)[["metric", "final", "gain", "rival", "first"]].to_string())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ldmscene.calls.opening import open_store as open
     from ldmscene.calls.recognition import recognition
     from ldmscene.calls.run import run
+    from ldmscene.calls.transfer import transfer
     from ldmscene.calls.verify import verify
     from ldmscene.calls.write_report import write_report
     from ldmscene.conclusions import emergence
@@ -59,6 +60,7 @@ _HOMES = {
     "repair": ("ldmscene.store.check", "repair"),
     "run": ("ldmscene.calls.run", "run"),
     "until_when": ("ldmscene.calls.effect", "until_when"),
+    "transfer": ("ldmscene.calls.transfer", "transfer"),
     "verify": ("ldmscene.calls.verify", "verify"),
     "write_report": ("ldmscene.calls.write_report", "write_report"),
 }
@@ -90,6 +92,7 @@ __all__ = [
     "repair",
     "run",
     "until_when",
+    "transfer",
     "verify",
     "write_report",
 ]

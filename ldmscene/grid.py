@@ -8,7 +8,7 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `shuffled` | the same | the same probe fitted to the labels of other training samples |
 | `permuted` | the same | the same probe on the model with permuted weights (where that control was run) |
 | `permuted_cv_score` | target, module, step | by which that control's own best module is chosen |
-| `low`, `high` | target, metric, module, step | 95 % bootstrap interval over prompts of the probe's mean score |
+| `low`, `high` | target, metric, module, step | 95 % interval over prompts of the probe's mean score |
 | `baseline` | reading, target, metric, step, sample | readings that need no probe of a module |
 | `alpha` | target, module, step | the penalty that cross-validation on training samples chose |
 | `at_edge` | target, module, step | whether it is the least or the largest that was tried |
@@ -20,6 +20,8 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `correlation` | target, module, step, sample | of what is left and what features say |
 | `gain_cv` | target, module, step | explained ÷ left on held-out folds of training samples; modules are chosen by it |
 | `refit` | target, module, step | the standard error that other training prompts would add to the gain |
+| `known_map` | target, module, step, position | what the fit on what is known predicts at each position, row by row |
+| `gain_coef`, `gain_map` | … channel; … position | the fit with features says X @ gain_coef + gain_map more |
 | `ceiling` | target, module, step | the largest gain on maps of the module's size |
 | `rival_explained`, `rival_left` | rival, target, step, sample | the same for what knows nothing of the picture |
 | `labeler_explained`, `labeler_left` | labeler, target, step, sample | the same for labelers on unfinished pictures |
@@ -42,9 +44,11 @@ import numpy as np
 import xarray as xr
 
 from ldmscene.errors import unknown
+from ldmscene.verdicts import Draws, by_prompt, counts
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
+_AT_ONCE = 512  # means whose replicates are in memory together
 LABELER_NOISY = "labeler on x_t"
 LABELER_PREDICTED = "labeler on predicted x_0"
 POSITION = "position only"
@@ -94,31 +98,29 @@ def scores(
 
 
 def interval(scores: xr.DataArray, *, confidence: float = CONFIDENCE, seed: int = 0) -> xr.Dataset:
-    """Mean over `sample` with a percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13).
+    """Mean over `sample`, with an interval that covers with few prompts: the bootstrap of Student's t.
 
     Prompts are resampled where the scores have a `prompt` coordinate, since images of one prompt are not
-    independent; images otherwise. A single one leaves nothing to resample: its bounds are NaN.
+    independent; images otherwise. Fewer than 4 leave too little to resample: bounds are NaN.
 
     Returns
     -------
     xarray.Dataset
         `mean`, `low` and `high`, with the dims of `scores` less `sample`.
     """
-    tail = (1 - confidence) / 2
-    bounds = _bootstrap_means(scores, seed).quantile([tail, 1 - tail], "replicate", skipna=False)
-    low, high = bounds.isel(quantile=0, drop=True), bounds.isel(quantile=1, drop=True)
-    return xr.Dataset({"mean": scores.mean("sample", skipna=False), "low": low, "high": high})
-
-
-def _bootstrap_means(scores: xr.DataArray, seed: int) -> xr.DataArray:
-    n = scores.sizes["sample"]
-    groups = scores["prompt"].values if "prompt" in scores.coords else np.arange(n)
-    names, member = np.unique(groups, return_inverse=True)
-    if len(names) == 1:
-        return xr.full_like(scores.isel(sample=0, drop=True), np.nan, np.float64).expand_dims(replicate=REPLICATES)
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=REPLICATES)
-    weights = draws[:, member] / draws[:, member].sum(1, keepdims=True)
-    return xr.dot(scores.astype(np.float64), xr.DataArray(weights, dims=("replicate", "sample")), dim="sample")
+    last = scores.transpose(..., "sample")
+    prompt = scores["prompt"].values if "prompt" in scores.coords else np.arange(scores.sizes["sample"])
+    each = last.values.reshape(-1, last.sizes["sample"]).astype(np.float64)
+    values, tail = by_prompt(each, np.ones_like(each), prompt), (1 - confidence) / 2
+    drawn = counts(values.shape[1], REPLICATES, seed)
+    parts = [Draws.of(values[i : i + _AT_ONCE], drawn) for i in range(0, len(values), _AT_ONCE)]
+    empty = last.isel(sample=0, drop=True)
+    bounds = {
+        name: empty.copy(data=np.concatenate(found).reshape(empty.shape))
+        for name, found in (("low", [p.lower(tail) for p in parts]), ("high", [p.upper(tail) for p in parts]))
+    }
+    mean = scores.mean("sample", skipna=False)
+    return xr.Dataset({"mean": mean, **{name: bound.where(np.isfinite(bound)) for name, bound in bounds.items()}})
 
 
 def differences(grid: xr.Dataset, target: str, module: str | None = None) -> xr.Dataset:

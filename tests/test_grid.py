@@ -51,16 +51,24 @@ def test_the_module_is_chosen_by_cross_validation_and_not_by_held_out_scores():
     assert grids.best_module(made([0.1, 0.9], [0, 0], modules=(0.6, 0.3)), "depth") == MODULES[0]
 
 
-def test_intervals_are_those_of_scipys_percentile_bootstrap():
-    scores = xr.DataArray(np.random.default_rng(1).beta(2, 1, (3, 48)), dims=("step", "sample"))
+def test_intervals_of_few_skewed_scores_cover_where_percentiles_do_not():
+    scores = 1 - np.random.default_rng(1).exponential(size=(1000, 10))
+    found = grids.interval(xr.DataArray(scores, dims=("step", "sample")))
+    np.testing.assert_allclose(found["mean"], scores.mean(1))
+    theirs = bootstrap((scores,), np.mean, axis=1, method="percentile", n_resamples=999, rng=2).confidence_interval
+    assert np.mean((theirs.low <= 0) & (theirs.high >= 0)) < 0.9
+    assert float(((found["low"] <= 0) & (found["high"] >= 0)).mean()) > 0.92
+
+
+def test_many_scores_have_scipys_interval_of_students_bootstrap():
+    """Of many scores all bootstraps agree but for noise of a thousand replicates."""
+    scores = xr.DataArray(np.random.default_rng(1).beta(2, 1, (3, 300)), dims=("step", "sample"))
     ours = grids.interval(scores)
-    np.testing.assert_allclose(ours["mean"], scores.values.mean(1))
     for i in range(3):
-        theirs = bootstrap((scores.values[i],), np.mean, method="percentile", n_resamples=20_000, rng=2)
-        width = theirs.confidence_interval.high - theirs.confidence_interval.low
-        # A thousand replicates leave a quantile uncertain by a few per cent of the interval's width.
-        assert float(ours["low"][i]) == pytest.approx(theirs.confidence_interval.low, abs=0.1 * width)
-        assert float(ours["high"][i]) == pytest.approx(theirs.confidence_interval.high, abs=0.1 * width)
+        theirs = bootstrap((scores.values[i],), np.mean, method="BCa", n_resamples=20_000, rng=2).confidence_interval
+        width = theirs.high - theirs.low
+        assert float(ours["low"][i]) == pytest.approx(theirs.low, abs=0.1 * width)
+        assert float(ours["high"][i]) == pytest.approx(theirs.high, abs=0.1 * width)
 
 
 def test_differences_are_paired():

@@ -57,6 +57,8 @@ def _modules(fits: Fits, names: Sequence[str], modules: int, steps: int) -> xr.D
         return np.array([part(fit) for fit in cells.ravel()]).reshape(*cells.shape, *np.shape(part(cells.flat[0])))
 
     per_image = ("target", "module", "step", "sample")
+    channels = max(len(fit.nested.coef) for fit in cells.ravel())
+    positions = max(fit.nested.apart.size for fit in cells.ravel())
     effects = of(lambda fit: fit.effects.explained.sum(-1) / fit.effects.left.sum())
     return xr.Dataset(
         {
@@ -65,9 +67,22 @@ def _modules(fits: Fits, names: Sequence[str], modules: int, steps: int) -> xr.D
             "correlation": (per_image, of(lambda fit: fit.effects.correlation).astype(np.float32)),
             "gain_cv": (per_image[:3], of(lambda fit: fit.nested.gain)),
             "refit": (per_image[:3], refit_error(np.moveaxis(effects[..., 1:], -1, 0))),
+            "gain_coef": ((*per_image[:3], "channel"), of(lambda fit: _padded(fit.nested.coef, channels))),
+            "gain_map": (
+                (*per_image[:3], "position"),
+                of(lambda fit: _padded(fit.nested.apart, positions).astype(np.float32)),
+            ),
+            "known_map": (
+                (*per_image[:3], "position"),
+                of(lambda fit: _padded(fit.nested.alone, positions).astype(np.float32)),
+            ),
             "ceiling": (per_image[:3], of(lambda fit: 1 - fit.effects.scatter.sum() / fit.effects.left.sum())),
         }
     )
+
+
+def _padded(values: Array, size: int) -> Array:
+    return np.concatenate([values.ravel(), np.full(size - values.size, np.nan)])
 
 
 def _best(found: xr.Dataset, best: Array) -> tuple[Array, Array]:

@@ -96,6 +96,10 @@ class Nested:
     """[fit, y, x] what position and constants differ by in the second"""
     supplied: Array
     """[fit, g] what coefficients of supplied targets differ by"""
+    coef: Array
+    """[channel] of features in the second fit of all folds"""
+    apart: Array
+    """[y, x] what position and constants differ by there, beside coefficients of features as they come"""
     log_odds: tuple[float, float] | None = None
     """slope and intercept from a prediction of the second fit to log odds, of binary targets"""
     alone_log_odds: tuple[float, float] | None = None

@@ -79,7 +79,8 @@ class NestedGroup:
         intercepts = np.array([found.intercept[i], *found.fold_intercept[:, i]])
         features = coefs[:, known:]
         apart = coefs[:, :known] - found.alone[i]
-        constant = intercepts - found.alone_intercept[i] + features @ space.mean
+        constant = intercepts - found.alone_intercept[i]
+        position = np.einsum("yxk,fk->fyx", self.basis, apart[:, g:]) + constant[:, None, None]
         alone = np.concatenate([found.alone[i], np.zeros(self.coef.shape[1])])
         binary = self.responses[i].binary
         return Nested(
@@ -87,8 +88,10 @@ class NestedGroup:
             self.basis @ found.alone[i, g:] + found.alone_intercept[i],
             found.alone[i, :g],
             np.stack([space.express(one) for one in features]),
-            np.einsum("yxk,fk->fyx", self.basis, apart[:, g:]) + constant[:, None, None],
+            position + (features @ space.mean)[:, None, None],
             apart[:, :g],
+            features[0],
+            position[0],
             _to_log_odds(self.train, i, coefs[0], intercepts[0]) if binary else None,
             _to_log_odds(self.train, i, alone, found.alone_intercept[i]) if binary else None,
         )

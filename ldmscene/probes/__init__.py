@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from ldmscene.probes.blocks import gather_moments, merged
 from ldmscene.probes.discriminant import log_odds
 from ldmscene.probes.folds import assign_folds
+from ldmscene.probes.fourier import FourierFeatures
 from ldmscene.probes.logistic import LogisticSolution, fit_logistic
 from ldmscene.probes.logistic_probe import LogisticProbe
 from ldmscene.probes.nested import NestedSolution, Projection, solve_nested
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdamProbe",
+    "FourierFeatures",
     "LabelProducts",
     "LogisticProbe",
     "LogisticSolution",

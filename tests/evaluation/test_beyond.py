@@ -150,3 +150,24 @@ def test_without_anything_known_scores_are_compared(copy):
     found = ldmscene.evaluate(copy, "mask", beyond=None, **ARGUMENTS)
     assert "explained" not in found
     assert "The position was not taken off" in ldmscene.emergence(found).loc["mask", "sentence"]
+
+
+def test_a_probe_of_one_step_is_applied_at_another(copy, grid):
+    found = ldmscene.transfer(copy, grid, "depth", LAST)
+    gains = (grid["explained"].sum("sample") / grid["left"].sum("sample")).sel(target="depth", module=LAST)
+    np.testing.assert_allclose(np.diag(found), gains, atol=1e-5)
+    fit = grid.sel(target="depth", module=LAST, step=1)
+    X = copy.activations(LAST, 3, "test").values.astype(np.float64)
+    size = X.shape[1]
+    lift = 64 // size
+    said = X @ fit["gain_coef"].values[: X.shape[-1]] + fit["gain_map"].values.reshape(size, size)
+    known = grid.sel(target="depth", module=LAST, step=3)["known_map"].values.reshape(size, size)
+    d = said.repeat(lift, 1).repeat(lift, 2)
+    r = copy.labels("depth", "test").values - known.repeat(lift, 0).repeat(lift, 1)
+    assert float(found.sel(fitted=1, applied=3)) == pytest.approx(1 - ((r - d) ** 2).sum() / (r**2).sum(), abs=1e-5)
+    assert found.sel(fitted=1, applied=3) < found.sel(fitted=3, applied=3)
+
+
+def test_transfer_needs_effects_beyond_position(copy):
+    with pytest.raises(InputError, match="without effects or beyond other targets"):
+        ldmscene.transfer(copy, ldmscene.evaluate(copy, "mask", beyond=None, **ARGUMENTS), "mask")

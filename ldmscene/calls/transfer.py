@@ -1,0 +1,71 @@
+"""From a grid to what its probes read at other steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import xarray as xr
+
+from ldmscene.calls.opening import opened as open_store
+from ldmscene.conclusions import chosen_module
+from ldmscene.errors import InputError
+from ldmscene.evaluation.targets import targets_of
+from ldmscene.evaluation.transfer import transfer_gains
+from ldmscene.store import ActivationStore
+
+
+def transfer(
+    store: ActivationStore | str | Path, grid: xr.Dataset, target: str, module: str | None = None
+) -> xr.DataArray:
+    """Apply the probe of each step to the features of every other: does a module's code stand still?
+
+    One pass over the held-out samples of one module.
+
+    Parameters
+    ----------
+    store : ActivationStore or path
+        The store that the grid is of.
+    grid : xarray.Dataset
+        What `ldmscene.evaluate` made of it, beyond position alone.
+    target : str
+    module : str, optional
+        Where not given, the module that speaks for the target in `ldmscene.emergence`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Partial R² (fitted, applied): rows are the steps whose training samples a probe was fitted to, columns the steps
+        whose held-out samples it is applied to. Equal rows say that the code doesn't change.
+
+    Raises
+    ------
+    InputError
+        If the grid has no effects, or they are beyond other targets, too.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", cv=3, progress=False)
+    >>> ldmscene.transfer("stores/demo", grid, "mask").dims
+    ('fitted', 'applied')
+    """
+    opened = open_store(store)
+    if "gain_coef" not in grid or json.loads(grid.attrs["beyond"]) not in (["position"], []):
+        raise InputError(
+            "grid: expected one of `evaluate(beyond='position')`, got one without effects or beyond other targets; "
+            "evaluate again, which reads no activations twice"
+        )
+    module = chosen_module(grid, target) if module is None else module
+    fits = grid.sel(target=target, module=module)
+    labels = str(fits["labels"].item())
+    (of_labels,) = [one for one in targets_of(opened, [labels], _training(opened)) if one.name == target]
+    gains = transfer_gains(opened, fits, of_labels, [str(name) for name in grid["sample"].values])
+    steps = grid["step"].values
+    return xr.DataArray(gains, dims=("fitted", "applied"), coords={"fitted": steps, "applied": steps}, name="gain")
+
+
+def _training(store: ActivationStore) -> list[str]:
+    """Training samples, by whose labels classes are known."""
+    frame = store.manifest.frame
+    return frame["sample_id"][frame["split"] == "train"].tolist()
