@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ldmscene.evaluation.kind import Known
 from ldmscene.evaluation.nesting import basis_of
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.targets import Response, Target
-from ldmscene.probes import LabelProducts, Position, choose_side, merge_all, terms
+from ldmscene.probes import LabelProducts, Position, Targets, choose_side, merge_all, terms
 
 POSITION = "position"
 PRODUCTS = "products"
@@ -61,28 +61,24 @@ class Beyond:
 
 
 def known_of(bench: Bench, beyond: Beyond, sizes: Iterable[MapSize]) -> dict[MapSize, tuple[Known, ...]]:
-    """For maps of each size, what nested fits of each group use."""
+    """For maps of each size, what nested fits of each group use: as many functions of the position for all targets."""
     supplied = tuple(Response(t.name, t.kind == "binary") for t in bench.task.targets if t.labels in beyond.targets)
     products = [_fold_products(bench, beyond, group) for group in bench.grouped]
-    return {
-        size: tuple(
-            Known(_terms(bench, beyond, group, size), supplied, together)
-            for group, together in zip(bench.grouped, products, strict=True)
-        )
-        for size in set(sizes)
-    }
+    found = {}
+    for size in set(sizes):
+        count = max(_terms(bench, target, size) for target in bench.task.targets) if beyond.position else 0
+        found[size] = tuple(Known(count, supplied, together) for together in products)
+    return found
 
 
-def _terms(bench: Bench, beyond: Beyond, group: Sequence[Target], size: MapSize) -> int:
-    if not beyond.position:
-        return 0
-    basis, own = basis_of(size), slice(0, len(group))
+def _terms(bench: Bench, target: Target, size: MapSize) -> int:
+    """How many functions of the position one target wants; none where too little is labelled, which fits will say."""
     folds = []
     for blocks in bench.task.folds:
-        parts = (Position(bench.training_labels(group, block, size), basis).alone for block in blocks)
-        whole = merge_all(parts)
-        folds.append(replace(whole, mean_y=whole.mean_y[own], cxy=whole.cxy[:, own], cyy=whole.cyy[own]))
-    return terms(size, choose_side(folds, size))
+        labels = [Targets.of({target.name: bench.labels[target.name, b].cells(bench.cache, size)[0]}) for b in blocks]
+        folds.append(merge_all(Position(one, basis_of(size)).alone for one in labels))
+    some = [fold for fold in folds if fold.weight]
+    return terms(size, choose_side(some, size)) if len(some) > 1 else 0
 
 
 def _fold_products(bench: Bench, beyond: Beyond, group: Sequence[Target]) -> tuple[np.ndarray, ...]:
