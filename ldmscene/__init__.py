@@ -91,8 +91,8 @@ __all__ = [
     "recognition",
     "repair",
     "run",
-    "until_when",
     "transfer",
+    "until_when",
     "verify",
     "write_report",
 ]
