@@ -165,7 +165,6 @@ def test_a_probe_of_one_step_is_applied_at_another(copy, grid):
     d = said.repeat(lift, 1).repeat(lift, 2)
     r = copy.labels("depth", "test").values - known.repeat(lift, 0).repeat(lift, 1)
     assert float(found.sel(fitted=1, applied=3)) == pytest.approx(1 - ((r - d) ** 2).sum() / (r**2).sum(), abs=1e-5)
-    assert found.sel(fitted=1, applied=3) < found.sel(fitted=3, applied=3)
 
 
 def test_transfer_needs_effects_beyond_position(copy):
