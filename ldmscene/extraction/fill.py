@@ -12,7 +12,8 @@ import numpy as np
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
 from ldmscene.errors import InputError, LdmsceneError
-from ldmscene.extraction.missing import WHOLE, Batch, Missing, Part, find_missing
+from ldmscene.extraction.missing import Batch, Missing, find_missing
+from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.extraction.supplied import GivenImages
 from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
