@@ -29,9 +29,11 @@ _KINDS = {
     "labels": rf"labels/{_TARGET}",
     "predictions": rf"predictions/{_TARGET}",
     "intermediate": rf"intermediate/{_SOURCE}/{_TARGET}",
+    "edit": r"edit/(?:size|reading)",
+    "wanted": rf"wanted/{_TARGET}",
 }
 _ARRAYS = re.compile("|".join(f"(?P<{kind}>{re.sub('<', f'<{kind}_', path)})" for kind, path in _KINDS.items()))
-_GROUPS = re.compile(rf"activations(?:/{_MODULE})?|previews|labels|predictions|intermediate(?:/{_SOURCE})?")
+_GROUPS = re.compile(rf"activations(?:/{_MODULE})?|previews|labels|predictions|intermediate(?:/{_SOURCE})?|edit|wanted")
 _COORDINATES = re.compile(r"(?:sample|step|timestep|branch)/(?:zarr\.json|c/\d{1,6})")
 
 
@@ -44,7 +46,8 @@ class Key(str):
     ----------
     path : str
         `image`, `latents`, `activations/<module>/activation`, `previews/<source>`, `labels/<target>`,
-        `predictions/<target>` or `intermediate/<source>/<target>`.
+        `predictions/<target>`, `intermediate/<source>/<target>`, or of an edited store `edit/size`, `edit/reading` and
+        `wanted/<target>`.
 
     Raises
     ------
