@@ -173,6 +173,12 @@ def test_a_block_cache_of_diffusers_is_found():
         assert any("diffusers' hooks" in one for one in turned_on(pipeline))
 
 
+def test_a_solver_of_stochastic_equations_answers_otherwise_twice(pipeline):
+    with capture.with_scheduler(pipeline, "DPMSolverSDEScheduler"):
+        plan = plan_of(pipeline)
+        assert first_difference(canary(plan), canary(plan), tolerance("float32", same_device=True))
+
+
 def test_a_scheduler_that_draws_noise_of_its_own_answers_otherwise_twice():
     from diffusers import FlowMatchEulerDiscreteScheduler
 
