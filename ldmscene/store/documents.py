@@ -20,6 +20,7 @@ from ldmscene.manifest import Manifest
 from ldmscene.store import arrays, parse, tables
 from ldmscene.store.layout import (
     BRANCHES,
+    CANARY,
     CONTROLS,
     FORMAT,
     IMAGE,
@@ -69,6 +70,8 @@ class Contents:
     manifest: Manifest
     timesteps: tuple[float, ...]
     terms: dict[str, Any] | None
+    canary: dict[str, Any] | None
+    """what the model answered when the store was begun"""
     controls: tuple[str, ...]
     """of an edited store: the names of its controls"""
     arrays: Mapping[Key, ArraySpec]
@@ -99,6 +102,7 @@ def admit(documents: Documents) -> Contents:
         manifest,
         _timesteps(documents),
         _terms(documents[TERMS]) if TERMS in documents else None,
+        _canary(documents[CANARY]) if CANARY in documents else None,
         _controls(documents.get(CONTROLS, b"[]")),
         dict(_array(documents, path, len(manifest)) for path in _array_paths(documents)),
     )
@@ -198,6 +202,19 @@ def _terms(data: bytes) -> dict[str, Any]:
         if not is_key(f"labels/{target}"):
             raise wrong(f"{TERMS}, targets", "names of targets", target)
     return found
+
+
+def _canary(data: bytes) -> dict[str, Any]:
+    found = parse.document(data, CANARY)
+    parse.text(member(found, "device", CANARY), f"{CANARY}, device")
+    for name, sketch in record(member(found, "answers", CANARY), f"{CANARY}, answers").items():
+        parse.items(sketch, f"{CANARY}, {name}", _number_or_none)
+    return found
+
+
+def _number_or_none(value: object, where: str) -> None:
+    if value is not None:  # infinity and NaN, which JSON lacks
+        parse.number(value, where)
 
 
 def _controls(data: bytes) -> tuple[str, ...]:

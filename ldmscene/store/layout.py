@@ -15,6 +15,7 @@ FORMAT = 2
 BRANCHES = ("uncond", "cond")
 ZARR, MANIFEST, LEDGER, PROBES = "activations.zarr", "manifest.parquet", "ledger", "probes"
 TERMS = "statistics/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
+CANARY = "canary.json"  # what the model answered to a fixed input when the store was begun
 CONTROLS = "edit/controls.json"  # of an edited store: the names of its controls, each a store in controls/<name>
 ROOT = f"{ZARR}/zarr.json"
 SOURCES = ("noisy", "predicted")  # of the unfinished pictures
@@ -104,7 +105,7 @@ def _parts(key: str) -> dict[str, str]:
 
 def is_document(path: str) -> bool:
     """Whether a store may hold a document (metadata or the manifest) called so."""
-    if path in (MANIFEST, TERMS, CONTROLS, ROOT):
+    if path in (MANIFEST, CANARY, TERMS, CONTROLS, ROOT):
         return True
     folder, slash, inside = path.partition("/")
     if folder != ZARR or not slash:
