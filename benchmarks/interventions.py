@@ -7,7 +7,7 @@ python -m benchmarks.interventions speed [STORE]
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ldmscene.intervention.running import Worker
 
 DECODER = "up_blocks*"  # nine self-attention outputs, as published
 WANTED = "shift:0,16"
-NULLS = ("none", "random:5", "shuffled", "other-target", "wrong-region", "worst-module", "donor")
+NULLS = ("none", "random:3", "shuffled", "other-target", "wrong-region", "worst-module", "donor")
 MOST = 1.1  # times the seconds without an edit
 
 
@@ -33,17 +33,30 @@ def studied(grid: ldmscene.Grid) -> Iterator[tuple[str, edits.Edit, tuple[str, .
     """Name, edit and controls of each part of the study; the rules' own settings, and steps 0 to 4 where not said."""
     mask = ldmscene.Edit.of(grid, "mask", wanted=WANTED, modules=DECODER, steps=range(5))
     yield "conditional", mask, NULLS
-    yield "conditional, strength 2", replace(mask, strength=2.0), ("none", "random:5")
+    yield "conditional, strength 2", replace(mask, strength=2.0), ("none", "random:1", "shuffled")
     yield "minimum-norm", replace(mask, rule="minimum-norm"), ("none",)
+    yield "all steps", replace(mask, **everywhen(grid, "mask")), ("none", *map(begun_at, range(2, 15, 2)))
     yield "adam", replace(mask, rule="adam"), ("none",)
-    yield "erase", replace(mask, rule="erase"), ("none",)
-    yield "conditional, both branches", replace(mask, branch="both"), ("none",)
     depth = ldmscene.Edit.of(grid, "depth", wanted=WANTED, modules=DECODER, steps=range(5))
-    yield "depth, conditional", depth, NULLS[:-2]
-    yield "depth, minimum-norm", replace(depth, rule="minimum-norm"), ("none",)
-    steps = grid["step"].values.tolist()
-    long = ldmscene.Edit.of(grid, "mask", wanted=WANTED, modules=DECODER, steps=steps, strength=1.0)
-    yield "conditional, all steps", long, ("none", "from")
+    yield "depth", depth, ("none", "random:1", "shuffled")
+    yield "erase", replace(mask, rule="erase"), ("none",)
+    yield "both branches", replace(mask, branch="both"), ("none",)
+
+
+def everywhen(grid: ldmscene.Grid, target: str) -> dict:
+    """What an edit at all steps has of its own."""
+    edit = ldmscene.Edit.of(grid, target, wanted=WANTED, modules=DECODER, steps=grid["step"].values.tolist())
+    return {"steps": edit.steps, "readouts": edit.readouts}
+
+
+def begun_at(step: int) -> Callable[[edits.Edit], edits.Edit]:
+    """The same edit begun at a step, as a control; `until_when` finds it by its name."""
+
+    def begun(edit: edits.Edit) -> edits.Edit:
+        return replace(edit, steps=tuple(s for s in edit.steps if s >= step))
+
+    begun.__name__ = f"from-{step}"
+    return begun
 
 
 def effects(store: str = "stores/demo", folder: str = "stores/edits") -> None:
@@ -58,7 +71,7 @@ def effects(store: str = "stores/demo", folder: str = "stores/edits") -> None:
         found = ldmscene.effect(edited, opened)
         rows += _rows(name, found)
         print(name, "|", effect_sentence(found), flush=True)
-        if "from" in controls:
+        if name == "all steps":
             print(until_when(found).round(3).to_string(), flush=True)
     harness.save("interventions", rows)
     Console(width=160).print(harness.table(rows, f"interventions on {store}"))

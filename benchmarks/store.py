@@ -23,7 +23,7 @@ from benchmarks.harness import compare, measure, save, table
 from ldmscene.manifest import read_manifest
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter, files
 from ldmscene.store.compression import compress
-from ldmscene.store.layout import LATENTS, LEDGER, ZARR, activation_path
+from ldmscene.store.layout import LATENTS, ZARR, activation_path
 from ldmscene.store.ledger import Entry, Ledger
 from ldmscene.store.prepare import prepare_store
 from ldmscene.store.reader import ShardArray
@@ -171,7 +171,7 @@ def benchmark_ledger(root: Path, rows: int, rounds: int) -> dict:
     ids = manifest.frame["sample_id"].tolist()
     for start in range(0, samples, 1000):
         some = ids[start : start + 1000]
-        Ledger(root / LEDGER).append(Entry(s, spec.path, 0, 2, 0) for s in some for spec in specs)
+        Ledger(root).append(Entry(s, spec.path, 0, 2, 0) for s in some for spec in specs)
     seconds = measure({"open": lambda: ActivationStore(root), "list": lambda: ActivationStore(root).samples}, rounds)
     middle = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
     return {"ledger rows": samples * 18, "samples": samples, **{k: round(v, 4) for k, v in middle.items()}}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ldmscene.calls.editing import editing
     from ldmscene.calls.effect import effect, effect_sentence, until_when
     from ldmscene.calls.evaluate import evaluate
-    from ldmscene.calls.extract import extract
+    from ldmscene.calls.extract import estimate, extract
     from ldmscene.calls.extract_images import extract_images
     from ldmscene.calls.intervene import intervene
     from ldmscene.calls.label import label
@@ -46,6 +46,7 @@ _HOMES = {
     "effect": ("ldmscene.calls.effect", "effect"),
     "effect_sentence": ("ldmscene.calls.effect", "effect_sentence"),
     "emergence": ("ldmscene.conclusions", "emergence"),
+    "estimate": ("ldmscene.calls.extract", "estimate"),
     "evaluate": ("ldmscene.calls.evaluate", "evaluate"),
     "extract": ("ldmscene.calls.extract", "extract"),
     "extract_images": ("ldmscene.calls.extract_images", "extract_images"),
@@ -77,6 +78,7 @@ __all__ = [
     "effect",
     "effect_sentence",
     "emergence",
+    "estimate",
     "evaluate",
     "extract",
     "extract_images",

@@ -16,6 +16,7 @@ from click.shell_completion import get_completion_class
 import ldmscene
 from ldmscene import parameters as take
 from ldmscene.errors import InputError, LdmsceneError
+from ldmscene.extraction.options import RUNS_DECIDE, Extraction, ImageExtraction
 from ldmscene.progress import printable, say
 
 SUCCESS, REFUSED, INTERRUPTED = 0, 2, 130
@@ -40,21 +41,7 @@ def cli() -> None:
 @cli.command()
 @take.MODEL
 @click.argument("manifest", type=take.FILE)
-@click.option("--store", type=take.FOLDER, help=f"{take.STORE_HELP}; a folder under stores/ where not given.")
-@take.EXTRACTION
-@take.PREVIEWS
-@take.PART
-@click.option("--allow-nonfinite", is_flag=True, help="Store samples with values that are infinite or NaN, too.")
-@take.CLIENT
-@click.option(
-    "--keep",
-    type=click.Choice(["activations", "statistics"]),
-    default="activations",
-    show_default=True,
-    help="statistics: of training samples, keep just what `evaluate` needs for the targets of --labeler.",
-)
-@take.labelers_option("For --keep statistics; may be repeated.")
-@click.option("--dry-run", is_flag=True, help="Time the first batch and print what all would take; write nothing.")
+@take.options_of(Extraction)
 @take.AS_JSON
 def extract(
     model: str,
@@ -66,7 +53,7 @@ def extract(
     as_json: bool,
     **options,
 ) -> None:
-    """Generate what a store lacks of a MANIFEST and keep MODEL's activations.
+    """Generate what a store lacks of a MANIFEST and store MODEL's activations.
 
     MODEL is tiny-scenes, a local folder or a hub id.
 
@@ -86,9 +73,7 @@ def extract(
 @take.MODEL
 @click.argument("folder", type=take.FOLDER)
 @click.option("--store", type=take.FOLDER, required=True, help=f"{take.STORE_HELP}.")
-@take.GIVEN_IMAGES
-@take.PART
-@click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
+@take.options_of(ImageExtraction)
 @take.AS_JSON
 def extract_images(
     model: str, folder: str, previews: str | None, modules: Sequence[str], as_json: bool, **options
@@ -162,7 +147,7 @@ def evaluate(store: str, client: str | None, as_json: bool, **options) -> None:
     \b
     Examples:
         ldmscene evaluate stores/demo --permuted stores/demo-permuted
-        ldmscene evaluate stores/demo --targets depth --targets mask --steps 2 --steps 14
+        ldmscene evaluate stores/demo --targets depth,mask --steps 2,14
     """
     with _cluster(client) as connected:
         grid = ldmscene.evaluate(store, client=connected, **_given(options))
@@ -292,8 +277,7 @@ def report(store: str, folder: str, samples: int | None, as_json: bool, **option
     show_default=True,
     help="The same probes on the model with permuted weights.",
 )
-@take.EXTRACTION
-@click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
+@take.options_of(Extraction, without={"store", "labelers", *RUNS_DECIDE})
 @take.AS_JSON
 def run(manifests: Sequence[str], as_json: bool, **options) -> None:
     """The whole path from a MANIFEST to a report; what is done already isn't done again.
@@ -354,9 +338,9 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 @take.MODEL
 @click.option(
     "--modules",
-    multiple=True,
+    **take.several(),
     shell_complete=take.completing(lambda: take.PRESETS),
-    help="A preset, a glob or a name; may be repeated. All presets (attention, ResNets, blocks) where not given.",
+    help="Presets, globs or names, repeated or with commas. All presets (attention, ResNets, blocks) where not given.",
 )
 @take.AS_JSON
 def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
@@ -498,7 +482,12 @@ def _print_grid(grid, as_json: bool) -> None:
 @cli.command()
 @take.STORE
 @click.argument("folder", type=take.FOLDER)
-@click.option("--sample", "samples", multiple=True, help="A held-out sample_id; the first where not given.")
+@click.option(
+    "--sample",
+    "samples",
+    **take.several(),
+    help="Held-out sample_ids, repeated or with commas; the first where not given.",
+)
 @take.GRID
 @take.AS_JSON
 def figures(store: str, folder: str, samples: Sequence[str], as_json: bool, **options) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import MISSING, Field
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-# As `capture` and `manifest` have them, which are too slow to import for a shell that completes a word.
+from ldmscene.extraction.options import EMBEDDED, SPLITS, Options
+from ldmscene.options import about_of, fields_of
+
+# As `capture` has them, which is too slow to import for a shell that completes a word.
 PRESETS = ("self-attention", "cross-attention", "resnet", "all-blocks")
-SPLITS = ("train", "val", "test")
 
 FILE = click.Path(dir_okay=False)
 FOLDER = click.Path(file_okay=False)  # also of URLs: nothing needs to be there
@@ -29,7 +33,7 @@ def completing(known: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
 
 def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The embedded model's name, or a folder."""
-    own = [CompletionItem(name) for name in ("tiny-scenes",) if name.startswith(incomplete)]
+    own = [CompletionItem(name) for name in (EMBEDDED,) if name.startswith(incomplete)]
     return own or [CompletionItem(incomplete, type="dir")]
 
 
@@ -55,6 +59,31 @@ def schedulers() -> list[str]:
     from diffusers import schedulers as known
 
     return [name for name in dir(known) if name.endswith("Scheduler")]
+
+
+def several(of: type = str) -> dict[str, Any]:
+    """For an option that may be repeated, and hold several values between commas; whole numbers also as 0:5."""
+
+    def read(context: click.Context, parameter: click.Parameter, typed: Iterable[Any]) -> tuple:
+        words = [word.strip() for one in typed for word in str(one).split(",")]
+        try:
+            return tuple(value for word in words for value in _range_or_one(word, of))
+        except ValueError as error:
+            wanted = {int: "a whole number, or a range such as 0:5", float: "a number"}.get(of, "a name")
+            raise click.BadParameter(f"expected {wanted}, got {', '.join(map(repr, typed))}") from error
+
+    return {"multiple": True, "type": str, "callback": read}
+
+
+def _range_or_one(word: str, of: type) -> Iterable[Any]:
+    if of is int and ":" in word:
+        first, _, end = word.partition(":")
+        if int(first or 0) >= int(end):
+            raise ValueError(word)
+        return range(int(first or 0), int(end))
+    if not word:
+        raise ValueError(word)
+    return [of(word)]
 
 
 def group(*options: Callable) -> Callable:
@@ -86,22 +115,8 @@ MODEL_OPTION = click.option(
     help="tiny-scenes (or the protocol's) where not given; a local folder or a hub id.",
 )
 STORE = click.argument("store", type=FOLDER)
-PART = click.option("--part", default="1/1", show_default=True, help="2/4: the second of four that fill one store.")
 STORE_HELP = "A folder or s3://bucket/prefix"
-MODULES = click.option(
-    "--modules",
-    multiple=True,
-    default=("self-attention",),
-    show_default=True,
-    shell_complete=completing(lambda: PRESETS),
-    help="A preset, a glob or a name; may be repeated.",
-)
 DEVICE = click.option("--device", help="For example cpu or cuda; the fastest there is where not given.")
-PREVIEWS = click.option(
-    "--previews",
-    type=click.Choice(["all", *SPLITS]),
-    help="Keep the decoded x_t and predicted x_0 of each step, of all samples or of a split's.",
-)
 CLIENT = click.option(
     "--client",
     metavar="ADDRESS",
@@ -110,9 +125,11 @@ CLIENT = click.option(
 EDIT = group(
     click.option("--wanted", required=True, help="shift:DY,DX, swap or files:FOLDER: the map that is to be read."),
     click.option(
-        "--modules", multiple=True, help="best:N, names or globs, repeatable; the best 9 of the store where not given."
+        "--modules",
+        **several(),
+        help="best:N, names or globs, repeated or with commas; the best 9 of the store where not given.",
     ),
-    click.option("--steps", type=int, multiple=True, help="From 0, repeatable; 0 to 4 where not given."),
+    click.option("--steps", **several(int), help="From 0, such as 2,14 or 0:5; 0 to 4 where not given."),
     click.option(
         "--rule",
         type=click.Choice(["conditional", "minimum-norm", "adam", "erase", "donor"]),
@@ -134,65 +151,65 @@ CONTROL = click.option(
     "--permuted", type=FOLDER, help="A store of the same samples from the model with permuted weights."
 )
 
-_BRANCH = click.option("--branch", type=click.Choice(["cond", "uncond", "both"]), default="cond", show_default=True)
-_NEGATIVE = click.option("--negative-prompt", default="", help="The unconditional branch's prompt.")
-STORED = group(
-    click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True),
-    click.option(
-        "--compression",
-        type=click.Choice(["none", "lossless", "rounded"]),
-        default="none",
-        show_default=True,
-        help="Of what is stored. lossless saves a tenth, rounded a quarter; both read at half the rate.",
+# Options whose words need an explanation, or a kind, that a call from Python doesn't.
+_SPECIAL: dict[str, Callable] = {
+    "store": click.option("--store", type=FOLDER, help=f"{STORE_HELP}; a folder under stores/ where not given."),
+    "device": DEVICE,
+    "client": CLIENT,
+    "labelers": labelers_option("For --keep statistics; may be repeated."),
+    "previews": click.option(
+        "--previews",
+        type=click.Choice(["all", *SPLITS]),
+        help="Store the decoded x_t and predicted x_0 of each step, of all samples or of a split's.",
     ),
-    DEVICE,
-    click.option(
-        "--compute-dtype",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
-        help="In which the model runs; float32 where not given.",
-    ),
-    click.option("--variant", help="Of the weights' files, such as fp16."),
-    click.option("--revision", help="Of a hub id: a branch, tag or commit."),
-    click.option("--batch-size", default=1, show_default=True, help="Samples that go through the model together."),
-)
-EXTRACTION = group(
-    MODULES,
-    click.option("--steps", default=15, show_default=True, help="Denoising steps."),
-    click.option("--guidance-scale", default=7.5, show_default=True),
-    _NEGATIVE,
-    click.option(
-        "--scheduler",
-        shell_complete=completing(schedulers),
-        help="A diffusers class name; the pipeline's own where not given.",
-    ),
-    click.option("--height", type=int, help="Pixels; the model's default where not given."),
-    click.option("--width", type=int, help="Pixels; the model's default where not given."),
-    _BRANCH,
-    STORED,
-)
-GIVEN_IMAGES = group(
-    click.option(
-        "--timestep",
-        "timesteps",
-        type=float,
-        multiple=True,
-        required=True,
-        help="Of the model's training, 0 to 999 for most; may be repeated.",
-    ),
-    click.option("--prompt", "prompts", default="", help="One for all images."),
-    click.option("--seed", "seeds", default=0, show_default=True, help="Of the noise."),
-    MODULES,
-    click.option("--guidance-scale", default=1.0, show_default=True),
-    _NEGATIVE,
-    _BRANCH,
-    STORED,
-    PREVIEWS,
-)
+    "dry_run": click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing."),
+}
+_COMPLETED = {"modules": lambda: PRESETS, "scheduler": schedulers}
+
+
+def options_of(kind: type[Options], *, without: Iterable[str] = ()) -> Callable:
+    """The command line's options for the fields of an extraction's options; arguments are left to the command."""
+    described = [option for option in fields_of(kind) if about_of(option).flag != "" and option.name not in without]
+    typed = [option for option in described if option.kw_only or option.default is not MISSING]
+    return group(*[_SPECIAL.get(option.name) or _option(option) for option in typed])
+
+
+def _option(option: Field) -> Callable:
+    told, default = about_of(option), option.default
+    more: dict[str, Any] = {"type": click.Choice(told.choices) if told.choices else told.typed}
+    if isinstance(default, bool):
+        more = {"is_flag": True}
+    elif told.many:
+        more = several(told.typed or str) | {"default": () if default is MISSING else (default,)}
+    elif default is not MISSING:
+        more["default"] = default
+    if option.name in _COMPLETED:
+        more["shell_complete"] = completing(_COMPLETED[option.name])
+    sentence = told.text.partition(". ")[0].rstrip(".")
+    return click.option(
+        told.flag or f"--{option.name.replace('_', '-')}",
+        option.name,
+        required=default is MISSING,
+        show_default=default not in (MISSING, None, "", False),
+        help=f"{sentence}{'; repeated, or with commas' if told.many else ''}.",
+        **more,
+    )
+
+
+PART = _option(next(option for option in fields_of(Options) if option.name == "part"))
 GRID = group(
-    click.option("--targets", multiple=True, help="Names or globs, repeatable; all that have labels where not given."),
-    click.option("--modules", multiple=True, help="Names or globs, repeatable; all that are stored where not given."),
     click.option(
-        "--steps", type=int, multiple=True, help="Which denoiser calls, from 0, repeatable; all where not given."
+        "--targets",
+        **several(),
+        help="Names or globs, repeated or with commas; all that have labels where not given.",
+    ),
+    click.option(
+        "--modules", **several(), help="Names or globs, repeated or with commas; all that are stored where not given."
+    ),
+    click.option(
+        "--steps",
+        **several(int),
+        help="Which denoiser calls, from 0, such as 2,14 or 0:5, which is 0 to 4; all where not given.",
     ),
     click.option(
         "--probe",
@@ -202,8 +219,7 @@ GRID = group(
     click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty."),
     click.option(
         "--alphas",
-        type=float,
-        multiple=True,
+        **several(float),
         help="Penalties to choose from, at least two; where not given 21 from 1e-2 to 1e8, or the kind's own.",
     ),
     CONTROL,

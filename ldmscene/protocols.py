@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diffusers import LMSDiscreteScheduler
-
 from ldmscene.errors import unknown
 
 
@@ -58,7 +56,9 @@ def _scenes_modules() -> tuple[str, ...]:
     )
 
 
-def _scenes_scheduler() -> LMSDiscreteScheduler:
+def _scenes_scheduler() -> Any:
+    from diffusers import LMSDiscreteScheduler  # which names of protocols have no use for
+
     return LMSDiscreteScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from ldmscene.errors import LdmsceneError, WriteError
 from ldmscene.manifest import SPLITS
 from ldmscene.store import check
 from ldmscene.store.space import check_space
-from tests.conftest import FIRST, bare_copy, files, make_manifest
+from tests.conftest import FIRST, LAST, bare_copy, files, make_manifest
 from tests.test_progress import in_a_terminal
 
 
@@ -431,6 +432,46 @@ def test_completion_is_the_shells_own(shell):
     assert done.stdout.strip() == "plain,evaluate"
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=out, text=True, check=True)
+
+
+def test_several_values_may_stand_between_commas_and_steps_in_ranges(store, tmp_path):
+    asked = {
+        ("--targets", "depth,mask", "--steps", "0,2"): ({"depth", "mask"}, {0, 2}),
+        ("--targets", "depth", "--targets", "mask", "--steps", "1:3"): ({"depth", "mask"}, {1, 2}),
+        ("--targets", "mask", "--steps", ":2", "--steps", "3"): ({"mask"}, {0, 1, 3}),
+    }
+    copied = bare_copy(store, tmp_path / "store").root
+    for words, (targets, steps) in asked.items():
+        code, out, err = call("evaluate", copied, *words, "--modules", f"{FIRST},{LAST}", "--cv", 3, "--json")
+        assert code == 0, err
+        rows = json.loads(out)
+        assert ({row["target"] for row in rows}, {row["step"] for row in rows}) == (targets, steps)
+        assert {row["module"] for row in rows} <= {FIRST, LAST}
+    for words, message in (
+        (("--steps", "2:0"), "expected a whole number, or a range such as 0:5, got '2:0'"),
+        (("--steps", "3:"), "range such as 0:5"),
+        (("--steps", "1,,2"), "range such as 0:5"),
+        (("--steps", "two"), "got 'two'"),
+        (("--alphas", "1,many"), "expected a number, got '1,many'"),
+        (("--targets", ""), "expected a name"),
+    ):
+        code, _, err = call("evaluate", copied, *words)
+        assert code == 2
+        assert message in err
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "ldmscene", "--version"], capture_output=True, text=True, check=True)
+    assert version("ldmscene") in done.stdout
+
+
+def test_an_empty_prompt_is_said(tmp_path):
+    path = tmp_path / "manifest.csv"
+    path.write_text("prompt,seed\na red cube,1\n,2\n   ,3\n")
+    words = ("extract", "tiny-scenes", path, "--store", tmp_path / "s", "--modules", FIRST, "--steps", 1, "--dry-run")
+    code, _, err = call(*words)
+    assert code == 0
+    assert "2 of 3 prompts are empty" in err
 
 
 def test_names_that_a_shell_completes_are_the_librarys_own():

@@ -47,12 +47,7 @@ def test_every_argument_of_a_public_call_is_documented(name):
     text = inspect.getdoc(call) or ""
     assert len(text.splitlines()[0]) > 20
     documented = _parameters(text)
-    if name == "ldmscene.extract_images":  # what isn't there is said to be as for `extract`
-        assert "Others as for `extract`" in text
-        documented |= _parameters(inspect.getdoc(ldmscene.extract) or "")
-        assert set(inspect.signature(call).parameters) <= documented
-    else:
-        assert set(inspect.signature(call).parameters) == documented
+    assert set(inspect.signature(call).parameters) == documented
 
 
 def _parameters(text: str) -> set[str]:

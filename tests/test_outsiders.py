@@ -117,6 +117,7 @@ other = plugin:probe
 """
 _LOOK = """
 import json, sys, warnings
+import ldmscene.calls.evaluate, ldmscene.calls.label, ldmscene.calls.recognition
 from ldmscene.evaluation.kinds import KINDS
 from ldmscene.labelers import LABELERS
 from ldmscene.metrics import METRICS

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diffusers import DiffusionPipeline
-
-from ldmscene import capture, testbed
+from ldmscene.calls.checking import check_model
 from ldmscene.module_names import part_of
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 
 def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None) -> list[dict]:
@@ -35,6 +37,9 @@ def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[
     InputError
         If the model isn't there, or its configuration doesn't tell the shapes.
     """
+    check_model(model)
+    from ldmscene import capture, testbed  # which load torch, now that the model is there
+
     denoiser = capture.load_outline(testbed.MODELS.get(str(model), model))
     names = capture.find_modules(denoiser, modules or capture.presets_in(denoiser))
     shapes = capture.outline_shapes(denoiser, names)

@@ -37,7 +37,7 @@ def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequenc
     targets = list(zip(grid["target"].values, grid["labels"].values, grid["of_class"].values, strict=True))
     steps = grid["step"].values.tolist()
 
-    kept = {source: set(ids) <= store.complete(path) for source, path in PREVIEWS.items()}
+    shown = {source: set(ids) <= store.complete(path) for source, path in PREVIEWS.items()}
     read = {
         (source, str(target)): _shown(store.intermediate(source, str(labels), step=steps, samples=ids), value)
         for source in PREVIEWS
@@ -48,8 +48,8 @@ def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequenc
         grid=grid,
         samples=frame,
         image=store.images(samples=ids),
-        noisy=store.previews("noisy", step=steps, samples=ids) if kept["noisy"] else None,
-        predicted=store.previews("predicted", step=steps, samples=ids) if kept["predicted"] else None,
+        noisy=store.previews("noisy", step=steps, samples=ids) if shown["noisy"] else None,
+        predicted=store.previews("predicted", step=steps, samples=ids) if shown["predicted"] else None,
         labels={str(t): _shown(store.labels(str(labels), samples=ids), value) for t, labels, value in targets},
         intermediate=read,
         predict=_predictor(store, grid, ids),

@@ -14,14 +14,14 @@ from ldmscene import capture
 from ldmscene.capture import Plan
 from ldmscene.device import peak_memory
 from ldmscene.extraction.fill import array_specs, generate, memory_bound
-from ldmscene.extraction.missing import WHOLE, Batch, Missing, Part, find_missing
+from ldmscene.extraction.missing import Batch, Missing, existing, find_missing
+from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.extraction.supplied import GivenImages
 from ldmscene.manifest import Manifest
-from ldmscene.store import ActivationStore, ArraySpec, Row
+from ldmscene.store import ArraySpec, Row
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.files import write_file
 from ldmscene.store.layout import LATENTS, PREVIEWS, activation_path
-from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint
 
@@ -79,11 +79,6 @@ def estimate(
         "seconds_if_generated_again_for_each_module_and_step": seconds * len(plan.modules) * len(plan.timesteps),
     }
     return found | (_kept(plan, missing, len(statistics), folds) if statistics else {})
-
-
-def existing(root: Place) -> ActivationStore | None:
-    """The store that lies there, if there is one."""
-    return ActivationStore(root) if read_store(root) else None
 
 
 def _kept(plan: Plan, missing: Missing, targets: int, folds: int) -> dict[str, float]:

@@ -12,17 +12,19 @@ import numpy as np
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
 from ldmscene.errors import InputError, LdmsceneError
-from ldmscene.extraction.missing import WHOLE, Batch, Missing, Part, find_missing
+from ldmscene.extraction.missing import Batch, Missing, find_missing
+from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.extraction.supplied import GivenImages
+from ldmscene.extraction.unchanged import check_unchanged, steady_answer
 from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar, say
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
-from ldmscene.store.compression import compress
+from ldmscene.store.compression import compress, settings
 from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
-from ldmscene.store.prepare import note_making, prepare_store
+from ldmscene.store.prepare import check_fingerprint, note_making, prepare_store
 from ldmscene.store.space import check_space
 from ldmscene.store.writer import WAITING
 from ldmscene.text import human_bytes
@@ -106,11 +108,18 @@ def fill(
         missing = find_missing(None, manifest, specs, previews, batch_size, part)
         if progress:
             _say(plan, specs, missing, root, check_space(root, 0), batch_size, compression)
+        answer = steady_answer(plan) if missing.samples else None
         ready = _first_rows(plan, missing, images, editing)
+    else:  # before the store is extended
+        check_fingerprint(root, _config(plan, editing) | settings(compression), capture.configs(plan.pipeline))
+        if find_missing(ActivationStore(root), manifest, specs, previews, batch_size, part).samples:
+            check_unchanged(root, plan)
     store = prepare(plan, manifest, root, previews, compression, editing)
     missing = find_missing(store, manifest, specs, previews, batch_size, part)
     if not missing.samples:
         return store
+    if new:
+        check_unchanged(root, plan, answer)
     note_making(root, capture.environment(plan.pipeline))
     free = check_space(root, missing.bytes if compression == "none" else 0)
     if progress and not new:
@@ -183,11 +192,14 @@ def prepare(
     _check_training(root, manifest)
     names = [m.name for m in plan.modules]
     specs = compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
-    config = plan.config() | (editing.config if editing else {})
     return prepare_store(
-        root, config, manifest, names, plan.timesteps, specs, plan.in_order, compression,
+        root, _config(plan, editing), manifest, names, plan.timesteps, specs, plan.in_order, compression,
         details=capture.configs(plan.pipeline), model=capture.name_of(plan.pipeline),
     )  # fmt: skip
+
+
+def _config(plan: Plan, editing: Editing | None) -> dict[str, Any]:
+    return plan.config() | (editing.config if editing else {})
 
 
 def _check_training(root: Place, manifest: Manifest) -> None:

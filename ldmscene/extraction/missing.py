@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from ldmscene.errors import InputError
+from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.manifest import Manifest
 from ldmscene.store import ActivationStore, ArraySpec
 from ldmscene.store.layout import PREVIEWS
+from ldmscene.store.metadata import read_store
+from ldmscene.store.places import Place
 
 
 @dataclass(frozen=True)
@@ -30,31 +31,6 @@ class Batch:
     def wanted(self) -> frozenset[str]:
         """What is missing of at least one."""
         return frozenset().union(*self.missing)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Every `of`-th batch of a manifest, from the `index`-th on: what one of several writers does."""
-
-    index: int
-    of: int
-
-    @classmethod
-    def parse(cls, text: str) -> Part:
-        """From "1/4", counted from 1.
-
-        Raises
-        ------
-        InputError
-            If it is anything else.
-        """
-        found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
-        if not found or int(found[1]) > int(found[2]):
-            raise InputError(f"part must be like 1/4, for the first of four writers; got {text!r}")
-        return cls(int(found[1]) - 1, int(found[2]))
-
-
-WHOLE = Part(0, 1)
 
 
 @dataclass(frozen=True)
@@ -140,3 +116,8 @@ def _cut(rows: np.ndarray, segments: Sequence[int], size: int) -> list[np.ndarra
     """Batches never cross the end of a segment."""
     within = [rows[(rows >= begin) & (rows < end)] for begin, end in pairwise(segments)]
     return [some[start : start + size] for some in within for start in range(0, len(some), size)]
+
+
+def existing(root: Place) -> ActivationStore | None:
+    """The store that lies there, if there is one."""
+    return ActivationStore(root) if read_store(root) else None

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from ldmscene.store import ActivationStore
 from ldmscene.store.history import Documents, Published, publish, read
+from ldmscene.store.layout import CONTROLS
 from ldmscene.store.places import Place
 
-FOLDER, LIST = "controls", "edit/controls.json"
+FOLDER = "controls"
 
 
 def control_place(root: Place, name: str) -> Place:
@@ -21,7 +22,7 @@ def note_controls(root: Place, names: Iterable[str]) -> None:
     """Add controls to those that an edited store knows of."""
 
     def noted(now: Published) -> Documents:
-        return {LIST: json.dumps(list(dict.fromkeys([*_listed(now), *names]))).encode()}
+        return {CONTROLS: json.dumps(list(dict.fromkeys([*_listed(now), *names]))).encode()}
 
     publish(root, noted)
 
@@ -30,8 +31,10 @@ def controls_of(store: ActivationStore) -> dict[str, ActivationStore]:
     """The stores of an edited store's controls, by name; none of a store that isn't edited."""
     if "edit" not in store.config:
         return {}
-    return {name: ActivationStore(control_place(store.root, name)) for name in _listed(read(store.root))}
+    for name in (names := _listed(read(store.location))):
+        store.location.names(f"{FOLDER}/{name}")  # raises where a link leads out of the store
+    return {name: ActivationStore(control_place(store.root, name)) for name in names}
 
 
 def _listed(now: Published) -> list[str]:
-    return json.loads(now.documents.get(LIST, b"[]"))
+    return list(now.said.controls) if now.said else []

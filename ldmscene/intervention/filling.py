@@ -13,13 +13,14 @@ from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.running import Worker
 from ldmscene.metrics import METRICS, Truth
 from ldmscene.store import ArraySpec
+from ldmscene.store.layout import Key
 
-SIZE, READING = "edit/size", "edit/reading"
+SIZE, READING = Key("edit/size"), Key("edit/reading")
 DONOR = "donor"
 
 
-def wanted_path(target: str) -> str:
-    return f"wanted/{target}"
+def wanted_path(target: str) -> Key:
+    return Key(f"wanted/{target}")
 
 
 @dataclass(frozen=True)

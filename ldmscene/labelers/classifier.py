@@ -97,9 +97,9 @@ def _load(name: str, weights: str, device: str | None) -> Classifier:
 
 def _download(name: str, entry: Any) -> dict[str, torch.Tensor]:
     command = f'python -c \'import torchvision.models as m; m.get_model("{name}", weights="DEFAULT")\''
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    downloaded = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
     what = f"torchvision's weights of {name}"
-    with naming_the_download(what, command, kept), weights_only(what):
+    with naming_the_download(what, command, downloaded), weights_only(what):
         try:
             return entry.get_state_dict(map_location="cpu", check_hash=True)
         except RuntimeError as error:

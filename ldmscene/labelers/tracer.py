@@ -71,6 +71,10 @@ def load_tracer(weights: str = "", device: str | None = None) -> Tracer:
 def _own_weights() -> Path:
     """Where carvekit keeps its weights, downloaded if they aren't there yet."""
     files = need("carvekit.ml.files", INSTALL)
-    kept = files.checkpoints_dir / "tracer_b7.pth"
-    with naming_the_download("TRACER's weights", DOWNLOAD, kept):
-        return kept if kept.is_file() else Path(need("carvekit.ml.files.models_loc", INSTALL).tracer_b7_pretrained())
+    downloaded = files.checkpoints_dir / "tracer_b7.pth"
+    with naming_the_download("TRACER's weights", DOWNLOAD, downloaded):
+        return (
+            downloaded
+            if downloaded.is_file()
+            else Path(need("carvekit.ml.files.models_loc", INSTALL).tracer_b7_pretrained())
+        )

@@ -81,14 +81,14 @@ def fill(model: nn.Module, state: dict[str, torch.Tensor], path: str | Path) -> 
 
 
 @contextmanager
-def naming_the_download(what: str, command: str, kept: Path | None = None) -> Iterator[None]:
+def naming_the_download(what: str, command: str, file: Path | None = None) -> Iterator[None]:
     """Turn a failed download into one sentence with the command that gets the weights.
 
-    Where `kept` says which file a download leaves, none is tried while HF_HUB_OFFLINE is set: without a route, that
+    Where `file` says which file a download leaves, none is tried while HF_HUB_OFFLINE is set: without a route, that
     may take minutes to fail.
     """
-    if kept is not None and not kept.is_file() and _offline():
-        raise InputError(f"{what} aren't in {kept.parent}, and HF_HUB_OFFLINE is set; with network: `{command}`")
+    if file is not None and not file.is_file() and _offline():
+        raise InputError(f"{what} aren't in {file.parent}, and HF_HUB_OFFLINE is set; with network: `{command}`")
     try:
         yield
     except OSError as error:  # urllib's and requests' errors are its subclasses

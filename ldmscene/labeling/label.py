@@ -190,9 +190,13 @@ def read_pictures(
     def of(sample_ids: Sequence[str]) -> np.ndarray:
         return read(sample_ids).reshape(len(sample_ids), *spec.shape)
 
-    kept = [s for s in wanted.sample_ids if s in store.complete(spec.path)]
-    if kept and not hasattr(labeler, "provenance") and same_origin(store.info(spec.path).attributes, spec.attributes):
-        _check_unchanged(wanted, spec, kept[:SOME], of(kept[:SOME]))
+    labelled = [s for s in wanted.sample_ids if s in store.complete(spec.path)]
+    if (
+        labelled
+        and not hasattr(labeler, "provenance")
+        and same_origin(store.info(spec.path).attributes, spec.attributes)
+    ):
+        _check_unchanged(wanted, spec, labelled[:SOME], of(labelled[:SOME]))
     todo = [s for s in wanted.sample_ids if s not in store.complete(spec.path)]
     if todo:  # a labeler that doesn't work must leave no trace
         read(todo[:1], most=1)
@@ -201,13 +205,13 @@ def read_pictures(
     _write(wanted, spec, parts, of, progress)
 
 
-def _check_unchanged(wanted: Wanted, spec: ArraySpec, kept: Sequence[str], labels: np.ndarray) -> None:
+def _check_unchanged(wanted: Wanted, spec: ArraySpec, labelled: Sequence[str], labels: np.ndarray) -> None:
     """Refuse a function that reads pictures otherwise than they were read: its name doesn't say what it does.
 
     Models round otherwise in batches of another size, by which single pixels may change their class.
     """
-    for sample_id, label in zip(kept, labels, strict=True):
-        before = _kept(wanted.store, spec, sample_id)
+    for sample_id, label in zip(labelled, labels, strict=True):
+        before = _stored(wanted.store, spec, sample_id)
         scale = np.nanmax(np.abs(before), initial=0) or 1
         if np.isclose(before, label, rtol=0, atol=ROUNDING * scale, equal_nan=True).mean() < 1 - FEW:
             raise InputError(
@@ -222,13 +226,13 @@ def take_supplied(wanted: Wanted, supplied: SuppliedLabels, said: Mapping, *, pr
     Raises
     ------
     InputError
-        If they are of other samples, or differ from labels that are kept already.
+        If they are of other samples, or differ from labels that are stored already.
     ShapeError
         If one has another size than the pictures.
     """
     store, spec = wanted.store, wanted.spec({"kind": "continuous", **said})
     _check_samples(wanted, supplied, spec.path)
-    kept = store.complete(spec.path)
+    labelled = store.complete(spec.path)
     for sample_id in (s for s in wanted.sample_ids if s in supplied):
         labels = supplied.read(sample_id, said)
         if labels.shape != spec.shape:
@@ -236,11 +240,11 @@ def take_supplied(wanted: Wanted, supplied: SuppliedLabels, said: Mapping, *, pr
                 f"the label of sample {sample_id} has shape {labels.shape}, its picture asks for {spec.shape}; "
                 "resize the labels, since only you know how"
             )
-        if sample_id in kept and not np.array_equal(_kept(store, spec, sample_id), labels, equal_nan=True):
+        if sample_id in labelled and not np.array_equal(_stored(store, spec, sample_id), labels, equal_nan=True):
             raise InputError(
                 f"sample {sample_id} has another label {wanted.target!r} already; name the target differently"
             )
-    todo = [[s] for s in wanted.sample_ids if s not in kept]
+    todo = [[s] for s in wanted.sample_ids if s not in labelled]
     _write(wanted, spec, todo, lambda ids: supplied.read(ids[0], said)[None], progress)
 
 
@@ -252,8 +256,8 @@ def _check_samples(wanted: Wanted, supplied: SuppliedLabels, path: str) -> None:
             f"{len(strange)} labels are of samples that the store doesn't have, {strange[0]!r} among them; "
             f"its sample_ids look like {wanted.sample_ids[0]!r}"
         )
-    kept = wanted.store.complete(path)
-    check_supplied(supplied, wanted.target, [s for s in wanted.sample_ids if s not in kept])
+    labelled = wanted.store.complete(path)
+    check_supplied(supplied, wanted.target, [s for s in wanted.sample_ids if s not in labelled])
 
 
 def check_supplied(supplied: SuppliedLabels, target: str, sample_ids: Sequence[str]) -> None:
@@ -266,7 +270,7 @@ def check_supplied(supplied: SuppliedLabels, target: str, sample_ids: Sequence[s
         )
 
 
-def _kept(store: ActivationStore, spec: ArraySpec, sample_id: str) -> np.ndarray:
+def _stored(store: ActivationStore, spec: ArraySpec, sample_id: str) -> np.ndarray:
     return store.info(spec.path).read(store.rows([sample_id]), {})[0]
 
 

@@ -33,7 +33,7 @@ def recognition(store: ActivationStore, target: str, top: int, subjects: Mapping
 
 
 def _subjects(final: xr.DataArray, subjects: Mapping[str, str] | None) -> dict[str, int]:
-    """The class that counts as each sample's subject: the one given, or the likeliest in the final picture."""
+    """The class that counts as each sample's subject: the one named, or the likeliest in the final picture."""
     classes, ids = list(final.attrs["classes"]), final["sample"].values.tolist()
     if subjects is None:
         return dict(zip(ids, final.to_numpy().argmax(1).tolist(), strict=True))

@@ -44,26 +44,6 @@ class Pairs:
         spp = np.where(spp <= rounding(count, mean_p), 0, spp)
         return cls(*np.broadcast_arrays(count, mean_p, truth.mean, spp, spy, truth.scatter, sse))
 
-    def pool(self) -> Pairs:
-        """Moments [...] over all images, as if they were one (Chan et al. 1983)."""
-        count = self.count.sum(-1)
-        mean_p, mean_y = ((self.count * mean).sum(-1) / count for mean in (self.mean_p, self.mean_y))
-        dp, dy = self.mean_p - mean_p[..., None], self.mean_y - mean_y[..., None]
-        return Pairs(
-            count,
-            mean_p,
-            mean_y,
-            (self.spp + self.count * dp**2).sum(-1),
-            (self.spy + self.count * dp * dy).sum(-1),
-            (self.syy + self.count * dy**2).sum(-1),
-            self.sse.sum(-1),
-        )
-
-    def merge(self, other: Pairs) -> Pairs:
-        """Pooled moments of two batches of images together."""
-        parts = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Pairs(*(np.stack(pair, axis=-1) for pair in parts)).pool()
-
     def pearson(self) -> Array:
         return correlation(self.spy, self.spp, self.syy)
 

@@ -39,14 +39,6 @@ class Overlap:
         neither = self.count - self.predicted - self.labelled + self.both
         return Overlap(neither, self.count - self.predicted, self.count - self.labelled, self.count)
 
-    def merge(self, other: Overlap) -> Overlap:
-        """Pooled counts of two batches of images together."""
-        return Overlap(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-    def pool(self) -> Overlap:
-        """Counts [...] over all images, as if they were one."""
-        return Overlap(*(part.sum(-1) for part in vars(self).values()))
-
     def dice(self) -> Array:
         return (2 * self.both + SMOOTHING) / (self.predicted + self.labelled + SMOOTHING)
 

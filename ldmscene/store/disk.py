@@ -158,9 +158,11 @@ def _step(folder: int, name: str, make: bool) -> int:
             os.mkdir(name, dir_fd=folder)
             sync_folder(folder)
         return os.open(name, _FOLDER, dir_fd=folder)
-    except OSError:
+    except OSError as error:
         if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name) from None
+        if error.errno == errno.ENOTDIR and not make:  # a file where a folder should be: nothing is there
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
         raise
 
 

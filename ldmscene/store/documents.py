@@ -20,6 +20,8 @@ from ldmscene.manifest import Manifest
 from ldmscene.store import arrays, parse, tables
 from ldmscene.store.layout import (
     BRANCHES,
+    CANARY,
+    CONTROLS,
     FORMAT,
     IMAGE,
     MANIFEST,
@@ -38,6 +40,7 @@ Documents = dict[str, bytes]  # by path in the store
 MOST_STEPS = 10_000
 _COMPRESSIONS = ("none", "lossless", "rounded")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_CONTROL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+-]{0,99}")
 _MANIFEST = pa.schema(
     {"sample_id": pa.string(), "prompt_id": pa.int64(), "prompt": pa.string(), "seed": pa.int64(), "split": pa.string(),
      "image": pa.string()}
@@ -67,6 +70,10 @@ class Contents:
     manifest: Manifest
     timesteps: tuple[float, ...]
     terms: dict[str, Any] | None
+    canary: dict[str, Any] | None
+    """what the model answered when the store was begun"""
+    controls: tuple[str, ...]
+    """of an edited store: the names of its controls"""
     arrays: Mapping[Key, ArraySpec]
 
     @property
@@ -95,6 +102,8 @@ def admit(documents: Documents) -> Contents:
         manifest,
         _timesteps(documents),
         _terms(documents[TERMS]) if TERMS in documents else None,
+        _canary(documents[CANARY]) if CANARY in documents else None,
+        _controls(documents.get(CONTROLS, b"[]")),
         dict(_array(documents, path, len(manifest)) for path in _array_paths(documents)),
     )
     _check_together(contents)
@@ -193,6 +202,26 @@ def _terms(data: bytes) -> dict[str, Any]:
         if not is_key(f"labels/{target}"):
             raise wrong(f"{TERMS}, targets", "names of targets", target)
     return found
+
+
+def _canary(data: bytes) -> dict[str, Any]:
+    found = parse.document(data, CANARY)
+    parse.text(member(found, "device", CANARY), f"{CANARY}, device")
+    for name, sketch in record(member(found, "answers", CANARY), f"{CANARY}, answers").items():
+        parse.items(sketch, f"{CANARY}, {name}", _number_or_none)
+    return found
+
+
+def _number_or_none(value: object, where: str) -> None:
+    if value is not None:  # infinity and NaN, which JSON lacks
+        parse.number(value, where)
+
+
+def _controls(data: bytes) -> tuple[str, ...]:
+    def named(value: object, where: str) -> str:
+        return parse.text(value, where, _CONTROL)
+
+    return parse.distinct(parse.items(parse.any_document(data, CONTROLS), CONTROLS, named), CONTROLS)
 
 
 def _array_paths(documents: Documents) -> list[Key]:

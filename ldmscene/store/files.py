@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ldmscene.store.causes import naming_the_cause
 from ldmscene.store.locations import location
-from ldmscene.store.objects import ObjectPath
 from ldmscene.store.places import Place
 
 __all__ = ["naming_the_cause", "write_file"]
@@ -22,5 +19,4 @@ def write_file(path: Place, data: bytes) -> None:
     WriteError
         If that fails.
     """
-    folder = path.absolute().parent if isinstance(path, Path) else ObjectPath(path.bucket, path.key.rpartition("/")[0])
-    location(folder).write(path.name, data)
+    location(path.parent).write(path.name, data)

@@ -158,7 +158,7 @@ def _encode(documents: Mapping[str, bytes]) -> bytes:
 def _decode(sealed: bytes, key: str) -> Documents:
     data = unseal(sealed)
     assert data is not None
-    found = parse.tree(data, key)
+    found = parse.record(parse.tree(data, key), key)
     if not found:
         raise wrong(key, "documents", "none")
     try:

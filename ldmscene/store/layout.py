@@ -15,6 +15,8 @@ FORMAT = 2
 BRANCHES = ("uncond", "cond")
 ZARR, MANIFEST, LEDGER, PROBES = "activations.zarr", "manifest.parquet", "ledger", "probes"
 TERMS = "statistics/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
+CANARY = "canary.json"  # what the model answered to a fixed input when the store was begun
+CONTROLS = "edit/controls.json"  # of an edited store: the names of its controls, each a store in controls/<name>
 ROOT = f"{ZARR}/zarr.json"
 SOURCES = ("noisy", "predicted")  # of the unfinished pictures
 
@@ -29,9 +31,11 @@ _KINDS = {
     "labels": rf"labels/{_TARGET}",
     "predictions": rf"predictions/{_TARGET}",
     "intermediate": rf"intermediate/{_SOURCE}/{_TARGET}",
+    "edit": r"edit/(?:size|reading)",
+    "wanted": rf"wanted/{_TARGET}",
 }
 _ARRAYS = re.compile("|".join(f"(?P<{kind}>{re.sub('<', f'<{kind}_', path)})" for kind, path in _KINDS.items()))
-_GROUPS = re.compile(rf"activations(?:/{_MODULE})?|previews|labels|predictions|intermediate(?:/{_SOURCE})?")
+_GROUPS = re.compile(rf"activations(?:/{_MODULE})?|previews|labels|predictions|intermediate(?:/{_SOURCE})?|edit|wanted")
 _COORDINATES = re.compile(r"(?:sample|step|timestep|branch)/(?:zarr\.json|c/\d{1,6})")
 
 
@@ -44,7 +48,8 @@ class Key(str):
     ----------
     path : str
         `image`, `latents`, `activations/<module>/activation`, `previews/<source>`, `labels/<target>`,
-        `predictions/<target>` or `intermediate/<source>/<target>`.
+        `predictions/<target>`, `intermediate/<source>/<target>`, or of an edited store `edit/size`, `edit/reading` and
+        `wanted/<target>`.
 
     Raises
     ------
@@ -100,7 +105,7 @@ def _parts(key: str) -> dict[str, str]:
 
 def is_document(path: str) -> bool:
     """Whether a store may hold a document (metadata or the manifest) called so."""
-    if path in (MANIFEST, TERMS, ROOT):
+    if path in (MANIFEST, CANARY, TERMS, CONTROLS, ROOT):
         return True
     folder, slash, inside = path.partition("/")
     if folder != ZARR or not slash:

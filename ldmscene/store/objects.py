@@ -63,6 +63,10 @@ class ObjectPath:
     def name(self) -> str:
         return str(self).rpartition("/")[2]
 
+    @property
+    def parent(self) -> ObjectPath:
+        return ObjectPath(self.bucket, self.key.rpartition("/")[0])
+
     def with_suffix(self, suffix: str) -> ObjectPath:
         parent, slash, name = self.key.rpartition("/")
         return ObjectPath(self.bucket, f"{parent}{slash}{PurePath(name).with_suffix(suffix)}")

@@ -27,6 +27,11 @@ def wrong(where: str, expected: str, value: object) -> CorruptError:
 
 def document(data: bytes, where: str) -> dict[str, Any]:
     """A JSON object of bounded depth, whose text is text."""
+    return record(any_document(data, where), where)
+
+
+def any_document(data: bytes, where: str) -> Any:
+    """JSON of bounded depth, whose text is text."""
     found = tree(data, where)
     try:
         json.dumps(found, ensure_ascii=False).encode()
@@ -35,8 +40,8 @@ def document(data: bytes, where: str) -> dict[str, Any]:
     return found
 
 
-def tree(data: bytes, where: str) -> dict[str, Any]:
-    """A JSON object of bounded depth; its texts may hold halves of characters."""
+def tree(data: bytes, where: str) -> Any:
+    """JSON of bounded depth; its texts may hold halves of characters."""
     try:
         found = json.loads(data.decode())
         level, depth = [found], 0
@@ -47,7 +52,7 @@ def tree(data: bytes, where: str) -> dict[str, Any]:
             level = [child for node in level for child in _children(node)]
     except (ValueError, RecursionError) as error:
         raise wrong(where, "JSON", str(error)) from error
-    return record(found, where)
+    return found
 
 
 def _children(node: object) -> Collection[object]:

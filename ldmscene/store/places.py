@@ -19,8 +19,10 @@ def place(where: str | Place) -> Place:
     InputError
         If the URL is of another kind.
     """
-    if not isinstance(where, str) or "://" not in where:
-        return where if isinstance(where, ObjectPath) else Path(where)
+    if not isinstance(where, str):
+        return where
+    if "://" not in where:
+        return Path(where)
     scheme = where.partition("://")[0].lower()
     if scheme == "file":
         return Path(unquote(urlsplit(where).path))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from ldmscene.errors import FingerprintError, StoreError
 from ldmscene.manifest import Manifest
@@ -132,6 +133,19 @@ def prepare_store(
     publish(where, extended)
     Ledger(where).tidy()
     return ActivationStore(root)
+
+
+def note_canary(root: str | Place | Location, canary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a store's model answered when the store was begun: what is noted, or else this, which is noted then."""
+
+    def noted(now: Published) -> Documents:
+        return {} if now.contents.canary else {layout.CANARY: json.dumps(canary, allow_nan=False).encode()}
+
+    where = location(root)
+    publish(where, noted)
+    known = metadata.read_store(where)
+    assert known is not None
+    return known.contents.canary or canary
 
 
 def note_making(root: str | Place | Location, environment: Mapping[str, str]) -> None:

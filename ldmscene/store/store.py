@@ -45,6 +45,8 @@ class ActivationStore:
         The timestep of each denoiser call.
     terms : dict, optional
         Of a store that keeps statistics instead of activations: of which targets and folds.
+    canary : dict, optional
+        What the model answered to a fixed input when the store was begun: `device`, and `answers` by part.
     ledger : pandas.DataFrame
         One row for each array of a sample: `sample_id`, `what`, `crc32`, `bytes` (0 where it was dropped),
         `nonfinite` (values that are NaN or infinite), `written`.
@@ -79,6 +81,7 @@ class ActivationStore:
         self.manifest = now.contents.manifest
         self.timesteps: list[float] = list(now.contents.timesteps)
         self.terms: dict | None = now.contents.terms
+        self.canary = now.contents.canary
         self._arrays = {path: ShardArray.of(self.location, spec) for path, spec in now.contents.arrays.items()}
         rows = Ledger(self.location).rows()
         known = rows["sample_id"].isin(now.contents.sample_ids) & rows["what"].isin(list(self._arrays))

@@ -114,14 +114,14 @@ def _merged_tokens(pipeline):
 @pytest.mark.parametrize(
     ("change", "first", "told"),
     [
-        (_hook, "up_blocks.1", "a forward hook of unet.mid_block"),
+        (_hook, "mid_block", "a forward hook of unet.mid_block"),
         (_forward, "up_blocks.3", "a replaced forward of unet.up_blocks.3.resnets.0"),
         (_weights, "unet, step 0", None),
         (_tiling, "picture", "vae.use_tiling"),
         (_decoder, "picture", "a forward hook of vae.decoder.conv_in"),
         (_text, "text_encoder", "a forward hook of text_encoder"),
-        (_skipping, "up_blocks.1", "a replaced forward of unet.mid_block"),
-        (_deep_cache, "up_blocks.3", "a replaced forward of unet"),
+        (_skipping, "mid_block, step 1", "a replaced forward of unet.mid_block"),
+        (_deep_cache, "down_blocks.0, step 1", "a replaced forward of unet"),
         (_merged_tokens, "down_blocks.0", "a forward hook of unet"),
     ],
 )
@@ -135,7 +135,7 @@ def test_what_changes_a_model_is_found_at_the_first_part_that_differs(pipeline, 
 
 def test_autocast_around_the_call_is_found(pipeline, before):
     with torch.autocast("cpu", torch.bfloat16):
-        found, told = first_difference(before, canary(plan_of(pipeline)), 1e-4), turned_on(pipeline)
+        found, told = first_difference(before, canary(plan_of(pipeline)), 1e-5), turned_on(pipeline)
     assert found
     assert told == ["autocast to torch.bfloat16 on cpu"]
 
@@ -171,6 +171,12 @@ def test_a_block_cache_of_diffusers_is_found():
         found = first_difference(before, canary(plan), tolerance("float32", same_device=True))
         assert found is not None, config
         assert any("diffusers' hooks" in one for one in turned_on(pipeline))
+
+
+def test_a_solver_of_stochastic_equations_answers_otherwise_twice(pipeline):
+    with capture.with_scheduler(pipeline, "DPMSolverSDEScheduler"):
+        plan = plan_of(pipeline)
+        assert first_difference(canary(plan), canary(plan), tolerance("float32", same_device=True))
 
 
 def test_a_scheduler_that_draws_noise_of_its_own_answers_otherwise_twice():

@@ -29,7 +29,7 @@ from ldmscene.errors import (
     UnknownNameError,
     WriteError,
 )
-from ldmscene.extraction import estimate, fill
+from ldmscene.extraction import estimate, fill, unchanged
 from ldmscene.extraction.missing import find_missing
 from ldmscene.store import files as store_files
 from ldmscene.store import layout, writer
@@ -47,7 +47,13 @@ def _arrays(root: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def calls(tiny):
+def unasked(monkeypatch):
+    """The model isn't asked what it answers, so that calls can be counted."""
+    monkeypatch.setattr(unchanged, "canary", lambda plan: {})
+
+
+@pytest.fixture
+def calls(tiny, unasked):
     """Counts the denoiser's calls."""
     made = []
     handle = tiny.unet.register_forward_hook(lambda *_: made.append(1))
@@ -102,7 +108,7 @@ def test_more_samples_and_modules_extend_a_store_and_compute_what_is_missing(tin
         np.testing.assert_allclose(found.values.astype(float), wanted.values.astype(float), atol=2e-2)
 
 
-def test_previews_are_added_for_the_split_that_was_asked_for(tiny, two):
+def test_previews_are_added_for_the_split_that_was_asked_for(tiny, two, unasked):
     decoded = []
     handle = tiny.vae.decoder.register_forward_hook(lambda _m, args, _out: decoded.append(len(args[0])))
     again = _extract(tiny, make_manifest(1, 1), two.root, previews="test")
@@ -305,8 +311,8 @@ def test_no_more_samples_are_in_memory_than_the_bound_counts(tiny, tmp_path, mon
         time.sleep(0.05)
         write(disk, key, data)
 
-    def tracked(*arguments):
-        found = run(*arguments)
+    def tracked(*arguments, **named):
+        found = run(*arguments, **named)
         alive.extend(weakref.ref(trajectory.activations[FIRST]) for trajectory in found)
         return found
 
@@ -382,7 +388,7 @@ def test_a_failing_disk_stops_the_run_with_its_cause_and_keeps_what_is_finished(
     assert _extract(tiny, make_manifest(8, 2), tmp_path / "s").samples["complete"].all()
 
 
-def test_a_failing_disk_stops_the_run_at_the_next_step(tiny, tmp_path, monkeypatch):
+def test_a_failing_disk_stops_the_run_at_the_next_step(tiny, tmp_path, monkeypatch, unasked):
     write, failed, steps, calls = Disk.write, threading.Event(), 5, []
 
     def failing(disk, key, data):

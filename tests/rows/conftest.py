@@ -9,6 +9,7 @@ import pytest
 
 from ldmscene.manifest import read_manifest
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
+from ldmscene.store.compression import compress
 from ldmscene.store.layout import LATENTS, activation_path
 from ldmscene.store.prepare import prepare_store
 
@@ -22,7 +23,7 @@ def values(sample: int, module: str) -> np.ndarray:
     return draw.normal(2, 1, size=(STEPS, len(BRANCHES), *SHAPES[module])).astype(np.float16)
 
 
-def make(root: Path, samples: int) -> ActivationStore:
+def make(root: str | Path, samples: int, compression: str = "none") -> ActivationStore:
     """Two samples a prompt; every third prompt is held out."""
     manifest = read_manifest([(f"prompt {i // 2}", i) for i in range(samples)])
     manifest = manifest.with_splits(["test" if i // 2 % 3 == 2 else "train" for i in range(samples)])
@@ -36,9 +37,10 @@ def make(root: Path, samples: int) -> ActivationStore:
         )
         for module, shape in SHAPES.items()
     ]
-    latents = ArraySpec(LATENTS, ("step",), (STEPS,), "float32")
-    store = prepare_store(root, {"branches": BRANCHES}, manifest, [*SHAPES], range(STEPS), [*specs, latents], list)
-    with StoreWriter(root, [*specs, latents]) as writer:
+    specs = compress([*specs, ArraySpec(LATENTS, ("step",), (STEPS,), "float32")], compression)
+    config = {"branches": BRANCHES}
+    store = prepare_store(root, config, manifest, [*SHAPES], range(STEPS), specs, list, compression)
+    with StoreWriter(store.root, specs) as writer:
         for index, sample_id in enumerate(manifest.frame["sample_id"]):
             arrays = {activation_path(module): values(index, module) for module in SHAPES}
             writer.put(Row(sample_id, index, arrays | {LATENTS: np.zeros(STEPS, np.float32)}))

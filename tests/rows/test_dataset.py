@@ -98,6 +98,12 @@ def test_globs_name_modules(world):
     assert list(next(iter(world.torch_dataset([FINE])))["x"]) == [FINE]
 
 
+def test_an_object_store_and_a_compressed_one_serve_the_same(world, s3, tmp_path):
+    alone = list(world.torch_dataset(FINE, batch=40, memory=SMALL))
+    for store in (make(f"{s3}/rows", 10), make(tmp_path / "store", 10, "lossless")):
+        assert all_same(list(store.torch_dataset(FINE, batch=40, memory=SMALL)), alone)
+
+
 # --- workers and ranks ---
 
 

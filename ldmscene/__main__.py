@@ -1,0 +1,6 @@
+"""`python -m ldmscene`: the command line."""
+
+from ldmscene.cli import main
+
+if __name__ == "__main__":
+    main()

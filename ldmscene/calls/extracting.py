@@ -1,0 +1,113 @@
+"""What `extract`, `estimate` and their kin for supplied images do, once all that is asked for was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ldmscene import capture
+from ldmscene.calls.options import load_model
+from ldmscene.calls.statistics import extract_statistics
+from ldmscene.capture import Plan
+from ldmscene.errors import LdmsceneError
+from ldmscene.evaluation.task import CV
+from ldmscene.extraction import estimate as estimation
+from ldmscene.extraction import fill as extraction
+from ldmscene.extraction.cluster import extract_on
+from ldmscene.extraction.missing import find_missing
+from ldmscene.extraction.options import FromImages, FromPrompts
+from ldmscene.extraction.part import Part
+from ldmscene.extraction.supplied import GivenImages
+from ldmscene.manifest import Manifest
+from ldmscene.store import ActivationStore
+from ldmscene.store.compression import compress, settings
+from ldmscene.store.places import Place, place
+from ldmscene.store.prepare import fingerprint
+
+
+def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
+    """Fill a store: in this process, with statistics in the place of training samples, or by a cluster's workers."""
+    with planned(asked) as (plan, root):
+        how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}
+        if asked.keep == "statistics":
+            return extract_statistics(plan, table, root, asked.labelers or {}, CV, **how)
+        if asked.client is None:
+            return extraction.fill(plan, table, root, **how, part=Part.parse(asked.part))
+        root = root.absolute() if isinstance(root, Path) else root  # workers have folders of their own to work in
+        filled = extraction.prepare(plan, table, root, asked.previews, asked.compression)
+        specs = extraction.array_specs(plan, asked.previews)
+        if asked.progress and find_missing(filled, table, specs, asked.previews, asked.batch_size).samples:
+            extraction.say_bound(plan, compress(specs, asked.compression), asked.batch_size)
+    failures = extract_on(asked.client, _for_a_worker(asked, table, root))
+    filled.refresh()
+    left = find_missing(filled, table, specs, asked.previews, asked.batch_size).sample_ids
+    if left:
+        why = f"; the first failure of {len(failures)}: {failures[0]}" if failures else ""
+        raise LdmsceneError(
+            f"{len(left)} of {len(table)} samples are missing in {root}, and the same call makes them: "
+            f"{', '.join(left)}{why}"
+        ) from (failures[0] if failures else None)
+    return filled
+
+
+def estimate(asked: FromPrompts, table: Manifest) -> dict[str, float]:
+    """What it would take to fill a store."""
+    kept = asked.labelers or {} if asked.keep == "statistics" else ()
+    with planned(asked) as (plan, root):
+        return estimation.estimate(
+            plan, table, root, **asked.storing(), part=Part.parse(asked.part), statistics=kept, folds=CV
+        )
+
+
+@contextmanager
+def planned(asked: FromPrompts) -> Iterator[tuple[Plan, Place]]:
+    """The plan, with its scheduler in the pipeline inside the block, and where its store lies."""
+    loaded = load_model(asked.model, **asked.weights())
+    with capture.with_scheduler(loaded.pipeline, asked.scheduler):
+        plan = capture.make_plan(loaded.pipeline, **asked.plan(), hashes=loaded.hashes)
+        named = Path("stores") / fingerprint(plan.config() | settings(asked.compression))
+        yield plan, named if asked.store is None else place(asked.store)
+
+
+def _for_a_worker(asked: FromPrompts, table: Manifest, root: Place) -> partial:
+    """The same extraction as a call that needs its part alone."""
+    from ldmscene.calls.extract import extract as call  # a worker loads it by its name
+
+    own: dict[str, Any] = {"model": _absolute(asked.model), "manifest": table, "store": root, "progress": False}
+    options = {option.name: getattr(asked, option.name) for option in fields(FromPrompts)} | own
+    return partial(call, **{name: one for name, one in options.items() if name not in ("client", "part")})
+
+
+def _absolute(model: object) -> object:
+    """A model's folder as every process finds it; a name as it is."""
+    return Path(model).absolute() if isinstance(model, str | Path) and Path(model).is_dir() else model
+
+
+def extract_images(asked: FromImages, table: Manifest, images: GivenImages) -> ActivationStore:
+    """Fill a store along supplied images."""
+    with _planned_along(asked, images) as plan:
+        return extraction.fill(
+            plan, table, place(asked.store), **asked.storing(), images=images, part=Part.parse(asked.part),
+            progress=asked.progress, allow_nonfinite=asked.allow_nonfinite,
+        )  # fmt: skip
+
+
+def estimate_images(asked: FromImages, table: Manifest, images: GivenImages) -> dict[str, float]:
+    """What it would take to fill a store along supplied images."""
+    with _planned_along(asked, images) as plan:
+        return estimation.estimate(
+            plan, table, place(asked.store), **asked.storing(), images=images, part=Part.parse(asked.part)
+        )
+
+
+@contextmanager
+def _planned_along(asked: FromImages, images: GivenImages) -> Iterator[Plan]:
+    loaded = load_model(asked.model, **asked.weights())
+    along = capture.given_scheduler(loaded.pipeline.scheduler, asked.timesteps)
+    size: dict[str, Any] = {"steps": len(asked.timesteps), "height": images.size[0], "width": images.size[1]}
+    with capture.with_scheduler(loaded.pipeline, along):
+        yield capture.make_plan(loaded.pipeline, **asked.plan(), **size, hashes=loaded.hashes)

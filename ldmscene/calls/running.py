@@ -1,0 +1,120 @@
+"""What `run` does, once its arguments were checked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ldmscene.calls import extracting
+from ldmscene.calls.evaluate import evaluate
+from ldmscene.calls.label import label
+from ldmscene.calls.options import load_model
+from ldmscene.calls.report_data import shown_samples
+from ldmscene.calls.report_mark import up_to_date
+from ldmscene.calls.write_report import write_report
+from ldmscene.device import peak_memory
+from ldmscene.errors import InputError
+from ldmscene.extraction.missing import existing
+from ldmscene.extraction.options import FromPrompts
+from ldmscene.labelers import SuppliedLabels
+from ldmscene.labeling import label as labeling
+from ldmscene.manifest import Manifest
+from ldmscene.store.layout import PREVIEWS, intermediate_path, label_path
+from ldmscene.store.places import Place, place
+from ldmscene.table import Grid
+
+
+def run(
+    asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], report: str | Path, control: bool, line: str
+) -> tuple[Grid, Path]:
+    """From a manifest to a report; `line` is the command that does the same."""
+    found = {target: labeling.resolve(one, asked.device) for target, one in labelers.items()}
+    for target, one in found.items():
+        if isinstance(one, SuppliedLabels):
+            labeling.check_supplied(one, target, table.frame["sample_id"].tolist())
+    loaded = load_model(asked.model, **asked.weights())
+    asked = replace(asked, model=loaded)
+    _check_grids(asked)
+    filled = extracting.extract(asked, table)
+    for target, labeler in found.items():
+        label(filled, target, labeler, progress=asked.progress)
+        for source in PREVIEWS if labeling.reads_pictures(labeler) else ():
+            label(filled, target, labeler, on=source, split="test", progress=asked.progress)
+    beside = f"{asked.store}-permuted" if control else None
+    if control:
+        extracting.extract(replace(asked, model=loaded.permuted(), store=beside, previews=False), table)
+    grid = evaluate(filled, _maps(labelers), permuted=beside, progress=asked.progress)
+    page = up_to_date(Path(report), grid, shown_samples(filled, grid))
+    return grid, page or write_report(filled, grid, report, command=line, progress=asked.progress)
+
+
+def _maps(labelers: Mapping[str, Any]) -> list[str]:
+    """Targets that probes can be fitted to."""
+    return [target for target, one in labelers.items() if labeling.gives_maps(one)]
+
+
+def _check_grids(asked: FromPrompts) -> None:
+    """Refuse modules that no probe can be fitted to, before anything is extracted."""
+    with extracting.planned(asked) as (plan, _root):
+        for module in plan.modules:
+            if "y" not in module.dims:
+                raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
+
+
+def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], control: bool) -> dict:
+    """The extraction's estimate, and what the labels and the control add to it; of each what is missing."""
+    assert asked.store is not None
+    found, store = extracting.estimate(asked, table), asked.store
+    ids, test = table.frame["sample_id"], table.frame["split"].eq("test")
+    size, calls = (int(found["height"]), int(found["width"])), int(found["denoiser_calls_per_sample"])
+
+    def pictures_of(target: str, labeler: object) -> int:
+        sources = PREVIEWS if labeling.reads_pictures(labeler) else ()
+        unfinished = sum(_without(store, intermediate_path(source, target), ids[test]) for source in sources)
+        return _without(store, label_path(target), ids) + calls * unfinished
+
+    pictures = {target: pictures_of(target, one) for target, one in labelers.items()}
+    labels = 4 * size[0] * size[1] * sum(pictures[target] for target in _maps(labelers))
+    controls = _incomplete(f"{store}-permuted", table) if control else 0
+    each = {
+        target: labeling.seconds_per_picture(one, size, asked.device) if pictures[target] else 0.0
+        for target, one in labelers.items()
+    }
+    reading = sum(pictures[target] * (seconds or 0.0) for target, seconds in each.items())
+    again = controls * (found["seconds_per_sample"] or (_seconds_anew(asked, table) if controls else 0.0))
+    found |= {"bytes_of_memory": peak_memory()} if found["samples"] or any(pictures.values()) else {}
+    untimed = ", ".join(target for target, seconds in each.items() if seconds is None)
+    return {
+        **found,
+        "bytes_of_labels": labels,
+        "bytes_of_the_control": controls * found["bytes_per_sample"],
+        "bytes_of_all": found["bytes"] + labels + controls * found["bytes_per_sample"],
+        "seconds_of_labels": reading,
+        "seconds_of_the_control": again,
+        "seconds_of_all": found["seconds"] + reading + again,
+        **({"labelers_that_are_not_here_to_be_timed": untimed} if untimed else {}),
+    }
+
+
+def _seconds_anew(asked: FromPrompts, table: Manifest) -> float:
+    """For each sample, as if there were no store yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        anew = replace(asked, store=Path(folder) / "store", previews=False)
+        return extracting.estimate(anew, table)["seconds_per_sample"]
+
+
+def _without(store: str | Place, path: str, sample_ids: pd.Series) -> int:
+    """How many samples lack an array."""
+    opened = existing(place(store))
+    return int((~sample_ids.isin(opened.complete(path) if opened else ())).sum())
+
+
+def _incomplete(store: str | Place, table: Manifest) -> int:
+    opened = existing(place(store))
+    done = opened.samples.query("complete")["sample_id"] if opened else ()
+    return int((~table.frame["sample_id"].isin(done)).sum())

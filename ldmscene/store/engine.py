@@ -1,0 +1,119 @@
+"""Stores for xarray: `xr.open_datatree(location, engine="ldmscene")`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray, BackendEntrypoint
+from xarray.core import indexing
+
+from ldmscene.errors import unknown
+from ldmscene.store.layout import Key
+from ldmscene.store.reader import Selection
+from ldmscene.store.store import ActivationStore
+
+
+class StoreBackend(BackendEntrypoint):
+    """Opens a store as a tree: a group for each array, with its complete samples only.
+
+    A group is called as the array's key, such as `/labels/depth` or `/image`; of activations as their module,
+    `/activations/<module>`. It holds one variable, named by the key's last part, and the coordinates `sample`,
+    `sample_id`, `prompt_id`, `prompt`, `seed`, `split`, and where it has these axes `step`, `timestep` and `branch`.
+    Numbers are read when they are asked for, and checked against their checksums; float16 stays float16. Arrays without
+    a complete sample are left out.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> tree = xr.open_datatree("stores/demo", engine="ldmscene")
+    >>> tree["labels/depth/depth"].dims
+    ('sample', 'Y', 'X')
+    """
+
+    description = "Open stores of ldmscene"
+
+    def open_datatree(
+        self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None, **_: Any
+    ) -> xr.DataTree:
+        """The whole store.
+
+        Parameters
+        ----------
+        filename_or_obj : str or pathlib.Path
+            A folder, `file://…` or `s3://bucket/prefix`.
+        drop_variables : str or iterable of str, optional
+            Variables that are left out.
+
+        Raises
+        ------
+        StoreError
+            If there is no store.
+        """
+        return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables))
+
+    def open_groups_as_dict(
+        self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None, **_: Any
+    ) -> dict[str, xr.Dataset]:
+        """Each group by its path; the root has attributes alone."""
+        store = ActivationStore(filename_or_obj)
+        groups = {f"/{group_of(key)}": _dataset(store, key) for key in store.complete_paths}
+        dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
+        root = xr.Dataset(attrs={"fingerprint": store.fingerprint, "model": store.model})
+        return {"/": root, **{name: group.drop_vars(dropped, errors="ignore") for name, group in groups.items()}}
+
+    def open_dataset(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        group: str = "/",
+        **_: Any,
+    ) -> xr.Dataset:
+        """One group.
+
+        Raises
+        ------
+        UnknownNameError
+            If no such group has a complete sample.
+        """
+        groups = self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables)
+        name = f"/{group.strip('/')}"
+        if name not in groups:
+            raise unknown(f"group in {filename_or_obj}", name, groups)
+        return groups[name]
+
+
+def group_of(key: Key) -> str:
+    """Where an array stands in the tree."""
+    return key.rpartition("/")[0] if key.kind == "activations" else str(key)
+
+
+def _dataset(store: ActivationStore, key: Key) -> xr.Dataset:
+    array, frame = store.info(key), store.manifest.frame
+    frame = frame[frame["sample_id"].isin(store.complete(key))]
+    lazy = indexing.LazilyIndexedArray(_Lazy(Selection(array, tuple(frame.index), {}, array.layout.dtype)))
+    variable = xr.Variable(("sample", *array.dims), lazy, dict(array.attributes))
+    variable.encoding["preferred_chunks"] = dict(zip(variable.dims, (1, *array.layout.chunk), strict=True))
+    names = ("sample_id", "prompt_id", "prompt", "seed", "split")
+    coords: dict[str, Any] = {name: ("sample", frame[name].to_numpy()) for name in names}
+    coords["sample"] = coords["sample_id"]
+    if "step" in array.dims:
+        coords |= {"step": store.steps, "timestep": ("step", store.timesteps)}
+    if "branch" in array.dims:
+        coords["branch"] = list(store.config["branches"])
+    return xr.Dataset({key.rpartition("/")[2]: variable}, coords)
+
+
+class _Lazy(BackendArray):
+    """A selection, sliced by what xarray asks for."""
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection, self.shape, self.dtype = selection, selection.shape, selection.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, self.selection.__getitem__
+        )
