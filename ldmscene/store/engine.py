@@ -35,9 +35,7 @@ class StoreBackend(BackendEntrypoint):
 
     description = "Open stores of ldmscene"
 
-    def open_datatree(
-        self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None, **_: Any
-    ) -> xr.DataTree:
+    def open_datatree(self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None) -> xr.DataTree:
         """The whole store.
 
         Parameters
@@ -55,7 +53,7 @@ class StoreBackend(BackendEntrypoint):
         return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables))
 
     def open_groups_as_dict(
-        self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None, **_: Any
+        self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None
     ) -> dict[str, xr.Dataset]:
         """Each group by its path; the root has attributes alone."""
         store = ActivationStore(filename_or_obj)
@@ -70,7 +68,6 @@ class StoreBackend(BackendEntrypoint):
         *,
         drop_variables: str | Iterable[str] | None = None,
         group: str = "/",
-        **_: Any,
     ) -> xr.Dataset:
         """One group.
 
