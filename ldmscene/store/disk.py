@@ -19,6 +19,8 @@ from ldmscene.errors import CorruptError, StoreError
 from ldmscene.store.causes import naming_the_cause, reading
 
 TEMPORARY = ".partial-"  # prefix of a file that is being written; readers never look at one
+CREATING = ".creating"  # locked by who creates a file in its folder, on disks without hard links
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 AHEAD = 8  # files that the disk is told of before they are read
 DEEPEST = 6  # folders below a store's root
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -232,6 +234,25 @@ def _link(folder: int, temporary: str, name: str) -> None:
         os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError as error:
         raise _TakenError from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _rename_once(folder, temporary, name)
+
+
+def _rename_once(folder: int, temporary: str, name: str) -> None:
+    """For disks without hard links: who holds a lock looks whether there is something, and only then renames.
+
+    OSError on a disk without locks, where nobody could tell who was first.
+    """
+    lock = os.open(CREATING, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # it ends with the process
+        if name in os.listdir(folder):
+            raise _TakenError
+        _rename(folder, temporary, name)
+    finally:
+        os.close(lock)
 
 
 def make_folder(folder: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
 import os
 import shutil
+import stat
 import subprocess
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -324,6 +328,49 @@ def test_a_file_is_created_once_on_every_kind_of_place(root):
     assert not where.create("a/one", b"longer than it")
     assert where.create("a/one", b"first")
     assert where.read("a/one") == b"first"
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP])
+def test_on_a_disk_without_hard_links_one_of_many_creators_wins(tmp_path, monkeypatch, code):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    where = location(tmp_path / "s")
+    for trial in range(10):
+        together = threading.Barrier(8)
+
+        def create(number: int, key: str = f"ledger/{trial}", together: threading.Barrier = together) -> bool:
+            together.wait()
+            return where.create(key, str(number).encode())
+
+        with ThreadPoolExecutor(8) as pool:
+            won = [number for number, told in enumerate(pool.map(create, range(8))) if told]
+        assert [str(number).encode() for number in won] == [where.read(f"ledger/{trial}")]
+    worlds.make(tmp_path / "other", 2)
+    assert find_faults(tmp_path / "other") == []
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch, code):
+    sync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert worlds.make(tmp_path / "s", 2).samples["complete"].all()
+
+
+def test_a_relative_store_is_the_same_after_a_change_of_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = worlds.make("s", 2)
+    monkeypatch.chdir("/")
+    store.refresh()
+    assert find_faults(store) == []
+    assert store.images().sizes["sample"] == 2
 
 
 def test_what_a_living_writer_has_under_its_hands_is_no_leftover(tmp_path):
