@@ -555,3 +555,13 @@ def _write_v1_4(folder):
     (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "unet" / "config.json").write_text(json.dumps(config))
     return folder
+
+
+def test_effects_may_be_beyond_other_targets(store):
+    words = ("evaluate", store.root, "--targets", "depth", "--modules", FIRST, "--steps", "1", "--cv", 3)
+    code, out, err = call(*words, "--beyond", "position,mask")
+    assert code == 0, err
+    assert "beyond position and mask" in " ".join(out.split())
+    code, _, err = call(*words, "--beyond", "depth")
+    assert code != 0
+    assert "'depth' is to be predicted, too" in err
