@@ -12,6 +12,8 @@
         ├── UnreachableError (also OSError)   an object store that doesn't answer, or refuses
         └── WriteError                 the disk is full, read-only or gone
 
+    LeakWarning (a UserWarning)        samples of two splits that are one to a model
+
 Every message says what was expected, what arrived and what to try.
 """
 
@@ -68,6 +70,10 @@ class UnreachableError(StoreError, OSError):
 
 class WriteError(StoreError):
     """A store that can't be written to."""
+
+
+class LeakWarning(UserWarning):
+    """Samples of two splits that are one to a model; `warnings.simplefilter("error", LeakWarning)` refuses them."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -22,6 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ldmscene.errors import ManifestError
+from ldmscene.prompts import normal
 
 COLUMNS = ("sample_id", "prompt_id", "prompt", "seed", "split")
 IMAGE = "image"
@@ -89,9 +90,10 @@ class Manifest:
 
     @property
     def groups(self) -> np.ndarray:
-        """What samples share that aren't independent: the given image, or the prompt."""
-        column = IMAGE if IMAGE in self.table.column_names else "prompt"
-        return self.table[column].to_numpy(zero_copy_only=False)
+        """What samples share that aren't independent: the supplied image, or the prompt, however it is spelled."""
+        if IMAGE in self.table.column_names:
+            return self.table[IMAGE].to_numpy(zero_copy_only=False)
+        return np.array([normal(prompt) for prompt in self.table["prompt"].to_pylist()], dtype=object)
 
     def to_csv(self, path: str | Path) -> None:
         pyarrow.csv.write_csv(self.table, path)
@@ -133,7 +135,8 @@ def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[
     source
         A file or a pandas.DataFrame with the columns `prompt` and `seed`, and perhaps `split` ("train", "val" or
         "test"), `sample_id` and `prompt_id`, others being left out; or pairs; or a `Manifest`, which is returned.
-        Splits are drawn by prompt where not given, so that no prompt lies in two. Samples of "val" are stored, and
+        Splits are drawn by prompt where not given, so that no prompt lies in two, nor one that differs in capitals
+        and spaces alone. Samples of "val" are stored, and
         neither fitted to nor scored.
 
     Raises
@@ -311,7 +314,7 @@ def _with_defaults(table: pa.Table) -> pa.Table:
     if "sample_id" not in frame:
         frame["sample_id"] = [f"{p:x}-{s}" for p, s in zip(frame["prompt_id"], frame["seed"], strict=True)]
     if "split" not in frame:
-        frame["split"] = [_draw_split(prompt) for prompt in frame["prompt"].fillna("")]
+        frame["split"] = [_draw_split(normal(prompt)) for prompt in frame["prompt"].fillna("")]
     try:
         return pa.Table.from_pandas(frame[list(COLUMNS)], schema=_SCHEMA, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

@@ -216,6 +216,11 @@ GRID = group(
         shell_complete=completing(probes),
         help="The kind of probe: ridge where not given, or logistic, for masks alone.",
     ),
+    click.option(
+        "--beyond",
+        **several(),
+        help="What probes may use anyway: position, and targets by name; position alone where not given.",
+    ),
     click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty."),
     click.option(
         "--alphas",

@@ -71,7 +71,7 @@ def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
     words = ("run", table, "--store", store, "--report", report, "--modules", FIRST, "--steps", 2, "--batch-size", 8)
     code, out, err = call(*words)
     assert code == 0, err
-    for word in ("depth", "mask", "shading", "spearman", "dice", "pearson", "95 % interval"):
+    for word in ("depth", "mask", "shading", "spearman", "dice", "pearson", "prompts are held out"):
         assert word in out
     page = (report / "index.html").read_text()
     assert html.escape(shlex.join(["ldmscene", *map(str, _sorted_options(words))]), quote=False) in page
@@ -555,3 +555,13 @@ def _write_v1_4(folder):
     (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "unet" / "config.json").write_text(json.dumps(config))
     return folder
+
+
+def test_effects_may_be_beyond_other_targets(store):
+    words = ("evaluate", store.root, "--targets", "depth", "--modules", FIRST, "--steps", "1", "--cv", 3)
+    code, out, err = call(*words, "--beyond", "position,mask")
+    assert code == 0, err
+    assert "beyond position and mask" in " ".join(out.split())
+    code, _, err = call(*words, "--beyond", "depth")
+    assert code != 0
+    assert "'depth' is to be predicted, too" in err

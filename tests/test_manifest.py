@@ -27,6 +27,18 @@ def test_pairs_become_samples_in_order_with_one_split_for_each_prompt(rows):
     assert frame["sample_id"].is_unique
 
 
+@given(prompts.map(str.strip).filter(bool), st.integers(1, 3))
+def test_prompts_that_differ_in_capitals_and_spaces_are_one_group_in_one_split(prompt, spaces):
+    spelled = dict.fromkeys([prompt, prompt.replace(" ", " " * spaces), f" {prompt}\n", prompt.lower()])
+    made = read_manifest([(text, 1) for text in spelled])
+    assert len(set(made.groups)) == 1
+    assert made.frame["split"].nunique() == 1
+
+
+def test_other_words_are_other_groups():
+    assert len(set(read_manifest([("a red cube", 1), ("a redcube", 1), ("a red cube, lit", 1)]).groups)) == 3
+
+
 @given(pairs)
 def test_a_manifest_survives_csv(rows):
     import tempfile

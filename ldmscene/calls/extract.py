@@ -42,6 +42,13 @@ def extract(asked: Extraction) -> ActivationStore | dict[str, float]:
     LdmsceneError
         If values are infinite or NaN, once all other samples are stored; or if workers left samples missing.
 
+    Warns
+    -----
+    LeakWarning
+        If prompts of two splits are the same tokens to the model, with the pairs.
+    UserWarning
+        If prompts are longer than the model reads.
+
     Examples
     --------
     >>> import ldmscene

@@ -23,6 +23,7 @@ from ldmscene.extraction.options import FromImages, FromPrompts
 from ldmscene.extraction.part import Part
 from ldmscene.extraction.supplied import GivenImages
 from ldmscene.manifest import Manifest
+from ldmscene.prompts import warn_of_leaks
 from ldmscene.store import ActivationStore
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.places import Place, place
@@ -32,6 +33,8 @@ from ldmscene.store.prepare import fingerprint
 def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
     """Fill a store: in this process, with statistics in the place of training samples, or by a cluster's workers."""
     with planned(asked) as (plan, root):
+        prompts, splits = table.frame["prompt"].tolist(), table.frame["split"].tolist()
+        warn_of_leaks(prompts, capture.readings(plan.pipeline, prompts), splits)
         how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}
         if asked.keep == "statistics":
             return extract_statistics(plan, table, root, asked.labelers or {}, CV, **how)

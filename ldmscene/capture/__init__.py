@@ -8,6 +8,7 @@ from ldmscene.capture.model import Model
 from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, presets_in
 from ldmscene.capture.pictures import at_once, decode
 from ldmscene.capture.plan import Plan, make_plan
+from ldmscene.capture.readings import readings
 from ldmscene.capture.shapes import outline_shapes
 from ldmscene.capture.sinks import Editor, Sink
 from ldmscene.capture.source import (
@@ -47,6 +48,7 @@ __all__ = [
     "outline_shapes",
     "permute_weights",
     "presets_in",
+    "readings",
     "rehearsed",
     "run",
     "watching",

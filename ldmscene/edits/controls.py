@@ -6,6 +6,7 @@ one line in `CONTROLS`; a callable from an edit to an edit serves, too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from ldmscene.errors import InputError, unknown
 
 Control = Callable[[Edit, str], dict[str, Edit]]
 SHUFFLED = "shuffled"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def none(edit: Edit, _: str) -> dict[str, Edit]:
@@ -89,13 +91,21 @@ def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> 
     found: dict[str, Edit] = {}
     for control in controls:
         if callable(control):
-            found[getattr(control, "__name__", type(control).__name__)] = control(edit)
+            found[_name(control)] = control(edit)
             continue
         name, _, argument = control.partition(":")
         if name not in CONTROLS:
             raise unknown("control", name, CONTROLS)
         found |= CONTROLS[name](edit, argument)
     return found
+
+
+def _name(control: Callable) -> str:
+    """A callable's name, under which its pictures are stored."""
+    name = getattr(control, "__name__", type(control).__name__)
+    if not _NAME.fullmatch(name):
+        raise InputError(f"controls: expected a function with a name of letters, digits, '_' and '-', got {name!r}")
+    return name
 
 
 def rivals(edit: Edit) -> list[str]:

@@ -39,7 +39,7 @@ def plan_for(
         If the pipeline isn't the one that the probes were fitted on, a module has no grid, or the branches can't be
         told.
     """
-    config = edit.origin["config"]
+    config = _config(edit)
     if config["source"] != "prompts":
         raise InputError(
             "an edit needs pictures that are generated from prompts; this one's store is of supplied images"
@@ -72,12 +72,19 @@ def check_same(edit: Edit, config: Mapping[str, Any]) -> None:
         With what differs.
     """
     fitted, now = (
-        {name: value for name, value in one.items() if name not in _STORED} for one in (edit.origin["config"], config)
+        {name: value for name, value in one.items() if name not in _STORED} for one in (_config(edit), config)
     )
     found = differences(fitted, now)
     if found:
         said = "; ".join(f"{path}: {old} then, {new} now" for path, old, new in found)
         raise InputError(f"the edit's probes were fitted on another model or configuration: {said}")
+
+
+def _config(edit: Edit) -> Mapping[str, Any]:
+    """The configuration of the store that the edit's probes were fitted on."""
+    if "config" not in edit.origin:
+        raise InputError("the edit doesn't say what its probes were fitted on; make it with ldmscene.Edit.of")
+    return edit.origin["config"]
 
 
 def _check_positions(edit: Edit, plan: Plan) -> None:

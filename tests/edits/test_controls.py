@@ -96,6 +96,11 @@ def test_controls_say_what_they_lack(control, message):
         controlled(edit_of(bare, spare=()), [control])
 
 
+def test_a_control_without_a_name_is_refused():
+    with pytest.raises(InputError, match="expected a function with a name of letters"):
+        controlled(edit_of(make_world()), [lambda edit: edit])
+
+
 def test_an_unknown_control_is_named_with_the_nearest():
     with pytest.raises(UnknownNameError, match="no control named 'randon'; nearest: random"):
         controlled(edit_of(make_world()), ["randon:5"])

@@ -55,6 +55,11 @@ def test_another_model(store, edit, tiny, tmp_path):
     _refused(store, replace(edit, origin=other), tmp_path / "edited", tiny, message)
 
 
+def test_an_edit_that_comes_from_nowhere(store, edit, tiny, tmp_path):
+    bare = replace(edit, origin={})
+    _refused(store, bare, tmp_path / "edited", tiny, r"doesn't say what its probes were fitted on; make it with")
+
+
 def test_a_donor_without_its_activations(store, edit, tiny, tmp_path):
     module = edit.modules[0]
     only = replace(edit, rule="donor", modules=(module,))

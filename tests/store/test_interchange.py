@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import cache
 from importlib import resources
 
 import google_crc32c
@@ -14,6 +15,8 @@ import tensorstore
 import xarray as xr
 import zarr
 import zarrs  # noqa: F401, registers its pipeline
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from ldmscene.store import layout
 from ldmscene.store.compression import COMPRESSIONS
@@ -64,6 +67,7 @@ def test_another_reader_sees_the_same_numbers(store, path, read):
     np.testing.assert_array_equal(theirs, ours)
 
 
+@cache
 def _schema() -> dict:
     return json.loads((resources.files("ldmscene.store") / "schema.json").read_text())
 
@@ -87,6 +91,26 @@ def test_a_store_is_what_its_schema_says(store, two):
     jsonschema.validate(_document(store), _schema())
     jsonschema.validate(_document(two), _schema())
     assert _schema()["properties"]["attributes"]["properties"]["format"]["const"] == layout.FORMAT
+
+
+NAMES = st.sampled_from(
+    ["image", "labels", "depth", "activations", "a.b", "activation", "zarr.json", "previews", "noisy", "c", "0",
+     "timestep", layout.ZARR, layout.MANIFEST, "..", "", "edit", "controls.json", "wanted", "size", "intermediate",
+     "a\n", "statistics", "canary.json"]
+)  # fmt: skip
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5).map("/".join))
+@settings(max_examples=2000, deadline=None)
+@example("activations.zarr/activations/a.b/activation/zarr.json")
+@example("activations.zarr/timestep/c/0")
+@example("intermediate/noisy/depth")
+def test_the_schema_and_the_code_know_the_same_paths(path):
+    row = _schema()["properties"]["ledger"]["items"]["properties"]["what"]
+    names = _schema()["properties"]["metadata"]["items"]["propertyNames"]
+    if not path.endswith("\n"):  # which Python's $ lets through
+        assert jsonschema.Draft202012Validator(row).is_valid(path) == layout.is_key(path)
+        assert jsonschema.Draft202012Validator(names).is_valid(path) == layout.is_document(path)
 
 
 @pytest.mark.parametrize(
