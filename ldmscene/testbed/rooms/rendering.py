@@ -33,15 +33,36 @@ CONTRAST = 0.2  # of the patterns
 
 @dataclass(frozen=True)
 class Truth:
-    """Pictures and what is true there. A pixel averages 2 × 2 rays, but for `index`."""
+    """Pictures of n scenes, and what is true at every pixel, as `ldmscene.testbed.render` gives them.
 
-    image: np.ndarray  # [n, y, x, 3] uint8
-    depth: np.ndarray  # [n, y, x] float32, inverse planar depth in 1 / scene units; 0 in the sky
-    mask: np.ndarray  # [n, y, x] bool, True where solids cover at least half the pixel
-    shading: np.ndarray  # [n, y, x] float32, illumination without albedo, 0 to 1; NaN in the sky
-    normal: np.ndarray  # [n, y, x, 3] float16, unit, in the camera's frame (right, up, forward); 0 in the sky
-    index: np.ndarray  # [n, y, x] uint8, index into PARTS of what covers most of the pixel
-    albedo: np.ndarray  # [n, y, x, 3] uint8, colour without illumination; the sky's colour in the sky
+    A pixel averages 2 × 2 rays, but for `index`.
+
+    Attributes
+    ----------
+    image : ndarray
+        uint8 (n, y, x, rgb).
+    depth : ndarray
+        float32 (n, y, x), inverse planar depth in 1 / scene units: 1 over the distance along the camera's axis. 0 in
+        the sky. A large sphere has a radius of about one unit.
+    mask : ndarray
+        bool (n, y, x), True where solids cover at least half the pixel. Blocks, floors and walls are background.
+    shading : ndarray
+        float32 (n, y, x), illumination without albedo, 0 to 1; NaN in the sky.
+    normal : ndarray
+        float16 (n, y, x, 3), unit vectors in the camera's frame: right, up, forward. 0 in the sky.
+    index : ndarray
+        uint8 (n, y, x), which of `ldmscene.testbed.PARTS` covers most of the pixel.
+    albedo : ndarray
+        uint8 (n, y, x, rgb), colour without illumination; in the sky, the sky's colour.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray
+    mask: np.ndarray
+    shading: np.ndarray
+    normal: np.ndarray
+    index: np.ndarray
+    albedo: np.ndarray
 
 
 @torch.no_grad()

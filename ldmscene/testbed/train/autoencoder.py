@@ -22,7 +22,8 @@ OBJECT_WEIGHT = 3.0  # objects cover a tenth of a picture and carry most of its 
 
 def pixels(images: np.ndarray) -> Tensor:
     """uint8 [n, y, x, 3] to float [n, 3, y, x] in -1 to 1."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    copied = torch.from_numpy(np.array(images))  # files that are mapped into memory can't be written
+    return copied.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def train(data: Rendering, folder: Path, seed: int) -> AutoencoderKL:
