@@ -30,6 +30,7 @@ def context(data: ReportData, probes: Mapping[str, xr.Dataset]) -> dict[str, obj
         "model": _model(data.provenance),
         "counts": _counts(data),
         "findings": findings(grid),
+        "beyond": "explained" in grid,
         "charts": [chart(grid, target, found) for target, found in curves.items()],
         "numbers": [_numbers(grid, target, found) for target, found in curves.items()],
         "legend": _legend(curves),
@@ -72,6 +73,7 @@ def findings(grid: xr.Dataset) -> list[dict[str, object]]:
             "step": _step(row["first"]),
             "low": _step(row["first_low"]),
             "high": _step(row["first_high"]),
+            "most": _step(row["most"]),
             "rivals": [(name, _step(row.get(f"{name} first"))) for name in grids.labelers(grid, str(target))],
         }
         for target, row in table.iterrows()
