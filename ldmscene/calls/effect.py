@@ -94,6 +94,22 @@ def effect_sentence(frame: pd.DataFrame) -> str:
     ----------
     frame
         From `effect`, of an edit that was run with the control `none` and at least one other.
+
+    Returns
+    -------
+    str
+        One sentence or two.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import ldmscene
+    >>> gains = {"edit": (0.4, 0.3, 0.5), "none": (0, 0, 0), "random-0": (0.1, 0.0, 0.2)}
+    >>> rows = pd.MultiIndex.from_product([gains, ["dice"]], names=["variant", "measure"])
+    >>> frame = pd.DataFrame(list(gains.values()), rows, ["gain", "gain_low", "gain_high"])
+    >>> frame.attrs = {"metric": "dice", "target": "mask"}
+    >>> ldmscene.effect_sentence(frame).split(". ")[-1]
+    'What the probe reads is causal for the picture.'
     """
     metric, target = frame.attrs["metric"], frame.attrs["target"]
     gains = frame.xs(metric, level="measure")
@@ -122,6 +138,17 @@ def until_when(frame: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         By `step`: `gain`, `gain_low`, `gain_high`, and `follows`, whether the picture still follows: the interval lies
         above 0.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import ldmscene
+    >>> gains = {"edit": (0.4, 0.3, 0.5), "none": (0, 0, 0), "from-0": (0.4, 0.3, 0.5), "from-1": (0.1, -0.1, 0.3)}
+    >>> rows = pd.MultiIndex.from_product([gains, ["dice"]], names=["variant", "measure"])
+    >>> frame = pd.DataFrame(list(gains.values()), rows, ["gain", "gain_low", "gain_high"])
+    >>> frame.attrs = {"metric": "dice", "target": "mask"}
+    >>> ldmscene.until_when(frame)["follows"].to_dict()
+    {0: True, 1: False}
     """
     gains = frame.xs(frame.attrs["metric"], level="measure")[["gain", "gain_low", "gain_high"]]
     begun = gains[gains.index.str.startswith(FROM)]

@@ -36,6 +36,13 @@ def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[
         If no module is called so.
     InputError
         If the model isn't there, or its configuration doesn't tell the shapes.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> first, *others = ldmscene.list_modules("tiny-scenes", "self-attention")
+    >>> first["module"], first["dims"], len(others)
+    ('down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0', ('y', 'x', 'channel'), 15)
     """
     check_model(model)
     from ldmscene import capture, testbed  # which load torch, now that the model is there

@@ -83,6 +83,15 @@ def run(
         If a store was made with another configuration.
     WriteError
         If a disk fails; what is finished stays, and the same call goes on from there.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid, page = ldmscene.run(
+    ...     "manifests/demo.csv", store="stores/run", report="pages/run", steps=2, control=False, progress=False
+    ... )
+    >>> grid["target"].values.tolist(), page.name
+    (['depth', 'mask', 'shading'], 'index.html')
     """
     if unfit := RUNS_DECIDE & options.keys():
         raise InputError(f"a run takes no {min(unfit)}=; call extract, label and evaluate one after the other")

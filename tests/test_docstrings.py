@@ -1,0 +1,85 @@
+"""Public docstrings stand alone, and their examples run."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import ldmscene
+from tests.conftest import bare_copy, make_manifest
+
+LEANING = re.compile(r"(The same|As above|As of|As for|Others as)\b")
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def _public() -> Iterator[tuple[str, Any]]:
+    """What users import, by name: the package's calls, its figures, and the classes with their own methods."""
+    for name in ldmscene.__all__:
+        thing = getattr(ldmscene, name)
+        names = vars(thing)["__all__"] if inspect.ismodule(thing) else ()
+        yield from ((f"{name}.{each}", getattr(thing, each)) for each in names)
+        if inspect.ismodule(thing):
+            continue
+        yield name, thing
+        if inspect.isclass(thing):
+            own = vars(thing).items()
+            yield from ((f"{name}.{each}", value) for each, value in own if not each.startswith("_") and _doc(value))
+
+
+def _doc(thing: Any) -> str:
+    return inspect.getdoc(thing) or "" if callable(thing) or isinstance(thing, property | classmethod) else ""
+
+
+PUBLIC = dict(_public())
+CALLS = {name: thing for name, thing in PUBLIC.items() if "." not in name or name.startswith("plot.")}
+
+
+@pytest.fixture(scope="module")
+def example_folder(store, tmp_path_factory) -> Path:
+    """A manifest, a store with labels and previews, and a folder of pictures."""
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "manifests").mkdir()
+    make_manifest(6, 2).to_csv(folder / "manifests" / "demo.csv")
+    bare_copy(store, folder / "stores" / "demo")
+    (folder / "pictures").mkdir()
+    for i, image in enumerate(store.images().values[:8]):
+        Image.fromarray(image).save(folder / "pictures" / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_docstring_stands_alone(name: str):
+    doc = _doc(PUBLIC[name])
+    assert doc, f"{name} has no docstring"
+    assert not LEANING.match(doc)
+    assert "thers as for" not in doc
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_public_calls_parameters_are_all_told(name: str):
+    doc = _doc(CALLS[name])
+    if inspect.isclass(CALLS[name]) and "Parameters\n" not in doc:
+        return  # made by calls: it tells what it holds
+    told = re.split(r"\n *Parameters\n *-+\n", doc)[-1]
+    for parameter in inspect.signature(CALLS[name]).parameters.values():
+        if parameter.name not in ("self", "args", "kwargs"):
+            assert re.search(rf"(^|\n|, ){parameter.name}\b", told), f"{name} doesn't tell {parameter.name}"
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_public_docstrings_example_runs(name: str, example_folder, monkeypatch, capsys):
+    """Where the examples run there are a manifest, a store with labels and a folder of pictures."""
+    examples = doctest.DocTestParser().get_doctest(_doc(CALLS[name]), {}, name, None, 0)
+    assert examples.examples, f"{name} has no example"
+    monkeypatch.chdir(example_folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    runner = doctest.DocTestRunner(optionflags=OPTIONS)
+    runner.run(examples, out=(said := []).append)
+    assert not runner.failures, "".join(said)
