@@ -70,7 +70,7 @@ def recognition(
 def recognition_sentences(store: ActivationStore | str | Path) -> list[str]:
     """What `recognition` finds, in words: for each classifier whose answers are stored, and each kind of picture."""
     opened = open_store(store)
-    named = [path.split("/")[1] for path in opened.complete_paths if path.startswith("predictions/")]
+    named = [path.target for path in opened.complete_paths if path.kind == "predictions"]
     named = [t for t in named if any(opened.complete(intermediate_path(source, t)) for source in PREVIEWS)]
     frames = {target: recognition(opened, target) for target in named}
     return [_recognition.sentence(f, target, source) for target, f in frames.items() for source in f["source"].unique()]

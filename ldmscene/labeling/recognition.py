@@ -19,7 +19,7 @@ SOURCES = ("noisy", "predicted")
 def recognition(store: ActivationStore, target: str, top: int, subjects: Mapping[str, str] | None) -> pd.DataFrame:
     """One row for each (sample, source, step); see `ldmscene.recognition`."""
     if prediction_path(target) not in store.complete_paths:
-        known = [p.split("/")[1] for p in store.complete_paths if p.startswith("predictions/")]
+        known = [path.target for path in store.complete_paths if path.kind == "predictions"]
         raise unknown("classifier's answers in this store", target, known)
     final = store.predictions(target)
     if final.attrs.get("kind") != CLASSIFICATION or not 1 <= top <= final.sizes["class"]:
