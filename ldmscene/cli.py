@@ -199,12 +199,12 @@ def _cluster(address: str | None) -> Iterator[Any]:
 def intervene(store: str, target: str, edited: str, as_json: bool, **options) -> None:
     """Generate a STORE's samples again with activations changed until its probes read another TARGET.
 
+    Label the new pictures next, and ask for the `effect`.
+
     \b
     Example:
         ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --modules best:9 \\
             --control none --control random:5 --control shuffled
-        ldmscene label stores/edited mask tiny-mask
-        ldmscene effect stores/edited stores/demo
     """
     kinds = ("wanted", "modules", "steps", "rule", "branch", "strength", "margin", "only_where")
     edit = ldmscene.Edit.of(ldmscene.evaluate(store), target, **_given({name: options.pop(name) for name in kinds}))

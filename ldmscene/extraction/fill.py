@@ -111,6 +111,7 @@ def fill(
         answer = steady_answer(plan) if missing.samples else None
         ready = _first_rows(plan, missing, images, editing)
     else:  # before the store is extended
+        _check_training(root, manifest)
         check_fingerprint(root, _config(plan, editing) | settings(compression), capture.configs(plan.pipeline))
         if find_missing(ActivationStore(root), manifest, specs, previews, batch_size, part).samples:
             check_unchanged(root, plan)

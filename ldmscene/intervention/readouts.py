@@ -14,6 +14,7 @@ from ldmscene.edits.controls import SHUFFLED
 from ldmscene.evaluation.assembly import set_up
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.nesting import features_alone
 from ldmscene.evaluation.ridge import RIDGE
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.states import (
@@ -80,7 +81,8 @@ class Readouts:
         bench = self._bench
         group = next(g for g, some in enumerate(bench.groups) if any(r.name == self._name for r in some))
         names = [(response.target, response.shuffled) for response in bench.groups[group]]
-        train = merge_all(fold[group] for fold in self._folds(ModuleOutput.of(self._store, module, step)))
+        features = ModuleOutput.of(self._store, module, step)
+        train = features_alone(merge_all(fold[group] for fold in self._folds(features)), features.size)
         return train, names.index((self._name, False)), names.index((self._name, True))
 
     def _folds(self, features: ModuleOutput) -> Sequence[Sequence[Moments]]:

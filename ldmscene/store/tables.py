@@ -10,6 +10,7 @@ from ldmscene.errors import CorruptError
 from ldmscene.store.parse import wrong
 
 SPREAD = 2**28  # bytes of text that a file may hold by repeating it; a long prompt with many seeds is repeated
+DENSE = 8  # rows for each byte of a file: rows that differ in little are packed tightly
 RATIO = 64  # and beyond: bytes in memory for each byte of the file
 
 
@@ -17,8 +18,8 @@ def read(data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] =
     """The columns of a schema, of exactly its types, without a missing value.
 
     A file names how many rows and characters it holds before any is read. Rows that share their text cost nothing in
-    Parquet, so both are bounded: at most a row for each byte (ours take four at least, since each has a checksum or an
-    id of its own), and text in proportion.
+    Parquet, so both are bounded: at most eight rows for each byte (ours take a few bytes each, since each has a checksum or
+    an id of its own), and text in proportion.
 
     Raises
     ------
@@ -30,8 +31,8 @@ def read(data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] =
         names = _columns(there, schema, optional, where)
         texts = [name for name in names if schema.field(name).type == pa.string()]
         file = pyarrow.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
-        if file.metadata.num_rows > len(data):
-            raise wrong(where, f"at most {len(data)} rows in as many bytes", file.metadata.num_rows)
+        if file.metadata.num_rows > DENSE * len(data):
+            raise wrong(where, f"at most {DENSE * len(data)} rows in {len(data)} bytes", file.metadata.num_rows)
         table = file.read(columns=names, use_threads=False)
         spread = sum(_spread(table[name]) for name in texts)
         if spread > max(SPREAD, RATIO * len(data)):

@@ -221,7 +221,8 @@ def test_a_pipeline_that_its_user_runs_is_edited_as_in_a_run_and_steps_begin_ane
         for _ in range(2):
             generators = [torch.Generator("cpu").manual_seed(seed) for seed in SEEDS]
             images = tiny(PROMPTS, num_inference_steps=3, guidance_scale=5.0, generator=generators).images
-    np.testing.assert_array_equal(own, [np.array(image) for image in images])
+    # The pipeline decodes its pictures together, a run one by one: single values round to the next grey level.
+    np.testing.assert_allclose(own, np.array([np.array(image) for image in images], int), rtol=0, atol=1)
     assert editor.seen == [(LAST, step, "cond") for step in range(3)] * 2
 
 
