@@ -18,8 +18,8 @@ def read(data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] =
     """The columns of a schema, of exactly its types, without a missing value.
 
     A file names how many rows and characters it holds before any is read. Rows that share their text cost nothing in
-    Parquet, so both are bounded: at most eight rows for each byte (ours take a few bytes each, since each has a checksum
-    or an id of its own), and text in proportion.
+    Parquet, so both are bounded: at most eight rows for each byte (ours take a few, since each has a checksum or an id
+    of its own), and text in proportion.
 
     Raises
     ------
