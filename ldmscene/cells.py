@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.array_types import AnyArray, Array, Bools, Ints
 from ldmscene.errors import ShapeError
 
-Array = np.ndarray
 MapSize = tuple[int, int]
 """y and x of a map, in positions"""
 
@@ -33,7 +33,7 @@ class Cells:
     """pixels of a whole cell along y and x"""
 
     @classmethod
-    def of(cls, labels: Array, grid: tuple[int, int]) -> Cells:
+    def of(cls, labels: AnyArray, grid: tuple[int, int]) -> Cells:
         """Reduce labels to a grid.
 
         Parameters
@@ -67,7 +67,7 @@ class Cells:
     def __len__(self) -> int:
         return len(self.weight)
 
-    def __getitem__(self, samples: slice | Sequence[int] | Array) -> Cells:
+    def __getitem__(self, samples: slice | Sequence[int] | Ints | Bools) -> Cells:
         """The same for some of the samples: a slice, indices or a mask."""
         return Cells(self.weight[samples], self.total[samples], self.scatter[samples], self.scale)
 
@@ -110,11 +110,12 @@ def cell_size(shape: tuple[int, ...], grid: tuple[int, int]) -> tuple[int, int]:
     return shape[1] // grid[0], shape[2] // grid[1]
 
 
-def block_sum(maps: Array, grid: tuple[int, int]) -> Array:
+def block_sum(maps: Array | Bools, grid: tuple[int, int]) -> Array:
     """Sum maps (sample, H, W) over the cells of a grid: float64 (sample, y, x)."""
     n, height, width = maps.shape
     rows = maps.reshape(n, grid[0], height // grid[0], width).sum(2, dtype=np.float64)
-    return rows.reshape(n, grid[0], grid[1], width // grid[1]).sum(3)
+    sums: Array = rows.reshape(n, grid[0], grid[1], width // grid[1]).sum(3)
+    return sums
 
 
 def block_mean(maps: Array, grid: MapSize) -> Array:

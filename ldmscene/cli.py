@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import get_completion_class
@@ -16,8 +16,14 @@ from click.shell_completion import get_completion_class
 import ldmscene
 from ldmscene import parameters as take
 from ldmscene.errors import InputError, LdmsceneError
-from ldmscene.extraction.options import RUNS_DECIDE, Extraction, ImageExtraction
-from ldmscene.progress import printable, say
+from ldmscene.extraction.options import RUNS_DECIDE, SPLITS, Extraction, ImageExtraction
+from ldmscene.progress import say
+from ldmscene.text import printable
+
+if TYPE_CHECKING:
+    from ldmscene.manifest import Manifest
+    from ldmscene.store import ActivationStore
+    from ldmscene.table import Grid
 
 SUCCESS, REFUSED, INTERRUPTED = 0, 2, 130
 
@@ -51,7 +57,7 @@ def extract(
     labelers: Sequence[str],
     client: str | None,
     as_json: bool,
-    **options,
+    **options: Any,
 ) -> None:
     """Generate what a store lacks of a MANIFEST and store MODEL's activations.
 
@@ -76,7 +82,7 @@ def extract(
 @take.options_of(ImageExtraction)
 @take.AS_JSON
 def extract_images(
-    model: str, folder: str, previews: str | None, modules: Sequence[str], as_json: bool, **options
+    model: str, folder: str, previews: str | None, modules: Sequence[str], as_json: bool, **options: Any
 ) -> None:
     """Noise the images of a FOLDER to chosen timesteps and keep MODEL's activations.
 
@@ -103,7 +109,7 @@ def _kept(previews: str | None) -> bool | str:
     show_default=True,
     help="Final images, or the decoded x_t or predicted x_0 of each step.",
 )
-@click.option("--split", type=click.Choice(take.SPLITS), help="Label one split only.")
+@click.option("--split", type=click.Choice(SPLITS), help="Label one split only.")
 @click.option("--kind", type=click.Choice(["continuous", "binary", "classes"]), help="Where the labeler doesn't say.")
 @click.option("--threshold", type=float, help="Of a binary target: pixels above it are foreground.")
 @click.option("--void", type=float, help="The number that marks a pixel without label, such as 255.")
@@ -112,7 +118,7 @@ def _kept(previews: str | None) -> bool | str:
 )
 @take.DEVICE
 @take.AS_JSON
-def label(store: str, target: str, labeler: str, as_json: bool, **options) -> None:
+def label(store: str, target: str, labeler: str, as_json: bool, **options: Any) -> None:
     """Add LABELER's labels for a TARGET to a STORE.
 
     \b
@@ -141,7 +147,7 @@ def label(store: str, target: str, labeler: str, as_json: bool, **options) -> No
 @take.GRID
 @take.CLIENT
 @take.AS_JSON
-def evaluate(store: str, client: str | None, as_json: bool, **options) -> None:
+def evaluate(store: str, client: str | None, as_json: bool, **options: Any) -> None:
     """Fit a probe at every target, module and step of a STORE, and print its scores.
 
     \b
@@ -182,7 +188,7 @@ def _cluster(address: str | None) -> Iterator[Any]:
 @click.argument("target")
 @click.option("--edited", type=take.FOLDER, required=True, help=f"{take.STORE_HELP} for the new pictures.")
 @take.EDIT
-@click.option("--split", type=click.Choice(take.SPLITS), default="test", show_default=True, help="Which samples.")
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Which samples.")
 @click.option(
     "--control",
     "controls",
@@ -196,7 +202,7 @@ def _cluster(address: str | None) -> Iterator[Any]:
 @click.option("--batch-size", default=1, show_default=True, help="Samples that go through the model together.")
 @take.PART
 @take.AS_JSON
-def intervene(store: str, target: str, edited: str, as_json: bool, **options) -> None:
+def intervene(store: str, target: str, edited: str, as_json: bool, **options: Any) -> None:
     """Generate a STORE's samples again with activations changed until its probes read another TARGET.
 
     Label the new pictures next, and ask for the `effect`.
@@ -243,7 +249,7 @@ def effect(edited: str, store: str, judge: str | None, as_json: bool) -> None:
 @take.GRID
 @click.option("--samples", type=int, help="How many held-out samples to show with pictures; all that fit if not given.")
 @take.AS_JSON
-def report(store: str, folder: str, samples: int | None, as_json: bool, **options) -> None:
+def report(store: str, folder: str, samples: int | None, as_json: bool, **options: Any) -> None:
     """Write the report on a STORE as a FOLDER of static pages.
 
     \b
@@ -279,7 +285,7 @@ def report(store: str, folder: str, samples: int | None, as_json: bool, **option
 )
 @take.options_of(Extraction, without={"store", "labelers", *RUNS_DECIDE})
 @take.AS_JSON
-def run(manifests: Sequence[str], as_json: bool, **options) -> None:
+def run(manifests: Sequence[str], as_json: bool, **options: Any) -> None:
     """The whole path from a MANIFEST to a report; what is done already isn't done again.
 
     \b
@@ -310,14 +316,14 @@ def run(manifests: Sequence[str], as_json: bool, **options) -> None:
     _print_page(page)
 
 
-def _typed(options: dict) -> dict:
+def _typed(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were typed, so that those that weren't can have another's defaults; repeated ones as lists."""
     default = click.core.ParameterSource.DEFAULT
     source = click.get_current_context().get_parameter_source
     return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items() if source(k) is not default}
 
 
-def _manifest(paths: Sequence[str], protocol: str | None):
+def _manifest(paths: Sequence[str], protocol: str | None) -> str | Manifest:
     from ldmscene.manifest import read_published
 
     if len(paths) == 1:
@@ -441,13 +447,15 @@ def repair(store: str, dry_run: bool, as_json: bool) -> None:
     say(f"{store}: {many} {'would be' if dry_run else 'were'} mended or dropped")
 
 
-def _print_extraction(result, as_json: bool) -> None:
+def _print_extraction(result: ActivationStore | dict[str, Any], as_json: bool) -> None:
     """A store, or what a dry run foretells of one."""
-    show = _print_estimate if isinstance(result, dict) else _print_info
-    show(result, as_json)
+    if isinstance(result, dict):
+        _print_estimate(result, as_json)
+    else:
+        _print_info(result, as_json)
 
 
-def _print_estimate(estimate: dict, as_json: bool) -> None:
+def _print_estimate(estimate: dict[str, Any], as_json: bool) -> None:
     from ldmscene import terminal
 
     if as_json:
@@ -456,7 +464,7 @@ def _print_estimate(estimate: dict, as_json: bool) -> None:
         terminal.show(terminal.estimate_table(estimate), "What the extraction would take")
 
 
-def _print_info(store, as_json: bool) -> None:
+def _print_info(store: ActivationStore, as_json: bool) -> None:
     from ldmscene import terminal
 
     if as_json:
@@ -465,7 +473,7 @@ def _print_info(store, as_json: bool) -> None:
         terminal.show(terminal.info_table(store), terminal.info_title(store))
 
 
-def _print_grid(grid, as_json: bool) -> None:
+def _print_grid(grid: Grid, as_json: bool) -> None:
     from ldmscene import terminal
     from ldmscene.conclusions import sentence
 
@@ -490,7 +498,7 @@ def _print_grid(grid, as_json: bool) -> None:
 )
 @take.GRID
 @take.AS_JSON
-def figures(store: str, folder: str, samples: Sequence[str], as_json: bool, **options) -> None:
+def figures(store: str, folder: str, samples: Sequence[str], as_json: bool, **options: Any) -> None:
     """Save the figures on a STORE into a FOLDER as PDF, SVG and PNG at paper size.
 
     \b

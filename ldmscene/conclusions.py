@@ -15,12 +15,11 @@ import pandas as pd
 import xarray as xr
 
 from ldmscene import grid as grids
+from ldmscene.array_types import AnyArray, Array
 from ldmscene.module_names import short_name
 from ldmscene.verdicts import Finding, Rival, Step, by_prompt, find
 from ldmscene.verdicts import sentence as in_words
 from ldmscene.verdicts.finding import Reading
-
-Array = np.ndarray
 
 _STEPS = ("first", "first_low", "first_high", "most", "most_low", "most_high")
 _LEADS = ("lead", "lead_low", "lead_high")
@@ -130,7 +129,7 @@ def chosen_module(grid: xr.Dataset, target: str) -> str:
     return str(means["module"][int(means.argmax("module"))].item())
 
 
-def _prompts(grid: xr.Dataset) -> Array:
+def _prompts(grid: xr.Dataset) -> AnyArray:
     return grid["prompt"].values if "prompt" in grid.coords else np.arange(grid.sizes["sample"])
 
 

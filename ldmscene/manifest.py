@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from ldmscene.array_types import AnyArray
 from ldmscene.errors import ManifestError
 from ldmscene.prompts import normal
 
@@ -70,7 +72,8 @@ class Manifest:
         object.__setattr__(self, "table", _checked(self.table))
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        samples: int = self.table.num_rows
+        return samples
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -83,16 +86,17 @@ class Manifest:
         return list(zip(self.table["prompt"].to_pylist(), self.table["seed"].to_pylist(), strict=True))
 
     @property
-    def keys(self) -> list[tuple]:
+    def keys(self) -> list[tuple[Any, ...]]:
         """What makes each sample the one it is: prompt, seed, and the image's hash where one is given."""
         columns = [name for name in ("prompt", "seed", IMAGE) if name in self.table.column_names]
         return list(zip(*(self.table[name].to_pylist() for name in columns), strict=True))
 
     @property
-    def groups(self) -> np.ndarray:
+    def groups(self) -> AnyArray:
         """What samples share that aren't independent: the supplied image, or the prompt, however it is spelled."""
         if IMAGE in self.table.column_names:
-            return self.table[IMAGE].to_numpy(zero_copy_only=False)
+            images: AnyArray = self.table[IMAGE].to_numpy(zero_copy_only=False)
+            return images
         return np.array([normal(prompt) for prompt in self.table["prompt"].to_pylist()], dtype=object)
 
     def to_csv(self, path: str | Path) -> None:

@@ -60,9 +60,10 @@ def about(text: str, **more: Any) -> dict[str, About]:
     return {ABOUT: About(" ".join(text.split()), **more)}
 
 
-def about_of(option: Field) -> About:
+def about_of(option: Field[Any]) -> About:
     """What a field says of itself."""
-    return option.metadata[ABOUT]
+    about: About = option.metadata[ABOUT]
+    return about
 
 
 def check(value: Any) -> None:
@@ -113,7 +114,7 @@ def documented(text: str, options: Any) -> str:
     return inspect.cleandoc(text).replace("{parameters}", listed)
 
 
-def fields_of(options: Any) -> list[Field]:
+def fields_of(options: Any) -> list[Field[Any]]:
     """In the order of the constructor's parameters, with what several kinds of options share at the end."""
     by_name = {option.name: option for option in fields(options)}
     return [by_name[parameter.name] for parameter in _parameters(options)]
@@ -124,7 +125,7 @@ def _parameters(options: Any) -> list[inspect.Parameter]:
     return sorted(inspect.signature(options).parameters.values(), key=lambda one: (one.kind, one.name in shared))
 
 
-def _described(option: Field) -> str:
+def _described(option: Field[Any]) -> str:
     told = about_of(option)
     kind = f"{{{', '.join(map(repr, told.choices))}}}" if told.choices else str(option.type)
     default = "" if option.default is MISSING else f", default {option.default!r}"

@@ -64,7 +64,7 @@ def schedulers() -> list[str]:
 def several(of: type = str) -> dict[str, Any]:
     """For an option that may be repeated, and hold several values between commas; whole numbers also as 0:5."""
 
-    def read(context: click.Context, parameter: click.Parameter, typed: Iterable[Any]) -> tuple:
+    def read(context: click.Context, parameter: click.Parameter, typed: Iterable[Any]) -> tuple[Any, ...]:
         words = [word.strip() for one in typed for word in str(one).split(",")]
         try:
             return tuple(value for word in words for value in _range_or_one(word, of))
@@ -86,10 +86,10 @@ def _range_or_one(word: str, of: type) -> Iterable[Any]:
     return [of(word)]
 
 
-def group(*options: Callable) -> Callable:
+def group(*options: Callable[..., Any]) -> Callable[..., Any]:
     """Several options as one decorator, in their order."""
 
-    def add(command: Callable) -> Callable:
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             command = option(command)
         return command
@@ -97,7 +97,7 @@ def group(*options: Callable) -> Callable:
     return add
 
 
-def labelers_option(help: str) -> Callable:
+def labelers_option(help: str) -> Callable[..., Any]:
     return click.option(
         "--labeler",
         "labelers",
@@ -152,7 +152,7 @@ CONTROL = click.option(
 )
 
 # Options whose words need an explanation, or a kind, that a call from Python doesn't.
-_SPECIAL: dict[str, Callable] = {
+_SPECIAL: dict[str, Callable[..., Any]] = {
     "store": click.option("--store", type=FOLDER, help=f"{STORE_HELP}; a folder under stores/ where not given."),
     "device": DEVICE,
     "client": CLIENT,
@@ -167,14 +167,14 @@ _SPECIAL: dict[str, Callable] = {
 _COMPLETED = {"modules": lambda: PRESETS, "scheduler": schedulers}
 
 
-def options_of(kind: type[Options], *, without: Iterable[str] = ()) -> Callable:
+def options_of(kind: type[Options], *, without: Iterable[str] = ()) -> Callable[..., Any]:
     """The command line's options for the fields of an extraction's options; arguments are left to the command."""
     described = [option for option in fields_of(kind) if about_of(option).flag != "" and option.name not in without]
     typed = [option for option in described if option.kw_only or option.default is not MISSING]
     return group(*[_SPECIAL.get(option.name) or _option(option) for option in typed])
 
 
-def _option(option: Field) -> Callable:
+def _option(option: Field[Any]) -> Callable[..., Any]:
     told, default = about_of(option), option.default
     more: dict[str, Any] = {"type": click.Choice(told.choices) if told.choices else told.typed}
     if isinstance(default, bool):

@@ -16,7 +16,7 @@ _PER_IMAGE = ("probe", "permuted", "shuffled")
 _FITS = ("alpha", "cv_score", "degenerate")
 
 
-class Grid(xr.Dataset):
+class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subclass__ has no types
     """Scores at every (target, module, step), as `ldmscene.evaluate` returns them; `ldmscene.grid` has its variables.
 
     All of `xarray.Dataset` works on it; only its `to_dataframe` is a table of means. What is taken from it by `sel` or

@@ -13,9 +13,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

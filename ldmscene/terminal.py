@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import xarray as xr
 from rich.box import SIMPLE_HEAD
@@ -31,12 +32,12 @@ def show(table: Table, title: str) -> None:
     ours.print(table)
 
 
-def grid_rows(grid: xr.Dataset) -> list[dict]:
+def grid_rows(grid: xr.Dataset) -> list[dict[str, Any]]:
     """The table's numbers: one row for each target and step."""
     return [row for target in map(str, grid["target"].values) for row in _target_rows(grid, target)]
 
 
-def _target_rows(grid: xr.Dataset, target: str) -> list[dict]:
+def _target_rows(grid: xr.Dataset, target: str) -> list[dict[str, Any]]:
     module = grids.best_module(grid, target)
     curves = {"probe": grids.interval(grids.scores(grid, target))}
     for name, variable in grids.PROBED_CONTROLS.items():
@@ -77,7 +78,7 @@ def grid_tables(grid: xr.Dataset, width: int) -> list[Table]:
     Targets stand side by side, as many as fit the width, and the others below them.
     """
     rows = {target: _target_rows(grid, target) for target in map(str, grid["target"].values)}
-    groups: list[dict[str, list[dict]]] = []
+    groups: list[dict[str, list[dict[str, Any]]]] = []
     for target, own in rows.items():
         if groups and _width(_side_by_side(groups[-1] | {target: own})) <= width:
             groups[-1][target] = own
@@ -91,7 +92,7 @@ def _width(table: Table) -> int:
     return Console(width=10_000).measure(table).maximum
 
 
-def _side_by_side(rows: dict[str, list[dict]]) -> Table:
+def _side_by_side(rows: dict[str, list[dict[str, Any]]]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=0)
     table.add_column("\n\nstep", justify="right", min_width=4)
     shown = {target: [c for c in _COLUMNS if c in own[0]] for target, own in rows.items()}
@@ -120,7 +121,7 @@ def _listing(name: str, *others: tuple[str, JustifyMethod]) -> Table:
     return table
 
 
-def module_table(rows: list[dict]) -> Table:
+def module_table(rows: list[dict[str, Any]]) -> Table:
     table = _listing("module", ("part", "left"), ("output", "right"), ("a step", "right"))
     for row in rows:
         table.add_row(row["module"], row["block"], "×".join(map(str, row["shape"])), human_bytes(row["bytes_per_step"]))
@@ -130,7 +131,7 @@ def module_table(rows: list[dict]) -> Table:
     return table
 
 
-def estimate_table(estimate: dict) -> Table:
+def estimate_table(estimate: dict[str, Any]) -> Table:
     table = Table(show_header=False)
     for key, value in estimate.items():
         table.add_row(key.replace("_", " ").replace("seconds", "time").replace("bytes of ", ""), _plain(key, value))
@@ -153,7 +154,7 @@ def human_seconds(seconds: float) -> str:
     return f"{seconds:.3g} seconds"
 
 
-def info(store: ActivationStore) -> dict:
+def info(store: ActivationStore) -> dict[str, Any]:
     """A store's facts, for a script."""
     samples = store.samples
     return {

@@ -120,7 +120,8 @@ def _own_label(plan: capture.Plan, edit: edits.Edit, prompt: str, seed: int) -> 
     except InputError as error:
         raise InputError(f"own: the labeler {said['labeler']!r} of the edit's store can't be had; pass own=") from error
     image = capture.run(plan, [prompt], [seed])[0].image
-    maps = read(labeler, name, image[None], said)[0]
+    maps: np.ndarray
+    (maps,) = read(labeler, name, image[None], said)
     if not edit.binary:
         return maps
     foreground = maps == float(of_class) if of_class else maps > said.get("threshold", 0.5)

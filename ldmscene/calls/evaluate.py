@@ -35,7 +35,7 @@ def evaluate(
     cv: int = CV,
     alphas: Sequence[float] | None = None,
     permuted: ActivationStore | str | Path | None = None,
-    client=None,
+    client: Any = None,
     progress: bool = True,
 ) -> Grid:
     """Fit a probe at every (target, module, step) on the training samples and score it on the test samples.

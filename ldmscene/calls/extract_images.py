@@ -66,7 +66,7 @@ def extract_images(asked: ImageExtraction) -> ActivationStore | dict[str, float]
     return (extracting.estimate_images if asked.dry_run else extracting.extract_images)(asked, table, images)
 
 
-def _each(name: str, value: Any, count: int) -> list:
+def _each(name: str, value: Any, count: int) -> list[Any]:
     values = [value] * count if isinstance(value, str | int) else list(value)
     if len(values) != count:
         raise InputError(f"{name} must be one for all or one for each of the {count} images; got {len(values)}")

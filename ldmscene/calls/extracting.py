@@ -76,7 +76,7 @@ def planned(asked: FromPrompts) -> Iterator[tuple[Plan, Place]]:
         yield plan, named if asked.store is None else place(asked.store)
 
 
-def _for_a_worker(asked: FromPrompts, table: Manifest, root: Place) -> partial:
+def _for_a_worker(asked: FromPrompts, table: Manifest, root: Place) -> partial[Any]:
     """The same extraction as a call that needs its part alone."""
     from ldmscene.calls.extract import extract as call  # a worker loads it by its name
 

@@ -14,7 +14,7 @@ from ldmscene.edits import controlled
 from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.targets import Target, targets_of
 from ldmscene.extraction import fill as extraction
-from ldmscene.extraction.missing import Part
+from ldmscene.extraction.part import Part
 from ldmscene.intervention.controls import control_place, note_controls
 from ldmscene.intervention.filling import Editing
 from ldmscene.intervention.maps import Subjects

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,7 +19,7 @@ from ldmscene.store import ActivationStore
 def label(
     store: ActivationStore | str | Path,
     target: str,
-    labeler: str | Labeler | SuppliedLabels | Callable[[np.ndarray], np.ndarray] | Mapping | xr.DataArray,
+    labeler: str | Labeler | SuppliedLabels | Callable[[np.ndarray], np.ndarray] | Mapping[str, Any] | xr.DataArray,
     *,
     kind: str | None = None,
     threshold: float | None = None,

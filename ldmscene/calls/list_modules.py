@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ldmscene.calls.checking import check_model
 from ldmscene.module_names import part_of
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 
-def list_modules(model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None) -> list[dict]:
+def list_modules(
+    model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """Modules of a model's denoiser, with the shapes of their outputs.
 
     From the model's configurations alone, at the size that it was made for: no weights are needed.

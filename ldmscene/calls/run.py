@@ -38,12 +38,12 @@ def run(
     report: str | Path,
     model: str | Path | None = None,
     protocol: str | None = None,
-    labelers: Mapping[str, str | Labeler | SuppliedLabels | Callable] | None = None,
+    labelers: Mapping[str, str | Labeler | SuppliedLabels | Callable[..., Any]] | None = None,
     control: bool = True,
     dry_run: bool = False,
     progress: bool = True,
-    **options,
-) -> tuple[Grid, Path] | dict:
+    **options: Any,
+) -> tuple[Grid, Path] | dict[str, Any]:
     """The whole path: extract, label, evaluate with both baselines and the control, report.
 
     Parameters

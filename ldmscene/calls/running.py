@@ -66,7 +66,7 @@ def _check_grids(asked: FromPrompts) -> None:
                 raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
 
 
-def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], control: bool) -> dict:
+def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], control: bool) -> dict[str, Any]:
     """The extraction's estimate, and what the labels and the control add to it; of each what is missing."""
     assert asked.store is not None
     found, store = extracting.estimate(asked, table), asked.store

@@ -20,7 +20,8 @@ from ldmscene.manifest import Manifest
 from ldmscene.progress import bar
 from ldmscene.store import ActivationStore
 from ldmscene.store.compression import compress
-from ldmscene.store.history import Documents, Published, publish
+from ldmscene.store.documents import Documents
+from ldmscene.store.history import Published, publish
 from ldmscene.store.layout import TERMS
 from ldmscene.store.places import Place
 
@@ -77,7 +78,7 @@ def _check_kinds(labelers: Mapping[str, object]) -> None:
             )
 
 
-def _agree(root: Place, terms: dict) -> None:
+def _agree(root: Place, terms: dict[str, Any]) -> None:
     """Note what the statistics are of, or refuse to go on with anything else."""
     told = json.dumps(terms).encode()
 

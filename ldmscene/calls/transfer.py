@@ -68,4 +68,5 @@ def transfer(
 def _training(store: ActivationStore) -> list[str]:
     """Training samples, by whose labels classes are known."""
     frame = store.manifest.frame
-    return frame["sample_id"][frame["split"] == "train"].tolist()
+    ids: list[str] = frame["sample_id"][frame["split"] == "train"].tolist()
+    return ids

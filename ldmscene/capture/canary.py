@@ -69,7 +69,7 @@ def _answer(plan: Plan, *, from_the_middle: bool) -> Canary:
     return {**heard.found, PICTURE: sketch(torch.from_numpy(decode(pipeline, latents)))}
 
 
-def _middle(set_timesteps: Callable) -> Callable:
+def _middle(set_timesteps: Callable[..., Any]) -> Callable[..., Any]:
     """In the place of `set_timesteps`: steps before the middle are left out, as image-to-image pipelines do it."""
 
     def begun(*args: object, **kwargs: object) -> None:
@@ -110,7 +110,7 @@ class _Listener:
 
         return leave
 
-    def watch(self, take_step: Callable) -> Callable:
+    def watch(self, take_step: Callable[..., Any]) -> Callable[..., Any]:
         def watched(model_output: Tensor, timestep: Any, sample: Tensor, *args: object, **kwargs: object) -> Any:
             stepped = take_step(model_output, timestep, sample, *args, **kwargs)
             self._step += 1

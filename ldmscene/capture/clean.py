@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ldmscene.errors import InputError
 
 
-def predict_clean(scheduler, output: Tensor, timestep: object, sample: Tensor) -> Tensor:
+def predict_clean(scheduler: Any, output: Tensor, timestep: object, sample: Tensor) -> Tensor:
     """The x_0 that a model output implies at x_t, in the latents' own scale.
 
     Either x_t = x_0 + σ ε (Karras et al. 2022), or x_t = √ᾱ x_0 + √(1 − ᾱ) ε (Ho et al. 2020), or
@@ -23,7 +25,9 @@ def predict_clean(scheduler, output: Tensor, timestep: object, sample: Tensor) -
     """
     output = output[:, : sample.shape[1]]  # some predict a variance too
     if hasattr(scheduler, "precondition_outputs"):  # as Karras et al. have it themselves
-        return scheduler.precondition_outputs(sample, output, _sigma(scheduler, _index(scheduler, timestep)))
+        sigma = _sigma(scheduler, _index(scheduler, timestep))
+        preconditioned: Tensor = scheduler.precondition_outputs(sample, output, sigma)
+        return preconditioned
     kind = getattr(scheduler.config, "prediction_type", "flow_prediction")
     if kind == "trigflow":
         angle = torch.as_tensor(timestep).flatten()[0]
@@ -34,14 +38,14 @@ def predict_clean(scheduler, output: Tensor, timestep: object, sample: Tensor) -
     if kind == "epsilon":
         return (sample - noise * output) / signal
     if kind == "v_prediction":  # v = a ε − b x_0 with (a, b) the coefficients scaled to unit length
-        length = (signal**2 + noise**2) ** 0.5
+        length: float = (signal**2 + noise**2) ** 0.5
         return (signal * sample - noise * length * output) / length**2
     if kind == "flow_prediction":
         return sample - noise * output
     raise InputError(f"the scheduler predicts {kind!r}; expected epsilon, v_prediction, sample or flow_prediction")
 
 
-def _coefficients(scheduler, timestep: object) -> tuple[float, float]:
+def _coefficients(scheduler: Any, timestep: object) -> tuple[float, float]:
     if getattr(scheduler, "sigmas", None) is None:
         if not hasattr(scheduler, "alphas_cumprod"):
             raise InputError(f"{type(scheduler).__name__} doesn't say how much noise a step has; use another scheduler")
@@ -54,12 +58,15 @@ def _coefficients(scheduler, timestep: object) -> tuple[float, float]:
     return 1.0, float(sigma)
 
 
-def _index(scheduler, timestep: object) -> int:
-    return scheduler.step_index if scheduler.step_index is not None else scheduler.index_for_timestep(timestep)
+def _index(scheduler: Any, timestep: object) -> int:
+    known = scheduler.step_index
+    return int(scheduler.index_for_timestep(timestep) if known is None else known)
 
 
-def _sigma(scheduler, index: int) -> Tensor:
+def _sigma(scheduler: Any, index: int) -> Tensor:
     if not hasattr(scheduler, "sigmas_interpol") or scheduler.state_in_first_order:
-        return scheduler.sigmas[index]
+        sigma: Tensor = scheduler.sigmas[index]
+        return sigma
     # The second call of a KDPM2 step lies between two noise levels; the ancestral kind counts them from one less.
-    return scheduler.sigmas_interpol[index - hasattr(scheduler, "sigmas_up")]
+    between: Tensor = scheduler.sigmas_interpol[index - hasattr(scheduler, "sigmas_up")]
+    return between

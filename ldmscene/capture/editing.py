@@ -15,7 +15,7 @@ from ldmscene.capture.sorting import Step
 from ldmscene.errors import InputError, LdmsceneError
 
 
-def editing_hook(name: str, editor: Editor, now: Step, plan: Plan) -> Callable:
+def editing_hook(name: str, editor: Editor, now: Step, plan: Plan) -> Callable[..., Any]:
     """A forward hook for the module of this name; the editor sees the plan's branches."""
 
     def hook(_module: nn.Module, _args: object, output: object) -> Any:

@@ -73,7 +73,8 @@ class Folding:
         """Where each sample's image begins in joint sequences, from a denoiser's call; None where all are alike."""
         if self.family.image_at != AFTER_TEXT:
             return None
-        return call["encoder_attention_mask"].sum(1).tolist()
+        lengths: list[int] = call["encoder_attention_mask"].sum(1).tolist()
+        return lengths
 
     def _grid(self, module: str, count: int) -> tuple[int, int] | None:
         """Rows and columns of the image among so many tokens; None where they are no image's."""

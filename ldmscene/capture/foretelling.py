@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,8 +43,8 @@ def rehearsed(plan: Plan) -> Plan:
     pipeline, raw = plan.pipeline, list[Tensor]()
     found: list[tuple[tuple[str, ...], ...]] = []
 
-    def watch(take_step: Callable) -> Callable:
-        def watched(model_output: Tensor, timestep, sample: Tensor, *args: object, **kwargs: object):
+    def watch(take_step: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(model_output: Tensor, timestep: Any, sample: Tensor, *args: object, **kwargs: object) -> Any:
             _parts, orders = compare(raw, model_output, sample, plan.applied_guidance, plan.folding.family)
             if order := _chosen(plan, orders):
                 found.append(_by_call(order, raw, len(sample)))
@@ -53,7 +54,7 @@ def rehearsed(plan: Plan) -> Plan:
 
         return watched
 
-    def leave(_module: nn.Module, _args: tuple, output: object) -> None:
+    def leave(_module: nn.Module, _args: tuple[Any, ...], output: object) -> None:
         raw.append(first_tensor(output).detach().clone())
 
     arguments = plan.arguments([PROMPT], [SEED])

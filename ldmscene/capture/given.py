@@ -28,7 +28,14 @@ class _Given:
     clean: Tensor
     noise: Tensor
 
-    def set_timesteps(self, num_inference_steps=None, device=None, timesteps=None, sigmas=None, mu=None) -> None:
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        timesteps: Any = None,
+        sigmas: Any = None,
+        mu: float | None = None,
+    ) -> None:
         self.timesteps = torch.tensor(self.chosen, device=device)
         self.num_inference_steps = len(self.chosen)
 
@@ -37,7 +44,16 @@ class _Given:
         self.clean, self.noise, self.call = clean, noise, 0
         return self.noisy(self.chosen[0])
 
-    def step(self, model_output, timestep, sample, eta=0.0, generator=None, return_dict=True, **_: object) -> tuple:
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: object,
+        sample: Tensor,
+        eta: float = 0.0,
+        generator: Any = None,
+        return_dict: bool = True,
+        **_: object,
+    ) -> tuple[Tensor, Tensor]:
         self.call += 1
         ahead = self.noisy(self.chosen[min(self.call, len(self.chosen) - 1)]).to(sample.device, sample.dtype)
         return ahead, ahead
@@ -46,18 +62,26 @@ class _Given:
         raise NotImplementedError
 
 
-class GivenDiffusion(_Given, DDIMScheduler):
+class GivenDiffusion(_Given, DDIMScheduler):  # type: ignore[misc]  # diffusers' lazy imports hide its types
     """For denoisers of a variance-preserving diffusion, whatever their own scheduler."""
 
     def noisy(self, timestep: float) -> Tensor:
         alpha = self.alphas_cumprod[int(timestep)]
-        return alpha.sqrt() * self.clean + (1 - alpha).sqrt() * self.noise
+        noised: Tensor = alpha.sqrt() * self.clean + (1 - alpha).sqrt() * self.noise
+        return noised
 
 
-class GivenFlow(_Given, FlowMatchEulerDiscreteScheduler):
+class GivenFlow(_Given, FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]  # diffusers, too
     """For denoisers of a straight flow between noise and image."""
 
-    def set_timesteps(self, num_inference_steps=None, device=None, timesteps=None, sigmas=None, mu=None) -> None:
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        timesteps: Any = None,
+        sigmas: Any = None,
+        mu: float | None = None,
+    ) -> None:
         super().set_timesteps(num_inference_steps, device)
         self.sigmas = self.timesteps / self.config.num_train_timesteps
 
@@ -67,7 +91,8 @@ class GivenFlow(_Given, FlowMatchEulerDiscreteScheduler):
 
     def noisy(self, timestep: float) -> Tensor:
         sigma = timestep / self.config.num_train_timesteps
-        return (1 - sigma) * self.clean + sigma * self.noise
+        noised: Tensor = (1 - sigma) * self.clean + sigma * self.noise
+        return noised
 
 
 def given_scheduler(own: Any, timesteps: Sequence[float]) -> Any:
@@ -103,7 +128,7 @@ def is_given(scheduler: Any) -> bool:
     return isinstance(scheduler, _Given)
 
 
-def along(pipeline, images: np.ndarray, seeds: Sequence[int]) -> Tensor:
+def along(pipeline: Any, images: np.ndarray, seeds: Sequence[int]) -> Tensor:
     """Set a pipeline on the way along images, uint8 (n, Y, X, rgb), and return its first latents.
 
     Each sample has noise of its own, by its seed, the same at every timestep.

@@ -14,7 +14,7 @@ from ldmscene.capture.source import denoiser_of
 
 
 @contextmanager
-def instead(scheduler: Any, **methods: Callable[[Callable], Callable]) -> Iterator[None]:
+def instead(scheduler: Any, **methods: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
     """Put functions in the place of a scheduler's methods inside the block; each is made from the method itself."""
     own = {name: vars(scheduler).get(name) for name in methods}
     try:
@@ -32,7 +32,7 @@ def instead(scheduler: Any, **methods: Callable[[Callable], Callable]) -> Iterat
 
 
 @contextmanager
-def running_uncompiled(pipeline) -> Iterator[nn.Module]:
+def running_uncompiled(pipeline: Any) -> Iterator[nn.Module]:
     """The denoiser without `torch.compile` inside the block: a compiled graph runs past hooks set after it."""
     role, plain = denoiser_of(pipeline)
     held = getattr(pipeline, role)

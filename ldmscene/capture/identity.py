@@ -36,7 +36,7 @@ class WeightHashes:
         return self._known[part]
 
 
-def identity(pipeline: DiffusionPipeline, hash_of: WeightHashes | None = None) -> dict:
+def identity(pipeline: DiffusionPipeline, hash_of: WeightHashes | None = None) -> dict[str, Any]:
     """What a pipeline's activations depend on: classes, configs, weights, switches and compute dtype.
 
     Names and folders are left out: the same weights are the same model wherever they lie. So is the safety
@@ -59,7 +59,7 @@ def identity(pipeline: DiffusionPipeline, hash_of: WeightHashes | None = None) -
     return found | ({"switches": turned} if turned else {})
 
 
-def configs(pipeline: DiffusionPipeline) -> dict[str, dict]:
+def configs(pipeline: DiffusionPipeline) -> dict[str, dict[str, Any]]:
     """What the hashes of configs in an identity stand for, by their dotted path in it."""
     return {f"components.{name}.config": _config(part) for name, part in _parts(pipeline).items()}
 
@@ -77,22 +77,23 @@ def _parts(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:
     return found
 
 
-def _pipeline_config(pipeline: DiffusionPipeline) -> dict:
+def _pipeline_config(pipeline: DiffusionPipeline) -> dict[str, Any]:
     """What a pipeline's own config holds beside its components, such as SDXL's force_zeros_for_empty_prompt."""
     others = {*pipeline.components, "requires_safety_checker"}
     plain = {name: value for name, value in _public(pipeline.config).items() if name not in others}
     return {"pipeline_config": plain} if plain else {}
 
 
-def _public(config: Mapping) -> dict:
+def _public(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config without diffusers' book-keeping, as plain JSON values: infinities, which JSON lacks, as text."""
-    return json.loads(
+    plain: dict[str, Any] = json.loads(
         json.dumps({k: v for k, v in config.items() if not k.startswith("_")}, default=str, sort_keys=True),
         parse_constant=str,
     )
+    return plain
 
 
-def _config(part: Any) -> dict:
+def _config(part: Any) -> dict[str, Any]:
     config = part.config if isinstance(part.config, Mapping) else part.config.to_dict()
     volatile = {"transformers_version", "dtype", "torch_dtype"}
     return {k: v for k, v in _public(config).items() if k not in volatile}

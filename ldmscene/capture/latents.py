@@ -24,10 +24,10 @@ def vae_factor(pipeline: Any) -> int:
     """
     vae = autoencoder_of(pipeline)
     if is_video(vae):
-        return 2 ** len(vae.config.temperal_downsample)
+        return int(2 ** len(vae.config.temperal_downsample))
     channels = next((vae.config[key] for key in _BLOCKS if vae.config.get(key)), None)
     if channels is not None:
-        return 2 ** (len(channels) - 1)
+        return int(2 ** (len(channels) - 1))
     found = getattr(pipeline, "vae_scale_factor", None)
     if not isinstance(found, int):
         raise InputError(f"{type(vae).__name__} doesn't say how many pixels a latent position has; it can't be used")
@@ -46,7 +46,7 @@ def latent_channels(pipeline: Any) -> int:
     found = vae.config.get("latent_channels") or vae.config.get("z_dim")
     if found is None:
         raise InputError(f"{type(vae).__name__} doesn't say how many channels latents have; it can't be used")
-    return found
+    return int(found)
 
 
 def is_video(vae: Any) -> bool:
@@ -62,16 +62,18 @@ def unpack(pipeline: Any, latents: Tensor, size: tuple[int, int]) -> Tensor:
         return latents
     if _patchified(pipeline):
         y, x = (side // vae_factor(pipeline) // 2 for side in size)
-        return pipeline._unpatchify_latents(latents.mT.unflatten(-1, (y, x)))
-    found = pipeline._unpack_latents(latents, *size, pipeline.vae_scale_factor)
+        return _unpatchified(pipeline, latents.mT.unflatten(-1, (y, x)))
+    found: Tensor = pipeline._unpack_latents(latents, *size, pipeline.vae_scale_factor)
     return found.squeeze(2) if found.ndim == 5 else found
 
 
 def pack(pipeline: Any, latents: Tensor) -> Tensor:
     """Latents (n, c, y, x) as the pipeline's scheduler steps them."""
     if _patchified(pipeline):
-        return pipeline._pack_latents(pipeline._patchify_latents(latents))
-    return pipeline._pack_latents(latents, *latents.shape) if hasattr(pipeline, "_pack_latents") else latents
+        latents = pipeline._pack_latents(pipeline._patchify_latents(latents))
+    elif hasattr(pipeline, "_pack_latents"):
+        latents = pipeline._pack_latents(latents, *latents.shape)
+    return latents
 
 
 def as_argument(pipeline: Any, packed: Tensor, size: tuple[int, int]) -> Tensor:
@@ -84,7 +86,7 @@ def unscaled(pipeline: Any, latents: Tensor) -> Tensor:
     vae = autoencoder_of(pipeline)
     if _patchified(pipeline):
         mean, deviation = _batch_norm(vae, latents)
-        return pipeline._unpatchify_latents(pipeline._patchify_latents(latents) * deviation + mean)
+        return _unpatchified(pipeline, pipeline._patchify_latents(latents) * deviation + mean)
     scale, shift = _scale_and_shift(vae, latents)
     return latents / scale + shift
 
@@ -94,7 +96,7 @@ def scaled(pipeline: Any, z: Tensor) -> Tensor:
     vae = autoencoder_of(pipeline)
     if _patchified(pipeline):
         mean, deviation = _batch_norm(vae, z)
-        return pipeline._unpatchify_latents((pipeline._patchify_latents(z) - mean) / deviation)
+        return _unpatchified(pipeline, (pipeline._patchify_latents(z) - mean) / deviation)
     scale, shift = _scale_and_shift(vae, z)
     return (z - shift) * scale
 
@@ -102,6 +104,11 @@ def scaled(pipeline: Any, z: Tensor) -> Tensor:
 def _patchified(pipeline: Any) -> bool:
     """Flux 2 puts 2 × 2 latents on top of each other before it normalises and packs them."""
     return hasattr(pipeline, "_patchify_latents")
+
+
+def _unpatchified(pipeline: Any, latents: Tensor) -> Tensor:
+    found: Tensor = pipeline._unpatchify_latents(latents)
+    return found
 
 
 def _batch_norm(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:

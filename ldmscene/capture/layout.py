@@ -45,7 +45,8 @@ class Layout:
         if self.grid is None:
             return tokens
         parts = [tokens[rows, span] for rows, span in self._spans(tokens, starts)]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).unflatten(1, self.grid)
+        maps: Tensor = (parts[0] if len(parts) == 1 else torch.cat(parts)).unflatten(1, self.grid)
+        return maps
 
     def write(self, tensor: Tensor, values: Tensor, starts: Sequence[int] | None = None) -> None:
         """Put `values`, of the shape that `read` returns, into `tensor`; all else in it stays as it is."""

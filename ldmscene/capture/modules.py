@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -91,7 +91,7 @@ def _matching(one: str, names: list[str], presets: Mapping[str, str]) -> set[str
     return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 
-def _forward_order(names: list[str]):
+def _forward_order(names: list[str]) -> Callable[[str], tuple[int, int]]:
     """Encoder, bottleneck, decoder: diffusers registers the decoder before the bottleneck."""
     parts = list(PARTS)
 

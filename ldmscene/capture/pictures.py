@@ -18,7 +18,7 @@ _PIXELS = 1 << 18  # that are decoded together
 
 
 @torch.no_grad()
-def decode(pipeline, latents: Tensor | np.ndarray) -> np.ndarray:
+def decode(pipeline: Any, latents: Tensor | np.ndarray) -> np.ndarray:
     """Latents (n, c, y, x) to uint8 images (n, Y, X, rgb), as the pipeline itself decodes its final ones.
 
     Some at a time, since an autoencoder needs more memory than the denoiser.
@@ -34,16 +34,17 @@ def at_once(height: int, width: int) -> int:
     return max(1, _PIXELS // (height * width))
 
 
-def _decoded(pipeline, vae: Any, latents: Tensor) -> np.ndarray:
+def _decoded(pipeline: Any, vae: Any, latents: Tensor) -> np.ndarray:
     z = unscaled(pipeline, latents.to(pipeline._execution_device, vae.dtype))
     found = vae.decode(z[:, :, None] if is_video(vae) else z, return_dict=False, **_plain(vae))[0]
     images = found[:, :, 0] if is_video(vae) else found
     pixels = VaeImageProcessor().postprocess(images.float(), output_type="np")
-    return (pixels * 255).round().astype(np.uint8)
+    whole: np.ndarray = (pixels * 255).round().astype(np.uint8)
+    return whole
 
 
 @torch.no_grad()
-def encode(pipeline, images: np.ndarray) -> Tensor:
+def encode(pipeline: Any, images: np.ndarray) -> Tensor:
     """uint8 images (n, Y, X, rgb) to latents (n, c, y, x), float32 on the CPU: the mean, not a draw."""
     with _ready(pipeline) as vae:
         pixels = torch.from_numpy(images).to(pipeline._execution_device).permute(0, 3, 1, 2) / 127.5 - 1
@@ -59,7 +60,7 @@ def _plain(vae: Any) -> dict[str, bool]:
 
 
 @contextmanager
-def _ready(pipeline) -> Iterator[Any]:
+def _ready(pipeline: Any) -> Iterator[Any]:
     """The autoencoder, in float32 where float16 would overflow; offloaded again where it was."""
     vae = autoencoder_of(pipeline)
     upcast = vae.dtype == torch.float16 and vae.config.get("force_upcast")

@@ -101,7 +101,7 @@ class Plan:
         family = self.folding.family
         return bool(self.negative_prompt) or (family.asks_negative and self.guidance_scale > family.guided_above)
 
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """What the fingerprint covers."""
         return {
             **identity(self.pipeline, self.hashes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,9 @@ def recording(
                 handle.remove()
 
 
-def _hooks(run: _Run, editor: Editor | None, parts: dict[str, nn.Module]) -> Iterator[tuple[nn.Module, Callable]]:
+def _hooks(
+    run: _Run, editor: Editor | None, parts: dict[str, nn.Module]
+) -> Iterator[tuple[nn.Module, Callable[..., Any]]]:
     """Each with its module; an editor's first, so that the sink sees what it changed."""
     if editor:
         if strange := [name for name in editor.modules if name not in parts]:
@@ -100,10 +103,10 @@ class _Run:
         names, foretold = [m.name for m in plan.modules], [branch for call in plan.calls for branch in call]
         return Sorter(self._sink, names, plan.branches, plan.applied_guidance, plan.folding.family, foretold)
 
-    def begin(self, set_timesteps: Callable) -> Callable:
+    def begin(self, set_timesteps: Callable[..., Any]) -> Callable[..., Any]:
         """In the place of the scheduler's `set_timesteps`, by which each run begins."""
 
-        def begun(*args: object, **kwargs: object):
+        def begun(*args: object, **kwargs: object) -> Any:
             self.sorter.finish()
             self.sorter = self._sorter()
             for shown in (self.recorded.timesteps, self.recorded.latents, self.recorded.predicted):
@@ -114,10 +117,10 @@ class _Run:
 
         return begun
 
-    def watch(self, take_step: Callable) -> Callable:
+    def watch(self, take_step: Callable[..., Any]) -> Callable[..., Any]:
         """In the place of the scheduler's `step`."""
 
-        def watched(model_output: Tensor, timestep, sample: Tensor, *args: object, **kwargs: object):
+        def watched(model_output: Tensor, timestep: Any, sample: Tensor, *args: object, **kwargs: object) -> Any:
             if self._check is not None:
                 self._check()
             for device in self.now.copying:
@@ -138,15 +141,15 @@ class _Run:
     def _unpacked(self, latents: Tensor) -> Tensor:
         return unpack(self.plan.pipeline, latents.float(), (self.plan.height, self.plan.width)).cpu()
 
-    def enter(self, _module: nn.Module, _args: tuple, kwargs: dict) -> None:
+    def enter(self, _module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before the denoiser is called."""
         self.now.starts = self.plan.folding.starts_in(kwargs)
 
-    def leave(self, _module: nn.Module, _args: tuple, output: object) -> None:
+    def leave(self, _module: nn.Module, _args: tuple[Any, ...], output: object) -> None:
         """After the denoiser was called."""
         self.now.raw.append(first_tensor(output).detach().clone())
 
-    def listener(self, name: str) -> Callable:
+    def listener(self, name: str) -> Callable[..., Any]:
         """A forward hook that holds a module's output until its branches are told."""
 
         def hook(_module: nn.Module, _args: object, output: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ class FirstCall:
     timesteps : tuple of float
     """
 
-    args: tuple
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
     timesteps: tuple[float, ...] = ()
 
@@ -67,7 +67,7 @@ class _Stop(Exception):  # noqa: N818, it isn't an error
     pass
 
 
-def rehearse(pipeline, arguments: Mapping[str, Any]) -> FirstCall:
+def rehearse(pipeline: Any, arguments: Mapping[str, Any]) -> FirstCall:
     """Run a pipeline up to its denoiser's first call, and not into it.
 
     Raises
@@ -77,7 +77,7 @@ def rehearse(pipeline, arguments: Mapping[str, Any]) -> FirstCall:
     """
     given: list[FirstCall] = []
 
-    def stop(_module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given.append(FirstCall(args, kwargs))
         raise _Stop
 
@@ -136,7 +136,7 @@ def _call(denoiser: nn.Module, modules: Sequence[str], folding: Folding, first: 
     shapes: dict[str, ModuleShape] = {}
     starts = folding.starts_in(first.kwargs)
 
-    def watch(name: str):
+    def watch(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: object, output: object) -> None:
             folded, dims = folding(name, output, starts)
             shapes[name] = ModuleShape(name, dims, tuple(folded.shape[1:]))
@@ -194,7 +194,7 @@ def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) ->
     tokens = latent[0] * latent[1] // 4
     picture = (1, tokens, config.in_channels) if is_packed(denoiser) else (1, config.in_channels, *latent)
     pooled = config.get("pooled_projection_dim")
-    shapes: dict[str, tuple] = {
+    shapes: dict[str, tuple[Any, ...]] = {
         "sample": picture,
         "hidden_states": picture,
         "timestep": (1,),

@@ -166,7 +166,8 @@ def _index(name: str, revision: str | None = None) -> Mapping[str, Any]:
     check_there(name, INDEX, revision)
     if Path(name).is_dir() and not (Path(name) / INDEX).is_file():
         raise InputError(f"the folder {name} has no {INDEX}; expected a pipeline saved by save_pretrained")
-    return DiffusionPipeline.load_config(name, revision=revision)
+    index: Mapping[str, Any] = DiffusionPipeline.load_config(name, revision=revision)
+    return index
 
 
 def _only_variant(folder: Path) -> str | None:
@@ -239,7 +240,7 @@ def _inner(pipeline: DiffusionPipeline) -> dict[str, DiffusionPipeline]:
     return {name: part for name, part in vars(pipeline).items() if isinstance(part, DiffusionPipeline)}
 
 
-def _as_scheduler(scheduler: object, own):
+def _as_scheduler(scheduler: Any, own: Any) -> Any:
     if scheduler is None:
         return copy.deepcopy(own)
     if isinstance(scheduler, str):

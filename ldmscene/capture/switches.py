@@ -17,7 +17,7 @@ _ROUNDING_ONLY = {"slice_size", "training"}  # of attention processors: the same
 _PICTURES_ONLY = {"requires_safety_checker", "add_watermarker"}
 
 
-def switches(pipeline: DiffusionPipeline, parts: Mapping[str, nn.Module]) -> dict:
+def switches(pipeline: DiffusionPipeline, parts: Mapping[str, nn.Module]) -> dict[str, Any]:
     """Those that aren't as diffusers sets them, by part; empty for a pipeline as it was loaded.
 
     FreeU, adapters such as LoRA with their scales, attention processors of the user's own or with numbers of their own
@@ -29,12 +29,16 @@ def switches(pipeline: DiffusionPipeline, parts: Mapping[str, nn.Module]) -> dic
     return {name: of_it for name, of_it in found.items() if of_it}
 
 
-def _of_part(part: nn.Module) -> dict:
-    read: dict[str, Callable[[nn.Module], dict]] = {"freeu": _freeu, "adapters": _adapters, "attention": _attention}
+def _of_part(part: nn.Module) -> dict[str, Any]:
+    read: dict[str, Callable[[nn.Module], dict[str, Any]]] = {
+        "freeu": _freeu,
+        "adapters": _adapters,
+        "attention": _attention,
+    }
     return {name: told for name, one in read.items() if (told := _of_modules(part, one))}
 
 
-def _of_modules(part: nn.Module, read: Callable[[nn.Module], dict]) -> dict:
+def _of_modules(part: nn.Module, read: Callable[[nn.Module], dict[str, Any]]) -> dict[str, Any]:
     """Each value that occurs, and a hash of which module has which."""
     found = {name: value for name, module in part.named_modules() if (value := read(module))}
     if not found:
@@ -44,12 +48,12 @@ def _of_modules(part: nn.Module, read: Callable[[nn.Module], dict]) -> dict:
     return {"values": [json.loads(value) for value in values], "where": where}
 
 
-def _freeu(module: nn.Module) -> dict:
+def _freeu(module: nn.Module) -> dict[str, Any]:
     factors = {name: getattr(module, name, None) for name in _FREEU}
     return factors if None not in factors.values() else {}
 
 
-def _adapters(module: nn.Module) -> dict:
+def _adapters(module: nn.Module) -> dict[str, Any]:
     """Of a layer of peft's: weights of adapters are hashed as weights, how strongly they count is told here."""
     scaling: Any = getattr(module, "scaling", None)
     if not isinstance(scaling, dict) or not hasattr(module, "active_adapters"):
@@ -60,7 +64,7 @@ def _adapters(module: nn.Module) -> dict:
     return {name: value for name, value in told.items() if value}
 
 
-def _attention(module: nn.Module) -> dict:
+def _attention(module: nn.Module) -> dict[str, Any]:
     processor: Any = getattr(module, "processor", None)
     if not callable(processor):
         return {}
@@ -69,7 +73,7 @@ def _attention(module: nn.Module) -> dict:
     return {} if ours and not numbers else {"processor": _name(processor), **numbers}
 
 
-def _of_scheduler(scheduler: Any) -> dict:
+def _of_scheduler(scheduler: Any) -> dict[str, Any]:
     told = {}
     if getattr(scheduler, "shift", None) != scheduler.config.get("shift"):
         told["shift"] = scheduler.shift
@@ -78,7 +82,7 @@ def _of_scheduler(scheduler: Any) -> dict:
     return told
 
 
-def _of_pipeline(pipeline: DiffusionPipeline) -> dict:
+def _of_pipeline(pipeline: DiffusionPipeline) -> dict[str, Any]:
     """Values among the arguments of the pipeline's own making that aren't the default ones."""
     taken = inspect.signature(type(pipeline).__init__).parameters
     now = {name: getattr(pipeline, name, pipeline.config.get(name)) for name in taken if name not in _PICTURES_ONLY}
@@ -90,7 +94,8 @@ def _of_pipeline(pipeline: DiffusionPipeline) -> dict:
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are numbers, words or lists, as JSON has them."""
     kept = {name: value for name, value in values.items() if not name.startswith("_") and isinstance(value, _PLAIN)}
-    return json.loads(json.dumps(kept, default=str, sort_keys=True))
+    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str, sort_keys=True))
+    return plain
 
 
 def _name(thing: Any) -> str:

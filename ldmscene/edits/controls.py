@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from ldmscene.edits.edit import Edit
 from ldmscene.errors import InputError, unknown
@@ -100,7 +101,7 @@ def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> 
     return found
 
 
-def _name(control: Callable) -> str:
+def _name(control: Callable[..., Any]) -> str:
     """A callable's name, under which its pictures are stored."""
     name = getattr(control, "__name__", type(control).__name__)
     if not _NAME.fullmatch(name):

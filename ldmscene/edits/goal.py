@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldmscene.array_types import Array
 from ldmscene.cells import Cells
 from ldmscene.edits.readout import Readout
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

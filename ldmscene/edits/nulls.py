@@ -72,4 +72,5 @@ def _along(direction: np.ndarray, change: Tensor, goal: Goal) -> Tensor:
     """The change's norms along a direction, up where the reading is to rise and down where it is to fall."""
     unit = like(direction / max(np.linalg.norm(direction), np.finfo(float).tiny), change)
     sign = torch.where(goal.residual < 0, -1.0, 1.0)
-    return (sign * change.norm(dim=-1))[..., None] * unit
+    moved: Tensor = (sign * change.norm(dim=-1))[..., None] * unit
+    return moved

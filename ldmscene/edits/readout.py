@@ -8,9 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError, ShapeError
-
-Array = np.ndarray
 
 # Eigenvalues below this share of the largest are rounding of the statistics that they come from.
 _NOTHING = 1e-12
@@ -63,12 +62,12 @@ class Readout:
         Of all changes with that reading it has the least Mahalanobis norm. It is 0 where the probe reads nothing.
         """
         along = self._covariance @ self._coef
-        return along / max(self._coef @ along, np.finfo(float).tiny)
+        return along / max(float(self._coef @ along), np.finfo(float).tiny)
 
     @cached_property
     def normal(self) -> Array:
         """[channel] w / wᵀw: of all changes with a reading of one more, that of the least Euclidean norm."""
-        return self._coef / max(self._coef @ self._coef, np.finfo(float).tiny)
+        return self._coef / max(float(self._coef @ self._coef), np.finfo(float).tiny)
 
     @cached_property
     def eraser(self) -> tuple[Array, Array]:
@@ -80,7 +79,7 @@ class Readout:
         some = values > 0
         rotated = vectors[:, some].T @ self.cross.astype(np.float64)
         best = vectors[:, some] @ (rotated / values[some])
-        return best / max(self.cross @ best, np.finfo(float).tiny), self.cross.astype(np.float64)
+        return best / max(float(self.cross @ best), np.finfo(float).tiny), self.cross.astype(np.float64)
 
     @cached_property
     def root(self) -> Array:

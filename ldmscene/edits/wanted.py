@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ldmscene.array_types import Array, Bools, Ints
 from ldmscene.errors import InputError, ShapeError
 
-Array = np.ndarray
 Label = Callable[[str], Array]
 """the own label (Y, X) of a sample (sample_id): 0 and 1 for a mask"""
 
@@ -187,7 +187,7 @@ def moved(maps: Array, dy: int, dx: int, *, fill: bool) -> Array:
     return np.where(inside, taken, 0) if fill else taken
 
 
-def _within(positions: Array) -> Array:
+def _within(positions: Ints) -> Bools:
     return (positions >= 0) & (positions < len(positions))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import dask
+from dask.delayed import delayed
 
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
 from ldmscene.evaluation.features import ModuleOutput
@@ -85,10 +85,10 @@ def absorb(
     """Add the last of a fold's blocks to the statistics of those before it, at every step of some modules."""
     outputs = [ModuleOutput.of(store, module, step) for module in modules for step in store.steps]
     reduce_labels(_bench(store, targets, blocks[-1:]), [output.size for output in outputs])
-    shared = dask.delayed(_bench(store, targets, blocks), traverse=False)
+    shared = delayed(_bench(store, targets, blocks), traverse=False)
     checksums = {output.path: store.checksums(output.path) for output in outputs}
     jobs = [
-        Job(dask.delayed(partial(_absorb, features=output, blocks=blocks, checksum=checksums[output.path]))(shared))
+        Job(delayed(partial(_absorb, features=output, blocks=blocks, checksum=checksums[output.path]))(shared))
         for output in outputs
     ]
     compute(jobs, title=title)

@@ -35,7 +35,7 @@ def set_up(
     task: Task,
     scope: Scope,
     beyond: Beyond | None = None,
-    client=None,
+    client: Any = None,
     *,
     progress: bool = False,
 ) -> Bench:

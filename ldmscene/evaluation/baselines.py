@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
+from dask.delayed import delayed
 
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import without_gaps
@@ -34,21 +35,21 @@ def reading_jobs(bench: Bench, steps: Sequence[int]) -> list[Job]:
 
     One job for each target and block of held-out samples, in this order.
     """
-    shared, jobs = dask.delayed(bench, traverse=False), []
+    shared, jobs = delayed(bench, traverse=False), []
     for target in bench.task.targets:
         sources = _sources(bench.store, bench.task, target)
         keys = _keys(bench, target, steps, sources)
         mean = None
         if not all(bench.cache.has(SCORES, key) for key in keys):
-            sums = [dask.delayed(partial(label_sums, target=target, block=b))(shared) for b in bench.task.train]
-            mean = dask.delayed(mean_label)(merged(sums, add_sums))
+            sums = [delayed(partial(label_sums, target=target, block=b))(shared) for b in bench.task.train]
+            mean = delayed(mean_label)(merged(sums, add_sums))
         for key, block in zip(keys, bench.task.test, strict=True):
             todo = partial(cached_readings, key=key, target=target, block=block, steps=list(steps), sources=sources)
-            jobs.append(Job(dask.delayed(todo)(shared, mean=mean)))
+            jobs.append(Job(delayed(todo)(shared, mean=mean)))
     return jobs
 
 
-def join_readings(found: Sequence[Mapping], task: Task, steps: Sequence[int]) -> xr.DataArray:
+def join_readings(found: Sequence[Mapping[str, Any]], task: Task, steps: Sequence[int]) -> xr.DataArray:
     """Scores (reading, target, metric, step, sample) from what `reading_jobs` gave; NaN where there is none."""
     blocks = iter(found)
     arrays = [_joined([next(blocks) for _ in task.test], target, task, steps) for target in task.targets]
@@ -60,7 +61,7 @@ def _sources(store: ActivationStore, task: Task, target: Target) -> dict[str, st
     return {n: s for n, s in SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.labels))}
 
 
-def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[str, str]) -> list[dict]:
+def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[str, str]) -> list[dict[str, Any]]:
     """For each block of held-out samples, what the scores of its readings depend on."""
     train = fingerprint({"labels": [bench.labels[target.name, b].key_of_labels() for b in bench.task.train]})
     read = {source: bench.store.checksums(intermediate_path(source, target.labels)) for source in sources.values()}
@@ -79,7 +80,7 @@ def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[s
 
 def cached_readings(
     bench: Bench,
-    key: dict,
+    key: dict[str, Any],
     target: Target,
     block: SampleBlock,
     steps: Sequence[int],
@@ -112,14 +113,15 @@ def add_sums(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray
 def mean_label(sums: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Each pixel's mean label (Y, X) over training samples; 0 where it never has one."""
     count, total = sums
-    return total / np.maximum(count, 1)
+    mean: np.ndarray = total / np.maximum(count, 1)
+    return mean
 
 
 def score_readings(
     bench: Bench, target: Target, block: SampleBlock, steps: Sequence[int], sources: Mapping[str, str], mean: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
     """Scores by reading and metric, (step, sample), of one block of held-out samples."""
-    found: dict[str, list] = {reading: [] for reading in (MEAN_LABEL, *sources)}
+    found: dict[str, list[Any]] = {reading: [] for reading in (MEAN_LABEL, *sources)}
     for first in range(0, len(block.ids), AT_ONCE):
         ids = block.ids[first : first + AT_ONCE]
         truth = Truth.of(bench.labels[target.name, block].read(bench.store, ids))

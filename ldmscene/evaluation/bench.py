@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import dask
+from dask.delayed import delayed
 
 from ldmscene.cells import MapSize
 from ldmscene.evaluation.kind import Group, Kind, Known
@@ -67,9 +67,9 @@ def ungrouped(store: ActivationStore, cache: Cache, kind: Kind, task: Task) -> B
 
 def reduce_labels(bench: Bench, sizes: Iterable[MapSize], client: Any = None, title: str = "") -> Bench:
     """Reduce all labels to maps of these sizes, and group the targets that have the same labelled pixels."""
-    wanted, shared = sorted(set(sizes)), dask.delayed(bench.store, traverse=False)
+    wanted, shared = sorted(set(sizes)), delayed(bench.store, traverse=False)
     jobs = [
-        Job(dask.delayed(partial(LabelBlock.reduce, block, cache=bench.cache, sizes=wanted))(shared))
+        Job(delayed(partial(LabelBlock.reduce, block, cache=bench.cache, sizes=wanted))(shared))
         for block in bench.labels.values()
     ]
     known = dict(zip(bench.labels, compute(jobs, client, title), strict=True))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.cells import Cells, MapSize
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.beyond import products
@@ -15,8 +16,6 @@ from ldmscene.evaluation.kind import Nested, NestedFits
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.targets import Target, responses
 from ldmscene.verdicts import Residuals
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Features(Protocol):
     def path(self) -> str | None:
         """The stored array that is read; its bytes are part of every key."""
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         """What the features depend on, besides the bytes of the array at `path`."""
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray: ...
@@ -63,7 +63,7 @@ class ModuleOutput:
     def path(self) -> str:
         return activation_path(self.name)
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         return {"array": self.path, "step": self.step, "branch": self.branch}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
@@ -85,7 +85,7 @@ class Latents:
         y, x = store.info(LATENTS).layout.shape[2:]
         return cls(name, step, (y, x))
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         return {"array": self.path, "step": self.step}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
@@ -125,7 +125,7 @@ class LabelerMaps:
     def path(self) -> str:
         return intermediate_path(self.source, self.labels)
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         return {"array": self.path, "step": self.step, "size": list(self.size)}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
@@ -142,7 +142,7 @@ class Position:
     size: MapSize
     path: None = None
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         return {"position": list(self.size), "degree": DEGREE}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import dask
+from dask.delayed import delayed
 
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import Features
@@ -37,7 +37,7 @@ def fit_jobs(bench: Bench, features: Sequence[Features]) -> list[Job]:
 
     Each job gives a `Fit` by target.
     """
-    shared = dask.delayed(bench, traverse=False)
+    shared = delayed(bench, traverse=False)
     checksums = {path: bench.source.checksums(path) if path else {} for path in {one.path for one in features}}
     return [_fit_job(bench, shared, one, checksums[one.path]) for one in features]
 
@@ -49,18 +49,18 @@ def _fit_job(bench: Bench, shared: Any, features: Features, checksum: Mapping[st
     known = not bench.kind.rereads
     for names, fold in zip(keys, bench.task.folds, strict=True):
         if are_cached(bench, names):
-            states.append(dask.delayed(partial(read_states, keys=names))(shared))
+            states.append(delayed(partial(read_states, keys=names))(shared))
             continue
         known = False
         check_stored(bench, features, fold)
-        parts = [dask.delayed(partial(reduce_block, features=features, block=block))(shared) for block in fold]
+        parts = [delayed(partial(reduce_block, features=features, block=block))(shared) for block in fold]
         whole = merged(parts, partial(merge_states, kind=bench.kind))
-        states.append(dask.delayed(partial(write_states, keys=names))(shared, states=whole))
+        states.append(delayed(partial(write_states, keys=names))(shared, states=whole))
     if bench.kind.rereads:
         check_stored(bench, features, bench.task.train)
-    fits = dask.delayed(partial(solve, features=features, keys=keys))(shared, folds=states)
+    fits = delayed(partial(solve, features=features, keys=keys))(shared, folds=states)
     scored = [
-        dask.delayed(partial(score_block, features=features, block=block, key=features_key(features, block, checksum)))(
+        delayed(partial(score_block, features=features, block=block, key=features_key(features, block, checksum)))(
             shared, fits=fits
         )
         for block in bench.task.test
@@ -69,7 +69,7 @@ def _fit_job(bench: Bench, shared: Any, features: Features, checksum: Mapping[st
     if features.path and not known:  # else held-out projections are cached, too
         samples = sum(len(block.ids) for block in (*bench.task.train, *bench.task.test))
         size = bench.source.info(features.path).layout.chunk_bytes * samples
-    return Job(dask.delayed(collect)(shared, fits, scored), size)
+    return Job(delayed(collect)(shared, fits, scored), size)
 
 
 def solve(bench: Bench, features: Features, keys: Sequence[Sequence[str]], folds: Sequence[Sequence[State]]) -> Fits:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from ldmscene.array_types import Array
 from ldmscene.evaluation.baselines import SOURCES
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.effects import Effects
@@ -17,7 +19,6 @@ from ldmscene.grid import PERMUTED, RAW_LATENT, SHUFFLED
 from ldmscene.store.layout import intermediate_path
 from ldmscene.verdicts import refit_error
 
-Array = np.ndarray
 Fits = Sequence[Mapping[str, Fit]]
 
 
@@ -53,7 +54,7 @@ def gains(
 def _modules(fits: Fits, names: Sequence[str], modules: int, steps: int) -> xr.Dataset:
     cells = np.array([[one[name] for one in fits] for name in names]).reshape(len(names), modules, steps)
 
-    def of(part) -> Array:
+    def of(part: Callable[[Any], Any]) -> Array:
         return np.array([part(fit) for fit in cells.ravel()]).reshape(*cells.shape, *np.shape(part(cells.flat[0])))
 
     per_image = ("target", "module", "step", "sample")

@@ -14,12 +14,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.cells import MapSize
 from ldmscene.evaluation.targets import Response
 from ldmscene.probes import Targets
 from ldmscene.store.cache import Cache
 
-Array = np.ndarray
 State = Any
 Group = tuple[Response, ...]
 """Responses with the same labelled pixels: targets, then the controls of the same targets."""
@@ -164,7 +164,7 @@ class Kind(Protocol):
     def nests(self) -> bool:
         """Whether its fits are `NestedFits` where `Training.known` is there."""
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         """What its states and fits depend on, besides features and labels: its name, a version, its own settings."""
 
     def reduce(self, X: Array, labels: Targets) -> State:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.cells import MapSize
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.effects import Left
@@ -16,8 +17,6 @@ from ldmscene.evaluation.kind import Nested
 from ldmscene.evaluation.nesting import basis_of
 from ldmscene.probes import Moments, Projection, merge_all
 from ldmscene.verdicts import Residuals
-
-Array = np.ndarray
 
 FOLDS = 5  # of held-out prompts
 

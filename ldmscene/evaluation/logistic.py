@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.special import xlogy
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.errors import InputError
 from ldmscene.evaluation.kind import Fitted, Training, TrainingBlock
 from ldmscene.evaluation.targets import Response
@@ -23,8 +24,6 @@ from ldmscene.probes.logistic import solve_logistic
 from ldmscene.probes.logistic_probe import ALPHAS
 from ldmscene.probes.rows import Rows, column_moments
 from ldmscene.store.prepare import fingerprint
-
-Array = np.ndarray
 
 FITS = "fits"
 _MEMORY = 1 << 28  # bytes of features that are read once and stay; more are read in each pass
@@ -68,7 +67,7 @@ class Logistic:
     rereads = True
     nests = False
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         return {"probe": self.name, "version": 1}
 
     def reduce(self, X: Array, labels: Targets) -> Columns:
@@ -156,7 +155,7 @@ def _log_odds(share: float, pixels: float) -> float:
     return float(np.log((count + 0.5) / (pixels - count + 0.5)))
 
 
-def _rows(X: Any, pixels: Array, shares: Array, fold: Array) -> Rows:
+def _rows(X: Any, pixels: Array, shares: Array, fold: Ints) -> Rows:
     weight = pixels.reshape(len(pixels), -1)
     counts = weight[..., None] * shares.reshape(*weight.shape, shares.shape[-1])
     return Rows(X.reshape(len(weight), weight.shape[1], -1), weight, counts, fold)
@@ -178,7 +177,8 @@ class Reread:
 
     def __getitem__(self, samples: slice) -> Array:
         number = np.cumsum((0, *self.chunks[0])).tolist().index(samples.start)
-        return self.blocks[number].features().reshape(-1, *self.shape[1:])
+        features: Array = self.blocks[number].features()
+        return features.reshape(-1, *self.shape[1:])
 
 
 def read_again(blocks: Sequence[TrainingBlock]) -> Array | Reread:

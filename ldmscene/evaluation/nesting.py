@@ -6,16 +6,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.cells import MapSize
 from ldmscene.errors import InputError
 from ldmscene.evaluation.kind import Group, Known, Nested, Training
 from ldmscene.evaluation.targets import Response
 from ldmscene.probes import Moments, NestedSolution, Subspace, cosines, log_odds, merge_all, solve_nested, supply, terms
-
-Array = np.ndarray
 
 # Frequencies along a side that states hold: all of maps up to 8 × 8, and what larger maps' labels were seen to need.
 SIDE = 8
@@ -54,7 +54,7 @@ class NestedGroup:
     supplied: int
     basis: Array
     """[y, x, k]"""
-    key: dict
+    key: dict[str, Any]
 
     @property
     def coef(self) -> Array:

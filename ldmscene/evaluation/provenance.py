@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
 from ldmscene.store.prepare import fingerprint
 
 
-def state(store: ActivationStore, targets: Sequence[str]) -> dict:
+def state(store: ActivationStore, targets: Sequence[str]) -> dict[str, Any]:
     """What a grid depends on in a store: whose activations, which samples, which labels."""
     read = [label_path(t) for t in targets] + [p for p in store.complete_paths if p.kind != "labels"]
     rows = store.ledger[store.ledger["what"].isin(read)].sort_values(["what", "sample_id"])
@@ -21,7 +22,7 @@ def state(store: ActivationStore, targets: Sequence[str]) -> dict:
     }
 
 
-def about(store: ActivationStore) -> dict:
+def about(store: ActivationStore) -> dict[str, Any]:
     """What a report says of a store: its model by name, and its manifest in numbers."""
     frame, config = store.manifest.frame, store.config
     return {
@@ -35,7 +36,7 @@ def about(store: ActivationStore) -> dict:
     }
 
 
-def provenance(store: ActivationStore, made_from: Mapping, control: ActivationStore | None) -> dict:
+def provenance(store: ActivationStore, made_from: Mapping[str, Any], control: ActivationStore | None) -> dict[str, Any]:
     """What a report says of where its numbers come from."""
     packages = ("ldmscene", "torch", "diffusers", "transformers", "zarr", "xarray", "dask", "scikit-learn", "numpy")
     return {

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class LabelBlock:
         """`checksum` has that of each sample's label."""
         return cls(target, block, [checksum[sample_id] for sample_id in (*block.ids, *block.lenders)])
 
-    def key(self, size: MapSize) -> dict:
+    def key(self, size: MapSize) -> dict[str, Any]:
         """What its reduction to maps of a size depends on."""
         return {
             "labels": self.key_of_labels(),
@@ -46,7 +47,7 @@ class LabelBlock:
             "version": VERSION,
         }
 
-    def key_of_labels(self) -> dict:
+    def key_of_labels(self) -> dict[str, Any]:
         """What the labels depend on, as they are predicted."""
         return {"bytes": self.source, "of": self.target.key()}
 

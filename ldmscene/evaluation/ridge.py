@@ -5,9 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError
 from ldmscene.evaluation.kind import Fitted, Group, Nested, Training
 from ldmscene.evaluation.nesting import NestedGroup, basis_of, features_alone, nested_groups
@@ -40,7 +42,7 @@ class LinearFit:
     """A linear map to a response, for features and for their coordinates."""
 
     fitted: Fitted
-    inside: np.ndarray
+    inside: Array
     """[r] coefficients of the coordinates"""
     offset: float
 
@@ -58,12 +60,13 @@ class RidgeFits:
     def fitted(self) -> dict[Response, Fitted]:
         return {response: fit.fitted for response, fit in self.linear.items()}
 
-    def project(self, X: np.ndarray) -> np.ndarray:
+    def project(self, X: Array) -> Array:
         return self.subspace.project(X)
 
-    def predict(self, response: Response, projected: np.ndarray) -> np.ndarray:
+    def predict(self, response: Response, projected: Array) -> Array:
         fit = self.linear[response]
-        return projected @ fit.inside + fit.offset
+        predicted: Array = projected @ fit.inside + fit.offset
+        return predicted
 
 
 class Ridge:
@@ -75,7 +78,7 @@ class Ridge:
     rereads = False
     nests = True
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         return {"probe": self.name, "version": 2}
 
     def reduce(self, X: np.ndarray, labels: Targets) -> Moments:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
+from dask.base import compute as compute_delayed
 from dask.callbacks import Callback
 
 from ldmscene.probes.threads import one_thread_each
@@ -21,7 +21,7 @@ class Job:
     size: int = 0
 
 
-def compute(jobs: Sequence[Job], client: Any = None, title: str = "") -> list:
+def compute(jobs: Sequence[Job], client: Any = None, title: str = "") -> list[Any]:
     """Run jobs on dask's threads, or on a `dask.distributed` client whose workers see the same store.
 
     Progress is shown under the title, where there is one.
@@ -32,10 +32,10 @@ def compute(jobs: Sequence[Job], client: Any = None, title: str = "") -> list:
             return _compute_on(client, work, lambda key: advance(1, sizes[key]))
         watch = Callback(posttask=lambda key, *_: advance(1, sizes[key]) if key in sizes else None)
         with watch, one_thread_each():
-            return list(dask.compute(*work, scheduler="threads"))
+            return list(compute_delayed(*work, scheduler="threads"))
 
 
-def _compute_on(client: Any, work: Sequence[Any], advance: Callable[[str], None]) -> list:
+def _compute_on(client: Any, work: Sequence[Any], advance: Callable[[str], None]) -> list[Any]:
     from dask.distributed import as_completed
 
     futures = client.compute(list(work))
@@ -44,7 +44,8 @@ def _compute_on(client: Any, work: Sequence[Any], advance: Callable[[str], None]
             if future.status == "error":
                 future.result()
             advance(future.key)
-        return client.gather(futures)
+        results: list[Any] = client.gather(futures)
+        return results
     except BaseException:  # what is left would be done for nothing
         client.cancel(futures)
         raise

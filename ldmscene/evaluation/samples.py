@@ -53,7 +53,8 @@ def lend(sample_ids: Iterable[str], prompts: Iterable[str]) -> list[str]:
     lenders = np.empty_like(ids)
     largest = int(count.max())
     lenders[order] = np.roll(ids[order], largest if largest < len(ids) else 1)
-    return lenders.tolist()
+    found: list[str] = lenders.tolist()
+    return found
 
 
 def cut(column: pd.Series) -> list[list[str]]:

@@ -55,7 +55,7 @@ class Scored:
     effects: Mapping[str, Effects]
 
 
-def score_block(bench: Bench, features: Features, block: SampleBlock, key: Mapping, fits: Fits) -> Scored:
+def score_block(bench: Bench, features: Features, block: SampleBlock, key: Mapping[str, Any], fits: Fits) -> Scored:
     """Score every fit to some features on one block of held-out samples; `key` is what its features depend on."""
     projected = project(bench, features, block, key, fits)
     found = {}
@@ -68,7 +68,7 @@ def score_block(bench: Bench, features: Features, block: SampleBlock, key: Mappi
     return Scored(found, effects)
 
 
-def project(bench: Bench, features: Features, block: SampleBlock, key: Mapping, fits: Fits) -> np.ndarray:
+def project(bench: Bench, features: Features, block: SampleBlock, key: Mapping[str, Any], fits: Fits) -> np.ndarray:
     """What predictions need of a block's features, from the cache or into it."""
     under = {"fits": fits.key, "features": key}
     if bench.cache.has(COORDINATES, under):
@@ -85,7 +85,7 @@ def project(bench: Bench, features: Features, block: SampleBlock, key: Mapping, 
 def score(target: Target, truth: Truth, value: np.ndarray, mask: np.ndarray) -> Scores:
     """Every metric of a target's kind, for predictions (..., sample, y, x) and their thresholded form."""
     scores, degenerate = {}, {}
-    shared: dict[tuple[Callable, bool], Any] = {}
+    shared: dict[tuple[Callable[..., Any], bool], Any] = {}
     for metric in target.metrics:
         masked = metric.needs == "mask"
         way = metric.reduce, masked

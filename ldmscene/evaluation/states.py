@@ -17,7 +17,7 @@ from ldmscene.store.prepare import fingerprint
 STATES = "moments"
 
 
-def features_key(features: Features, block: SampleBlock, checksum: Mapping[str, int]) -> dict:
+def features_key(features: Features, block: SampleBlock, checksum: Mapping[str, int]) -> dict[str, Any]:
     """What the features of a block depend on; `checksum` has those of the array that they are read from."""
     return {"features": features.key(), "bytes": [checksum.get(sample_id, 0) for sample_id in block.ids]}
 

@@ -34,7 +34,7 @@ class Target:
     of_class: float | None = None
     """labels equal to it are foreground"""
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         """What its values depend on, besides the labels."""
         return {"kind": self.kind, "threshold": self.threshold, "of_class": self.of_class}
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from ldmscene.array_types import Array
 from ldmscene.cells import Cells
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.targets import Target
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
 from ldmscene.verdicts import Residuals
-
-Array = np.ndarray
 
 AT_ONCE = 16  # samples
 

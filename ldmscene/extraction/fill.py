@@ -63,7 +63,7 @@ class Editing(Protocol):
     """Changes what modules return while samples are generated, and leaves arrays of its own beside them."""
 
     @property
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """What it adds to a store's configuration, and so to its fingerprint."""
 
     @property
@@ -99,7 +99,7 @@ def fill(
         If values of some samples are infinite or NaN, once all others are stored; unless that is allowed.
     """
     specs = compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
-    ready: dict[tuple, list[Row]] = {}
+    ready: dict[tuple[Any, ...], list[Row]] = {}
     new = read_store(root) is None
     if new:
         if compression == "none":  # what compression saves isn't known before
@@ -168,7 +168,7 @@ def _say(
 
 def _first_rows(
     plan: Plan, missing: Missing, images: GivenImages | None, editing: Editing | None
-) -> dict[tuple, list[Row]]:
+) -> dict[tuple[Any, ...], list[Row]]:
     """The first batch of a store that isn't there yet, so that what can't be run leaves none behind."""
     first = next(missing.batches(), None)
     if first is None:
@@ -176,7 +176,7 @@ def _first_rows(
     return {_content(missing, first): list(generate(plan, missing.manifest, first, images, editing=editing))}
 
 
-def _content(missing: Missing, batch: Batch) -> tuple:
+def _content(missing: Missing, batch: Batch) -> tuple[Any, ...]:
     """What a batch generates, whoever else may have made the store meanwhile."""
     return batch, *(missing.manifest.keys[row] for row in batch.rows)
 

@@ -205,7 +205,7 @@ class FromPrompts(Options):
             choices=("activations", "statistics"),
         ),
     )
-    labelers: Mapping[str, str | Labeler | Callable] | None = field(
+    labelers: Mapping[str, str | Labeler | Callable[..., Any]] | None = field(
         default=None,
         kw_only=True,
         metadata=about("Target to labeler, as `label` takes them, for keep='statistics'.", metavar="TARGET=LABELER"),

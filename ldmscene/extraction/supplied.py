@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -36,7 +37,7 @@ class GivenImages:
 
     def check_distinct(self, prompts: Sequence[str], seeds: Sequence[int], splits: Sequence[str] | None) -> None:
         """InputError if a picture was given twice with one prompt and seed, or in two splits."""
-        samples: dict[tuple, str] = {}
+        samples: dict[tuple[Any, ...], str] = {}
         sides: dict[str, tuple[str, str]] = {}
         for i, (pixels, name) in enumerate(zip(self.hashes, self.names, strict=True)):
             twin = samples.setdefault((pixels, prompts[i], seeds[i]), name)

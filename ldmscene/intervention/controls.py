@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 
 from ldmscene.store import ActivationStore
-from ldmscene.store.history import Documents, Published, publish, read
+from ldmscene.store.documents import Documents
+from ldmscene.store.history import Published, publish, read
 from ldmscene.store.layout import CONTROLS
 from ldmscene.store.places import Place
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ldmscene.array_types import AnyArray, Array, Bools
 from ldmscene.edits import ceiling
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.evaluation.targets import Target, targets_of
@@ -16,7 +17,6 @@ from ldmscene.metrics import METRICS, Truth
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import IMAGE, label_path
 
-Array = np.ndarray
 EDIT = "edit"
 
 
@@ -61,10 +61,11 @@ class Trial:
 
     @property
     def sample_ids(self) -> list[str]:
-        return self.variants[EDIT].manifest.frame["sample_id"].tolist()
+        ids: list[str] = self.variants[EDIT].manifest.frame["sample_id"].tolist()
+        return ids
 
     @property
-    def prompts(self) -> Array:
+    def prompts(self) -> AnyArray:
         """[sample] what samples share that aren't independent."""
         return self.variants[EDIT].manifest.groups
 
@@ -77,7 +78,7 @@ class Trial:
         store = self.variants[variant]
         wanted, own = self._wanted, self._labels(self.source, self.target)
         judged = self._labels(store, replace(self.target, labels=self.judge))
-        region = (own > 0) | (wanted > 0) if self.binary else own != wanted
+        region: Bools = (own > 0) | (wanted > 0) if self.binary else own != wanted
         found = {name: self._score(name, wanted, judged) for name in self._metrics}
         found[f"{self.target.primary} with the own map"] = self._score(self.target.primary, own, judged)
         if self.binary:
@@ -112,7 +113,7 @@ class Trial:
         scores[known] = metric.score(prepared, filled > 0.5 if metric.needs == "mask" else filled)
         return scores
 
-    def _selectivity(self, store: ActivationStore, region: Array) -> dict[str, Array]:
+    def _selectivity(self, store: ActivationStore, region: Bools) -> dict[str, Array]:
         """What stays as it was: the picture outside the region, in grey levels, and other targets there."""
         before, after = (self._read(one, IMAGE).astype(np.float32) for one in (self.source, store))
         change = np.abs(after - before).mean(-1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Editing:
             self.subjects.check_donors()
 
     @property
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """What it adds to a store's configuration, and so to its fingerprint."""
         header = {name: value for name, value in self.edit.header.items() if name != "origin"}
         labels = self.subjects.store.info(f"labels/{self.subjects.target.labels}").attributes
@@ -91,5 +92,6 @@ class Editing:
         return found
 
 
-def _mean(sizes: dict, at: tuple[str, int], edit: Edit) -> np.ndarray:
-    return np.mean([sizes[(*at, branch)] for branch in edit.branches], 0)
+def _mean(sizes: Mapping[tuple[str, int, str], np.ndarray], at: tuple[str, int], edit: Edit) -> np.ndarray:
+    mean: np.ndarray = np.mean([sizes[(*at, branch)] for branch in edit.branches], 0)
+    return mean

@@ -45,7 +45,9 @@ class Subjects:
     def own(self, sample_id: str) -> np.ndarray:
         """The label (Y, X) of a sample's own picture: 0 and 1 for a mask."""
         rows = self.store.rows([sample_id])
-        return self.target.values(self.store.info(label_path(self.target.labels)).read(rows, {}))[0]
+        label: np.ndarray
+        (label,) = self.target.values(self.store.info(label_path(self.target.labels)).read(rows, {}))
+        return label
 
     def wanted(self, sample_id: str) -> np.ndarray:
         """The wanted map (Y, X) of a sample."""

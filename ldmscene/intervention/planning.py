@@ -84,7 +84,8 @@ def _config(edit: Edit) -> Mapping[str, Any]:
     """The configuration of the store that the edit's probes were fitted on."""
     if "config" not in edit.origin:
         raise InputError("the edit doesn't say what its probes were fitted on; make it with ldmscene.Edit.of")
-    return edit.origin["config"]
+    config: Mapping[str, Any] = edit.origin["config"]
+    return config
 
 
 def _check_positions(edit: Edit, plan: Plan) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldmscene.array_types import Array
 from ldmscene.edits import Edit, Maps, edited, read
 from ldmscene.errors import InputError
 
@@ -68,6 +69,7 @@ class Worker:
             )
 
 
-def _relative(new: Tensor, old: Tensor) -> np.ndarray:
+def _relative(new: Tensor, old: Tensor) -> Array:
     change, size = (one.float().flatten(1).norm(dim=1) for one in (new.float() - old.float(), old))
-    return (change / size.clamp(min=torch.finfo(torch.float32).tiny)).cpu().numpy()
+    relative: Array = (change / size.clamp(min=torch.finfo(torch.float32).tiny)).cpu().numpy()
+    return relative

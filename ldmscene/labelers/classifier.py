@@ -101,6 +101,7 @@ def _download(name: str, entry: Any) -> dict[str, torch.Tensor]:
     what = f"torchvision's weights of {name}"
     with naming_the_download(what, command, downloaded), weights_only(what):
         try:
-            return entry.get_state_dict(map_location="cpu", check_hash=True)
+            state: dict[str, torch.Tensor] = entry.get_state_dict(map_location="cpu", check_hash=True)
         except RuntimeError as error:
             raise InputError(f"{what} are damaged: {error}") from error
+    return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,14 +31,14 @@ class Labeler(Protocol):
     """
 
     @property
-    def provenance(self) -> dict: ...
+    def provenance(self) -> dict[str, Any]: ...
 
     def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray] | np.ndarray: ...
 
 
 def provenance(
     labeler: object, kind: str | None = None, threshold: float | None = None, void: float | None = None
-) -> dict:
+) -> dict[str, Any]:
     """What a labeler says of itself (of a plain callable: its name), and what the caller says of it."""
     if kind is not None and kind not in KINDS[:3]:
         raise InputError(f"kind must be one of {', '.join(KINDS[:3])}; got {kind!r}")
@@ -51,7 +51,7 @@ def provenance(
     return found | {name: float(number) for name, number in numbers.items() if number is not None}
 
 
-def read(labeler: Callable, target: str, images: np.ndarray, meaning: Mapping) -> np.ndarray:
+def read(labeler: Callable[..., Any], target: str, images: np.ndarray, meaning: Mapping[str, Any]) -> np.ndarray:
     """A labeler's maps of one target, float32 (n, Y, X), or a classifier's probabilities (n, class).
 
     `meaning` is what `provenance` says.
@@ -77,7 +77,7 @@ def read(labeler: Callable, target: str, images: np.ndarray, meaning: Mapping) -
     return as_labels(maps, meaning, "the labeler returned")
 
 
-def as_labels(maps: np.ndarray, meaning: Mapping, what: str) -> np.ndarray:
+def as_labels(maps: np.ndarray, meaning: Mapping[str, Any], what: str) -> np.ndarray:
     """Maps as float32, NaN where they hold the void number, if their values can mean what they are said to.
 
     A mask without a threshold is brought to 0 to 1; from its type's range if it is of uint8 or uint16 above 1.

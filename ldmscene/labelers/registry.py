@@ -55,7 +55,8 @@ class LabelerEntry:
         if callable(self.load):
             return self.load(argument, device)
         module, _, function = self.load.partition(":")
-        return getattr(import_module(module), function)(argument, device)
+        labeler: Labeler | SuppliedLabels = getattr(import_module(module), function)(argument, device)
+        return labeler
 
 
 _HERE = "ldmscene.labelers"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ldmscene.array_types import AnyArray
 from ldmscene.errors import InputError
 from ldmscene.labelers.protocol import as_labels
 
@@ -28,7 +29,7 @@ class SuppliedLabels:
         As a labeler's; `kind` where it is known.
     """
 
-    def __init__(self, readers: Mapping[str, Callable[[], np.ndarray]], provenance: dict) -> None:
+    def __init__(self, readers: Mapping[str, Callable[[], np.ndarray]], provenance: dict[str, Any]) -> None:
         self._readers = readers
         self.provenance = provenance
 
@@ -39,7 +40,7 @@ class SuppliedLabels:
     def __contains__(self, sample_id: str) -> bool:
         return sample_id in self._readers
 
-    def read(self, sample_id: str, meaning: Mapping) -> np.ndarray:
+    def read(self, sample_id: str, meaning: Mapping[str, Any]) -> np.ndarray:
         """One sample's map, float32, of what its provenance and its caller say of it."""
         return as_labels(self._readers[sample_id](), meaning, f"the label of sample {sample_id} holds")
 
@@ -108,7 +109,7 @@ def load_classes(folder: str, device: str | None = None) -> SuppliedLabels:
     return from_files(folder, "classes")
 
 
-def _by_id(ids: Any, readers: dict[str, Callable[[], np.ndarray]], said: dict) -> SuppliedLabels:
+def _by_id(ids: Any, readers: dict[str, Callable[[], np.ndarray]], said: dict[str, Any]) -> SuppliedLabels:
     if not readers:
         raise InputError("labels: there are none; expected at least one sample's")
     if len(readers) < len(ids):
@@ -140,7 +141,8 @@ def _found(folder: Path) -> dict[str, Path]:
 def _read(path: Path) -> np.ndarray:
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False)
+            maps: AnyArray = np.load(path, allow_pickle=False)
+            return maps
         with Image.open(path) as image:
             if len(image.getbands()) > 1 or getattr(image, "n_frames", 1) > 1:
                 frames = getattr(image, "n_frames", 1)

@@ -64,13 +64,13 @@ class Wanted:
         return [s for s in ids if self.only is None or s in self.only]
 
     @property
-    def before(self) -> Mapping:
+    def before(self) -> Mapping[str, Any]:
         """What the store says of such labels that it has already."""
         paths = [prediction_path(self.target), label_path(self.target)]
         path = next((path for path in paths if path in self.store.paths), None)
         return {} if path is None else self.store.info(path).attributes
 
-    def spec(self, meaning: Mapping) -> ArraySpec:
+    def spec(self, meaning: Mapping[str, Any]) -> ArraySpec:
         """The array that takes the labels."""
         whole = meaning["kind"] == CLASSIFICATION
         dims: tuple[str, ...] = ("class",) if whole else ("Y", "X")
@@ -154,7 +154,7 @@ def label(
         raise InputError(f"labeler: expected a name, a callable or labels, got {type(found).__name__}")
 
 
-def with_metric(said: Mapping, asked: str | None, before: Mapping) -> dict:
+def with_metric(said: Mapping[str, Any], asked: str | None, before: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of labels, with the metric that judges them first, where there is one to name.
 
     It is the one asked for, or the one that such labels have already, or the labeler's own.
@@ -173,7 +173,7 @@ def with_metric(said: Mapping, asked: str | None, before: Mapping) -> dict:
 
 
 def read_pictures(
-    wanted: Wanted, labeler: Labeler | Callable, said: Mapping, *, batch_size: int, progress: bool
+    wanted: Wanted, labeler: Labeler | Callable[..., Any], said: Mapping[str, Any], *, batch_size: int, progress: bool
 ) -> None:
     """Label final pictures (`on="image"`) or those of each step (`noisy`, `predicted`) that aren't labelled yet."""
     store, spec = wanted.store, wanted.spec({"kind": "continuous", **said})
@@ -220,7 +220,7 @@ def _check_unchanged(wanted: Wanted, spec: ArraySpec, labelled: Sequence[str], l
             )
 
 
-def take_supplied(wanted: Wanted, supplied: SuppliedLabels, said: Mapping, *, progress: bool) -> None:
+def take_supplied(wanted: Wanted, supplied: SuppliedLabels, said: Mapping[str, Any], *, progress: bool) -> None:
     """Keep maps that were made elsewhere. All of them are looked at before the first is written.
 
     Raises
@@ -271,7 +271,9 @@ def check_supplied(supplied: SuppliedLabels, target: str, sample_ids: Sequence[s
 
 
 def _stored(store: ActivationStore, spec: ArraySpec, sample_id: str) -> np.ndarray:
-    return store.info(spec.path).read(store.rows([sample_id]), {})[0]
+    label: np.ndarray
+    (label,) = store.info(spec.path).read(store.rows([sample_id]), {})
+    return label
 
 
 def _write(

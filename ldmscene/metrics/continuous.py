@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.array_types import Array, Bools
 from ldmscene.metrics.truth import Truth, rounding
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Pairs:
     """Σ (y − p)²"""
 
     @classmethod
-    def of(cls, truth: Truth, prediction: Array) -> Pairs:
+    def of(cls, truth: Truth, prediction: Array | Bools) -> Pairs:
         p = truth.flatten(prediction).astype(np.float64)
         weight, cell_mean = truth.weight, truth.cells.mean.reshape(truth.weight.shape)
         count = truth.count
@@ -55,15 +54,17 @@ class Pairs:
         score = 1 - self.sse / np.where(constant, 1, self.syy)
         return np.where(constant, self.sse == 0, score)
 
-    def constant(self) -> Array:
+    def constant(self) -> Bools:
         """Where prediction or label doesn't vary: the correlation is 0."""
-        return (self.spp == 0) | (self.syy == 0)
+        constant: Bools = (self.spp == 0) | (self.syy == 0)
+        return constant
 
-    def constant_label(self) -> Array:
+    def constant_label(self) -> Bools:
         """Where the label doesn't vary: R² is 0 or 1."""
-        return self.syy == 0
+        constant: Bools = self.syy == 0
+        return constant
 
-    def never(self) -> Array:
+    def never(self) -> Bools:
         """Nowhere: an error is always measured."""
         return np.zeros(self.sse.shape, dtype=bool)
 
@@ -74,7 +75,7 @@ def correlation(spy: Array, spp: Array, syy: Array) -> Array:
     return np.clip(np.where(norm > 0, spy / np.where(norm > 0, norm, 1), 0), -1, 1)
 
 
-def pearson(truth: Truth, prediction: Array) -> Array:
+def pearson(truth: Truth, prediction: Array | Bools) -> Array:
     """Pearson's correlation over the pixels of each image.
 
     Parameters
@@ -90,12 +91,12 @@ def pearson(truth: Truth, prediction: Array) -> Array:
     return Pairs.of(truth, prediction).pearson()
 
 
-def rmse(truth: Truth, prediction: Array) -> Array:
+def rmse(truth: Truth, prediction: Array | Bools) -> Array:
     """Root mean squared error over the pixels of each image, in the labels' units; as `pearson` otherwise."""
     return Pairs.of(truth, prediction).rmse()
 
 
-def r2(truth: Truth, prediction: Array) -> Array:
+def r2(truth: Truth, prediction: Array | Bools) -> Array:
     """Coefficient of determination over the pixels of each image; as `pearson` otherwise.
 
     Where the label is constant: 1 if the prediction is exact, else 0, as scikit-learn's r2_score has it.

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.array_types import Array, Bools
 from ldmscene.metrics.truth import Truth
-
-Array = np.ndarray
 
 # The published protocol's; it makes two empty masks agree, with a score of 1.
 SMOOTHING = 1e-8
@@ -28,7 +27,7 @@ class Overlap:
     """all labelled pixels, foreground or not"""
 
     @classmethod
-    def of(cls, truth: Truth, prediction: Array) -> Overlap:
+    def of(cls, truth: Truth, prediction: Array | Bools) -> Overlap:
         mask = truth.flatten(prediction).astype(np.float64)
         both = np.einsum("...im,im->...i", mask, truth.total)
         predicted = np.einsum("...im,im->...i", mask, truth.weight)
@@ -49,15 +48,16 @@ class Overlap:
     def dice_background(self) -> Array:
         return self.background().dice()
 
-    def empty(self) -> Array:
+    def empty(self) -> Bools:
         """Where one of the masks has no pixel: a score of 0, or of 1 if both have none."""
-        return (self.predicted == 0) | (self.labelled == 0)
+        empty: Bools = (self.predicted == 0) | (self.labelled == 0)
+        return empty
 
-    def empty_background(self) -> Array:
+    def empty_background(self) -> Bools:
         return self.background().empty()
 
 
-def dice(truth: Truth, prediction: Array) -> Array:
+def dice(truth: Truth, prediction: Array | Bools) -> Array:
     """Dice of the foreground, 2 |A ∩ B| / (|A| + |B|), for each image (Dice 1945).
 
     With the published smoothing of 1e-8 in numerator and denominator: 1 if both masks are empty, about 0 if
@@ -77,11 +77,11 @@ def dice(truth: Truth, prediction: Array) -> Array:
     return Overlap.of(truth, prediction).dice()
 
 
-def dice_background(truth: Truth, prediction: Array) -> Array:
+def dice_background(truth: Truth, prediction: Array | Bools) -> Array:
     """Dice of the background; as `dice` otherwise."""
     return Overlap.of(truth, prediction).dice_background()
 
 
-def iou(truth: Truth, prediction: Array) -> Array:
+def iou(truth: Truth, prediction: Array | Bools) -> Array:
     """Intersection over union of the foreground (Jaccard 1912); as `dice` otherwise."""
     return Overlap.of(truth, prediction).iou()

@@ -10,26 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.array_types import Array, Bools, Ints
 from ldmscene.errors import InputError
 from ldmscene.metrics.continuous import correlation
 from ldmscene.metrics.truth import Truth
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class Order:
     """Cells in the order of their prediction, with their ties."""
 
-    index: Array
+    index: Ints
     """[..., image, cell] which cell comes next; of one image, where all have the same prediction"""
-    first: Array
+    first: Ints
     """[..., image, cell] position of the first cell with the same prediction"""
-    last: Array
+    last: Ints
     """[..., image, cell] position of the last one"""
 
     @classmethod
-    def of(cls, prediction: Array, descending: bool = False) -> Order:
+    def of(cls, prediction: Array | Bools, descending: bool = False) -> Order:
         """Of predictions [..., image, cell]."""
         if prediction.strides[-2] == 0:  # one map for all images, by `numpy.broadcast_to`
             prediction = prediction[..., :1, :]
@@ -50,7 +49,7 @@ class Order:
         shape = np.broadcast_shapes(self.index.shape, cells.shape)
         return np.take_along_axis(np.broadcast_to(cells, shape), np.broadcast_to(self.index, shape), -1)
 
-    def at(self, position: Array, values: Array) -> Array:
+    def at(self, position: Ints, values: Array) -> Array:
         """Values [..., image, cell] in this order, at a position of each cell."""
         return np.take_along_axis(values, np.broadcast_to(position, values.shape), -1)
 
@@ -64,7 +63,7 @@ class Ranks:
     scatter_y: Array
 
     @classmethod
-    def of(cls, truth: Truth, prediction: Array) -> Ranks:
+    def of(cls, truth: Truth, prediction: Array | Bools) -> Ranks:
         """Ties get their average rank.
 
         Raises
@@ -90,9 +89,10 @@ class Ranks:
     def spearman(self) -> Array:
         return correlation(self.covariance, self.scatter_p, self.scatter_y)
 
-    def constant(self) -> Array:
+    def constant(self) -> Bools:
         """Where all pixels of the prediction, or of the label, are tied: the correlation is 0."""
-        return (self.scatter_p == 0) | (self.scatter_y == 0)
+        constant: Bools = (self.scatter_p == 0) | (self.scatter_y == 0)
+        return constant
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Retrieval:
     count: Array
 
     @classmethod
-    def of(cls, truth: Truth, prediction: Array) -> Retrieval:
+    def of(cls, truth: Truth, prediction: Array | Bools) -> Retrieval:
         order = Order.of(truth.flatten(prediction), descending=True)
         hits, weight = order.sort(truth.total), order.sort(truth.weight)
         found = order.at(order.last, np.cumsum(hits, axis=-1))
@@ -117,12 +117,13 @@ class Retrieval:
     def mean(self) -> Array:
         return self.gained / np.where(self.positives > 0, self.positives, 1)
 
-    def one_sided(self) -> Array:
+    def one_sided(self) -> Bools:
         """Where the label has no foreground, or nothing else: a precision of 0 or 1."""
-        return (self.positives == 0) | (self.positives == self.count)
+        one_sided: Bools = (self.positives == 0) | (self.positives == self.count)
+        return one_sided
 
 
-def spearman(truth: Truth, prediction: Array) -> Array:
+def spearman(truth: Truth, prediction: Array | Bools) -> Array:
     """Spearman's rank correlation over the pixels of each image, with average ranks for ties (Spearman 1904).
 
     Parameters
@@ -144,7 +145,7 @@ def spearman(truth: Truth, prediction: Array) -> Array:
     return Ranks.of(truth, prediction).spearman()
 
 
-def average_precision(truth: Truth, prediction: Array) -> Array:
+def average_precision(truth: Truth, prediction: Array | Bools) -> Array:
     """Average precision over the pixels of each image: Σ (recall gained) × precision over the thresholds.
 
     As scikit-learn's average_precision_score: no interpolation, ties share a threshold.

@@ -10,15 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
+from ldmscene.array_types import Array, Bools
 from ldmscene.metrics.continuous import Pairs
 from ldmscene.metrics.overlap import Overlap
 from ldmscene.metrics.ranking import Ranks, Retrieval
 from ldmscene.metrics.truth import Truth
 from ldmscene.registry import Registry
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -26,11 +23,11 @@ class Metric:
     """A score for each image, and what one has to know to use it."""
 
     name: str
-    reduce: Callable[[Truth, Array], Any]
+    reduce: Callable[[Truth, Any], Any]
     """(truth, prediction [..., image, y, x]) to what several metrics have in common"""
     value: Callable[[Any], Array]
     """of that, the score [..., image]"""
-    undefined: Callable[[Any], Array]
+    undefined: Callable[[Any], Bools]
     """of that, where the score has its value by definition rather than by measurement"""
     kind: Literal["continuous", "binary"]
     """of the target"""
@@ -40,15 +37,15 @@ class Metric:
     version: int = 1
     """to be counted up with every change of its values, so that scores that are cached are made anew"""
 
-    def key(self) -> dict:
+    def key(self) -> dict[str, Any]:
         """What its values depend on, besides truth and prediction."""
         return {"metric": self.name, "version": self.version}
 
-    def score(self, truth: Truth, prediction: Array) -> Array:
+    def score(self, truth: Truth, prediction: Array | Bools) -> Array:
         """Scores [..., image] of predictions [..., image, y, x]."""
         return self.value(self.reduce(truth, prediction))
 
-    def degenerate(self, truth: Truth, prediction: Array) -> Array:
+    def degenerate(self, truth: Truth, prediction: Array | Bools) -> Bools:
         """Where a score has its value by definition, bool [..., image], for the same arguments."""
         return self.undefined(self.reduce(truth, prediction))
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from ldmscene.array_types import AnyArray, Array, Bools, Ints
 from ldmscene.cells import Cells, block_sum
 from ldmscene.errors import InputError, ShapeError
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Truth:
     """[image] Σ (rank − mean rank)² over labelled pixels"""
 
     @classmethod
-    def of(cls, labels: Array, grid: tuple[int, int] | None = None, ranks: bool = True) -> Truth:
+    def of(cls, labels: AnyArray, grid: tuple[int, int] | None = None, ranks: bool = True) -> Truth:
         """Prepare labels for predictions on a grid.
 
         Parameters
@@ -71,7 +70,7 @@ class Truth:
     def __len__(self) -> int:
         return len(self.mean)
 
-    def __getitem__(self, images: slice | Sequence[int] | Array) -> Truth:
+    def __getitem__(self, images: slice | Sequence[int] | Ints | Bools) -> Truth:
         """The same for some of the images: a slice, indices or a mask."""
         ranks = None if self.ranks is None else self.ranks[images]
         rank_scatter = None if self.rank_scatter is None else self.rank_scatter[images]
@@ -85,7 +84,8 @@ class Truth:
     @property
     def count(self) -> Array:
         """[image] labelled pixels."""
-        return self.weight.sum(-1)
+        pixels: Array = self.weight.sum(-1)
+        return pixels
 
     @property
     def weight(self) -> Array:
@@ -97,7 +97,7 @@ class Truth:
         """[image, cell] sum of labels."""
         return self.cells.total.reshape(len(self), -1)
 
-    def flatten(self, prediction: Array) -> Array:
+    def flatten(self, prediction: AnyArray) -> AnyArray:
         """A prediction (..., image, y, x) as (..., image, cell); ShapeError if it is on another grid."""
         prediction = np.asarray(prediction)
         if prediction.shape[-3:] != self.cells.weight.shape:
@@ -112,7 +112,7 @@ class Truth:
         return flat
 
 
-def _ranks(label: Array) -> Array:
+def _ranks(label: AnyArray) -> Array:
     """Ranks (H, W) of an image's labelled pixels, from 1; ties get their average; NaN stays NaN."""
     known = ~np.isnan(label) if label.dtype.kind == "f" else np.ones(label.shape, dtype=bool)
     ranks = np.full(label.shape, np.nan)

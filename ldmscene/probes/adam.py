@@ -16,13 +16,12 @@ from sklearn.utils import ClassifierTags, RegressorTags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
 from ldmscene.probes.classes import likeliest, probabilities
 from ldmscene.probes.inputs import Samples, read_fit
 from ldmscene.probes.training import IGNORED, Recipe, train
-
-Array = np.ndarray
 
 
 def _classifies(probe: AdamProbe) -> bool:
@@ -119,9 +118,10 @@ class AdamProbe(Probe):
             seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
             device=self.device,
         )
-        weight, self.losses_ = train(samples.X, labels, recipe)
+        weight, losses = train(samples.X, labels, recipe)
+        self.losses_: Array = losses
         self.scale_ = samples.scale
-        self._coef = weight.astype(np.float64)
+        self._coef: Array = weight.astype(np.float64)
         self.coef_ = self._coef if _classifies(self) else self._coef[0]
         self.intercept_ = np.zeros(len(weight)) if _classifies(self) else 0.0
         return self
@@ -138,14 +138,14 @@ class AdamProbe(Probe):
         scores, _ = self._scores(X)
         return _probabilities(scores) if _classifies(self) else scores[..., 0]
 
-    @available_if(_classifies)
+    @available_if(_classifies)  # type: ignore[untyped-decorator]  # scikit-learn has no types
     def decision_function(self, X: Any) -> Array:
         """One score for each class (..., k); for two classes their difference."""
         scores, table = self._scores(X)
         scores = scores[:, 0, 0] if table else self._to_labels(scores)
         return scores[..., 1] - scores[..., 0] if len(self.classes_) == 2 else scores
 
-    @available_if(_classifies)
+    @available_if(_classifies)  # type: ignore[untyped-decorator]  # scikit-learn has no types
     def predict_proba(self, X: Any) -> Array:
         """Probability of each class, (n, k) or (sample, H, W, k)."""
         scores, table = self._scores(X)

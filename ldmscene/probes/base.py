@@ -11,13 +11,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from ldmscene.array_types import Array
 from ldmscene.cells import spread
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import lift
 from ldmscene.probes.files import PROBE, jsonable
 from ldmscene.probes.inputs import as_numpy, check_same_samples, is_dask, read_predict, read_weight, unwrap
 
-Array = np.ndarray
 P = ParamSpec("P")
 S = TypeVar("S", bound="Probe")
 
@@ -38,7 +38,7 @@ def all_or_nothing(fit: Callable[Concatenate[S, P], S]) -> Callable[Concatenate[
     return fit_or_restore
 
 
-class Probe(BaseEstimator):
+class Probe(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A linear map from channels to targets.
 
     A probe fitted on maps remembers how many label pixels lie over a position (`scale_`), and predicts at

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-Array = np.ndarray
+from ldmscene.array_types import Array
 
 
 @cache
@@ -52,7 +52,8 @@ def stencil(weight: Array, grid: tuple[int, int]) -> Array:
     along_y = _neighbours(interpolation(weight.shape[1], grid[0]))
     along_x = _neighbours(interpolation(weight.shape[2], grid[1]))
     rows = np.einsum("dpj,spq->sdjq", along_y, weight, optimize=True)
-    return np.einsum("sdjq,eqi->sdeji", rows, along_x, optimize=True)
+    coefficients: Array = np.einsum("sdjq,eqi->sdeji", rows, along_x, optimize=True)
+    return coefficients
 
 
 def apply_stencil(coefficients: Array, X: Array) -> Array:

@@ -7,23 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
-import dask
 import numpy as np
+from dask.delayed import delayed
 from dask.system import CPU_COUNT
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.errors import InputError
 from ldmscene.probes.inputs import all_finite, is_dask, is_tensor, whole_samples
 from ldmscene.probes.stats import Moments
 from ldmscene.probes.targets import Targets, moments
 from ldmscene.probes.threads import one_thread_each
 
-Array = np.ndarray
-
 _FAN_IN = 4
 _PIECE_VALUES = 1 << 22  # of features that are copied out of X at a time
 
 
-def gather_moments(X: Any, targets: Targets, fold: Array, n_folds: int) -> list[Moments]:
+def gather_moments(X: Any, targets: Targets, fold: Ints, n_folds: int) -> list[Moments]:
     """Statistics of maps X (sample, y, x, c) for each fold; `fold` (sample,) numbers them from 0.
 
     dask runs on the scheduler in force, numpy on this process's threads, and a torch.Tensor is reduced on its device.
@@ -35,7 +34,7 @@ def gather_moments(X: Any, targets: Targets, fold: Array, n_folds: int) -> list[
 def merged(parts: list[Any], merge: Callable[[Sequence[Any]], Any]) -> Any:
     """A tree of delayed merges, so that no more than a few parts wait for each other."""
     while len(parts) > 1:
-        parts = [dask.delayed(merge)(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
+        parts = [delayed(merge)(parts[i : i + _FAN_IN]) for i in range(0, len(parts), _FAN_IN)]
     return parts[0]
 
 
@@ -53,10 +52,10 @@ def side_by_side(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[A
         yield from pool.map(work, items)
 
 
-def _piece_moments(X: Any, targets: Targets, fold: Array) -> dict[int, Moments]:
+def _piece_moments(X: Any, targets: Targets, fold: Ints) -> dict[int, Moments]:
     pieces = list(_pieces(X, fold))
 
-    def of_piece(rows: Array) -> dict[int, Moments]:
+    def of_piece(rows: Ints) -> dict[int, Moments]:
         return {int(fold[rows[0]]): moments(X[rows], targets[rows])}
 
     # torch uses all cores, or the device, by itself. Merged in the pieces' order, so that the result doesn't
@@ -64,7 +63,7 @@ def _piece_moments(X: Any, targets: Targets, fold: Array) -> dict[int, Moments]:
     return _merge_present(map(of_piece, pieces) if is_tensor(X) else side_by_side(of_piece, pieces))
 
 
-def _pieces(X: Any, fold: Array) -> Iterator[Array]:
+def _pieces(X: Any, fold: Ints) -> Iterator[Ints]:
     """Samples of one fold each, few enough that copies of them stay small."""
     size = max(1, _PIECE_VALUES // max(1, int(np.prod(X.shape[1:]))))
     for k in np.unique(fold):
@@ -72,19 +71,20 @@ def _pieces(X: Any, fold: Array) -> Iterator[Array]:
         yield from (members[i : i + size] for i in range(0, len(members), size))
 
 
-def _chunk_moments(X: Any, targets: Targets, fold: Array) -> dict[int, Moments]:
+def _chunk_moments(X: Any, targets: Targets, fold: Ints) -> dict[int, Moments]:
     X = whole_samples(X)
     ends = np.cumsum(X.chunks[0])
     parts = []
     for block, end, size in zip(X.to_delayed().ravel(), ends, X.chunks[0], strict=True):
         rows = slice(int(end - size), int(end))
-        parts.append(dask.delayed(_block_moments)(block, targets[rows], fold[rows], rows.start))
+        parts.append(delayed(_block_moments)(block, targets[rows], fold[rows], rows.start))
     # Chunks run side by side on this process's threads, unless on a cluster, whose workers limit their own.
     with one_thread_each() if len(parts) > 1 else nullcontext():
-        return merged(parts, _merge_present).compute()
+        found: dict[int, Moments] = merged(parts, _merge_present).compute()
+    return found
 
 
-def _block_moments(X: Array, targets: Targets, fold: Array, first: int) -> dict[int, Moments]:
+def _block_moments(X: Array, targets: Targets, fold: Ints, first: int) -> dict[int, Moments]:
     """Of the folds that are present only: those of 1280 channels weigh 13 MB each on their way through a cluster."""
     X = np.asarray(X)
     if not all_finite(X):

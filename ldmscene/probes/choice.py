@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.errors import InputError
-
-Array = np.ndarray
 
 # Errors this close are rounding, not evidence.
 _TIE = 1e-12
@@ -25,7 +24,7 @@ def check_alphas(alphas: float | Sequence[float] | Array) -> Array:
     return values
 
 
-def choose(errors: Array, one_standard_error: bool = False) -> Array:
+def choose(errors: Array, one_standard_error: bool = False) -> Ints:
     """Index [t] of the best of ascending strengths, given held-out errors [fold, a, t].
 
     The mean over folds decides, as in scikit-learn's searches. Ties go to the larger strength. With
@@ -38,7 +37,8 @@ def choose(errors: Array, one_standard_error: bool = False) -> Array:
         at = (mean.argmin(0), np.arange(mean.shape[1]))
         limit = limit + (errors.std(0, ddof=1) / np.sqrt(len(errors)))[at]
     acceptable = mean <= limit
-    return len(mean) - 1 - acceptable[::-1].argmax(0)
+    chosen: Ints = len(mean) - 1 - acceptable[::-1].argmax(0)
+    return chosen
 
 
 def deviation(variance: Array, mean: Array) -> Array:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, softmax
 
+from ldmscene.array_types import Array
 from ldmscene.cells import block_sum
 from ldmscene.errors import InputError
 from ldmscene.probes.inputs import Samples
-
-Array = np.ndarray
 
 _MOST_CLASSES = 256
 
@@ -37,7 +36,8 @@ def count_classes(samples: Samples) -> tuple[Array, Array, Array]:
 def probabilities(decision: Array, n_classes: int) -> Array:
     """Probabilities (..., k) from decision values."""
     if n_classes > 2:
-        return softmax(decision, axis=-1)
+        shares: Array = softmax(decision, axis=-1)
+        return shares
     return np.stack([expit(-decision), expit(decision)], axis=-1)
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.probes.stats import Moments
-
-Array = np.ndarray
 
 
 def log_odds(train: Moments, target: int, coef: Array) -> tuple[Array, float]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.probes.rows import Scaled
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Binomial:
     rows: Scaled
     n_folds: int
 
-    def gradient(self, theta: Array, held_out: Array) -> Array:
+    def gradient(self, theta: Array, held_out: Ints) -> Array:
         weights = theta.T.astype(self.rows.dtype)
         total = np.zeros(theta.shape)
         for block in self.rows:
@@ -45,7 +44,7 @@ class Binomial:
             total[block.fold] += weighted.T @ weighted
         return total
 
-    def held_out_loss(self, theta: Array, held_out: Array) -> Array:
+    def held_out_loss(self, theta: Array, held_out: Ints) -> Array:
         """Mean log loss [p] of each problem on the fold that it left out."""
         loss, weight = np.zeros((2, len(theta)))
         for block in self.rows:
@@ -64,7 +63,7 @@ class Multinomial:
     n_folds: int
     n_classes: int
 
-    def gradient(self, theta: Array, held_out: Array) -> Array:
+    def gradient(self, theta: Array, held_out: Ints) -> Array:
         p, k, d = len(theta), self.n_classes, self.rows.width
         weights = theta.reshape(p * k, d).T.astype(self.rows.dtype)
         total = np.zeros((p * k, d))
@@ -94,7 +93,7 @@ class Multinomial:
             total[:, :, -1, :, -1] += weight[:, None, None]
         return total.reshape(self.n_folds, k * d, k * d)
 
-    def held_out_loss(self, theta: Array, held_out: Array) -> Array:
+    def held_out_loss(self, theta: Array, held_out: Ints) -> Array:
         """Mean log loss [p] of each problem on the fold that it left out."""
         loss, weight = np.zeros((2, len(theta)))
         for block in self.rows:
@@ -106,6 +105,6 @@ class Multinomial:
 
 
 def _softmax(eta: Array) -> Array:
-    share = np.exp(eta - eta.max(-1, keepdims=True))
+    share: Array = np.exp(eta - eta.max(-1, keepdims=True))
     share /= share.sum(-1, keepdims=True)
     return share

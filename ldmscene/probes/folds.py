@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from ldmscene.array_types import Ints
 from ldmscene.errors import InputError
 
-Array = np.ndarray
 
-
-def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Array:
+def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Ints:
     """The fold (n_samples,) in which each sample is held out, numbered from 0.
 
     Parameters
@@ -50,7 +49,7 @@ def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Array:
     return _from_splits(GroupKFold(cv).split(np.zeros(n_samples), groups=groups), n_samples)
 
 
-def _from_splits(splits: Iterable[tuple[Array, Array]], n_samples: int) -> Array:
+def _from_splits(splits: Iterable[tuple[Ints, Ints]], n_samples: int) -> Ints:
     fold = np.full(n_samples, -1)
     times = np.zeros(n_samples, dtype=int)
     for number, (train, test) in enumerate(splits):
@@ -72,11 +71,11 @@ class FoldBook:
     """samples in each fold so far"""
     known: Mapping[Any, int] = field(default_factory=dict)
     """the fold of each group"""
-    latest: Array = field(default_factory=lambda: np.empty(0, dtype=int))
+    latest: Ints = field(default_factory=lambda: np.empty(0, dtype=int))
     """folds of the samples that were added last"""
 
     @classmethod
-    def of(cls, n_folds: int, fold: Array, groups: Any = None) -> FoldBook:
+    def of(cls, n_folds: int, fold: Ints, groups: Any = None) -> FoldBook:
         """The book of samples whose folds are known already."""
         known = {} if groups is None else dict(zip(np.asarray(groups).tolist(), fold.tolist(), strict=True))
         return cls(n_folds, tuple(np.bincount(fold, minlength=n_folds).tolist()), known, fold)

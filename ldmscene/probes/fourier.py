@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError
 from ldmscene.probes.choice import deviation
 from ldmscene.probes.stats import Moments
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

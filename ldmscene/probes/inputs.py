@@ -12,10 +12,9 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from ldmscene.array_types import AnyArray, Array
 from ldmscene.cells import cell_size
 from ldmscene.errors import InputError, ShapeError
-
-Array = np.ndarray
 
 _FLOATS = [np.float64, np.float32, np.float16]
 _CHECK_VALUES = 1 << 22
@@ -120,12 +119,13 @@ def is_tensor(X: Any) -> bool:
     return hasattr(X, "detach") and hasattr(X, "device")
 
 
-def as_numpy(X: Any) -> Array:
+def as_numpy(X: Any) -> AnyArray:
     """numpy from whatever `unwrap` gives; numpy has no bfloat16, which comes as float32."""
     if not is_tensor(X):
         return np.asarray(X)
     X = X.detach().cpu()
-    return (X.float() if "bfloat16" in str(X.dtype) else X).numpy()
+    plain: AnyArray = (X.float() if "bfloat16" in str(X.dtype) else X).numpy()
+    return plain
 
 
 def is_dask(X: Any) -> bool:

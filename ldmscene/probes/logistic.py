@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.errors import InputError
 from ldmscene.probes.choice import check_alphas, choose, deviation
 from ldmscene.probes.families import Binomial, Multinomial
 from ldmscene.probes.newton import Point, Problems, minimise, start_at
 from ldmscene.probes.rows import Rows, Scaled, column_moments
-
-Array = np.ndarray
 
 # Held-out losses move by about the root of this, relative: below what separates two strengths.
 _PATH_TOLERANCE = 1e-9
@@ -66,7 +65,7 @@ def fit_logistic(
     X: Any,
     weight: Array,
     counts: Array,
-    fold: Array | None,
+    fold: Ints | None,
     alphas: float | Sequence[float] | Array,
     *,
     fit_intercept: bool = True,
@@ -178,7 +177,8 @@ class _Problem:
 
     @property
     def outputs(self) -> int:
-        return self.rows.counts.shape[2]
+        outputs: int = self.rows.counts.shape[2]
+        return outputs
 
     @property
     def size(self) -> int:
@@ -212,7 +212,7 @@ def _path(
     problem: _Problem,
     alphas: Array,
     own: Array,
-    held_out: Array,
+    held_out: Ints,
     weight: Array,
     tol: float,
     max_iter: int,
@@ -250,15 +250,17 @@ def _thinned(problem: _Problem, alpha: float, own: Array, max_iter: int) -> Arra
     samples, some = (slice(None), every) if whole.X.shape[1] >= _THIN else (every, slice(None))
     X, weights, counts = (array[samples, some] for array in (whole.X, whole.weight, whole.counts))
     rows = Rows(X, weights, counts, whole.fold[samples])
-    zero, weight = np.zeros((1, problem.size)), rows.weight.sum()
+    weight = float(rows.weight.sum())
     if rows.weight.size < _ENOUGH * problem.size or not (_present(rows) > 0).all():
-        return zero[0]
+        return np.zeros(problem.size)
     family = replace(problem, rows=rows).family(np.float32)
     problems = Problems(family, problem.penalty(alpha * weight / whole.weight.sum(), own), np.array([-1]))
-    return minimise(problems, start_at(problems, zero), _THIN_TOLERANCE * weight, max_iter, _PATIENCE).theta[0]
+    start = start_at(problems, np.zeros((1, problem.size)))
+    theta: Array = minimise(problems, start, _THIN_TOLERANCE * weight, max_iter, _PATIENCE).theta[0]
+    return theta
 
 
-def _rows(X: Any, weight: Array, counts: Array, fold: Array) -> Rows:
+def _rows(X: Any, weight: Array, counts: Array, fold: Ints) -> Rows:
     n, c = X.shape[0], X.shape[-1]
     weight = np.asarray(weight, dtype=np.float64).reshape(n, -1)
     return Rows(X.reshape(n, -1, c), weight, np.asarray(counts, dtype=np.float64).reshape(*weight.shape, -1), fold)
@@ -297,7 +299,7 @@ def _shift_scale(moments: tuple[Array, Array, Array], fit_intercept: bool) -> tu
     return centre, deviation(square, centre)
 
 
-def _own_scales(moments: tuple[Array, Array, Array], held_out: Array) -> Array:
+def _own_scales(moments: tuple[Array, Array, Array], held_out: Ints) -> Array:
     """[p, c] the deviation of each feature on a problem's own samples."""
     weight, mean, variance = moments
     scales = []

@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from ldmscene.array_types import AnyArray, Array
 from ldmscene.errors import ShapeError
 from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
 from ldmscene.probes.choice import check_alphas
@@ -19,12 +20,10 @@ from ldmscene.probes.folds import assign_folds
 from ldmscene.probes.inputs import read_fit
 from ldmscene.probes.logistic import fit_logistic
 
-Array = np.ndarray
-
 ALPHAS = tuple(10.0**k for k in range(-2, 6))
 
 
-class LogisticProbe(ClassifierMixin, Probe):
+class LogisticProbe(ClassifierMixin, Probe):  # type: ignore[misc]  # scikit-learn has no types
     """Logistic regression at the labels' resolution, with its strength chosen by grouped cross-validation.
 
     Equal to scikit-learn's LogisticRegression(C=1/α) on the pixels of the labels with features that were
@@ -159,11 +158,12 @@ class LogisticProbe(ClassifierMixin, Probe):
         """Probability of each class, (n, k) or (sample, H, W, k)."""
         return probabilities(self.decision_function(X), len(self.classes_))
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> AnyArray:
         """The likeliest class at the labels' resolution, (n,) or (sample, H, W)."""
         scores, table = self._linear(X, *self._weights())
         index = likeliest(scores)
-        return self.classes_[index[:, 0, 0] if table else self._to_labels(index[..., None])[..., 0]]
+        labels: AnyArray = self.classes_[index[:, 0, 0] if table else self._to_labels(index[..., None])[..., 0]]
+        return labels
 
     def predict_cells(self, X: Any) -> Array:
         """Probability of each class at the activations' resolution, (sample, y, x, k)."""

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.errors import InputError
 from ldmscene.probes.choice import check_alphas, choose
 from ldmscene.probes.ridge import Spectrum, held_out_error
 from ldmscene.probes.stats import Moments, merge_all
-
-Array = np.ndarray
 
 # Shares of a column's scatter that are rounding.
 _NOTHING = 1e-12
@@ -88,7 +87,7 @@ class NestedSolution:
     """[fold, t, k + c] with the features, each from the other folds, at the chosen strength"""
     fold_intercept: Array
     """[fold, t]"""
-    chosen: Array
+    chosen: Ints
     """[t] which of the strengths"""
     spectrum: Spectrum
     """of what is known leaves of the features"""
@@ -98,7 +97,8 @@ class NestedSolution:
         """[t] partial R² on held-out folds: the share of what is known leaves that the features explain."""
         left = self.errors.mean(0)[self.chosen, np.arange(len(self.chosen))]
         alone = self.alone_errors.mean(0)
-        return 1 - np.divide(left, alone, out=np.ones_like(alone), where=alone > 0)
+        gain: Array = 1 - np.divide(left, alone, out=np.ones_like(alone), where=alone > 0)
+        return gain
 
 
 def solve_nested(
@@ -187,7 +187,7 @@ class _Part:
         return cls(projection, left, coefs, held_out_error(coefs, left, test), alone)
 
 
-def _whole(projection: Projection, left: Moments, coefs: Array, best: Array) -> tuple[Array, Array]:
+def _whole(projection: Projection, left: Moments, coefs: Array, best: Ints) -> tuple[Array, Array]:
     """Coefficients [t, k + c] of all columns and intercepts [t], from those [a, t, c] of residuals."""
     coef = coefs[best, np.arange(len(best))]
     known = projection.of_targets.T - coef @ projection.of_features.T

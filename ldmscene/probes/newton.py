@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-Array = np.ndarray
+from ldmscene.array_types import Array, Bools, Ints
 
 # A step that leaves more than this of the decrement has outlived its Hessian.
 _SLOW = 0.05
@@ -25,7 +25,7 @@ _SLOW = 0.05
 class Family(Protocol):
     """A loss, in passes over the data."""
 
-    def gradient(self, theta: Array, held_out: Array) -> Array:
+    def gradient(self, theta: Array, held_out: Ints) -> Array:
         """Gradients [p, d] at theta [p, d], without the fold held_out [p] (−1: with all)."""
 
     def hessians(self, theta: Array) -> Array:
@@ -55,7 +55,7 @@ class _State:
     factors: list[Any]
     step: Array
     decrement: Array
-    fresh: Array
+    fresh: Bools
     """[p] whether the Hessian was taken at theta itself"""
 
 
@@ -66,13 +66,13 @@ class Problems:
     family: Family
     penalty: Array
     """[p, d]"""
-    held_out: Array
+    held_out: Ints
     """[p] the fold that each leaves out, or −1; the last problem has all samples"""
 
     def slope(self, theta: Array) -> Array:
         return self.family.gradient(theta, self.held_out)
 
-    def hessians(self, theta: Array, problems: Array) -> dict[int, Array]:
+    def hessians(self, theta: Array, problems: Ints) -> dict[int, Array]:
         """Hessians of some of the problems at one theta, in one pass."""
         pieces = self.family.hessians(theta)
         whole = pieces.sum(0)
@@ -125,7 +125,7 @@ def _open(problems: Problems, start: Point) -> _State:
     return _State(start.theta.copy(), start.slope.copy(), list(start.hessians), factors, step, decrement, fresh)
 
 
-def _advance(problems: Problems, state: _State, length: Array) -> tuple[Array, Array]:
+def _advance(problems: Problems, state: _State, length: Array) -> tuple[Bools, Bools]:
     """Move each problem by `length` of its step where that helps; say where it did, and where but little."""
     theta = state.theta + length[:, None] * state.step
     slope = problems.slope(theta)
@@ -139,7 +139,7 @@ def _advance(problems: Problems, state: _State, length: Array) -> tuple[Array, A
     return accepted, moved & (decrement > _SLOW * before)
 
 
-def _refresh(problems: Problems, state: _State, stale: Array) -> Array:
+def _refresh(problems: Problems, state: _State, stale: Bools) -> Ints:
     """Give stale problems the last one's Hessian, or their own if they have that; say which got a new one."""
     stale = stale & ~state.fresh
     new: dict[int, Array] = {}

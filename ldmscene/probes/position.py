@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError
 from ldmscene.probes.bilinear import apply_stencil
 from ldmscene.probes.inputs import as_numpy
@@ -22,8 +23,6 @@ from ldmscene.probes.ridge import held_out_error
 from ldmscene.probes.stats import Moments, merge_all
 from ldmscene.probes.targets import Targets
 from ldmscene.probes.widening import subtract
-
-Array = np.ndarray
 
 _VALUES = 1 << 19  # of features stay in the cache between the cast and the sum
 # Held-out error that may be left on the table for fewer terms: a tenth of the least effect that counts.
@@ -157,7 +156,8 @@ def _alone(folds: Sequence[Moments], known: int) -> Array:
         train = merge_all(fold for j, fold in enumerate(folds) if j != k)
         coef = Projection.of(train, known).of_targets.T
         errors.append(held_out_error(coef[None], _prefix(train, known), _prefix(test, known))[0])
-    return np.mean(errors, 0)
+    mean: Array = np.mean(errors, 0)
+    return mean
 
 
 def _prefix(moments: Moments, known: int) -> Moments:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError
 from ldmscene.probes.adam import AdamProbe
 
@@ -58,7 +59,7 @@ def load_published_probe(path: str | PathLike[str], scale: int) -> AdamProbe:
     return probe
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path) -> Array:
     if not path.is_file():
         raise InputError(f"path: no file at {path}")
     try:
@@ -69,4 +70,5 @@ def _read(path: Path) -> np.ndarray:
     found = sorted(state) if isinstance(state, dict) else [type(state).__name__]
     if found != [WEIGHT] or not isinstance(state[WEIGHT], torch.Tensor):
         raise InputError(f"path: {path} holds {', '.join(map(str, found[:4]))}; a published probe holds {WEIGHT} alone")
-    return state[WEIGHT].double().numpy()
+    weight: Array = state[WEIGHT].double().numpy()
+    return weight

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
+from ldmscene.array_types import Array, Bools
 from ldmscene.errors import InputError
 from ldmscene.probes.choice import check_alphas, choose, deviation
 from ldmscene.probes.stats import Moments, merge_all
-
-Array = np.ndarray
 
 # Eigenvalues below this share of the largest are rounding, and so is what the targets have along their vectors.
 _NOTHING = 100 * np.finfo(np.float64).eps
@@ -136,7 +135,8 @@ def held_out_error(coefs: Array, train: Moments, test: Moments) -> Array:
     linear = np.einsum("atc,ct->at", coefs, test.cxy)
     bias = test.mean_y - train.mean_y - coefs @ (test.mean_x - train.mean_x)
     within = test.cyy - 2 * linear + quadratic
-    return np.maximum(within, 0) / test.weight + bias**2
+    error: Array = np.maximum(within, 0) / test.weight + bias**2
+    return error
 
 
 def held_out_errors(folds: Sequence[Moments], alphas: Array) -> Array:
@@ -175,7 +175,7 @@ def _cross_validate(folds: Sequence[Moments], fit: _Fit) -> Array:
     return errors
 
 
-def constant_targets(whole: Moments) -> Array:
+def constant_targets(whole: Moments) -> Bools:
     """Which targets [t] are the same everywhere, up to rounding."""
     return whole.cyy <= (1e-14 * np.abs(whole.mean_y)) ** 2 * whole.weight
 

@@ -10,6 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.errors import InputError
 from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
 from ldmscene.probes.blocks import gather_moments, merge_folds
@@ -20,12 +21,10 @@ from ldmscene.probes.ridge import RidgeSolution, solve
 from ldmscene.probes.stats import Moments
 from ldmscene.probes.targets import group_labels
 
-Array = np.ndarray
-
 ALPHAS = tuple(10.0 ** (k / 2) for k in range(-4, 17))
 
 
-class RidgeProbe(RegressorMixin, Probe):
+class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn has no types
     """Ridge regression at the labels' resolution, with its strength chosen by grouped cross-validation.
 
     Equal to scikit-learn's Ridge on features that were upsampled to the labels, from one pass over the
@@ -184,7 +183,8 @@ class RidgeProbe(RegressorMixin, Probe):
 
     @property
     def coef_(self) -> Array:
-        return self._first(self._solved().coef, 0)
+        coef: Array = self._first(self._solved().coef, 0)
+        return coef
 
     @property
     def intercept_(self) -> Any:
@@ -200,13 +200,15 @@ class RidgeProbe(RegressorMixin, Probe):
 
     @property
     def path_(self) -> Array:
-        return self._first(self._solved().path, -1)
+        path: Array = self._first(self._solved().path, -1)
+        return path
 
     @property
     def errors_(self) -> Array:
-        return self._first(self._solved().errors, -1)
+        errors: Array = self._first(self._solved().errors, -1)
+        return errors
 
-    def _gather(self, samples: Samples, fold: Array, n_folds: int) -> list[Moments]:
+    def _gather(self, samples: Samples, fold: Ints, n_folds: int) -> list[Moments]:
         labels = {str(t): samples.y[..., t] for t in range(samples.y.shape[-1])}
         groups = group_labels(labels, samples.grid, self.upsample, samples.weight)
         if len(groups) > 1:

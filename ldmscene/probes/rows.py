@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray
+from ldmscene.array_types import Array, Ints
 
 _BLOCK_VALUES = 1 << 17
 _CACHE_BYTES = 1 << 28
@@ -38,12 +38,13 @@ class Rows:
     """[sample, position]"""
     counts: Array
     """[sample, position, k]"""
-    fold: Array
+    fold: Ints
     """[sample]"""
 
     @property
     def channels(self) -> int:
-        return self.X.shape[2]
+        channels: int = self.X.shape[2]
+        return channels
 
     def read(self) -> Iterator[tuple[int, Array, Array, Array]]:
         """Yield (fold, X [m, c], weight [m], counts [m, k])."""
@@ -91,7 +92,8 @@ class Scaled:
 
     @cached_property
     def _fits(self) -> bool:
-        return self.rows.weight.size * self.width * np.dtype(self.dtype).itemsize <= _CACHE_BYTES
+        fits: bool = self.rows.weight.size * self.width * np.dtype(self.dtype).itemsize <= _CACHE_BYTES
+        return fits
 
     @cached_property
     def _cached(self) -> list[Block]:

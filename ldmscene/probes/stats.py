@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.widening import subtract
-
-Array = np.ndarray
 
 # A block stays in the cache between the cast and the product, if that leaves the product rows enough.
 _BLOCK_VALUES = 1 << 17
@@ -162,7 +161,8 @@ def _rough_mean(X: Array, w: Array) -> Array:
     even = (w == w[0]).all()
     some = np.arange(0, len(w), len(w) // many) if even else np.argpartition(w, len(w) - many)[-many:]
     with np.errstate(invalid="ignore"):
-        return w[some] @ X[some].astype(np.float64) / w[some].sum()
+        mean: Array = w[some] @ X[some].astype(np.float64) / w[some].sum()
+    return mean
 
 
 def _from_sums(sums: Array, shift: Array, c: int) -> Moments:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import svd
 
+from ldmscene.array_types import Array
 from ldmscene.probes.ridge import Spectrum
 from ldmscene.probes.stats import Moments
 from ldmscene.probes.widening import subtract
-
-Array = np.ndarray
 
 # What float32 coordinates round anyway.
 _ROUNDING = 1e-7

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError
 from ldmscene.probes.stats import Moments
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,8 @@ class LabelProducts:
         """[t, t] the same over all samples together."""
         total = self.count.sum()
         about = self.mean - (self.count @ self.mean / total if total else 0)
-        return self.scatter.sum(0) + np.einsum("s,st,su->tu", self.count, about, about)
+        products: Array = self.scatter.sum(0) + np.einsum("s,st,su->tu", self.count, about, about)
+        return products
 
 
 def supply(moments: Moments, which: Sequence[int], products: Array) -> Moments:

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ldmscene.array_types import Array, Bools, Ints
 from ldmscene.cells import Cells, cell_size
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import apply_stencil, gather, stencil
 from ldmscene.probes.inputs import all_finite, as_numpy, is_tensor
 from ldmscene.probes.stats import Moments
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Targets:
     def __len__(self) -> int:
         return len(self.weight)
 
-    def __getitem__(self, samples: slice | Sequence[int] | Array) -> Targets:
+    def __getitem__(self, samples: slice | Sequence[int] | Ints | Bools) -> Targets:
         """The same for some of the samples: a slice, indices or a mask."""
         return Targets(
             self.names,
@@ -182,4 +181,5 @@ def _sample_bilinear(maps: Any, targets: Targets) -> Moments:
 def _label_scatter(targets: Targets, mean_y: Array) -> Array:
     """Σw (y − ȳ)² over pixels: X plays no part in it, nor does the upsampling."""
     count = targets.weight.sum((1, 2))
-    return targets.scatter.sum(0) + count @ (targets.label_mean - mean_y) ** 2
+    scatter: Array = targets.scatter.sum(0) + count @ (targets.label_mean - mean_y) ** 2
+    return scatter

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, huber_loss, interpolate
 
-Array = np.ndarray
+from ldmscene.array_types import Array
 
 IGNORED = -100
 """class of a pixel without label"""

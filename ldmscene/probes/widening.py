@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Array = np.ndarray
+from ldmscene.array_types import Array
 
 _PIECE = 1 << 16  # values that are converted together: few enough for the cache, enough to make calls cheap
 _SIGN_AND_DIGITS = np.int32(0x8FFFE000 - (1 << 32))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.rows.order import Hand, Order
 from ldmscene.rows.source import Source
 from ldmscene.rows.windows import Window, Windows
 
-Array = np.ndarray
+Numbers = TypeVar("Numbers", Array, Ints)
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Batch:
     """within the epoch"""
     x: list[Array]
     """of each module, [row, channel]"""
-    provenance: dict[str, Array]
+    provenance: dict[str, Ints]
 
 
 def count(order: Order, batch: int) -> int:
@@ -62,18 +64,18 @@ def wanted(order: Order, batch: int, numbers: Sequence[int]) -> list[int]:
     return list(found)
 
 
-def rows_between(hand: Hand, first: int, last: int) -> Array:
+def rows_between(hand: Hand, first: int, last: int) -> Ints:
     """A window's rows between two positions of the epoch."""
     return hand.rows[max(first - hand.first, 0) : max(last - hand.first, 0)]
 
 
-def origin(hand: Hand, rows: Array, per_chunk: int) -> tuple[Array, Array, Array]:
+def origin(hand: Hand, rows: Ints, per_chunk: int) -> tuple[Ints, Ints, Ints]:
     """Sample, stratum and row in its chunk of each of a window's rows."""
     slot, row = np.divmod(rows, per_chunk)
     return hand.sample[slot], hand.stratum[slot], row
 
 
-def _take(window: Window, module: int, rows: Array, own: Array | None, per_chunk: int) -> Array:
+def _take(window: Window, module: int, rows: Ints, own: Ints | None, per_chunk: int) -> Array:
     buffer = window.buffers[module]
     if own is not None:
         slot, row = np.divmod(rows, per_chunk)
@@ -81,5 +83,5 @@ def _take(window: Window, module: int, rows: Array, own: Array | None, per_chunk
     return buffer.reshape(-1, buffer.shape[-1]).take(rows, axis=0, mode="clip")  # clip: rows are in bounds, unchecked
 
 
-def _joined(parts: Sequence[Array]) -> Array:
+def _joined(parts: Sequence[Numbers]) -> Numbers:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

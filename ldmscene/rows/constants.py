@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError, unknown
 from ldmscene.halves import widen
 from ldmscene.progress import bar
 from ldmscene.rows.source import Module, Source
 from ldmscene.rows.windows import THREADS
 
-Array = np.ndarray
 Sums = Mapping[str, Array]
 KIND = "rows"
 WAYS = ("standard", "norm")

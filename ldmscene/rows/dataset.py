@@ -22,7 +22,7 @@ from ldmscene.rows.source import Source
 from ldmscene.rows.windows import window_chunks
 
 
-class RowDataset(IterableDataset):
+class RowDataset(IterableDataset[dict[str, Any]]):
     """Shuffled batches of rows, each a dict; made by `ActivationStore.torch_dataset`.
 
     `x` is a tensor [batch, channel] as stored, or float32 where it is normalised; of several modules a dict of them by

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.rows import batches
 from ldmscene.rows.order import Order
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

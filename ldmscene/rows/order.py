@@ -13,7 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-Array = np.ndarray
+from ldmscene.array_types import Ints
+
 _DEAL, _ROUND, _WINDOW = range(3)  # what random bits are for
 
 
@@ -69,11 +70,11 @@ class Hand:
     number: int
     first: int
     """the position of its first row in the epoch"""
-    sample: Array
+    sample: Ints
     """[slot]"""
-    stratum: Array
+    stratum: Ints
     """[slot]"""
-    rows: Array
+    rows: Ints
     """[position in the window] slot × rows of a chunk + row"""
 
     @property
@@ -87,7 +88,7 @@ def bits(*key: int) -> np.random.PCG64:
     return np.random.PCG64(np.random.SeedSequence(key))
 
 
-def shuffled(source: np.random.PCG64, count: int, length: int) -> Array:
+def shuffled(source: np.random.PCG64, count: int, length: int) -> Ints:
     """That many permutations of range(length), [count, length]."""
     mask = np.uint64((1 << max(length - 1, 1).bit_length()) - 1)
     # The number itself is the last bits of its random key, so that no keys are equal and sorting them is all it takes.
@@ -97,7 +98,7 @@ def shuffled(source: np.random.PCG64, count: int, length: int) -> Array:
 
 
 @lru_cache(maxsize=4)
-def deal_round(order: Order, number: int) -> Array:
+def deal_round(order: Order, number: int) -> Ints:
     """The chunks of a round, [sample and stratum, chunk]: every sample once.
 
     Samples are dealt to as many groups as there are strata, once an epoch; from round to round each group moves on by
@@ -118,9 +119,10 @@ def deal_round(order: Order, number: int) -> Array:
     return np.stack([sample[there], stratum[there]])
 
 
-def deal_rows(source: np.random.PCG64, chunks: int, rows: int) -> Array:
+def deal_rows(source: np.random.PCG64, chunks: int, rows: int) -> Ints:
     """A window's rows, int32 or int64 [chunks × rows]: in each turn one of every chunk, in random order."""
     of_chunk = shuffled(source, chunks, rows)
     turns = shuffled(source, rows, chunks)
     dealt = turns * rows + of_chunk[turns, np.arange(rows)[:, None]]
-    return dealt.reshape(-1).astype(np.int32 if chunks * rows < 2**31 else np.int64)
+    found: Ints = dealt.reshape(-1).astype(np.int32 if chunks * rows < 2**31 else np.int64)
+    return found

@@ -10,9 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ldmscene.array_types import Array, Ints
 from ldmscene.errors import ShapeError
-
-Array = np.ndarray
 
 
 class Maps(Protocol):
@@ -99,13 +98,14 @@ class Source:
     def chunk_bytes(self) -> int:
         return sum(module.chunk_bytes for module in self.modules)
 
-    def inside(self, module: Module) -> Array:
+    def inside(self, module: Module) -> Ints:
         """For each row of a chunk, the row of a module's own map."""
         where = np.unravel_index(np.arange(self.rows), self.grid)
         coarse = [w * n // f for w, n, f in zip(where, module.grid, self.grid, strict=True)]
-        return np.ravel_multi_index(coarse, module.grid)
+        rows: Ints = np.ravel_multi_index(coarse, module.grid)
+        return rows
 
-    def provenance(self, sample: Array, stratum: Array, row: Array) -> dict[str, Array]:
+    def provenance(self, sample: Ints, stratum: Ints, row: Ints) -> dict[str, Ints]:
         """Where rows come from, int32: the manifest's row, step, branch and position of each.
 
         Parameters
@@ -114,7 +114,7 @@ class Source:
             Numbers within this source: of its sample, its kind of chunk, and the row in its chunk.
         """
         branch, step = np.divmod(stratum, len(self.steps))
-        found = {
+        found: dict[str, Ints] = {
             "sample": np.asarray(self.samples, np.int32)[sample],
             "step": np.asarray(self.steps, np.int32)[step],
             "branch": np.asarray(self.branch_codes, np.int32)[branch],

@@ -11,11 +11,11 @@ from types import TracebackType
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.errors import InputError
 from ldmscene.rows.order import Hand, Order
 from ldmscene.rows.source import Source
 
-Array = np.ndarray
 BUFFERS = 2  # one is served, one is read
 THREADS = 4
 ORDER_BYTES = 24  # a row's share of what its order takes, at most

@@ -174,7 +174,7 @@ def _check_labels(spec: ArraySpec, where: str) -> None:
             raise wrong(f"{where}, classes", f"{spec.shape[-1]} names", f"{len(names)}")
 
 
-def same_origin(first: Mapping, second: Mapping) -> bool:
+def same_origin(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Whether attributes say the same of where an array's numbers come from."""
     mine, theirs = ({n: v for n, v in one.items() if n not in CHOICES} for one in (first, second))
     return mine == theirs

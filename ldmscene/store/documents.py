@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypedDict
@@ -79,7 +79,8 @@ class Contents:
     @property
     def sample_ids(self) -> list[str]:
         """By row of the manifest, which are those of every array."""
-        return self.manifest.table["sample_id"].to_pylist()
+        ids: list[str] = self.manifest.table["sample_id"].to_pylist()
+        return ids
 
 
 def admit(documents: Documents) -> Contents:
@@ -126,7 +127,7 @@ def _attributes(documents: Documents) -> Attributes:
             f"ldmscene {found.get('ldmscene')}, which reads it"
         )
     parse.one_of(number, f"{ROOT}, format", (FORMAT,))
-    shapes = {
+    shapes: dict[str, Callable[[object, str], object]] = {
         "ldmscene": parse.text,
         "fingerprint": lambda value, where: parse.text(value, where, _FINGERPRINT),
         "config": _config,

@@ -111,6 +111,7 @@ class _Lazy(BackendArray):
         self.selection, self.shape, self.dtype = selection, selection.shape, selection.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
-        return indexing.explicit_indexing_adapter(
+        found: np.ndarray = indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.BASIC, self.selection.__getitem__
         )
+        return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -163,7 +164,7 @@ class ArraySpec:
     shape: tuple[int, ...]
     dtype: str
     cut: int = 0
-    attributes: dict = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     compressed: bool = False
     kept_bits: int | None = None
 

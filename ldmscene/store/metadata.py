@@ -24,7 +24,7 @@ from ldmscene.store.locations import Location, location
 from ldmscene.store.places import Place
 
 
-def root_document(attributes: dict) -> Documents:
+def root_document(attributes: dict[str, Any]) -> Documents:
     meta = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     return {ROOT: _json(meta)}
 

@@ -20,12 +20,14 @@ from ldmscene.store.places import Place
 from ldmscene.store.store import ActivationStore
 
 
-def fingerprint(config: dict) -> str:
+def fingerprint(config: dict[str, Any]) -> str:
     """A short name for a configuration: equal configurations have equal names."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_fingerprint(root: str | Place | Location, config: dict, details: Mapping[str, dict] | None = None) -> None:
+def check_fingerprint(
+    root: str | Place | Location, config: dict[str, Any], details: Mapping[str, dict[str, Any]] | None = None
+) -> None:
     """Refuse a store that another configuration made.
 
     `details` are what hashes in the configuration stand for, by their dotted path in it.
@@ -40,7 +42,9 @@ def check_fingerprint(root: str | Place | Location, config: dict, details: Mappi
         _check_origin(location(root), now.contents.attributes, config, details or {})
 
 
-def _check_origin(where: Location, attributes: Attributes, config: dict, details: Mapping[str, dict]) -> None:
+def _check_origin(
+    where: Location, attributes: Attributes, config: dict[str, Any], details: Mapping[str, dict[str, Any]]
+) -> None:
     if attributes["fingerprint"] != fingerprint(config):
         found = _explained(differences(attributes["config"], config), attributes["details"], details)
         lines = "\n".join(f"  {path}: {old} in the store, {new} now" for path, old, new in found)
@@ -59,7 +63,7 @@ def differences(old: object, new: object, path: str = "") -> list[tuple[str, obj
 
 
 def _explained(
-    found: Iterable[tuple[str, object, object]], old: Mapping[str, dict], new: Mapping[str, dict]
+    found: Iterable[tuple[str, object, object]], old: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]
 ) -> Iterator[tuple[str, object, object]]:
     """Differences of hashes as those of what they stand for, where that is known on both sides."""
     for path, before, now in found:
@@ -68,14 +72,14 @@ def _explained(
 
 def prepare_store(
     root: str | Place | Location,
-    config: dict,
+    config: dict[str, Any],
     manifest: Manifest,
     modules: Sequence[str],
     timesteps: Sequence[float],
     specs: list[layout.ArraySpec],
     in_order: Callable[[Sequence[str]], list[str]],
     compression: str = "none",
-    details: Mapping[str, dict] | None = None,
+    details: Mapping[str, dict[str, Any]] | None = None,
     model: str = "",
 ) -> ActivationStore:
     """Create a store, or extend the one that is there by samples and modules; then open it.

@@ -103,7 +103,8 @@ class ShardArray:
         name = f"read-{tokenize(chosen, version)}"
         meta = np.empty((0,) * chosen.ndim, chosen.dtype)
         # With fancy=False, dask would not hand slices down.
-        return da.from_array(chosen, (size, *block), name=name, asarray=False, meta=meta)
+        array: da.Array = da.from_array(chosen, (size, *block), name=name, asarray=False, meta=meta)
+        return array
 
 
 @dataclass(frozen=True)

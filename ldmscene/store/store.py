@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -75,12 +75,12 @@ class ActivationStore:
             raise StoreError(f"no store at {self.root}; make one with `ldmscene extract`")
         self.attributes = now.contents.attributes
         self.fingerprint: str = self.attributes["fingerprint"]
-        self.config: dict = self.attributes["config"]
+        self.config: dict[str, Any] = self.attributes["config"]
         self.model: str = self.attributes["model"]
         self.compression: str = self.attributes["compression"]
         self.manifest = now.contents.manifest
         self.timesteps: list[float] = list(now.contents.timesteps)
-        self.terms: dict | None = now.contents.terms
+        self.terms: dict[str, Any] | None = now.contents.terms
         self.canary = now.contents.canary
         self._arrays = {path: ShardArray.of(self.location, spec) for path, spec in now.contents.arrays.items()}
         rows = Ledger(self.location).rows()
@@ -383,7 +383,7 @@ class ActivationStore:
         split: str | None,
         step: int | Iterable[int] | None = None,
         samples: Sequence[str] | None = None,
-        select: dict | None = None,
+        select: dict[str, Any] | None = None,
         where: Mapping[str, object] | None = None,
         dtype: np.dtype | None = None,
     ) -> xr.DataArray:
@@ -412,7 +412,9 @@ class ActivationStore:
         checksums = self.checksums(path)
         version = [self.fingerprint, [checksums[sample_id] for sample_id in frame["sample_id"]]]
         data = array.dask(frame.index.tolist(), select, version, dtype)
-        coords: dict = {name: ("sample", frame[name].to_numpy()) for name in ("prompt_id", "prompt", "seed", "split")}
+        coords: dict[str, Any] = {
+            name: ("sample", frame[name].to_numpy()) for name in ("prompt_id", "prompt", "seed", "split")
+        }
         coords["sample"] = frame["sample_id"].to_numpy()
         if "step" in array.dims:
             coords["step"] = steps

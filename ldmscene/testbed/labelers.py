@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ NET = WEIGHTS / "labelers.safetensors"
 BATCH = 64  # images at a time
 DEPTH_SCALE = 5.0  # the net gives inverse depths in units of the order of one
 TARGETS = ("depth", "mask", "shading")
-_MEANING: dict[str, dict] = {
+_MEANING: dict[str, dict[str, Any]] = {
     "depth": {
         "kind": "continuous",
         "range": "0 to 1, inverse planar depth in 1 / scene units, 0 in the sky",
@@ -54,7 +55,7 @@ class TinyLabeler:
         self.id = f"tiny-{target}"
 
     @property
-    def provenance(self) -> dict:
+    def provenance(self) -> dict[str, Any]:
         """What the labels depend on and mean."""
         weights = hashlib.sha256(NET.read_bytes()).hexdigest()[:16]
         return {"labeler": self.id, "weights": weights, **_MEANING[self.target]}

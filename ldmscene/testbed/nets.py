@@ -77,4 +77,5 @@ class Judge(nn.Module):
         """[n, 3, y, x] in -1 to 1 to [n, colour] and [n, shape]."""
         x = self.features(image)
         logits = self.head(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
-        return logits.tensor_split([len(COLORS)], 1)
+        color, shape = logits.tensor_split([len(COLORS)], 1)
+        return color, shape

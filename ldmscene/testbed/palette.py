@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ldmscene.array_types import Array, Bools
 from ldmscene.testbed.scenes import AMBIENT, COLORS, FLOORS, MAX_OBJECTS
 
 SKY = ((0.80, 0.88, 0.95), (0.38, 0.58, 0.88))  # from the horizon to a deep zenith
@@ -18,7 +20,7 @@ NEAR = 0.09  # as far as the autoencoder's blur takes colours from their segment
 MOST = 0.5  # share of strange pixels beyond which a picture has fallen apart
 
 
-def fell_apart(images: np.ndarray) -> np.ndarray:
+def fell_apart(images: NDArray[np.uint8]) -> Bools:
     """Which pictures have objects whose colours no scene of the world has.
 
     Of 480 samples that were labelled by eye, 76 as fallen apart, 82 as doubtful and 322 as whole, it finds 67 of the
@@ -43,7 +45,7 @@ def fell_apart(images: np.ndarray) -> np.ndarray:
     return strange_share(images) > MOST
 
 
-def strange_share(images: np.ndarray) -> np.ndarray:
+def strange_share(images: NDArray[np.uint8]) -> Array:
     """Of the pixels that are neither floor nor sky, the share that has none of two solids' colours, float64 (n,).
 
     The floor and the two colours are those that leave the least. `images` are uint8 (n, y, x, rgb).
@@ -57,16 +59,18 @@ def strange_share(images: np.ndarray) -> np.ndarray:
         some = np.maximum(above.sum(1), 1)
         for pair in combinations(solids, MAX_OBJECTS):
             shares.append((above & np.logical_and.reduce(pair)).sum(1) / some)
-    return np.min(shares, 0)
+    least: Array = np.min(shares, 0)
+    return least
 
 
-def _lit(albedo: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _lit(albedo: Sequence[float]) -> tuple[Array, Array]:
     """A colour in the shade, and in full light."""
     return AMBIENT * np.asarray(albedo), np.asarray(albedo)
 
 
-def _far(pixels: np.ndarray, start: Sequence[float] | np.ndarray, end: Sequence[float] | np.ndarray) -> np.ndarray:
+def _far(pixels: Array, start: Sequence[float] | Array, end: Sequence[float] | Array) -> Bools:
     """Which pixels (n, pixel, rgb) are further than NEAR from a segment of RGB."""
     start, along = np.asarray(start), np.subtract(end, start)
     at = ((pixels - start) @ along / (along @ along)).clip(0, 1)
-    return np.linalg.norm(pixels - start - at[..., None] * along, axis=-1) > NEAR
+    far: Bools = np.linalg.norm(pixels - start - at[..., None] * along, axis=-1) > NEAR
+    return far

@@ -331,7 +331,8 @@ def _sky(scenes: Scenes, d: Tensor) -> Tensor:
     height = (d[..., 1] / d.norm(dim=-1)).clamp(0, 1)[..., None] * 2.5
     pale, deep = torch.tensor([0.80, 0.88, 0.95]), torch.tensor([0.38, 0.58, 0.88])
     zenith = pale + (deep - pale) * scenes.sky[:, None, None]
-    return pale + (zenith - pale) * height.clamp_max(1)
+    sky: Tensor = pale + (zenith - pale) * height.clamp_max(1)
+    return sky
 
 
 def _shrink(a: Tensor, pixels: int) -> Tensor:

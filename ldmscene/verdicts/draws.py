@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Array = np.ndarray
+from ldmscene.array_types import Array
 
 REPLICATES = 1999
 CONFIDENCE = 0.95

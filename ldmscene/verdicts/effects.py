@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Array = np.ndarray
+from ldmscene.array_types import AnyArray, Array
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Residuals:
         return Residuals(*(sums.sum(-1) for sums in vars(self).values()))
 
 
-def by_prompt(part: Array, whole: Array, prompt: Array) -> Array:
+def by_prompt(part: Array, whole: Array, prompt: AnyArray) -> Array:
     """Values [..., prompt] whose mean over prompts is Σ part / Σ whole over images, and which vary as that ratio does.
 
     A prompt's value is the ratio plus the prompt's influence on it (Efron and Tibshirani 1993, 21.3). So a ratio is
@@ -117,7 +117,8 @@ def refit_error(effects: Array) -> Array:
     of fits from which one fold each was left out.
     """
     n = len(effects)
-    return np.sqrt((n - 1) / n * ((effects - effects.mean(0)) ** 2).sum(0))
+    error: Array = np.sqrt((n - 1) / n * ((effects - effects.mean(0)) ** 2).sum(0))
+    return error
 
 
 def _over(part: Array, whole: Array) -> Array:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from ldmscene.array_types import Array
 from ldmscene.verdicts.draws import Draws, counts
 from ldmscene.verdicts.steps import LEAST, LEVEL, SHARE, Lead, Step, first_step, lead, margins, most_step
-
-Array = np.ndarray
 
 LEAST_EFFECT = "the least effect"
 PARTIAL_R2 = "partial R²"

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from ldmscene.array_types import Array, Bools, Ints
 from ldmscene.verdicts.draws import CONFIDENCE, Draws
-
-Array = np.ndarray
 
 LEVEL = (1 - CONFIDENCE) / 2
 LEAST = 0.02  # partial R² that counts
@@ -29,7 +28,7 @@ class Step:
     at: int | None
     low: int | None
     high: int | None
-    replicates: Array
+    replicates: Ints
     """[replicate] the same position in each; the number of steps where it isn't reached"""
 
     @property
@@ -120,7 +119,7 @@ def lead(of: Step, over: Step, steps: Sequence[int], level: float = LEVEL) -> Le
     return Lead(found, min(int(low), found), max(int(high), found))
 
 
-def _step(at: int, low: int, high: int, replicates: Array) -> Step:
+def _step(at: int, low: int, high: int, replicates: Ints) -> Step:
     low = min(low, high)
     return Step(int(np.clip(at, low, high)), low, high, replicates)
 
@@ -145,12 +144,13 @@ def _crossing(means: Array, level: float, start: int) -> int:
     return start + int(np.argmax([*(rising >= level)[:-1], True]))
 
 
-def _lasting(passed: Array) -> Array:
+def _lasting(passed: Bools) -> Ints:
     """From which position on all have passed, [..., step] to [...]; the number of steps if the last hasn't."""
-    return passed.shape[-1] - np.logical_and.accumulate(passed[..., ::-1], axis=-1).sum(-1)
+    first: Ints = passed.shape[-1] - np.logical_and.accumulate(passed[..., ::-1], axis=-1).sum(-1)
+    return first
 
 
-def _reached(curves: Array, level: Array) -> Array:
+def _reached(curves: Array, level: Array) -> Ints:
     """From which position on curves [n, step] hold a level [n], up to their best; the number of steps if never."""
     best = curves.argmax(1)[:, None]
     passed = curves >= level[:, None]

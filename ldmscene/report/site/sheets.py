@@ -132,4 +132,5 @@ def averaged(maps: NDArray[np.generic], row: Row) -> NDArray[np.float32]:
     *rest, height, width = maps.shape
     down, across = height // row.height, width // row.width
     blocks = maps[..., : row.height * down, : row.width * across].astype(np.float32)
-    return blocks.reshape(*rest, row.height, down, row.width, across).mean((-3, -1))
+    means: NDArray[np.float32] = blocks.reshape(*rest, row.height, down, row.width, across).mean((-3, -1))
+    return means

@@ -6,6 +6,8 @@ hardly be seen, relations that two people could call by different names.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -122,7 +124,8 @@ def _feet(rng: np.random.Generator, size: np.ndarray, count: np.ndarray) -> np.n
 def _light(bearing: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     """Unit vectors [n, 3] towards a light at some bearing, 0 behind the camera and positive to the right."""
     flat = np.stack([np.sin(bearing), np.tan(elevation), -np.cos(bearing)], 1)
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    unit: np.ndarray = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    return unit
 
 
 def _camera(
@@ -158,7 +161,7 @@ def _walls(
     return facing, np.where(wanted.cumprod(1).astype(bool), distance, NO_WALL)
 
 
-def _pairs(rooms: Rooms):
+def _pairs(rooms: Rooms) -> Iterator[tuple[int, int, Tensor]]:
     for i in range(MAX_SOLIDS):
         for j in range(i):
             yield i, j, (rooms.size[:, i] > 0) & (rooms.size[:, j] > 0)

@@ -53,14 +53,17 @@ def beyond_position(target: tuple[np.ndarray, np.ndarray], mask: tuple[np.ndarra
     return float(1 - ((left - slope * rest) ** 2).sum() / (left**2).sum())
 
 
-def explained(target: tuple[np.ndarray, np.ndarray], mask: tuple[np.ndarray, np.ndarray]) -> float:
+Pair = tuple[np.ndarray, np.ndarray]  # of training and of test maps
+
+
+def explained(target: Pair, mask: Pair) -> float:
     """R² on the test maps of the target by position and mask; pixels without a target are left out."""
     slope, left, rest = _regress(target, mask)
     whole = target[1] - np.nanmean(target[1])
     return float(1 - np.nansum((left - slope * rest) ** 2) / np.nansum(whole**2))
 
 
-def _regress(target, mask) -> tuple[float, np.ndarray, np.ndarray]:
+def _regress(target: Pair, mask: Pair) -> tuple[float, np.ndarray, np.ndarray]:
     """The mask's slope on training maps; target and mask of the test maps without the training maps' mean map."""
     means = np.nanmean(target[0], 0), mask[0].mean(0)
     y, x = target[0] - means[0], mask[0] - means[1]
@@ -69,7 +72,8 @@ def _regress(target, mask) -> tuple[float, np.ndarray, np.ndarray]:
 
 def _scaled(depth: np.ndarray) -> np.ndarray:
     mean, std = depth.mean((1, 2), keepdims=True), depth.std((1, 2), keepdims=True)
-    return (depth - mean) / std
+    scaled: np.ndarray = (depth - mean) / std
+    return scaled
 
 
 @click.command()

@@ -78,9 +78,9 @@ def relation_holds(how: str, first: Spotted, second: Spotted, depth: np.ndarray)
     """Whether the first stands so to the second, by their middles in the picture or their depth [y, x] (inverse)."""
     if how in ("left of", "right of"):
         across = np.argwhere(first.pixels)[:, 1].mean() - np.argwhere(second.pixels)[:, 1].mean()
-        return (across < 0) == (how == "left of")
+        return bool((across < 0) == (how == "left of"))
     nearer = np.median(depth[first.pixels]) - np.median(depth[second.pixels])
-    return (nearer > 0) == (how == "in front of")
+    return bool((nearer > 0) == (how == "in front of"))
 
 
 def judge(asked: Asked, seen: Sequence[Spotted], depth: np.ndarray) -> tuple[bool, bool]:

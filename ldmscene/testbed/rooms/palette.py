@@ -7,7 +7,9 @@ picture whose sampling went wrong is full of other colours.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ldmscene.array_types import Array, Bools
 from ldmscene.testbed.rooms.scenes import BLOCK, COLORS, FLOORS, WALLS
 
 SKY = np.array([(0.80, 0.88, 0.95), (0.38, 0.58, 0.88)])  # pale and deep; the sky's colours lie between
@@ -16,20 +18,22 @@ FAR = 0.08  # distance in RGB from all of the world's colours
 SHARE = 0.035  # of a picture's pixels: where edges are blurred, fewer are so far
 
 
-def fell_apart(images: np.ndarray) -> np.ndarray:
+def fell_apart(images: NDArray[np.uint8]) -> Bools:
     """Whether pictures, uint8 [n, y, x, 3], show colours that their world hasn't, bool [n]."""
     return foreign(images) > SHARE
 
 
-def foreign(images: np.ndarray) -> np.ndarray:
+def foreign(images: NDArray[np.uint8]) -> Array:
     """The share of each picture's pixels that are far from all of the world's colours, [n]."""
     color = images.reshape(len(images), -1, 3) / 255
     distance = _to_segment(color, SKY[0], SKY[1])
     for albedo in np.array([*COLORS.values(), *FLOORS.values(), *WALLS.values(), BLOCK]):
         distance = np.minimum(distance, _to_segment(color, DIMMED[0] * albedo, DIMMED[1] * albedo))
-    return (distance > FAR).mean(1)
+    share: Array = (distance > FAR).mean(1)
+    return share
 
 
-def _to_segment(color: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _to_segment(color: Array, start: Array, end: Array) -> Array:
     along = np.clip((color - start) @ (end - start) / ((end - start) @ (end - start)), 0, 1)
-    return np.linalg.norm(color - start - along[..., None] * (end - start), axis=-1)
+    distance: Array = np.linalg.norm(color - start - along[..., None] * (end - start), axis=-1)
+    return distance

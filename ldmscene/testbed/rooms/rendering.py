@@ -132,7 +132,8 @@ def _lamps(rooms: Rooms) -> Tensor:
     side = side / side.norm(dim=-1, keepdim=True)
     other = torch.linalg.cross(rooms.light, side)
     lamps = rooms.light[..., None] + side[..., None] * radius * angle.cos() + other[..., None] * radius * angle.sin()
-    return lamps / lamps.norm(dim=1, keepdim=True)
+    unit: Tensor = lamps / lamps.norm(dim=1, keepdim=True)
+    return unit
 
 
 def _maybe_shadowed(rooms: Rooms, found: Bodies, hits: Hits, point: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,12 +201,14 @@ def _most(part: Tensor, pixels: int) -> np.ndarray:
     """The part that most of a pixel's rays meet; among equals the one that comes last in PARTS."""
     rays = _rays(part, pixels).to(torch.uint8).movedim(1, 0)
     votes = sum((rays == ray).to(torch.uint8) for ray in rays)
-    return ((votes * 16 + rays).amax(0) % 16).numpy()  # there are fewer parts than 16
+    most: np.ndarray = ((votes * 16 + rays).amax(0) % 16).numpy()  # there are fewer parts than 16
+    return most
 
 
 def _rays(a: Tensor, pixels: int) -> Tensor:
     """The rays of each pixel, [..., rays] to [..., 4, y, x]."""
-    return a.unflatten(-1, (SIDE**2, pixels, pixels))
+    rays: Tensor = a.unflatten(-1, (SIDE**2, pixels, pixels))
+    return rays
 
 
 def _shrink(a: Tensor, pixels: int) -> Tensor:

@@ -110,7 +110,8 @@ def orientation(rooms: Rooms) -> Tensor:
     c, s = rooms.roll.cos(), rooms.roll.sin()
     roll = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
     # Pitched down, forward has a negative y and up a positive z.
-    return pitch @ roll
+    turned: Tensor = pitch @ roll
+    return turned
 
 
 def screen(pixels: int, *, side: int = 1, margin: float = 1.0) -> Tensor:

@@ -9,6 +9,7 @@ from diffusers import DiffusionPipeline
 
 from ldmscene.testbed.labelers import WEIGHTS
 from ldmscene.testbed.model import build_pipeline, build_tokenizer
+from ldmscene.testbed.nets import Judge, MapNet
 from ldmscene.testbed.train import autoencoder, denoiser, quality, readers
 from ldmscene.testbed.train.data import SceneFiles
 from ldmscene.testbed.train.export import export_nets, export_pipeline
@@ -43,7 +44,7 @@ def main(folder: Path, weights: Path, scenes: int) -> None:
     write_quality(weights, labeler, judge, unseen, scenes)
 
 
-def write_quality(weights: Path, labeler, judge, unseen: SceneFiles, scenes: int) -> None:
+def write_quality(weights: Path, labeler: MapNet, judge: Judge, unseen: SceneFiles, scenes: int) -> None:
     """Measure what was exported, as it was exported, and write the card and the sheet of samples."""
     pipeline = DiffusionPipeline.from_pretrained(weights / "tiny-scenes", use_safetensors=True)
     held_out = quality.first(unseen.load(), 500)

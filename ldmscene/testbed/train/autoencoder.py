@@ -39,7 +39,9 @@ def train(data: Rendering, folder: Path, seed: int) -> AutoencoderKL:
             decoded = vae.decode(posterior.sample(generator)).sample
         weight = 1 + OBJECT_WEIGHT * near
         error = F.smooth_l1_loss(decoded.float(), image, reduction="none", beta=0.05)
-        return (error * weight).sum() / weight.sum() / 3 + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        loss: Tensor = (error * weight).sum() / weight.sum() / 3 + KL_WEIGHT * kl
+        return loss
 
     fit(vae, loss, SCHEDULE, folder / "autoencoder.pt", seed=seed)
     standardise(vae, data.image[:2048])

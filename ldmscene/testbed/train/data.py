@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from ldmscene.testbed.scenes import Rendering, render, sample_scenes
+from ldmscene.testbed.scenes import Rendering, Scenes, render, sample_scenes
 
 CHUNK = 1000  # scenes rendered at a time; chunk i of a data set is drawn from seed + i
 
@@ -28,7 +28,7 @@ class SceneFiles:
             self._render()
         return Rendering(**{f.name: np.load(self._path(f.name), mmap_mode="r") for f in fields(Rendering)})
 
-    def scenes(self, chunk: int):
+    def scenes(self, chunk: int) -> Scenes:
         """The scenes of one chunk, as they were drawn."""
         return sample_scenes(CHUNK, self.seed + chunk)
 

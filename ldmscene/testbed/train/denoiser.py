@@ -33,7 +33,8 @@ class Denoiser(nn.Module):
         self.unet = build_unet()
 
     def forward(self, noisy: Tensor, timestep: Tensor, tokens: Tensor) -> Tensor:
-        return self.unet(noisy, timestep, self.text_encoder(tokens)[0]).sample
+        said: Tensor = self.unet(noisy, timestep, self.text_encoder(tokens)[0]).sample
+        return said
 
 
 def train(files: SceneFiles, vae: AutoencoderKL, folder: Path, seed: int) -> Denoiser:
@@ -59,7 +60,8 @@ def train(files: SceneFiles, vae: AutoencoderKL, folder: Path, seed: int) -> Den
         with torch.autocast("cpu", torch.bfloat16):
             predicted = model(signal * clean + spread * noise, timestep, words)
         error = F.mse_loss(predicted.float(), velocity, reduction="none")
-        return (error.mean((1, 2, 3)) * weights[timestep]).mean()
+        loss: Tensor = (error.mean((1, 2, 3)) * weights[timestep]).mean()
+        return loss
 
     fit(model, loss, SCHEDULE, folder / "denoiser.pt", seed=seed)
     return model
@@ -80,4 +82,5 @@ def tokenise(files: SceneFiles) -> np.ndarray:
 def _cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     if not path.exists():
         np.save(path, make())
-    return np.load(path, mmap_mode="r")
+    mapped: np.ndarray = np.load(path, mmap_mode="r")
+    return mapped

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -100,7 +101,7 @@ def load_average(model: nn.Module, checkpoint: Path) -> None:
     model.eval()
 
 
-def save_whole(path: Path, state: dict) -> None:
+def save_whole(path: Path, state: dict[str, Any]) -> None:
     """Save so that a kill leaves the old file or the new one."""
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -52,23 +52,23 @@ def labeler_quality(net: MapNet, vae: AutoencoderKL, data: Rendering) -> dict[st
     return found
 
 
-def _mean(score, guesses: np.ndarray, truths: np.ndarray) -> float:
+def _mean(score: Callable[[np.ndarray, np.ndarray], float], guesses: np.ndarray, truths: np.ndarray) -> float:
     return float(np.mean([score(g.ravel(), t.ravel()) for g, t in zip(guesses, truths, strict=True)]))
 
 
 def _spearman(guess: np.ndarray, truth: np.ndarray) -> float:
-    return spearmanr(guess, truth).statistic
+    return float(spearmanr(guess, truth).statistic)
 
 
 def _dice(guess: np.ndarray, truth: np.ndarray) -> float:
-    return 2 * (guess & truth).sum() / (guess.sum() + truth.sum())
+    return float(2 * (guess & truth).sum() / (guess.sum() + truth.sum()))
 
 
 def _pearson(guess: np.ndarray, truth: np.ndarray) -> float:
     """Over the pixels that truly have shading; where the net sees none, its mean stands in."""
     known = ~np.isnan(truth)
     filled = np.where(np.isnan(guess), np.nanmean(guess), guess)
-    return pearsonr(filled[known], truth[known]).statistic
+    return float(pearsonr(filled[known], truth[known]).statistic)
 
 
 @torch.no_grad()

@@ -32,7 +32,8 @@ def reconstructions(data: Rendering, vae: AutoencoderKL, folder: Path) -> np.nda
     path = folder / "reconstructions.npy"
     if not path.exists():
         np.save(path, decode(vae, encode(vae, data.image[:RECONSTRUCTED])))
-    return np.load(path, mmap_mode="r")
+    mapped: np.ndarray = np.load(path, mmap_mode="r")
+    return mapped
 
 
 def train_labelers(data: Rendering, blurred: np.ndarray, folder: Path, seed: int) -> MapNet:

@@ -57,7 +57,8 @@ def _train(vae: AutoencoderKL, files: SceneFiles, schedule: Schedule, folder: Pa
             posterior = vae.encode(wanted).latent_dist
             decoded = vae.decode(posterior.sample(generator)).sample
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        return reconstruction_loss(decoded.float(), wanted, weight) + KL_WEIGHT * kl
+        loss: Tensor = reconstruction_loss(decoded.float(), wanted, weight) + KL_WEIGHT * kl
+        return loss
 
     fit(vae, loss, schedule, folder / "autoencoder.pt", seed=seed)
     vae.set_attn_processor(AttnProcessor2_0())

@@ -67,7 +67,8 @@ class SceneFiles:
 
     def part(self, field: str, chunk: int) -> np.ndarray:
         """One field of a chunk's scenes, mapped from disk."""
-        return np.load(self._chunk(chunk) / f"{field}.npy", mmap_mode="r")
+        mapped: np.ndarray = np.load(self._chunk(chunk) / f"{field}.npy", mmap_mode="r")
+        return mapped
 
     def derived(self, name: str, make: Callable[[int], np.ndarray]) -> Rows:
         """An array made from each chunk once, such as its latents."""

@@ -37,7 +37,8 @@ class Denoiser(nn.Module):
         self.unet = unet
 
     def forward(self, noisy: Tensor, timestep: Tensor, tokens: Tensor) -> Tensor:
-        return self.unet(noisy, timestep, self.text_encoder(tokens)[0]).sample
+        said: Tensor = self.unet(noisy, timestep, self.text_encoder(tokens)[0]).sample
+        return said
 
 
 def start_from(folder: Path, seed: int) -> Denoiser:
@@ -101,7 +102,8 @@ def velocity_loss(model: Denoiser, clean: Tensor, words: Tensor, generator: torc
     predicted = model(signal * clean + spread * noise, timestep, words).float()
     error = F.mse_loss(predicted, signal * noise - spread * clean, reduction="none").mean((1, 2, 3))
     snr = alphas[timestep] / (1 - alphas[timestep])
-    return (error * snr.clamp_max(MAX_SNR) / (snr + 1)).mean()
+    loss: Tensor = (error * snr.clamp_max(MAX_SNR) / (snr + 1)).mean()
+    return loss
 
 
 @torch.no_grad()

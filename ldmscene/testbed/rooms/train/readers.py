@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from ldmscene.testbed.labelers import DEPTH_SCALE
 from ldmscene.testbed.nets import MapNet
-from ldmscene.testbed.rooms.spotting import SHAPES, targets
+from ldmscene.testbed.rooms.solids import SHAPES
+from ldmscene.testbed.rooms.spotting import targets
 from ldmscene.testbed.rooms.train.autoencoder import mark
 from ldmscene.testbed.rooms.train.data import Rows, SceneFiles
 from ldmscene.testbed.train.autoencoder import decode, encode, pixels
