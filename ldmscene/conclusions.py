@@ -7,15 +7,16 @@ as of `evaluate(beyond=None)`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ldmscene import gains
 from ldmscene import grid as grids
-from ldmscene.array_types import AnyArray, Array
+from ldmscene.array_types import Array
+from ldmscene.gains import chosen_module
 from ldmscene.module_names import short_name
 from ldmscene.verdicts import Finding, Rival, Step, by_prompt, find
 from ldmscene.verdicts import sentence as in_words
@@ -76,7 +77,7 @@ def sentence(grid: xr.Dataset, target: str) -> str:
 def finding(grid: xr.Dataset, target: str) -> Finding:
     """All that is concluded for one target, as numbers."""
     grids.primary(grid, target)  # refuses unknown targets
-    return _of_effects(grid, target) if "explained" in grid else _of_scores(grid, target)
+    return _of_effects(grid, target) if gains.has_gains(grid) else _of_scores(grid, target)
 
 
 def _row(grid: xr.Dataset, target: str) -> dict[str, object]:
@@ -115,64 +116,30 @@ def _reading(found: Finding, reading: Reading) -> dict[str, object]:
 
 def _beside(grid: xr.Dataset, target: str, module: str) -> dict[str, float]:
     names = ("correlation", "refit", "ceiling")
-    if "explained" not in grid:
+    if not gains.has_gains(grid):
         return dict.fromkeys(names, np.nan)
     last = grid[list(names)].sel(target=target, module=module).isel(step=-1)
     return {name: float(last[name].mean()) for name in names}
 
 
-def chosen_module(grid: xr.Dataset, target: str) -> str:
-    """The module that speaks for a target: the best over steps on training samples, by the effect that is reported."""
-    if "explained" not in grid:
-        return grids.best_module(grid, target)
-    means = grid["gain_cv"].sel(target=target).mean("step")
-    return str(means["module"][int(means.argmax("module"))].item())
-
-
-def _prompts(grid: xr.Dataset) -> AnyArray:
-    return grid["prompt"].values if "prompt" in grid.coords else np.arange(grid.sizes["sample"])
-
-
 def _of_effects(grid: xr.Dataset, target: str) -> Finding:
-    module, prompt = chosen_module(grid, target), _prompts(grid)
-    ours = grid.sel(target=target, module=module)
-
-    def values(explained: xr.DataArray, left: xr.DataArray) -> Array:
-        part, whole = (one.transpose("step", "sample").values.astype(np.float64) for one in (explained, left))
-        return by_prompt(part, whole, prompt)
-
     rivals = [
-        Rival(name, values(part["rival_explained"], part["rival_left"]), earlier=name == grids.RAW_LATENT)
-        for name, part in _along(grid, target, "rival")
+        Rival(name, values, earlier=name == grids.RAW_LATENT) for name, values in gains.of_rivals(grid, target).items()
     ]
-    labelers = {
-        name: values(part["labeler_explained"], part["labeler_left"]) for name, part in _along(grid, target, "labeler")
-    }
     return find(
         target,
-        short_name(module),
-        values(ours["explained"], ours["left"]),
+        short_name(chosen_module(grid, target)),
+        gains.of_probe(grid, target),
         steps=grid["step"].values.tolist(),
         rivals=rivals,
-        labelers=labelers,
+        labelers=gains.of_labelers(grid, target),
         beyond=json.loads(grid.attrs["beyond"]),
         missing=[] if grids.PERMUTED in (rival.name for rival in rivals) else [grids.PERMUTED],
     )
 
 
-def _along(grid: xr.Dataset, target: str, dim: str) -> Iterator[tuple[str, xr.Dataset]]:
-    """Rivals or labelers that were run for a target, by name."""
-    if dim not in grid.dims:
-        return
-    some = grid[[f"{dim}_explained", f"{dim}_left"]].sel(target=target)
-    for name in map(str, grid[dim].values):
-        one = some.sel({dim: name})
-        if bool(one[f"{dim}_explained"].notnull().all()):
-            yield name, one
-
-
 def _of_scores(grid: xr.Dataset, target: str) -> Finding:
-    prompt, metric = _prompts(grid), grids.primary(grid, target)
+    prompt, metric = gains.prompts(grid), grids.primary(grid, target)
 
     def values(scores: xr.DataArray) -> Array:
         each = scores.transpose("step", "sample").values.astype(np.float64)

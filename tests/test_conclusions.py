@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import ldmscene
-from ldmscene import conclusions
+from ldmscene import conclusions, gains
 from ldmscene import grid as grids
 from ldmscene.errors import UnknownNameError
 from tests.test_grid import MODULES, made
@@ -80,9 +80,9 @@ def test_images_of_one_prompt_count_as_one_and_large_residuals_more() -> None:
 
 def test_the_module_is_chosen_on_training_samples() -> None:
     grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0])
-    assert conclusions.chosen_module(grid, "depth") == MODULES[1]
+    assert gains.chosen_module(grid, "depth") == MODULES[1]
     other = grid.assign(gain_cv=grid["gain_cv"].copy(data=grid["gain_cv"].values[:, ::-1]))
-    assert conclusions.chosen_module(other, "depth") == MODULES[0]
+    assert gains.chosen_module(other, "depth") == MODULES[0]
     assert not pd.isna(ldmscene.emergence(grid).loc["depth", "first"])
     assert pd.isna(ldmscene.emergence(other).loc["depth", "first"])
 

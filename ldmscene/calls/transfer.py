@@ -8,10 +8,10 @@ from pathlib import Path
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
-from ldmscene.conclusions import chosen_module
 from ldmscene.errors import InputError
 from ldmscene.evaluation.targets import targets_of
 from ldmscene.evaluation.transfer import transfer_gains
+from ldmscene.gains import chosen_module
 from ldmscene.store import ActivationStore
 
 

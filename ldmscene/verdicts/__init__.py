@@ -7,9 +7,10 @@ from ldmscene.verdicts.draws import Draws, counts
 from ldmscene.verdicts.effects import Residuals, by_prompt, ceiling, refit_error
 from ldmscene.verdicts.finding import Finding, Rival, find
 from ldmscene.verdicts.sentences import sentence
-from ldmscene.verdicts.steps import Lead, Step, first_step, lead, most_step
+from ldmscene.verdicts.steps import LEAST, Lead, Step, first_step, lead, most_step
 
 __all__ = [
+    "LEAST",
     "Draws",
     "Finding",
     "Lead",

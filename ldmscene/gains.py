@@ -1,0 +1,93 @@
+"""Gains over what is known: by step and prompt for what is compared, and in every module at every step.
+
+A gain is a share of what position, and what else `evaluate(beyond=…)` names, leaves unexplained: partial R².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from ldmscene import grid as grids
+from ldmscene.array_types import AnyArray, Array
+from ldmscene.verdicts import LEAST, Draws, by_prompt, counts
+
+
+def has_gains(grid: xr.Dataset) -> bool:
+    """Whether a grid has effects beyond what is known: not after `evaluate(beyond=None)`."""
+    return "explained" in grid
+
+
+def prompts(grid: xr.Dataset) -> AnyArray:
+    """The prompt of each sample, as a number; of a grid that doesn't know, every sample is one of its own."""
+    return grid["prompt"].values if "prompt" in grid.coords else np.arange(grid.sizes["sample"])
+
+
+def chosen_module(grid: xr.Dataset, target: str) -> str:
+    """The module that speaks for a target: the best over steps on training samples, by the effect that is reported."""
+    if not has_gains(grid):
+        return grids.best_module(grid, target)
+    means = grid["gain_cv"].sel(target=target).mean("step")
+    return str(means["module"][int(means.argmax("module"))].item())
+
+
+def of_probe(grid: xr.Dataset, target: str, module: str | None = None) -> Array:
+    """A module's gains (step, prompt), those of the target's own module where none is named."""
+    ours = grid.sel(target=target, module=module or chosen_module(grid, target))
+    return _by_prompt(grid, ours["explained"], ours["left"])
+
+
+def of_rivals(grid: xr.Dataset, target: str) -> dict[str, Array]:
+    """Name to gains (step, prompt) of what knows nothing of the picture."""
+    return dict(_along(grid, target, "rival"))
+
+
+def of_labelers(grid: xr.Dataset, target: str) -> dict[str, Array]:
+    """Name to gains (step, prompt) of labelers on unfinished pictures."""
+    return dict(_along(grid, target, "labeler"))
+
+
+def band(values: Array) -> xr.Dataset:
+    """Means (step) of gains (step, prompt) with bounds, between which they all lie at once with 95 %."""
+    found = Draws.of(values, counts(values.shape[-1]))
+    low, high = found.band()
+    return xr.Dataset({name: ("step", one) for name, one in (("mean", found.mean), ("low", low), ("high", high))})
+
+
+def of_modules(grid: xr.Dataset, target: str) -> xr.Dataset:
+    """Every module's gain at every step (module, step): `mean`, a 95 % interval of each cell, and what stands out.
+
+    `stands_out` is true of cells that are above the least gain that counts, by bounds that hold for all cells at once
+    with 95 %: the largest of all studentised means decides (Westfall and Young 1993).
+    """
+    some = grid[["explained", "left"]].sel(target=target).transpose("module", "step", "sample")
+    found = Draws.of(_ratios(grid, some["explained"], some["left"]), counts(len(np.unique(prompts(grid)))))
+    bounds = {
+        "mean": found.mean,
+        "low": found.lower(),
+        "high": found.upper(),
+        "stands_out": found.lower_of_all() > LEAST,
+    }
+    coords = some.isel(sample=0, drop=True).coords
+    return xr.Dataset({name: (("module", "step"), one) for name, one in bounds.items()}, coords)
+
+
+def _along(grid: xr.Dataset, target: str, dim: str) -> Iterator[tuple[str, Array]]:
+    """Rivals or labelers that were run for a target, by name."""
+    if dim not in grid.dims:
+        return
+    some = grid[[f"{dim}_explained", f"{dim}_left"]].sel(target=target)
+    for name in map(str, grid[dim].values):
+        one = some.sel({dim: name})
+        if bool(one[f"{dim}_explained"].notnull().all()):
+            yield name, _by_prompt(grid, one[f"{dim}_explained"], one[f"{dim}_left"])
+
+
+def _by_prompt(grid: xr.Dataset, explained: xr.DataArray, left: xr.DataArray) -> Array:
+    return _ratios(grid, *(one.transpose("step", "sample") for one in (explained, left)))
+
+
+def _ratios(grid: xr.Dataset, explained: xr.DataArray, left: xr.DataArray) -> Array:
+    return by_prompt(explained.values.astype(np.float64), left.values.astype(np.float64), prompts(grid))

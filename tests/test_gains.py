@@ -1,0 +1,61 @@
+"""Gains as they are drawn: ratios of sums, bands over all steps, and what stands out among all cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ldmscene import gains
+from ldmscene import grid as grids
+from tests.test_conclusions import effects
+from tests.test_grid import MODULES
+
+
+def grid_of(truth: np.ndarray, rng: np.random.Generator, samples: int = 24) -> xr.Dataset:
+    """Whose cells (module, step) truly gain `truth`, with errors that all cells of an image share in part."""
+    noise = 0.1 * rng.normal(size=(*truth.shape, samples)) + 0.1 * rng.normal(size=samples)
+    cells = ("target", "module", "step", "sample")
+    sums = {"explained": truth[..., None] + noise, "left": np.ones(noise.shape)}
+    return xr.Dataset({name: (cells, one[None]) for name, one in sums.items()}, {"target": ["depth"]})
+
+
+def test_curves_are_ratios_of_sums_of_images() -> None:
+    grid = effects([0.1, 0.3, 0.5], [0.0, 0.02, 0.1], [0.0, 0.3, 0.4], noise=0.05)
+    ours = grid.sel(module=MODULES[1]).isel(target=0)
+    expected = (ours["explained"].sum("sample") / ours["left"].sum("sample")).values
+    found = gains.band(gains.of_probe(grid, "depth"))
+    np.testing.assert_allclose(found["mean"], expected)
+    np.testing.assert_allclose(gains.of_modules(grid, "depth")["mean"][1], expected)
+    assert gains.of_rivals(grid, "depth").keys() == {grids.RAW_LATENT}
+    np.testing.assert_allclose(gains.of_labelers(grid, "depth")[grids.LABELER_NOISY].mean(-1), [0, 0.3, 0.4])
+
+
+def test_what_stands_out_is_wrong_in_few_grids_and_finds_what_is_there() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.full((4, 6), 0.02)  # just the least that counts, so that none may stand out
+    truth[3, 3:] = 0.4
+    wrong, found, alone = 0, 0, 0
+    for _ in range(60):
+        cells = gains.of_modules(grid_of(truth, rng), "depth")
+        wrong += bool(cells["stands_out"].values[truth < 0.1].any())
+        found += bool(cells["stands_out"].values[truth > 0.1].all())
+        alone += bool((cells["low"].values[truth < 0.1] > 0.02).any())
+    assert wrong <= 6  # 5 % of 60, and its 98th percentile
+    assert found == 60
+    assert alone > wrong  # an interval of its own for each cell is wrong more often
+
+
+def test_images_of_one_prompt_are_one_piece_of_evidence() -> None:
+    rng = np.random.default_rng(0)
+    one = grid_of(np.full((1, 3), 0.3), rng, samples=8)
+    twice = xr.concat([one, one], "sample")
+    again = gains.of_modules(twice.assign_coords(prompt=("sample", [*range(8), *range(8)])), "depth")
+    xr.testing.assert_allclose(again, gains.of_modules(one, "depth"))
+
+
+@pytest.mark.parametrize("samples", [3, 8])
+def test_below_four_prompts_there_are_no_bounds(samples: int) -> None:
+    cells = gains.of_modules(grid_of(np.full((1, 3), 0.5), np.random.default_rng(0), samples), "depth")
+    assert bool(np.isfinite(cells["low"]).all()) == (samples > 3)
+    assert bool(cells["stands_out"].all()) == (samples > 3)
