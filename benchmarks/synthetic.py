@@ -42,7 +42,7 @@ def make_store(root: Path, samples: int, *, channels: int, grid: int, side: int,
             "float16",
             cut=2,
         ),
-        ArraySpec(IMAGE, ("Y", "X", "rgb"), (8, 8, 3), "uint8"),
+        ArraySpec(IMAGE, ("Y", "X", "rgb"), (side, side, 3), "uint8"),
         ArraySpec(LATENTS, ("step", "c", "latent_y", "latent_x"), (steps, 4, grid, grid), "float32", cut=1),
         *(
             ArraySpec(label_path(t), ("Y", "X"), (side, side), "float32", attributes={"kind": kind})
@@ -63,7 +63,7 @@ def make_store(root: Path, samples: int, *, channels: int, grid: int, side: int,
                     index,
                     {
                         activation_path(MODULE): features(rng, maps, grid, channels)[:, None],
-                        IMAGE: np.zeros((8, 8, 3), np.uint8),
+                        IMAGE: np.zeros((side, side, 3), np.uint8),
                         LATENTS: rng.normal(size=(steps, 4, grid, grid)).astype(np.float32),
                         **{label_path(t): one.astype(np.float32) for t, one in zip(targets, labels, strict=True)},
                     },

@@ -12,6 +12,7 @@ import ldmscene
 from benchmarks import harness, report
 from benchmarks import rows as rows_benchmark
 from benchmarks import store as store_benchmark
+from benchmarks.synthetic import MODULE, make_store
 
 
 def test_the_store_benchmark_runs(tmp_path, monkeypatch, capsys):
@@ -59,3 +60,10 @@ def test_ways_take_turns_and_ratios_are_of_medians():
     a, b = harness.compare({"a": [1.0, 2.0, 9.0], "b": [4.0, 4.0, 4.0]}, "a", GB=8.0)
     assert (a["GB/s"], b["GB/s"]) == (4.0, 2.0)
     assert b["speed ÷ a"] == pytest.approx(statistics.median([1, 2, 9]) / 4)
+
+
+def test_a_synthetic_store_is_one_that_readers_admit(tmp_path):
+    store = make_store(tmp_path / "store", 6, channels=4, grid=8, side=32)
+    assert ldmscene.verify(store) == []
+    assert store.labels("mask").shape == (6, 32, 32)
+    assert store.activations(MODULE, step=0).sizes["channel"] == 4
