@@ -30,12 +30,14 @@ The gain is Σ explained ÷ Σ left, partial R². Variables of effects are there
 for; the attribute `beyond` lists what is known, as JSON.
 `coef` is NaN beyond a module's own channels. The shuffled probe chooses among penalties of its own, 1e-2 to 1e8.
 
-Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under) and
-`of_class` (target); `height`, `width`, `channels` and `block` (module); `prompt` (sample), a number for each prompt.
-Labels of classes give a target for each class against all others, `segments=2` of `segments`, whose `of_class` is 2;
-it is NaN for other targets. `higher_is_better` (metric) is false of errors.
+Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under),
+`deviation` (of training samples' labels, over pixels) and `of_class` (target); `height`, `width`, `channels` and
+`block` (module); `prompt` (sample), a number for each prompt. Labels of classes give a target for each class against
+all others, `segments=2` of `segments`, whose `of_class` is 2; it is NaN for other targets. `higher_is_better` (metric)
+is false of errors.
 A score is NaN where a metric doesn't fit a target or a baseline wasn't run.
-Modules are chosen by `cv_score`, so that held-out samples judge and never choose.
+Modules are chosen by `gain_cv`, or `cv_score` where there are no effects, so that held-out samples judge and never
+choose.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from ldmscene.module_names import short_name
 
 _PER_IMAGE = ("probe", "permuted", "shuffled")
 _FITS = ("alpha", "cv_score", "degenerate")
+_PUBLISHED = ("dice", "dice_background", "spearman", "pearson", "rmse")
 
 
 class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subclass__ has no types
@@ -62,6 +63,32 @@ class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subc
         }
         frame = xr.Dataset(plain, coords=index).to_dataframe(dims)
         return frame[frame["probe"].notna()]
+
+    def published(self) -> pd.DataFrame:
+        """The scores of Chen et al. (2023), for each target, metric, module and step, whatever effects a grid has.
+
+        Masks: Dice of the foreground (`dice`) and of the background. Depth and shading: Spearman's and Pearson's
+        correlation and RMSE, in standardised units: shares of the standard deviation of training samples' labels. All
+        are computed image by image, over the labels' pixels, and averaged over held-out images.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns: `probe`, with `low` and `high`, its 95 % interval over prompts; `shuffled`, each baseline by
+            name, and `permuted` where that control was run; `timestep`.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+        >>> grid.published().index.unique("metric").tolist()
+        ['dice', 'dice_background']
+        """
+        some = self.sel(metric=[name for name in _PUBLISHED if name in self["metric"].values])
+        units = some["deviation"].where(some["metric"] == "rmse", 1.0)
+        scores = [name for name in (*_PER_IMAGE, "baseline") if name in some]
+        frame = some.assign({name: some[name] / units for name in scores}).to_dataframe()
+        return frame.drop(columns=[name for name in _FITS if name in frame])
 
     def _repr_html_(self) -> str:
         whole = {"primary", "probe", "cv_score"} <= set(self.variables) and self["probe"].ndim == 5

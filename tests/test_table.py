@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import f1_score, root_mean_squared_error
 
 import ldmscene
 from ldmscene import conclusions
@@ -31,6 +33,51 @@ def test_a_row_has_the_means_of_its_cell(grid):
         assert row[name] == cell[name].item()
     for name in grids.baselines(grid, "mask"):
         assert row[name] == pytest.approx(cell["baseline"].sel(metric="dice", reading=name).mean().item())
+
+
+def _pixels(store, grid, target: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the last module's probe predicts at step 2 for each pixel of each held-out image, and labels."""
+    fit = grid.sel(target=target, module=LAST, step=2)
+    X = store.activations(LAST, 2, "test").values.astype(np.float64)
+    said = X @ fit["coef"].values[: X.shape[-1]] + float(fit["intercept"])
+    labels = store.labels(target, "test").values.astype(np.float64)
+    lift = labels.shape[1] // said.shape[1]
+    return said.repeat(lift, 1).repeat(lift, 2).reshape(len(said), -1), labels.reshape(len(labels), -1)
+
+
+def _mean(score, predictions, labels) -> float:
+    return float(np.mean([score(label, one) for label, one in zip(labels, predictions, strict=True)]))
+
+
+def test_published_scores_are_those_that_others_compute(store, grid):
+    frame = grid.published()
+    assert frame.index.names == ["target", "metric", "module", "step"]
+    assert not frame.index.has_duplicates
+    assert len(frame) == (3 + 2) * 2 * 4  # metrics of depth and of masks, modules, steps
+    found = frame["probe"].xs(LAST, level="module").xs(2, level="step")
+    said, depth = _pixels(store, grid, "depth")
+    training = store.labels("depth", "train").values.astype(np.float64)
+    mean, deviation = training.mean(), training.std()
+    expected = {
+        "spearman": _mean(lambda *maps: spearmanr(*maps).statistic, said, depth),
+        "pearson": _mean(lambda *maps: pearsonr(*maps).statistic, said, depth),
+        "rmse": _mean(root_mean_squared_error, (said - mean) / deviation, (depth - mean) / deviation),
+    }
+    assert found["depth"].to_dict() == pytest.approx(expected, abs=1e-5)
+    odds, mask = _pixels(store, grid, "mask")
+    called, mask = odds > 0, mask > 0.5
+    for name, where in (("dice", True), ("dice_background", False)):
+        theirs = _mean(lambda *maps, where=where: f1_score(*maps, pos_label=where, zero_division=0), called, mask)
+        assert found["mask", name] == pytest.approx(theirs, abs=1e-5)
+
+
+def test_published_errors_of_rivals_are_in_the_same_units(grid):
+    rows = grid.published().xs("rmse", level="metric")
+    plain = grid.to_dataframe().xs("rmse", level="metric")
+    deviation = float(grid["deviation"].sel(target="depth"))
+    for name in ("probe", "low", "high", "shuffled", "mean label", "labeler on x_t"):
+        np.testing.assert_allclose(rows[name], plain[name] / deviation, rtol=1e-5)
+    assert "alpha" not in rows
 
 
 def test_rows_come_in_the_order_that_is_asked_for(grid):

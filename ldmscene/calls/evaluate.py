@@ -23,6 +23,8 @@ from ldmscene.store import ActivationStore
 from ldmscene.store.cache import doubting
 from ldmscene.table import Grid
 
+VERSION = 2  # of grids; to be counted up when they hold something new
+
 
 def evaluate(
     store: ActivationStore | str | Path,
@@ -101,6 +103,7 @@ def evaluate(
     supplied = known.targets if known else ()
     cv, alphas = task.check_choice(cv, kind.alphas if alphas is None else alphas)
     made_from = {
+        "version": VERSION,
         **vars(scope),
         "cv": cv,
         "alphas": alphas,

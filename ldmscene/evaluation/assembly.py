@@ -8,12 +8,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from ldmscene.evaluation.baselines import join_readings, reading_jobs
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
 from ldmscene.evaluation.beyond import Beyond, known_of
+from ldmscene.evaluation.coordinates import described
 from ldmscene.evaluation.features import Latents, ModuleOutput, Position
 from ldmscene.evaluation.fitting import fit_jobs
 from ldmscene.evaluation.gains import gains
@@ -23,10 +23,8 @@ from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.scoring import Fit
 from ldmscene.evaluation.task import Task
 from ldmscene.grid import POSITION, RAW_LATENT
-from ldmscene.module_names import part_of
 from ldmscene.store import ActivationStore
 from ldmscene.store.cache import Cache
-from ldmscene.store.layout import activation_path
 
 
 def set_up(
@@ -86,24 +84,9 @@ def fit(
         ),
     ]
     grid["baseline"] = xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
-    grid = _described(grid, store, scope, task)
+    grid = described(grid, bench, scope, task)
     prompt = grid["prompt"].values
     return grid.merge(gains(bench, modules, steps, fits[: len(own)], fits[len(own) : -1], permuted, prompt))
-
-
-def _described(grid: xr.Dataset, store: ActivationStore, scope: Scope, task: Task) -> xr.Dataset:
-    modules, timesteps = scope.modules, store.timesteps
-    height, width, channels = zip(*(store.info(activation_path(m)).layout.shape[2:] for m in modules), strict=True)
-    frame = store.manifest.frame.assign(group=store.manifest.groups).set_index("sample_id")
-    return grid.assign_coords(
-        timestep=("step", [timesteps[s] for s in scope.steps]),
-        prompt=("sample", pd.factorize(frame["group"].loc[task.test_ids])[0].astype(np.int32)),
-        block=("module", [part_of(m) for m in modules]),
-        level=("module", [".".join(m.split(".")[:2]) for m in modules]),
-        height=("module", list(height)),
-        width=("module", list(width)),
-        channels=("module", list(channels)),
-    )
 
 
 def assemble(fits: Sequence[Mapping[str, Fit]], task: Task, modules: Sequence[str], steps: Sequence[int]) -> xr.Dataset:

@@ -24,6 +24,7 @@ _NUMBERS = {
     "timestep": ("step",),
     "step": ("step",),
     "of_class": ("target",),
+    "deviation": ("target",),
     "prompt": ("sample",),
     "higher_is_better": ("metric",),
     **dict.fromkeys(("height", "width", "channels"), ("module",)),

@@ -80,7 +80,7 @@ def small_grid() -> xr.Dataset:
         {
             "target": ["depth"], "metric": ["spearman"], "module": [MODULE], "step": range(3), "sample": ["a", "b"],
             "reading": ["mean label"], "timestep": ("step", [9.0, 5.0, 1.0]), "prompt": ("sample", [0, 1]),
-            "higher_is_better": ("metric", [True]), "of_class": ("target", [np.nan]),
+            "higher_is_better": ("metric", [True]), "of_class": ("target", [np.nan]), "deviation": ("target", [1.0]),
             **{name: ("target", [name]) for name in ("primary", "kind", "labels")},
             **{name: ("module", [name]) for name in ("block", "level")},
             **{name: ("module", [4]) for name in ("height", "width", "channels")},
