@@ -47,6 +47,7 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
         - `gain`, `gain_low`, `gain_high`: the effect at the last step, with a 95 % interval over prompts;
         - `first`, `first_low`, `first_high`: from when on the effect is above .02 and above every rival that knows
           nothing of the picture, then and at all later steps, with a 95 % interval of that step. <NA>: not shown;
+        - `gain_first`: the effect at the step `first`; NaN where it isn't shown;
         - `most`, `most_low`, `most_high`: from when on 90 % of what the probe ever gains is there;
         - `rival`: what decided, the rival (or the least effect) that the probe passes last;
         - `correlation` of what is left and what features say, `refit`, the standard error that other training prompts
@@ -91,6 +92,7 @@ def _row(grid: xr.Dataset, target: str) -> dict[str, object]:
         "gain_low": found.gain_low,
         "gain_high": found.gain_high,
         **_steps(found, found.first, "first"),
+        "gain_first": found.gain_first,
         **_steps(found, found.most, "most"),
         "rival": found.decided,
         **_beside(grid, target, module),

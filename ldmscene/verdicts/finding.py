@@ -61,6 +61,8 @@ class Finding:
     """rivals that were not run"""
     measure: str = PARTIAL_R2
     """or the name of a score, which is no share of anything"""
+    gain_first: float = float("nan")
+    """the mean effect at the step `first`"""
 
 
 def find(
@@ -131,6 +133,7 @@ def find(
         {name: reading(values) for name, values in (labelers or {}).items()},
         tuple(missing),
         measure,
+        float("nan") if first.at is None else float(probe[first.at].mean()),
     )
 
 

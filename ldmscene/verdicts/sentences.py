@@ -24,12 +24,17 @@ def sentence(finding: Finding) -> str:
 def _shown(finding: Finding) -> str:
     first, steps = finding.first, finding.steps
     said = f"readable{_beyond(finding)} from step {_at(finding, first)} of {steps[0]} to {steps[-1]}"
-    said += f"{_within(finding, first)}; {_most(finding)}. {_effect(finding)}."
+    said += f"{_within(finding, first)}, with {_size(finding)}; {_most(finding)}. {_effect(finding)}."
     if first.at == 0:
         return said
     if finding.decided == LEAST_EFFECT:
         return f"{said} Before that step it is not above {_number(finding, finding.least)}."
     return f"{said} Before that step as much is read from {finding.decided}."
+
+
+def _size(finding: Finding) -> str:
+    kind = "a gain" if finding.measure == PARTIAL_R2 else f"a {finding.measure}"
+    return f"{kind} of {_number(finding, finding.gain_first)}"
 
 
 def _most(finding: Finding) -> str:

@@ -21,16 +21,16 @@ MISSING = Step(None, None, None, NONE)
 NEVER = Lead(None, None, None)
 SHOWN = Finding(
     "mask", "up_blocks.3", tuple(range(0, 30, 2)), ("position",), 24, 0.51, 0.44, 0.574, step(2, 1, 3), step(9, 7, 12),
-    {"raw latent": 0.11, "permuted weights": -0.03}, "raw latent",
+    {"raw latent": 0.11, "permuted weights": -0.03}, "raw latent", gain_first=0.082,
 )  # fmt: skip
 
 
 def test_a_finding_that_is_shown() -> None:
     assert sentence(SHOWN) == (
-        "mask: readable beyond position from step 4 of 0 to 28 (95 % interval 2 to 6); 90 % of what the probe ever "
-        "gains is there from step 18 (95 % interval 14 to 24). At the last step the probe of up_blocks.3 explains "
-        "51 % of what position leaves unexplained (95 % interval 44 % to 57 %), against 11 % from raw latent and "
-        "−3 % from permuted weights. Before that step as much is read from raw latent."
+        "mask: readable beyond position from step 4 of 0 to 28 (95 % interval 2 to 6), with a gain of 8 %; 90 % of "
+        "what the probe ever gains is there from step 18 (95 % interval 14 to 24). At the last step the probe of "
+        "up_blocks.3 explains 51 % of what position leaves unexplained (95 % interval 44 % to 57 %), against 11 % from "
+        "raw latent and −3 % from permuted weights. Before that step as much is read from raw latent."
     )
 
 
@@ -62,6 +62,7 @@ def test_scores_are_numbers_and_no_shares() -> None:
     text = sentence(replace(SHOWN, measure="dice", beyond=(), decided=LEAST_EFFECT))
     assert "has a dice of 0.51 (95 % interval 0.44 to 0.57), against 0.11 from raw latent" in text
     assert "−0.03 from permuted weights" in text
+    assert "(95 % interval 2 to 6), with a dice of 0.08;" in text
     assert "it is not above 0.02." in text
     assert "The position was not taken off" in text
 
@@ -132,6 +133,7 @@ def test_a_finding_from_curves() -> None:
     assert found.decided == "permuted weights"
     assert found.gain_low < found.gain < found.gain_high
     assert found.gain == pytest.approx(probe[-1].mean())
+    assert found.gain_first == pytest.approx(probe[found.first.at].mean())
     assert found.rivals["permuted weights"] == pytest.approx(0.1)
     assert (found.first.low, found.first.high) == (3, 5) or found.first.low <= 4 <= found.first.high
     assert found.readings["same"].lead_first == Lead(0, 0, 0)
