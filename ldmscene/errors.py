@@ -3,7 +3,7 @@
     LdmsceneError
     ├── InputError (also ValueError)   what the caller passed; change the argument
     │   ├── ManifestError              a table of samples that can't be used
-    │   ├── UnknownNameError           a module, target, preset or sample that doesn't exist
+    │   ├── UnknownNameError (also KeyError)   a module, target, preset or sample that doesn't exist
     │   └── ShapeError                 arrays that don't fit each other
     └── StoreError                     what lies on disk
         ├── FingerprintError           a store that was made with another configuration
@@ -40,7 +40,7 @@ class ManifestError(InputError):
     """A manifest that can't be used."""
 
 
-class UnknownNameError(InputError):
+class UnknownNameError(InputError, KeyError):
     """A name that doesn't exist where it was looked up."""
 
 

@@ -25,9 +25,9 @@ from PIL import Image
 
 import ldmscene
 from ldmscene import cli, labelers, parameters, testbed
-from ldmscene.capture.modules import PRESETS
 from ldmscene.errors import LdmsceneError, WriteError
 from ldmscene.manifest import SPLITS
+from ldmscene.presets import PRESETS
 from ldmscene.store import check
 from ldmscene.store.space import check_space
 from tests.conftest import FIRST, LAST, bare_copy, files, make_manifest
@@ -475,7 +475,7 @@ def test_an_empty_prompt_is_said(tmp_path):
 
 
 def test_names_that_a_shell_completes_are_the_librarys_own():
-    assert tuple(PRESETS) == parameters.PRESETS
+    assert list(PRESETS) == parameters.presets()
     assert tuple(SPLITS) == parameters.SPLITS
     assert parameters.labelers() == list(labelers.LABELERS)
     assert set(testbed.LABELERS) < set(labelers.LABELERS)

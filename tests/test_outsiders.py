@@ -1,4 +1,4 @@
-"""What other packages add: a metric, a labeler and a kind of probe, on a store that was evaluated before."""
+"""What other packages add: presets; metrics, labelers and kinds of probe, on a store that was evaluated before."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 import ldmscene
+from ldmscene import capture, parameters
 from ldmscene import grid as grids
 from ldmscene.errors import InputError
 from ldmscene.labelers import LABELERS, LabelerEntry
 from ldmscene.metrics import METRICS, Metric, Pairs
+from ldmscene.presets import PRESETS, Preset
 from ldmscene.registry import Registry
 from tests.conftest import LAST, bare_copy
 from tests.test_cli import call
@@ -88,6 +90,15 @@ def test_a_labeler_from_outside_labels_a_store_that_was_evaluated_before(evaluat
     np.testing.assert_allclose(depth, known, rtol=1e-6)
 
 
+def test_a_preset_from_outside_names_modules_wherever_one_may_be_asked_for(tiny, monkeypatch):
+    monkeypatch.setattr(PRESETS, "_values", dict(PRESETS))
+    PRESETS.register(Preset("entrance", r"conv_in|time_embedding"))
+    assert capture.find_modules(tiny.unet, ["entrance"]) == ["conv_in", "time_embedding"]
+    assert "entrance" in capture.presets_in(tiny.unet)
+    assert parameters.presets()[-1] == "entrance"
+    assert [row["module"] for row in ldmscene.list_modules(tiny, "entrance")] == ["conv_in", "time_embedding"]
+
+
 def test_a_name_that_is_taken_is_refused():
     with pytest.raises(InputError, match="metric: expected a new name, got 'rmse'"):
         METRICS.register(Metric("rmse", Pairs.of, _bias, Pairs.never, "continuous", "value"))
@@ -99,11 +110,14 @@ from ldmscene.evaluation.ridge import Ridge
 from ldmscene.labelers import LabelerEntry
 from ldmscene.metrics import Metric, Pairs
 
+from ldmscene.presets import Preset
+
 class Other(Ridge):
     name = "other"
 
 probe = Other()
 labeler = LabelerEntry("brightness", lambda argument, device: None, argument="FOLDER")
+preset = Preset("entrance", "conv_in")
 metric = Metric("count", Pairs.of, lambda pairs: pairs.count, Pairs.never, "continuous", "value")
 """
 POINTS = """
@@ -112,6 +126,8 @@ brightness = plugin:labeler
 [ldmscene.metrics]
 count = plugin:metric
 broken = plugin:nothing_like_it
+[ldmscene.presets]
+entrance = plugin:preset
 [ldmscene.probes]
 other = plugin:probe
 """
@@ -121,9 +137,10 @@ import ldmscene.calls.evaluate, ldmscene.calls.label, ldmscene.calls.recognition
 from ldmscene.evaluation.kinds import KINDS
 from ldmscene.labelers import LABELERS
 from ldmscene.metrics import METRICS
+from ldmscene.presets import PRESETS
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
-    names = [list(KINDS), list(LABELERS), list(METRICS)]
+    names = [list(KINDS), list(LABELERS), list(METRICS), list(PRESETS)]
 heavy = [m for m in ("torch", "diffusers", "transformers", "matplotlib") if m in sys.modules]
 print(json.dumps([*names, [str(one.message) for one in said], heavy]))
 """
@@ -140,10 +157,11 @@ def test_entry_points_add_what_a_package_has_and_one_that_is_broken_is_left_out(
         [sys.executable, "-c", textwrap.dedent(_LOOK)],
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    kinds, labelers, metrics, said, heavy = json.loads(done.stdout)
+    kinds, labelers, metrics, presets, said, heavy = json.loads(done.stdout)
     assert kinds[-1] == "other"
     assert labelers[-1] == "brightness"
     assert metrics[-1] == "count"
+    assert presets[-1] == "entrance"
     assert len(said) == 1
     assert "metric 'broken' of plugin:nothing_like_it is left out" in said[0]
     assert heavy == []
@@ -154,5 +172,6 @@ def test_a_registry_reads_its_entry_points_once(monkeypatch):
     monkeypatch.setattr("ldmscene.registry.entry_points", lambda group: asked.append(group) or [])
     found: Registry = Registry("colour", "ldmscene.colours")
     assert list(found) == []
+    assert found.get("red") is None
     assert "red" not in found
     assert asked == ["ldmscene.colours"]

@@ -5,7 +5,7 @@ from ldmscene.capture.given import given_scheduler
 from ldmscene.capture.identity import WeightHashes, configs, environment, identity
 from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
-from ldmscene.capture.modules import PRESETS, ModuleShape, find_modules, presets_in
+from ldmscene.capture.modules import ModuleShape, find_modules, presets_in
 from ldmscene.capture.pictures import at_once, decode
 from ldmscene.capture.plan import Plan, make_plan
 from ldmscene.capture.readings import readings
@@ -23,7 +23,6 @@ from ldmscene.capture.source import (
 from ldmscene.capture.trajectory import Trajectory, run, watching
 
 __all__ = [
-    "PRESETS",
     "Editor",
     "Model",
     "ModuleShape",

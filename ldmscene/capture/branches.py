@@ -53,14 +53,6 @@ def customary_order(parts: int, scale: float, *, cond_first: bool = False) -> tu
     return roles[1::-1] if cond_first and parts == 2 and scale > 1 else roles[:parts]
 
 
-def branch_order(
-    parts: Sequence[Tensor], guided: Tensor, scale: float, *, by_row: bool = False
-) -> tuple[str, ...] | None:
-    """Which branch each part is, or None where several orders fit; as `fitting_orders`."""
-    best, *others = fitting_orders(parts, guided, scale, by_row=by_row)
-    return None if others else best
-
-
 def fitting_orders(
     parts: Sequence[Tensor], guided: Tensor, scale: float, *, by_row: bool = False
 ) -> list[tuple[str, ...]]:

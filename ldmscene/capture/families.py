@@ -1,4 +1,7 @@
-"""What is known of each kind of denoiser: the one table to extend for a new one."""
+"""What is known of each kind of denoiser.
+
+A new one is an entry here, or in another package an entry point of the group `ldmscene.families`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
+
+from ldmscene.registry import Registry
 
 ROLES = ("unet", "transformer")  # the names under which a pipeline holds its denoiser
 _UNET_STRIDES = (1, 2, 4, 8, 16, 32, 64)
@@ -21,6 +26,8 @@ class Family:
 
     Attributes
     ----------
+    name : str
+        The denoiser's class.
     strides : tuple of int
         Latent positions along one side of a token, of all that occur; none for a denoiser that isn't known.
     joint : bool
@@ -47,10 +54,13 @@ class Family:
         There is no guidance unless a negative prompt is given, be it empty.
     masked_text : bool
         The denoiser can't do without the text's attention mask.
+    packed : bool
+        2 × 2 latents are one token before the denoiser.
     presets : mapping
         Patterns of module names, where they aren't those of most denoisers.
     """
 
+    name: str
     strides: tuple[int, ...] = ()
     joint: bool = False
     text_first: bool = False
@@ -64,6 +74,7 @@ class Family:
     guidance: str = "guidance_scale"
     asks_negative: bool = False
     masked_text: bool = False
+    packed: bool = False
     presets: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -71,57 +82,58 @@ class Family:
         return bool(self.strides)
 
 
-_FAMILIES = {
-    "UNet2DConditionModel": Family(_UNET_STRIDES),
-    "Kandinsky3UNet": Family(
-        _UNET_STRIDES,
-        added_guidance=1.0,
-        masked_text=True,
-        presets={  # each block's first attention is over the picture, the others are over the text
-            "self-attention": r".*\.attentions\.0\.attention(\.to_out\.0)?",
-            "cross-attention": r".*\.attentions\.[1-9]\d*\.attention(\.to_out\.0)?",
-            "resnet": r".*\.resnets_(in|out)\.\d+",
-        },
+FAMILIES: Registry[Family] = Registry(
+    "family of models",
+    "ldmscene.families",
+    (
+        Family("UNet2DConditionModel", _UNET_STRIDES),
+        Family(
+            "Kandinsky3UNet",
+            _UNET_STRIDES,
+            added_guidance=1.0,
+            masked_text=True,
+            presets={  # each block's first attention is over the picture, the others are over the text
+                "self-attention": r".*\.attentions\.0\.attention(\.to_out\.0)?",
+                "cross-attention": r".*\.attentions\.[1-9]\d*\.attention(\.to_out\.0)?",
+                "resnet": r".*\.resnets_(in|out)\.\d+",
+            },
+        ),
+        Family("SD3Transformer2DModel", (2,), joint=True, text_first=True),
+        Family("FluxTransformer2DModel", (2,), joint=True, text_first=True, distilled=True, packed=True),
+        Family("ChromaTransformer2DModel", (2,), joint=True, text_first=True, cond_first=True, packed=True),
+        Family("AuraFlowTransformer2DModel", (2,), joint=True, text_first=True),
+        Family("CogView3PlusTransformer2DModel", (2,), joint=True),
+        Family("CogView4Transformer2DModel", (2,), joint=True, cond_first=True),
+        Family("PixArtTransformer2DModel", (2,)),
+        Family("SanaTransformer2DModel", (1,)),
+        Family("HunyuanDiT2DModel", (2,)),
+        # The pipeline guides three of four channels, as the model's authors do.
+        Family("LuminaNextDiT2DModel", (2,), cond_first=True, guided_channels=3),
+        Family("Lumina2Transformer2DModel", (2,), joint=True, image_at=AFTER_TEXT, cond_first=True, rescaled_rows=True),
+        Family(
+            "QwenImageTransformer2DModel",
+            (2,),
+            packed=True,
+            joint=True,
+            text_first=True,
+            cond_first=True,
+            rescaled_rows=True,
+            guidance="true_cfg_scale",
+            asks_negative=True,
+        ),
+        Family("Flux2Transformer2DModel", (2,), joint=True, text_first=True, cond_first=True, packed=True),
+        Family(  # image and text are each padded to a multiple of 32 tokens
+            "ZImageTransformer2DModel",
+            (2,),
+            joint=True,
+            image_at=FIRST,
+            cond_first=True,
+            added_guidance=1.0,
+            guided_above=0.0,
+            presets={"self-attention": r"(layers|noise_refiner)\.\d+\.attention(\.to_out\.0)?"},
+        ),
     ),
-    "SD3Transformer2DModel": Family((2,), joint=True, text_first=True),
-    "FluxTransformer2DModel": Family((2,), joint=True, text_first=True, distilled=True),
-    "ChromaTransformer2DModel": Family((2,), joint=True, text_first=True, cond_first=True),
-    "AuraFlowTransformer2DModel": Family((2,), joint=True, text_first=True),
-    "CogView3PlusTransformer2DModel": Family((2,), joint=True),
-    "CogView4Transformer2DModel": Family((2,), joint=True, cond_first=True),
-    "PixArtTransformer2DModel": Family((2,)),
-    "SanaTransformer2DModel": Family((1,)),
-    "HunyuanDiT2DModel": Family((2,)),
-    # The pipeline guides three of four channels, as the model's authors do.
-    "LuminaNextDiT2DModel": Family((2,), cond_first=True, guided_channels=3),
-    "Lumina2Transformer2DModel": Family((2,), joint=True, image_at=AFTER_TEXT, cond_first=True, rescaled_rows=True),
-    "QwenImageTransformer2DModel": Family(
-        (2,),
-        joint=True,
-        text_first=True,
-        cond_first=True,
-        rescaled_rows=True,
-        guidance="true_cfg_scale",
-        asks_negative=True,
-    ),
-    "Flux2Transformer2DModel": Family((2,), joint=True, text_first=True, cond_first=True),
-    "ZImageTransformer2DModel": Family(  # image and text are each padded to a multiple of 32 tokens
-        (2,),
-        joint=True,
-        image_at=FIRST,
-        cond_first=True,
-        added_guidance=1.0,
-        guided_above=0.0,
-        presets={"self-attention": r"(layers|noise_refiner)\.\d+\.attention(\.to_out\.0)?"},
-    ),
-}
-# 2 × 2 latents are one token before the denoiser.
-_PACKED = {
-    "FluxTransformer2DModel",
-    "ChromaTransformer2DModel",
-    "Flux2Transformer2DModel",
-    "QwenImageTransformer2DModel",
-}
+)
 
 # Modules of the text's side: their tokens are never a picture's, whatever their number.
 _TEXT_SIDE = re.compile(
@@ -134,37 +146,36 @@ _TEXT_SIDE = re.compile(
 def family_of(denoiser: nn.Module) -> Family:
     """What is known of a denoiser; warns where that is nothing."""
     name = type(denoiser).__name__
-    if name not in _FAMILIES:
+    if name not in FAMILIES:
         warnings.warn(
             f"{name} isn't a denoiser that ldmscene knows: outputs of three axes are kept as (token, channel), "
             "text tokens among them where these can't be told, and can't be probed as maps; pictures are decoded as "
             "most pipelines do it",
             stacklevel=2,
         )
-        return Family()
-    family = _FAMILIES[name]
+        return Family(name)
+    family = FAMILIES[name]
     config: Any = denoiser.config
     # Latent consistency models are given their guidance in the place of a second embedding of time.
     distilled = config.get("guidance_embeds") or config.get("time_cond_proj_dim") is not None
-    if len(family.strides) == 1 and not is_packed(denoiser):
+    if len(family.strides) == 1 and not family.packed:
         family = replace(family, strides=(config.get("patch_size") or family.strides[0],))
     return replace(family, distilled=family.distilled or bool(distilled))
 
 
-def is_packed(denoiser: nn.Module) -> bool:
-    """Whether a denoiser is given 2 × 2 latents as one token."""
-    return type(denoiser).__name__ in _PACKED
-
-
 def is_joint(denoiser: nn.Module) -> bool:
     """Whether a denoiser is known to have text and image tokens in one attention."""
-    name = type(denoiser).__name__
-    return name in _FAMILIES and _FAMILIES[name].joint
+    return _entry(denoiser).joint
 
 
 def presets_of(denoiser: nn.Module) -> Mapping[str, str]:
     """Patterns of module names that are a denoiser's own."""
-    return _FAMILIES.get(type(denoiser).__name__, Family()).presets
+    return _entry(denoiser).presets
+
+
+def _entry(denoiser: nn.Module) -> Family:
+    name = type(denoiser).__name__
+    return FAMILIES.get(name, Family(name))
 
 
 def is_text_side(module: str) -> bool:

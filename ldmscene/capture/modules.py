@@ -13,15 +13,7 @@ from torch import nn
 from ldmscene.capture.families import is_joint, is_text_side, presets_of
 from ldmscene.errors import InputError, unknown
 from ldmscene.module_names import PARTS
-
-# A joint attention of text and image is what such a denoiser has in the place of self-attention.
-PRESETS = {
-    "self-attention": r".*\.(attn1?|attentions\.\d+)(\.to_out\.0)?",  # the latter where no transformer is around it
-    "cross-attention": r".*\.attn2(\.to_out\.0)?",
-    "resnet": r".*\.resnets\.\d+",
-    "all-blocks": r"(down_blocks\.\d+|mid_block|up_blocks\.\d+|\w*transformer_blocks\.\d+"
-    r"|(blocks|layers|noise_refiner)\.\d+)",
-}
+from ldmscene.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -60,13 +52,14 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     asked = [wanted] if isinstance(wanted, str) else list(wanted)
     if not asked:
         raise InputError(f"no modules were named; expected a preset ({', '.join(PRESETS)}), a glob or module names")
-    if "cross-attention" in asked and is_joint(denoiser):
-        raise InputError(
-            f"{type(denoiser).__name__} has no cross-attention: text and image share one attention; "
-            "use 'self-attention', which is that one"
-        )
-    presets = {**PRESETS, **presets_of(denoiser)}
-    matches = {one: _matching(one, names, presets) for one in asked}
+    for one in asked:
+        if one in PRESETS and PRESETS[one].text_apart and is_joint(denoiser):
+            raise InputError(
+                f"{type(denoiser).__name__} has no {one}: text and image share one attention; "
+                "use 'self-attention', which is that one"
+            )
+    patterns = _patterns(denoiser)
+    matches = {one: _matching(one, names, patterns) for one in asked}
     for one, found in matches.items():
         if not found:
             raise unknown("module or preset", one, [*PRESETS, *names])
@@ -78,16 +71,23 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
 def presets_in(denoiser: nn.Module) -> list[str]:
     """The presets that mean any module of a denoiser."""
     names = [name for name, _ in denoiser.named_modules() if name]
-    presets = {**PRESETS, **presets_of(denoiser)}
-    found = [preset for preset in PRESETS if _matching(preset, names, presets)]
-    return [preset for preset in found if preset != "cross-attention" or not is_joint(denoiser)]
+    patterns, joint = _patterns(denoiser), is_joint(denoiser)
+    return [
+        name
+        for name, preset in PRESETS.items()
+        if _matching(name, names, patterns) and not (joint and preset.text_apart)
+    ]
 
 
-def _matching(one: str, names: list[str], presets: Mapping[str, str]) -> set[str]:
+def _patterns(denoiser: nn.Module) -> dict[str, str]:
+    return {name: preset.pattern for name, preset in PRESETS.items()} | dict(presets_of(denoiser))
+
+
+def _matching(one: str, names: list[str], patterns: Mapping[str, str]) -> set[str]:
     """Names that a preset or a glob means; of modules inside each other a preset means the inner, and none of text."""
-    if one not in presets:
+    if one not in patterns:
         return set(fnmatch.filter(names, one))
-    found = {name for name in names if re.fullmatch(presets[one], name) and not is_text_side(name)}
+    found = {name for name in names if re.fullmatch(patterns[one], name) and not is_text_side(name)}
     return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 

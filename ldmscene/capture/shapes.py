@@ -11,7 +11,7 @@ import torch
 from diffusers import SCMScheduler
 from torch import Tensor, nn
 
-from ldmscene.capture.families import default_latent, family_of, is_packed
+from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.hooks import running_uncompiled
 from ldmscene.capture.modules import ModuleShape
@@ -172,10 +172,10 @@ def outline_shapes(denoiser: Any, modules: Sequence[str], text_tokens: int = TEX
     InputError
         If the denoiser needs inputs that aren't known from its configuration.
     """
-    latent = default_latent(denoiser)
-    folding = Folding(family_of(denoiser), latent, text_tokens)
+    latent, family = default_latent(denoiser), family_of(denoiser)
+    folding = Folding(family, latent, text_tokens)
     try:
-        found = _call(denoiser, modules, folding, FirstCall((), _typical_inputs(denoiser, latent, text_tokens)))
+        found = _call(denoiser, modules, folding, FirstCall((), _typical_inputs(denoiser, family, latent, text_tokens)))
     except InputError:
         raise
     except Exception as error:  # whatever its forward says of inputs that aren't there
@@ -186,20 +186,20 @@ def outline_shapes(denoiser: Any, modules: Sequence[str], text_tokens: int = TEX
     return _in_order(found, modules)
 
 
-def _typical_inputs(denoiser: Any, latent: tuple[int, int], text_tokens: int) -> dict[str, Any]:
+def _typical_inputs(denoiser: Any, family: Family, latent: tuple[int, int], text_tokens: int) -> dict[str, Any]:
     config = denoiser.config
     needed = inspect.signature(denoiser.forward).parameters
     text_keys = ("encoder_hid_dim", "joint_attention_dim", "caption_channels", "text_embed_dim", "cross_attention_dim")
     text_width = next((config[key] for key in text_keys if config.get(key)), None)
     tokens = latent[0] * latent[1] // 4
-    picture = (1, tokens, config.in_channels) if is_packed(denoiser) else (1, config.in_channels, *latent)
+    picture = (1, tokens, config.in_channels) if family.packed else (1, config.in_channels, *latent)
     pooled = config.get("pooled_projection_dim")
     shapes: dict[str, tuple[Any, ...]] = {
         "sample": picture,
         "hidden_states": picture,
         "timestep": (1,),
         "encoder_hidden_states": (1, text_tokens, text_width),
-        "encoder_attention_mask": (1 if family_of(denoiser).masked_text else None, text_tokens),
+        "encoder_attention_mask": (1 if family.masked_text else None, text_tokens),
         "pooled_projections": (1, pooled),
         "img_ids": (tokens, len(config.get("axes_dims_rope") or ())),
         "txt_ids": (text_tokens, len(config.get("axes_dims_rope") or ())),

@@ -62,7 +62,7 @@ KNOWN = {
     "hunyuan": Known(size=(128, 192), arguments=AS_GIVEN, first="blocks.0"),
     "kandinsky_2": Known(**UNET),
     "kandinsky_3": Known(size=(64, 192), tokens=(8, 24), **UNET),
-    "bria": Known(),
+    "bria": Known(image_part=-1),
 }
 
 

@@ -15,7 +15,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 
 from ldmscene import capture
-from ldmscene.capture.families import Family, is_joint
+from ldmscene.capture.families import FAMILIES, Family, is_joint
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.latents import unpack
 from ldmscene.capture.layout import GRID, TOKENS
@@ -77,6 +77,16 @@ def _attentions(pipeline, name: str) -> list[str]:
 @pytest.mark.filterwarnings(KANDINSKY)
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_pipeline_is_captured_as_it_runs(name):
+    _check_captured_as_it_runs(name)
+
+
+def test_a_family_from_outside_is_captured_as_it_runs(monkeypatch):
+    monkeypatch.setattr(FAMILIES, "_values", dict(FAMILIES))
+    FAMILIES.register(Family("BriaTransformer2DModel", (2,), joint=True, text_first=True, packed=True))
+    _check_captured_as_it_runs("bria")
+
+
+def _check_captured_as_it_runs(name: str) -> None:
     pipeline, known = build(name), KNOWN[name]
     plan = plan_of(pipeline, name, [*_attentions(pipeline, name), "all-blocks"])
     (ours,) = capture.run(plan, [PROMPT], [SEED])
@@ -299,7 +309,7 @@ def test_guidance_that_a_pipeline_does_not_take_is_refused(monkeypatch):
 def test_heads_before_tokens_are_told_by_the_number_of_tokens(heads):
     tokens, width = 24, 7
     found = torch.arange(2 * heads * tokens * width).reshape(2, heads, tokens, width)
-    family = Family((2,), joint=True)
+    family = Family("any", (2,), joint=True)
     folded, dims = Folding(family, (8, 12), text_tokens=5)("attn.norm_q", found)
     assert dims == GRID
     torch.testing.assert_close(folded, found.movedim(2, 1).reshape(2, 4, 6, heads * width))

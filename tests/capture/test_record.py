@@ -20,6 +20,7 @@ from ldmscene.capture.families import Family
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.sinks import Arrays
 from ldmscene.errors import InputError, LdmsceneError, UnknownNameError
+from ldmscene.presets import PRESETS
 from tests.conftest import FIRST, LAST
 
 PROMPT, SEED, STEPS = "a large red cube on a grey floor, lit from the left", 5, 3
@@ -270,7 +271,7 @@ def test_presets_globs_and_names(tiny):
         capture.find_modules(tiny.unet, [])
 
 
-@pytest.mark.parametrize("preset", [*capture.PRESETS, "*.attn2.to_k"])
+@pytest.mark.parametrize("preset", [*PRESETS, "*.attn2.to_k"])
 def test_shapes_foretold_are_shapes_captured(tiny, preset):
     plan = _plan(tiny, [preset], steps=1)
     (found,) = capture.run(plan, [PROMPT], [SEED])
@@ -284,7 +285,7 @@ def test_folding_keeps_rows_before_columns():
     maps = torch.arange(2 * 3 * 4 * 6).reshape(2, 3, 4, 6)
     tokens = maps.flatten(2).transpose(1, 2)
     for output in (maps, tokens):
-        folded, dims = Folding(Family((1, 2)), (4, 6))("block", output)
+        folded, dims = Folding(Family("any", (1, 2)), (4, 6))("block", output)
         assert dims == ("y", "x", "channel")
         torch.testing.assert_close(folded, maps.permute(0, 2, 3, 1))
 

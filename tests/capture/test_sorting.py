@@ -47,7 +47,7 @@ RIGHT = np.array([[0, 1], [10, 11], [20, 21]], np.float32)
 
 
 @pytest.mark.parametrize("order", [COND_FIRST, UNCOND_FIRST])
-@pytest.mark.parametrize("family", [Family(), Family(cond_first=True)], ids=["uncond first", "cond first"])
+@pytest.mark.parametrize("family", [Family("any"), Family("any", cond_first=True)], ids=["uncond first", "cond first"])
 @pytest.mark.parametrize("clear", [0, 1, 2])
 def test_one_clear_step_tells_all(order, family, clear):
     steps = [(order, CLEAR if number == clear else UNCLEAR) for number in range(3)]
@@ -56,7 +56,9 @@ def test_one_clear_step_tells_all(order, family, clear):
 
 @pytest.mark.parametrize("apart", [UNCLEAR, EQUAL])
 @pytest.mark.parametrize(
-    ("order", "family"), [(UNCOND_FIRST, Family()), (COND_FIRST, Family(cond_first=True))], ids=["uncond", "cond"]
+    ("order", "family"),
+    [(UNCOND_FIRST, Family("any")), (COND_FIRST, Family("any", cond_first=True))],
+    ids=["uncond", "cond"],
 )
 def test_where_no_step_is_clear_the_familys_custom_holds(order, family, apart):
     np.testing.assert_array_equal(_sorted([(order, apart)] * 3, family), RIGHT)
@@ -64,7 +66,7 @@ def test_where_no_step_is_clear_the_familys_custom_holds(order, family, apart):
 
 def test_steps_of_equal_parts_are_not_held():
     arrays = [np.full((1, 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
-    sorter = _sorter(arrays, Family())
+    sorter = _sorter(arrays, Family("any"))
     step, guided = _step(0, UNCOND_FIRST, EQUAL)
     sorter.add(step, guided, guided)
     assert np.isfinite(arrays[0]).all()
@@ -72,14 +74,14 @@ def test_steps_of_equal_parts_are_not_held():
 
 def test_an_order_that_changes_is_refused():
     with pytest.raises(LdmsceneError, match="order changed within a run"):
-        _sorted([(COND_FIRST, CLEAR), (UNCOND_FIRST, CLEAR)], Family())
+        _sorted([(COND_FIRST, CLEAR), (UNCOND_FIRST, CLEAR)], Family("any"))
 
 
 @pytest.mark.parametrize(
     ("order", "apart"), [(UNCOND_FIRST, CLEAR), (COND_FIRST[:1], CLEAR)], ids=["another order", "fewer parts"]
 )
 def test_a_step_that_is_not_as_it_was_foretold_is_refused(order, apart):
-    sorter = _sorter([np.empty((1, 2, 1), np.float32)] * SAMPLES, Family(), COND_FIRST)
+    sorter = _sorter([np.empty((1, 2, 1), np.float32)] * SAMPLES, Family("any"), COND_FIRST)
     step, guided = _step(0, order, apart)
     with pytest.raises(LdmsceneError, match=r"order changed within a run|where the rehearsal had cond, uncond"):
         sorter.add(step, guided if len(order) > 1 else step.raw[0], guided)
@@ -88,7 +90,7 @@ def test_a_step_that_is_not_as_it_was_foretold_is_refused(order, apart):
 @pytest.mark.parametrize("apart", [UNCLEAR, EQUAL])
 def test_a_foretold_order_tells_steps_that_arithmetic_cannot(apart):
     arrays = [np.full((1, 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
-    sorter = _sorter(arrays, Family(), COND_FIRST)
+    sorter = _sorter(arrays, Family("any"), COND_FIRST)
     step, guided = _step(0, COND_FIRST, apart)
     sorter.add(step, guided, guided)
     np.testing.assert_array_equal(arrays[0][..., 0], RIGHT[:1])

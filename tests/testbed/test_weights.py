@@ -10,7 +10,8 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from ldmscene.capture import PRESETS, find_modules
+from ldmscene.capture import find_modules
+from ldmscene.presets import PRESETS
 from ldmscene.testbed import LABELERS, MODELS, WEIGHTS
 from ldmscene.testbed.labelers import load_net
 from ldmscene.testbed.model import build_pipeline, build_tokenizer, build_vae, vocabulary
