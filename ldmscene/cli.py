@@ -345,7 +345,7 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 @click.option(
     "--modules",
     **take.several(),
-    shell_complete=take.completing(lambda: take.PRESETS),
+    shell_complete=take.completing(take.presets),
     help="Presets, globs or names, repeated or with commas. All presets (attention, ResNets, blocks) where not given.",
 )
 @take.AS_JSON

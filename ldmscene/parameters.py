@@ -12,9 +12,6 @@ from click.shell_completion import CompletionItem
 from ldmscene.extraction.options import EMBEDDED, SPLITS, Options
 from ldmscene.options import about_of, fields_of
 
-# As `capture` has them, which is too slow to import for a shell that completes a word.
-PRESETS = ("self-attention", "cross-attention", "resnet", "all-blocks")
-
 FILE = click.Path(dir_okay=False)
 FOLDER = click.Path(file_okay=False)  # also of URLs: nothing needs to be there
 
@@ -47,6 +44,18 @@ def probes() -> list[str]:
     from ldmscene.evaluation.kinds import KINDS
 
     return list(KINDS)
+
+
+def presets() -> list[str]:
+    from ldmscene.presets import PRESETS
+
+    return list(PRESETS)
+
+
+def rules() -> list[str]:
+    from ldmscene.edits import RULES
+
+    return list(RULES)
 
 
 def metrics() -> list[str]:
@@ -132,9 +141,10 @@ EDIT = group(
     click.option("--steps", **several(int), help="From 0, such as 2,14 or 0:5; 0 to 4 where not given."),
     click.option(
         "--rule",
-        type=click.Choice(["conditional", "minimum-norm", "adam", "erase", "donor"]),
+        shell_complete=completing(rules),
         default="conditional",
         show_default=True,
+        help="conditional, minimum-norm, adam, erase or donor.",
     ),
     click.option("--branch", type=click.Choice(["cond", "uncond", "both"]), default="cond", show_default=True),
     click.option("--strength", default=1.0, show_default=True, help="By which the change is multiplied."),
@@ -164,7 +174,7 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     ),
     "dry_run": click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing."),
 }
-_COMPLETED = {"modules": lambda: PRESETS, "scheduler": schedulers}
+_COMPLETED = {"modules": presets, "scheduler": schedulers}
 
 
 def options_of(kind: type[Options], *, without: Iterable[str] = ()) -> Callable[..., Any]:

@@ -85,8 +85,8 @@ def editing(
     ...     generator = torch.Generator("cpu").manual_seed(7)
     ...     image = pipeline("a red cube", generator=generator, num_inference_steps=15).images[0]
     """
-    if edit.rule == "donor":
-        raise InputError("rule 'donor' needs the activations of another trajectory; use ldmscene.intervene")
+    if edit.borrows:
+        raise InputError(f"rule {edit.rule_name!r} needs the activations of another trajectory; use ldmscene.intervene")
     plan = plan_for(load_model(pipeline, None), edit)
     label = _own_label(plan, edit, prompt, seed) if own is None else np.asarray(own)
     if label.ndim != 2:

@@ -1,22 +1,32 @@
 """Controls: the same edit in ways that must not work, and what a perfect edit would give.
 
-A control is a function from an edit and the argument after its colon to edits by name. A new one is one function and
-one line in `CONTROLS`; a callable from an edit to an edit serves, too.
+A control is a function from an edit and the argument after its colon to edits by name. A new one is one function and an
+entry here, or in another package an entry point of the group `ldmscene.controls`; a callable from an edit to an edit
+serves, too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ldmscene.edits.edit import Edit
-from ldmscene.errors import InputError, unknown
+from ldmscene.errors import InputError
+from ldmscene.registry import Registry
 
-Control = Callable[[Edit, str], dict[str, Edit]]
 SHUFFLED = "shuffled"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class ControlEntry:
+    """A control that can be asked for by its name."""
+
+    name: str
+    make: Callable[[Edit, str], dict[str, Edit]]
+    """from the edit and what follows the colon, edits by name"""
 
 
 def none(edit: Edit, _: str) -> dict[str, Edit]:
@@ -69,16 +79,20 @@ def begun_at(edit: Edit, _: str) -> dict[str, Edit]:
     return {f"from-{step}": replace(edit, steps=tuple(s for s in steps if s >= step)) for step in steps}
 
 
-CONTROLS: dict[str, Control] = {
-    "none": none,
-    "random": random,
-    SHUFFLED: shuffled,
-    "other-target": other_target,
-    "wrong-region": wrong_region,
-    "worst-module": worst_module,
-    "donor": donor,
-    "from": begun_at,
-}
+CONTROLS: Registry[ControlEntry] = Registry(
+    "control",
+    "ldmscene.controls",
+    (
+        ControlEntry("none", none),
+        ControlEntry("random", random),
+        ControlEntry(SHUFFLED, shuffled),
+        ControlEntry("other-target", other_target),
+        ControlEntry("wrong-region", wrong_region),
+        ControlEntry("worst-module", worst_module),
+        ControlEntry("donor", donor),
+        ControlEntry("from", begun_at),
+    ),
+)
 
 
 def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> dict[str, Edit]:
@@ -95,9 +109,7 @@ def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> 
             found[_name(control)] = control(edit)
             continue
         name, _, argument = control.partition(":")
-        if name not in CONTROLS:
-            raise unknown("control", name, CONTROLS)
-        found |= CONTROLS[name](edit, argument)
+        found |= CONTROLS[name].make(edit, argument)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from ldmscene.edits.readout import Readout
-from ldmscene.edits.rules import Rule, find_rule
+from ldmscene.edits.rules import RULES, Rule, find_rule
 from ldmscene.edits.wanted import described
 from ldmscene.errors import InputError
 from ldmscene.tensors import Format
@@ -105,6 +105,11 @@ class Edit:
     @property
     def rule_name(self) -> str:
         return self.rule if isinstance(self.rule, str) else getattr(self.rule, "__qualname__", type(self.rule).__name__)
+
+    @property
+    def borrows(self) -> bool:
+        """Whether its rule takes another trajectory's activations."""
+        return isinstance(self.rule, str) and RULES[self.rule].borrows
 
     @property
     def header(self) -> dict[str, Any]:

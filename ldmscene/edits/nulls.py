@@ -1,14 +1,15 @@
 """Nulls: changes that must not work, each as large in every cell as the one whose place it takes. Needs torch.
 
 A null takes the rule's change (sample, y, x, channel), the `Goal`, the `Readout` and a key that names module and step,
-and returns a change of the same shape. A new null is one function and one line in `NULLS`.
+and returns a change of the same shape. A new null is one function and an entry here, or in another package an entry
+point of the group `ldmscene.nulls`.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,8 +18,18 @@ from torch import Tensor
 from ldmscene.edits.goal import Goal, like
 from ldmscene.edits.readout import Readout
 from ldmscene.errors import unknown
+from ldmscene.registry import Registry
 
 Null = Callable[[Tensor, Goal, Readout, str], Tensor]
+
+
+@dataclass(frozen=True)
+class NullEntry:
+    """A null that can be asked for by its name."""
+
+    name: str
+    of: Callable[[str], Null]
+    """the null, from what follows the colon"""
 
 
 def random(seed: int) -> Null:
@@ -47,11 +58,15 @@ def wrong_region(change: Tensor, goal: Goal, readout: Readout, key: str) -> Tens
     return change.roll((change.shape[1] // 2, change.shape[2] // 2), (1, 2))
 
 
-NULLS: dict[str, Callable[[str], Null]] = {
-    "random": lambda seed: random(int(seed)),
-    "rival": rival,
-    "wrong-region": lambda _: wrong_region,
-}
+NULLS: Registry[NullEntry] = Registry(
+    "null",
+    "ldmscene.nulls",
+    (
+        NullEntry("random", lambda seed: random(int(seed))),
+        NullEntry("rival", rival),
+        NullEntry("wrong-region", lambda _: wrong_region),
+    ),
+)
 
 
 def find_null(name: str) -> Null:
@@ -63,9 +78,7 @@ def find_null(name: str) -> Null:
         If no null is called so.
     """
     kind, _, argument = name.partition(":")
-    if kind not in NULLS:
-        raise unknown("null", kind, NULLS)
-    return NULLS[kind](argument)
+    return NULLS[kind].of(argument)
 
 
 def _along(direction: np.ndarray, change: Tensor, goal: Goal) -> Tensor:

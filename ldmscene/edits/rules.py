@@ -1,12 +1,14 @@
 """Rules: how an activation becomes one that reads as wanted. Needs torch.
 
 A rule takes an activation (sample, y, x, channel), its `Goal` and the `Readout`, and returns the new activation, of
-the same shape; it may be in another precision. A new rule is one function and one line in `RULES`.
+the same shape; it may be in another precision. A new rule is one function and an entry here, or in another package an
+entry point of the group `ldmscene.rules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,9 +16,20 @@ from torch import Tensor
 from ldmscene.edits.adam import adam
 from ldmscene.edits.goal import Goal, like, wide
 from ldmscene.edits.readout import Readout
-from ldmscene.errors import InputError, unknown
+from ldmscene.errors import InputError
+from ldmscene.registry import Registry
 
 Rule = Callable[[Tensor, Goal, Readout], Tensor]
+
+
+@dataclass(frozen=True)
+class RuleEntry:
+    """A rule that can be asked for by its name."""
+
+    name: str
+    apply: Rule
+    borrows: bool = False
+    """whether it takes another trajectory's activations, `Goal.donor`"""
 
 
 def conditional(x: Tensor, goal: Goal, readout: Readout) -> Tensor:
@@ -51,13 +64,17 @@ def donor(x: Tensor, goal: Goal, readout: Readout) -> Tensor:
     return torch.where(goal.region[..., None], goal.donor.to(x), x)
 
 
-RULES: dict[str, Rule] = {
-    "conditional": conditional,
-    "minimum-norm": minimum_norm,
-    "adam": adam,
-    "erase": erase,
-    "donor": donor,
-}
+RULES: Registry[RuleEntry] = Registry(
+    "rule",
+    "ldmscene.rules",
+    (
+        RuleEntry("conditional", conditional),
+        RuleEntry("minimum-norm", minimum_norm),
+        RuleEntry("adam", adam),
+        RuleEntry("erase", erase),
+        RuleEntry("donor", donor, borrows=True),
+    ),
+)
 
 
 def find_rule(rule: str | Rule) -> Rule:
@@ -68,8 +85,4 @@ def find_rule(rule: str | Rule) -> Rule:
     UnknownNameError
         If no rule is called so.
     """
-    if callable(rule):
-        return rule
-    if rule not in RULES:
-        raise unknown("rule", rule, RULES)
-    return RULES[rule]
+    return rule if callable(rule) else RULES[rule].apply

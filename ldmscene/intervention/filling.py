@@ -17,7 +17,6 @@ from ldmscene.store import ArraySpec
 from ldmscene.store.layout import Key
 
 SIZE, READING = Key("edit/size"), Key("edit/reading")
-DONOR = "donor"
 
 
 def wanted_path(target: str) -> Key:
@@ -36,7 +35,7 @@ class Editing:
 
     def check(self) -> None:
         """Refuse donors that aren't there."""
-        if self.edit.rule == DONOR:
+        if self.edit.borrows:
             self.subjects.check_donors()
 
     @property
@@ -63,7 +62,7 @@ class Editing:
 
     def worker(self, sample_ids: Sequence[str]) -> Worker:
         """The editor of a batch."""
-        lend = partial(self.subjects.donor, sample_ids) if self.edit.rule == DONOR else None
+        lend = partial(self.subjects.donor, sample_ids) if self.edit.borrows else None
         return Worker(self.edit, self.subjects.maps(sample_ids), lend)
 
     def arrays(self, worker: Worker) -> list[dict[str, np.ndarray]]:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldmscene.edits import controlled, edited
+from ldmscene.edits import CONTROLS, NULLS, RULES, ControlEntry, NullEntry, RuleEntry, controlled, edited
 from ldmscene.errors import InputError, UnknownNameError
 from tests.edits.worlds import World, edit_of, make_world, worlds
 
@@ -70,6 +70,20 @@ def test_every_control_of_the_table():
     assert found["worst-module"].modules == ("n",)
     assert found["donor"].rule == "donor"
     assert len({one.fingerprint for one in found.values()} | {edit.fingerprint}) == len(found) + 1
+
+
+def test_rules_nulls_and_controls_from_outside_go_by_their_names(monkeypatch):
+    for registry in (RULES, NULLS, CONTROLS):
+        monkeypatch.setattr(registry, "_values", dict(registry))
+    RULES.register(RuleEntry("add", lambda x, goal, readout: x + 1))
+    NULLS.register(NullEntry("times", lambda factor: lambda change, goal, readout, key: change * float(factor)))
+    CONTROLS.register(
+        ControlEntry("times", lambda edit, factor: {f"by-{factor}": replace(edit, null=f"times:{factor}")})
+    )
+    world = make_world()
+    np.testing.assert_allclose(_change(world, rule="add"), 1)
+    found = controlled(edit_of(world, rule="add"), ["times:3"])["by-3"]
+    np.testing.assert_allclose(_change(world, rule=found.rule, null=found.null), 3)
 
 
 def test_a_control_may_be_any_function():
