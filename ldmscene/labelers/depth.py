@@ -72,11 +72,7 @@ def load_midas(name: str = "", device: str | None = None) -> DepthLabeler:
 
 
 def load_depth(name: str, device: str | None = None) -> DepthLabeler:
-    """Any model that `AutoModelForDepthEstimation` knows, such as Depth Anything."""
-    if not name:
-        raise InputError(
-            "depth: name a local folder or a hub id, as in depth:depth-anything/Depth-Anything-V2-Small-hf"
-        )
+    """Any model that `AutoModelForDepthEstimation` knows, such as `depth-anything/Depth-Anything-V2-Small-hf`."""
     return _load(AutoModelForDepthEstimation, name, device)
 
 

@@ -37,8 +37,6 @@ class LabelerEntry:
     argument: str = ""
     """what may follow a colon behind the name, in one word; nothing where it is empty"""
     needs_argument: bool = False
-    package: str = ""
-    """the command that installs what it needs beyond ldmscene's own dependencies"""
     model: str = ""
     """the embedded model whose pictures alone it knows"""
     target: str = ""
@@ -72,35 +70,15 @@ LABELERS: Registry[LabelerEntry] = Registry(
         ),
         LabelerEntry("midas", f"{_HERE}.depth:load_midas", argument="MODEL"),
         LabelerEntry("depth", f"{_HERE}.depth:load_depth", argument="MODEL", needs_argument=True),
-        LabelerEntry(
-            "tracer", f"{_HERE}.tracer:load_tracer", argument="WEIGHTS", package="pip install 'ldmscene[tracer]'"
-        ),
-        LabelerEntry(
-            "rembg", f"{_HERE}.background:load_rembg", argument="WEIGHTS", package="pip install 'ldmscene[rembg]'"
-        ),
-        LabelerEntry(
-            "intrinsic",
-            f"{_HERE}.intrinsic:load_intrinsic",
-            argument="WEIGHTS",
-            package="pip install https://github.com/compphoto/Intrinsic/archive/main.zip",
-        ),
+        LabelerEntry("tracer", f"{_HERE}.tracer:load_tracer", argument="WEIGHTS"),
+        LabelerEntry("rembg", f"{_HERE}.background:load_rembg", argument="WEIGHTS"),
+        LabelerEntry("intrinsic", f"{_HERE}.intrinsic:load_intrinsic", argument="WEIGHTS"),
         LabelerEntry("files", f"{_HERE}.supplied:load_files", "supplied", "FOLDER", needs_argument=True),
         LabelerEntry("masks", f"{_HERE}.supplied:load_masks", "supplied", "FOLDER", needs_argument=True),
         LabelerEntry("classes", f"{_HERE}.supplied:load_classes", "supplied", "FOLDER", needs_argument=True),
+        LabelerEntry("vgg16", f"{_HERE}.classifier:load_vgg16", "classification", "WEIGHTS"),
         LabelerEntry(
-            "vgg16",
-            f"{_HERE}.classifier:load_vgg16",
-            "classification",
-            "WEIGHTS",
-            package="pip install 'ldmscene[torchvision]'",
-        ),
-        LabelerEntry(
-            "torchvision",
-            f"{_HERE}.classifier:load_torchvision",
-            "classification",
-            "NAME",
-            needs_argument=True,
-            package="pip install 'ldmscene[torchvision]'",
+            "torchvision", f"{_HERE}.classifier:load_torchvision", "classification", "NAME", needs_argument=True
         ),
     ),
 )
@@ -114,10 +92,12 @@ def named(text: str) -> tuple[LabelerEntry, str]:
     UnknownNameError
         If there is no such name.
     InputError
-        If it takes no argument.
+        If it takes no argument, or needs one.
     """
     name, colon, argument = text.partition(":")
     entry = LABELERS[name]
+    if entry.needs_argument and not argument:
+        raise InputError(f"labeler: expected '{name}:{entry.argument}', got {text!r}")
     if colon and not entry.argument:
         raise InputError(f"labeler: expected {name!r}, which takes nothing behind a colon, got {text!r}")
     return entry, argument

@@ -250,5 +250,5 @@ def test_a_folder_that_holds_no_depth_estimator_is_refused_in_one_sentence(midas
 def test_without_network_a_hub_id_is_named_with_the_command_that_gets_it():
     with pytest.raises(InputError, match="hf download Intel/dpt-large"):
         labelers.find("midas")
-    with pytest.raises(InputError, match="name a local folder or a hub id"):
+    with pytest.raises(InputError, match="labeler: expected 'depth:MODEL', got 'depth'"):
         labelers.find("depth")
