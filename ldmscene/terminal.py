@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ldmscene import grid as grids
 from ldmscene.store import ActivationStore
+from ldmscene.store.layout import Key
 from ldmscene.text import human_bytes, printable
 
 WIDTH = 110  # where the output is no terminal
@@ -182,9 +183,13 @@ def info_table(store: ActivationStore) -> Table:
         "module, or other array", ("one sample", "right"), ("done", "right"), ("size", "right"), ("NaN, inf", "right")
     )
     for row in facts["arrays"]:
-        name = row["array"].removeprefix("activations/").removesuffix("/activation")
+        key = Key(row["array"])
         table.add_row(
-            name, row["shape"].replace(" ", ""), str(row["samples"]), human_bytes(row["bytes"]), f"{row['nonfinite']:,}"
+            key.module or key,
+            row["shape"].replace(" ", ""),
+            str(row["samples"]),
+            human_bytes(row["bytes"]),
+            f"{row['nonfinite']:,}",
         )
     table.add_row()
     table.add_row("all", "", "", human_bytes(facts["bytes"]), "")

@@ -18,6 +18,7 @@ LAYERS = [
     {"extraction", "labeling", "evaluation"},
     {"intervention"},
     {"calls", "protocols", "plot", "terminal", "parameters"},
+    {"commands"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -21,7 +21,7 @@ from ldmscene.manifest import Manifest
 from ldmscene.progress import bar, say
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress, settings
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, Key, activation_path
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint, note_making, prepare_store
@@ -290,6 +290,6 @@ def overflow(row: Row) -> str | None:
         bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(1, bool)
         if bad.any():
             step = int(bad.reshape(len(bad), -1).any(1).argmax())
-            name = path.removeprefix("activations/").removesuffix("/activation")
+            name = Key(path).module or path
             return f"{row.sample_id}: {name}, step {step}: {int(bad.sum())} values in {array.dtype}"
     return None

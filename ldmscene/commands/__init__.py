@@ -1,0 +1,34 @@
+"""The verbs of the command line, a file each: options in, a public call, something printed."""
+
+from __future__ import annotations
+
+from ldmscene.commands.completion import completion
+from ldmscene.commands.effect import effect
+from ldmscene.commands.evaluate import evaluate
+from ldmscene.commands.extract import extract, extract_images
+from ldmscene.commands.figures import figures
+from ldmscene.commands.info import info
+from ldmscene.commands.intervene import intervene
+from ldmscene.commands.label import label
+from ldmscene.commands.modules import modules
+from ldmscene.commands.repair import repair
+from ldmscene.commands.report import report
+from ldmscene.commands.run import run
+from ldmscene.commands.verify import verify
+
+COMMANDS = (
+    completion,
+    effect,
+    evaluate,
+    extract,
+    extract_images,
+    figures,
+    info,
+    intervene,
+    label,
+    modules,
+    repair,
+    report,
+    run,
+    verify,
+)

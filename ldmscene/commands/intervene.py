@@ -1,0 +1,52 @@
+"""The verb that generates samples again, edited."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+import ldmscene
+from ldmscene import parameters as take
+from ldmscene.commands.words import present
+from ldmscene.extraction.options import SPLITS
+from ldmscene.progress import say
+
+
+@click.command()
+@take.STORE
+@click.argument("target")
+@click.option("--edited", type=take.FOLDER, required=True, help=f"{take.STORE_HELP} for the new pictures.")
+@take.EDIT
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Which samples.")
+@click.option(
+    "--control",
+    "controls",
+    multiple=True,
+    default=("none", "random:5"),
+    show_default=True,
+    help="none, random:N, shuffled, other-target, wrong-region, worst-module, donor, from; may be repeated.",
+)
+@click.option("--model", shell_complete=take.complete_model, help="The store's own by its name where not given.")
+@take.DEVICE
+@click.option("--batch-size", default=1, show_default=True, help="Samples that go through the model together.")
+@take.PART
+@take.AS_JSON
+def intervene(store: str, target: str, edited: str, as_json: bool, **options: Any) -> None:
+    """Generate a STORE's samples again with activations changed until its probes read another TARGET.
+
+    Label the new pictures next, and ask for the `effect`.
+
+    \b
+    Example:
+        ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --modules best:9 \\
+            --control none --control random:5 --control shuffled
+    """
+    kinds = ("wanted", "modules", "steps", "rule", "branch", "strength", "margin", "only_where")
+    edit = ldmscene.Edit.of(ldmscene.evaluate(store), target, **present({name: options.pop(name) for name in kinds}))
+    done = ldmscene.intervene(store, edit, edited, **present(options))
+    if as_json:
+        print(json.dumps({"store": edited, "samples": len(done.samples), "edit": edit.header}, default=str))
+    else:
+        say(f"{edited}: {len(done.samples)} samples, {edit}")
