@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _after_an_interrupt(verb: str) -> str:
     if verb in ("extract", "extract-images", "label", "evaluate", "run"):
-        return "what is finished is kept, and the same command goes on from there"
+        return "what is finished stays, and the same command goes on from there"
     if verb in ("report", "figures"):
         return "the same command writes the folder anew, from what is fitted already"
     return "the same command drops what is left" if verb == "repair" else "nothing was changed"

@@ -17,7 +17,7 @@ from ldmscene.errors import InputError
 
 
 def check_there(name: str, file: str, revision: str | None = None) -> None:
-    """Refuse a name that is no folder and no hub id whose `file` is kept or can be had.
+    """Refuse a name that is no folder and no hub id whose `file` is cached or can be had.
 
     The hub is asked once, without the minutes of retries that loading begins with.
 

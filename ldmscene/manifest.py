@@ -4,7 +4,7 @@ A manifest is a table with the columns `prompt` and `seed`, and where given `sam
 `split`. What isn't given is derived from the prompt alone, so that it is the same in every manifest: `prompt_id`
 is a hash, and `split` is drawn by prompt, so that no prompt lies on both sides.
 
-Samples of given images have a column `image` too, the picture's hash, which takes the prompt's part in all of this.
+Samples of supplied pictures have a column `image` too, the picture's hash, which takes the prompt's part in all this.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Manifest:
 
     @property
     def keys(self) -> list[tuple[Any, ...]]:
-        """What makes each sample the one it is: prompt, seed, and the image's hash where one is given."""
+        """What makes each sample the one it is: prompt, seed, and the hash of a supplied picture."""
         columns = [name for name in ("prompt", "seed", IMAGE) if name in self.table.column_names]
         return list(zip(*(self.table[name].to_pylist() for name in columns), strict=True))
 
@@ -166,7 +166,7 @@ def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[
 def image_manifest(
     hashes: Sequence[str], prompts: Sequence[str], seeds: Sequence[int], splits: Sequence[str] | None = None
 ) -> Manifest:
-    """The manifest of given images, by the hashes of their pixels; splits are drawn by image where not given.
+    """The manifest of supplied pictures, by the hashes of their pixels; splits are drawn by image where not given.
 
     Raises
     ------
@@ -355,13 +355,13 @@ def _checked(table: pa.Table) -> pa.Table:
         ~frame["sample_id"].map(lambda s: bool(SAFE_ID.fullmatch(s))),
         "a sample_id is letters, digits, '.', '_' and '-'",
     )
-    given = [IMAGE] if IMAGE in frame else []
-    _refuse(frame, frame.duplicated(["prompt", "seed", *given]), "the same prompt and seed stand in an earlier row")
+    image = [IMAGE] if IMAGE in frame else []
+    _refuse(frame, frame.duplicated(["prompt", "seed", *image]), "the same prompt and seed stand in an earlier row")
     _refuse(frame, frame.duplicated("sample_id"), "the same sample_id stands in an earlier row")
-    unit = IMAGE if given else "prompt"
+    unit = IMAGE if image else "prompt"
     splits = frame.groupby(unit)["split"].transform("nunique")
     _refuse(frame, splits > 1, f"its {unit} lies in more than one split, which would leak into the test scores")
-    return table.select([*COLUMNS, *given])
+    return table.select([*COLUMNS, *image])
 
 
 def _refuse(frame: pd.DataFrame, bad: pd.Series, why: str) -> None:

@@ -328,7 +328,7 @@ def test_a_disk_that_is_too_small_is_seen_before_anything_is_written(table, tmp_
     assert f"to write to {tmp_path / 's'}; " in err
 
 
-def test_given_images_take_the_options_of_an_extraction(tmp_path):
+def test_supplied_pictures_take_the_options_of_an_extraction(tmp_path):
     (tmp_path / "pictures").mkdir()
     for i in range(3):
         Image.fromarray(np.full((64, 64, 3), 60 * i, np.uint8)).save(tmp_path / "pictures" / f"{i}.png")

@@ -21,7 +21,7 @@ from ldmscene.extraction.cluster import extract_on
 from ldmscene.extraction.missing import find_missing
 from ldmscene.extraction.options import FromImages, FromPrompts
 from ldmscene.extraction.part import Part
-from ldmscene.extraction.supplied import GivenImages
+from ldmscene.extraction.supplied import SuppliedPictures
 from ldmscene.manifest import Manifest
 from ldmscene.prompts import warn_of_leaks
 from ldmscene.store import ActivationStore
@@ -90,7 +90,7 @@ def _absolute(model: object) -> object:
     return Path(model).absolute() if isinstance(model, str | Path) and Path(model).is_dir() else model
 
 
-def extract_images(asked: FromImages, table: Manifest, images: GivenImages) -> ActivationStore:
+def extract_images(asked: FromImages, table: Manifest, images: SuppliedPictures) -> ActivationStore:
     """Fill a store along supplied images."""
     with _planned_along(asked, images) as plan:
         return extraction.fill(
@@ -99,7 +99,7 @@ def extract_images(asked: FromImages, table: Manifest, images: GivenImages) -> A
         )  # fmt: skip
 
 
-def estimate_images(asked: FromImages, table: Manifest, images: GivenImages) -> dict[str, float]:
+def estimate_images(asked: FromImages, table: Manifest, images: SuppliedPictures) -> dict[str, float]:
     """What it would take to fill a store along supplied images."""
     with _planned_along(asked, images) as plan:
         return estimation.estimate(
@@ -108,9 +108,9 @@ def estimate_images(asked: FromImages, table: Manifest, images: GivenImages) -> 
 
 
 @contextmanager
-def _planned_along(asked: FromImages, images: GivenImages) -> Iterator[Plan]:
+def _planned_along(asked: FromImages, images: SuppliedPictures) -> Iterator[Plan]:
     loaded = load_model(asked.model, **asked.weights())
-    along = capture.given_scheduler(loaded.pipeline.scheduler, asked.timesteps)
+    along = capture.supplied_scheduler(loaded.pipeline.scheduler, asked.timesteps)
     size: dict[str, Any] = {"steps": len(asked.timesteps), "height": images.size[0], "width": images.size[1]}
     with capture.with_scheduler(loaded.pipeline, along):
         yield capture.make_plan(loaded.pipeline, **asked.plan(), **size, hashes=loaded.hashes)

@@ -73,7 +73,7 @@ def _check_kinds(labelers: Mapping[str, object]) -> None:
         kind = provenance(labeler, None, None).get("kind", "continuous")
         if kind not in metrics.DEFAULT:
             raise InputError(
-                f"labelers: {target!r} holds {kind}, and statistics are kept for numbers and masks; keep activations, "
+                f"labelers: {target!r} holds {kind}, and statistics are for numbers and masks; store activations, "
                 "or give a labeler for one class as a mask"
             )
 

@@ -1,7 +1,6 @@
 """Hooks, branches and steps: a pipeline and a manifest become a stream of activations."""
 
 from ldmscene.capture.foretelling import rehearsed
-from ldmscene.capture.given import given_scheduler
 from ldmscene.capture.identity import WeightHashes, configs, environment, identity
 from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
@@ -20,6 +19,7 @@ from ldmscene.capture.source import (
     permute_weights,
     with_scheduler,
 )
+from ldmscene.capture.supplied import supplied_scheduler
 from ldmscene.capture.trajectory import Trajectory, run, watching
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "denoiser_of",
     "environment",
     "find_modules",
-    "given_scheduler",
     "identity",
     "latent_channels",
     "load_outline",
@@ -50,6 +49,7 @@ __all__ = [
     "readings",
     "rehearsed",
     "run",
+    "supplied_scheduler",
     "watching",
     "with_scheduler",
 ]

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from ldmscene.capture.fold import first_tensor
-from ldmscene.capture.given import along
 from ldmscene.capture.hooks import instead, quiet, running_uncompiled
 from ldmscene.capture.latents import unpack
 from ldmscene.capture.modules import find_modules, presets_in
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.source import denoiser_of, with_scheduler
+from ldmscene.capture.supplied import along
 
 PROMPT, SEED = "a photograph of a red cube on a table", 0
 CALLS = 3  # steps of the scheduler
@@ -51,9 +51,9 @@ def canary(plan: Plan) -> Canary:
 def _answer(plan: Plan, *, from_the_middle: bool) -> Canary:
     pipeline, heard = plan.pipeline, _Listener()
     with torch.no_grad(), quiet(pipeline), with_scheduler(pipeline, None), running_uncompiled(pipeline) as denoiser:
-        begin = {"set_timesteps": _middle} if from_the_middle and not plan.given else {}
+        begin = {"set_timesteps": _middle} if from_the_middle and not plan.supplied else {}
         arguments = plan.arguments([PROMPT], [SEED])
-        if plan.given:
+        if plan.supplied:
             arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
         with ExitStack() as hooks:
             for name, part in _parts(pipeline, denoiser, [m.name for m in plan.modules]):

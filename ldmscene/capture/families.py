@@ -51,7 +51,7 @@ class Family:
     guidance : str
         The pipeline's argument that takes `guidance_scale`.
     asks_negative : bool
-        There is no guidance unless a negative prompt is given, be it empty.
+        There is no guidance without a negative prompt, be it empty.
     masked_text : bool
         The denoiser can't do without the text's attention mask.
     packed : bool
@@ -148,7 +148,7 @@ def family_of(denoiser: nn.Module) -> Family:
     name = type(denoiser).__name__
     if name not in FAMILIES:
         warnings.warn(
-            f"{name} isn't a denoiser that ldmscene knows: outputs of three axes are kept as (token, channel), "
+            f"{name} isn't a denoiser that ldmscene knows: outputs of three axes are stored as (token, channel), "
             "text tokens among them where these can't be told, and can't be probed as maps; pictures are decoded as "
             "most pipelines do it",
             stacklevel=2,
@@ -156,7 +156,7 @@ def family_of(denoiser: nn.Module) -> Family:
         return Family(name)
     family = FAMILIES[name]
     config: Any = denoiser.config
-    # Latent consistency models are given their guidance in the place of a second embedding of time.
+    # Latent consistency models get their guidance instead of a second embedding of time.
     distilled = config.get("guidance_embeds") or config.get("time_cond_proj_dim") is not None
     if len(family.strides) == 1 and not family.packed:
         family = replace(family, strides=(config.get("patch_size") or family.strides[0],))

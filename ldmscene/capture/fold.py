@@ -25,7 +25,7 @@ class Folding:
     latent : (int, int)
         Height and width of the latents.
     text_tokens : int
-        Of the text that the denoiser is given.
+        Of the text that the denoiser gets.
     image_tokens : int
         Of the image, for a denoiser that isn't known; 0 where that can't be told.
     """
@@ -85,7 +85,7 @@ class Folding:
 
     def _is_joint(self, count: int, image: int) -> bool:
         """Whether so many tokens are those of an image and text."""
-        padding = self.family.image_at == AFTER_TEXT  # of the text that is given, not of joint sequences
+        padding = self.family.image_at == AFTER_TEXT  # of the text alone, not of joint sequences
         text = 0 if padding else self.text_tokens
         return self.family.joint and count >= image + text
 

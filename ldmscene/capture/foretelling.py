@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from ldmscene.capture.branches import customary_order
 from ldmscene.capture.fold import first_tensor
-from ldmscene.capture.given import along
 from ldmscene.capture.hooks import instead, quiet, running_uncompiled
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.sorting import compare
+from ldmscene.capture.supplied import along
 from ldmscene.errors import InputError
 
 PROMPT, SEED = "a photograph of a red cube on a table", 0  # any: the order belongs to the pipeline
@@ -58,7 +58,7 @@ def rehearsed(plan: Plan) -> Plan:
         raw.append(first_tensor(output).detach().clone())
 
     arguments = plan.arguments([PROMPT], [SEED])
-    if plan.given:
+    if plan.supplied:
         arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
     with torch.no_grad(), quiet(pipeline), running_uncompiled(pipeline) as denoiser:
         handle = denoiser.register_forward_hook(leave)

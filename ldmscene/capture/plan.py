@@ -15,7 +15,6 @@ from diffusers import DiffusionPipeline
 from ldmscene.capture.clean import predict_clean
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
-from ldmscene.capture.given import is_given
 from ldmscene.capture.hooks import quiet
 from ldmscene.capture.identity import WeightHashes, identity
 from ldmscene.capture.latents import latent_channels, unpack, vae_factor
@@ -24,6 +23,7 @@ from ldmscene.capture.modules import ModuleShape, find_modules
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.shapes import FirstCall, module_shapes, rehearse
 from ldmscene.capture.source import denoiser_of
+from ldmscene.capture.supplied import leads_along
 from ldmscene.errors import InputError
 
 BRANCH_CHOICES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
@@ -63,9 +63,9 @@ class Plan:
         return self.folding.latent
 
     @property
-    def given(self) -> bool:
-        """Whether images are given rather than generated."""
-        return is_given(self.pipeline.scheduler)
+    def supplied(self) -> bool:
+        """Whether pictures are supplied rather than generated."""
+        return leads_along(self.pipeline.scheduler)
 
     @property
     def applied_guidance(self) -> float:
@@ -97,7 +97,7 @@ class Plan:
 
     @property
     def _negative(self) -> bool:
-        """Whether the pipeline is given a negative prompt; otherwise it has its own unconditional input."""
+        """Whether the pipeline gets a negative prompt; otherwise it has its own unconditional input."""
         family = self.folding.family
         return bool(self.negative_prompt) or (family.asks_negative and self.guidance_scale > family.guided_above)
 
@@ -105,8 +105,8 @@ class Plan:
         """What the fingerprint covers."""
         return {
             **identity(self.pipeline, self.hashes),
-            "source": "images" if self.given else "prompts",
-            "steps": list(self.timesteps) if self.given else self.steps,
+            "source": "images" if self.supplied else "prompts",
+            "steps": list(self.timesteps) if self.supplied else self.steps,
             "guidance_scale": float(self.guidance_scale),
             "negative_prompt": self.negative_prompt,
             "height": self.height,
@@ -242,7 +242,7 @@ def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width
 
 
 def _call_arguments(pipeline: DiffusionPipeline, family: Family, **wanted: Any) -> dict[str, Any]:
-    """What the pipeline's call takes of it, with prompts and sizes taken as they are given."""
+    """What the pipeline's call takes of it, with prompts and sizes taken as they are."""
     takes = inspect.signature(pipeline.__call__).parameters
     if wanted["negative_prompt"] is None:  # the pipeline's own unconditional input
         del wanted["negative_prompt"]

@@ -1,4 +1,4 @@
-"""What a pipeline's text encoders are given of a prompt."""
+"""What a pipeline's text encoders get of a prompt."""
 
 from __future__ import annotations
 

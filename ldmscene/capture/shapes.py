@@ -22,7 +22,7 @@ TEXT_TOKENS = 77  # of CLIP, where no text says how many
 
 @dataclass(frozen=True)
 class FirstCall:
-    """What a pipeline gives its denoiser first, and what its scheduler plans.
+    """What a pipeline hands its denoiser first, and what its scheduler plans.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class FirstCall:
 
     @property
     def sample(self) -> Tensor | None:
-        """The latents that are given, (n, c, y, x) or as the denoiser takes them."""
+        """The latents, (n, c, y, x) or as the denoiser takes them."""
         for one in (*self.args[:1], *(self.kwargs.get(name) for name in ("sample", "hidden_states"))):
             if isinstance(one, list):  # one for each sample, (c, frame, y, x)
                 return torch.stack(one)[:, :, 0]
@@ -75,10 +75,10 @@ def rehearse(pipeline: Any, arguments: Mapping[str, Any]) -> FirstCall:
     InputError
         If the pipeline can't be run with these arguments.
     """
-    given: list[FirstCall] = []
+    calls: list[FirstCall] = []
 
     def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given.append(FirstCall(args, kwargs))
+        calls.append(FirstCall(args, kwargs))
         raise _Stop
 
     with torch.no_grad(), running_uncompiled(pipeline) as denoiser:
@@ -96,12 +96,12 @@ def rehearse(pipeline: Any, arguments: Mapping[str, Any]) -> FirstCall:
         finally:
             handle.remove()
             pipeline.maybe_free_model_hooks()
-    if not given:
+    if not calls:
         raise InputError(f"{type(pipeline).__name__} never calls its denoiser; there is nothing to capture")
     timesteps = pipeline.scheduler.timesteps
     if isinstance(pipeline.scheduler, SCMScheduler):
         timesteps = timesteps[:-1]  # the last is where its last step leads to
-    return replace(given[0], timesteps=tuple(float(t) for t in timesteps))
+    return replace(calls[0], timesteps=tuple(float(t) for t in timesteps))
 
 
 def module_shapes(denoiser: Any, modules: Sequence[str], folding: Folding, first: FirstCall) -> list[ModuleShape]:

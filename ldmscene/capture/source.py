@@ -54,7 +54,7 @@ def load_pipeline(
     """
     if isinstance(model, DiffusionPipeline):
         if compute_dtype or variant or revision:
-            raise InputError("compute_dtype, variant and revision are for models given by name; this one is loaded")
+            raise InputError("compute_dtype, variant and revision are for models by name; this one is loaded")
         pipeline = model
     else:
         if compute_dtype not in (None, *COMPUTE_DTYPES):

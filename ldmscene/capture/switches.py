@@ -93,9 +93,9 @@ def _of_pipeline(pipeline: DiffusionPipeline) -> dict[str, Any]:
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are numbers, words or lists, as JSON has them."""
-    kept = {name: value for name, value in values.items() if not name.startswith("_") and isinstance(value, _PLAIN)}
-    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str, sort_keys=True))
-    return plain
+    plain = {name: value for name, value in values.items() if not name.startswith("_") and isinstance(value, _PLAIN)}
+    read: dict[str, Any] = json.loads(json.dumps(plain, default=str, sort_keys=True))
+    return read
 
 
 def _name(thing: Any) -> str:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from ldmscene.capture.foretelling import rehearsed
-from ldmscene.capture.given import along
 from ldmscene.capture.hooks import quiet
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.record import Recording, recording
 from ldmscene.capture.sinks import Arrays, Editor, Sink
+from ldmscene.capture.supplied import along
 from ldmscene.errors import LdmsceneError
 
 
@@ -43,21 +43,21 @@ def run(
     plan: Plan,
     prompts: Sequence[str],
     seeds: Sequence[int],
-    given: np.ndarray | None = None,
+    supplied: np.ndarray | None = None,
     check: Callable[[], None] | None = None,
     *,
     sink: Sink | None = None,
     editor: Editor | None = None,
 ) -> list[Trajectory]:
-    """Generate a batch of samples, or lead it along given images, and return each one's trajectory.
+    """Generate a batch of samples, or lead it along supplied pictures, and return each one's trajectory.
 
     Every sample has a generator of its own, seeded by its seed on the CPU, so that its noise doesn't
     depend on the batch, the order or the device.
 
     Parameters
     ----------
-    given : numpy.ndarray, optional
-        uint8 (n, Y, X, rgb); for a pipeline with a scheduler of `given_scheduler`.
+    supplied : numpy.ndarray, optional
+        uint8 (n, Y, X, rgb); for a pipeline with a scheduler of `supplied_scheduler`.
     check : callable, optional
         Called at each step, to stop the run by raising.
     sink : Sink, optional
@@ -76,14 +76,14 @@ def run(
     )
     arguments = plan.arguments(prompts, seeds)
     plan = rehearsed(plan) if editor else plan
-    if given is not None:
-        arguments["latents"] = along(plan.pipeline, given, seeds)
+    if supplied is not None:
+        arguments["latents"] = along(plan.pipeline, supplied, seeds)
     with torch.no_grad(), quiet(plan.pipeline), recording(plan, sink or arrays, editor, check=check) as recorded:
         plan.pipeline(**arguments)
     _check_steps(plan, recorded)
     # One by one, so that a picture doesn't depend on those beside it.
-    images = given if given is not None else [decode(plan.pipeline, z)[0] for z in recorded.final.split(1)]
-    latents, predicted = (torch.stack(kept, 1).numpy() for kept in (recorded.latents, recorded.predicted))
+    images = supplied if supplied is not None else [decode(plan.pipeline, z)[0] for z in recorded.final.split(1)]
+    latents, predicted = (torch.stack(steps, 1).numpy() for steps in (recorded.latents, recorded.predicted))
     return [
         Trajectory({name: all[i] for name, all in arrays.found.items()}, images[i], latents[i], predicted[i])
         for i in range(len(seeds))

@@ -54,7 +54,7 @@ def extract(
 def extract_images(
     model: str, folder: str, previews: str | None, modules: Sequence[str], as_json: bool, **options: Any
 ) -> None:
-    """Noise the images of a FOLDER to chosen timesteps and keep MODEL's activations.
+    """Noise the images of a FOLDER to chosen timesteps and store MODEL's activations.
 
     \b
     Example:

@@ -16,7 +16,7 @@ from ldmscene.store.prepare import fingerprint
 
 
 def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> File:
-    """Where the grid that was computed from these inputs is kept."""
+    """Where the grid that was computed from these inputs is cached."""
     return File(store.location, f"{PROBES}/grid-{fingerprint(dict(made_from))}.nc")
 
 
@@ -28,7 +28,7 @@ def keep_grid(grid: xr.Dataset, path: File) -> None:
     try:
         path.write(grids.write(grid))
     except WriteError as error:
-        warnings.warn(f"the grid isn't kept, so that the next evaluation computes it again: {error}", stacklevel=3)
+        warnings.warn(f"the grid isn't cached, so that the next evaluation computes it again: {error}", stacklevel=3)
 
 
 def load_grid(path: File) -> xr.Dataset:

@@ -16,7 +16,7 @@ from ldmscene.device import peak_memory
 from ldmscene.extraction.fill import array_specs, generate, memory_bound
 from ldmscene.extraction.missing import Batch, Missing, existing, find_missing
 from ldmscene.extraction.part import WHOLE, Part
-from ldmscene.extraction.supplied import GivenImages
+from ldmscene.extraction.supplied import SuppliedPictures
 from ldmscene.manifest import Manifest
 from ldmscene.store import ArraySpec, Row
 from ldmscene.store.compression import compress, settings
@@ -36,7 +36,7 @@ def estimate(
     previews: bool | str,
     compression: str,
     batch_size: int,
-    images: GivenImages | None = None,
+    images: SuppliedPictures | None = None,
     part: Part = WHOLE,
     statistics: Collection[str] = (),
     folds: int = 0,
@@ -49,7 +49,7 @@ def estimate(
     Parameters
     ----------
     statistics
-        Targets of which statistics are kept in the place of training samples' activations.
+        Targets of which statistics are stored instead of training samples' activations.
     folds
         Of those statistics.
 
@@ -92,7 +92,7 @@ def _kept(plan: Plan, missing: Missing, targets: int, folds: int) -> dict[str, f
     return {"bytes": held_out.bytes + statistics, "files": held_out.files, "bytes_of_statistics": statistics}
 
 
-def _seconds(plan: Plan, missing: Missing, root: Place, images: GivenImages | None) -> tuple[float, float, float]:
+def _seconds(plan: Plan, missing: Missing, root: Place, images: SuppliedPictures | None) -> tuple[float, float, float]:
     """Once for warming up, for each sample, and for each array of previews."""
     batch = next(missing.batches(), None)
     if batch is None:
@@ -110,7 +110,7 @@ def _seconds(plan: Plan, missing: Missing, root: Place, images: GivenImages | No
     return max(cold - seconds, 0.0), max(seconds / len(rows), written), time.perf_counter() - start
 
 
-def _timed(plan: Plan, manifest: Manifest, batch: Batch, images: GivenImages | None) -> tuple[float, list[Row]]:
+def _timed(plan: Plan, manifest: Manifest, batch: Batch, images: SuppliedPictures | None) -> tuple[float, list[Row]]:
     start = time.perf_counter()
     rows = list(generate(plan, manifest, batch, images))
     return time.perf_counter() - start, rows

@@ -14,7 +14,7 @@ from ldmscene.capture import Plan, Trajectory
 from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.extraction.missing import Batch, Missing, find_missing
 from ldmscene.extraction.part import WHOLE, Part
-from ldmscene.extraction.supplied import GivenImages
+from ldmscene.extraction.supplied import SuppliedPictures
 from ldmscene.extraction.unchanged import check_unchanged, steady_answer
 from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
@@ -35,7 +35,7 @@ def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     calls, (height, width) = len(plan.timesteps), (plan.height, plan.width)
     channels = capture.latent_channels(plan.pipeline)
     picture = {"long_name": "decoded by the model's own autoencoder"}
-    final = {"long_name": "given"} if plan.given else picture
+    final = {"long_name": "given"} if plan.supplied else picture
     specs = [
         ArraySpec(
             activation_path(m.name),
@@ -87,7 +87,7 @@ def fill(
     batch_size: int,
     progress: bool,
     allow_nonfinite: bool = False,
-    images: GivenImages | None = None,
+    images: SuppliedPictures | None = None,
     part: Part = WHOLE,
     editing: Editing | None = None,
 ) -> ActivationStore:
@@ -167,7 +167,7 @@ def _say(
 
 
 def _first_rows(
-    plan: Plan, missing: Missing, images: GivenImages | None, editing: Editing | None
+    plan: Plan, missing: Missing, images: SuppliedPictures | None, editing: Editing | None
 ) -> dict[tuple[Any, ...], list[Row]]:
     """The first batch of a store that isn't there yet, so that what can't be run leaves none behind."""
     first = next(missing.batches(), None)
@@ -251,20 +251,20 @@ def generate(
     plan: Plan,
     manifest: Manifest,
     batch: Batch,
-    images: GivenImages | None = None,
+    images: SuppliedPictures | None = None,
     check: Callable[[], None] | None = None,
     editing: Editing | None = None,
 ) -> Iterator[Row]:
-    """Run the pipeline for one batch, along its images where they are given, and keep what is missing of it.
+    """Run the pipeline for one batch, along its pictures where they are supplied, and keep what is missing of it.
 
     `check` is called at each step, to stop the run by raising.
     """
     modules = tuple(m for m in plan.modules if activation_path(m.name) in batch.wanted)
     frame = manifest.frame.iloc[list(batch.rows)]
-    given = images.load(frame[IMAGE_HASH].tolist()) if images else None
+    supplied = images.load(frame[IMAGE_HASH].tolist()) if images else None
     prompts, seeds = frame["prompt"].tolist(), frame["seed"].tolist()
     worker = editing.worker(frame["sample_id"].tolist()) if editing else None
-    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, given, check, editor=worker)
+    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, supplied, check, editor=worker)
     left = editing.arrays(worker) if editing else [{} for _ in trajectories]
     for index, sample_id, trajectory, beside, missing in zip(
         batch.rows, frame["sample_id"], trajectories, left, batch.missing, strict=True

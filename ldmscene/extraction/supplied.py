@@ -1,4 +1,4 @@
-"""Given images: where they are, and what identifies them."""
+"""Supplied pictures: where they are, and what identifies them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
-class GivenImages:
-    """Images by the hash of their pixels, read when they are needed.
+class SuppliedPictures:
+    """Pictures by the hash of their pixels, read when they are needed.
 
     Attributes
     ----------
     places : dict of str to (Path or numpy.ndarray)
-        In the order in which they were given; an image that was given twice stands once.
+        In the order in which they came; one that came twice stands once.
     hashes, names : list of str
-        Of each image that was given: the hash of its pixels, and what to call it.
+        Of each picture that came: the hash of its pixels, and what to call it.
     size : (int, int)
         Height and width.
     """
@@ -36,7 +36,7 @@ class GivenImages:
     size: tuple[int, int]
 
     def check_distinct(self, prompts: Sequence[str], seeds: Sequence[int], splits: Sequence[str] | None) -> None:
-        """InputError if a picture was given twice with one prompt and seed, or in two splits."""
+        """InputError if a picture came twice with one prompt and seed, or in two splits."""
         samples: dict[tuple[Any, ...], str] = {}
         sides: dict[str, tuple[str, str]] = {}
         for i, (pixels, name) in enumerate(zip(self.hashes, self.names, strict=True)):
@@ -68,7 +68,7 @@ class GivenImages:
         return np.stack(images)
 
 
-def read_images(source: np.ndarray | str | Path | Sequence[str | Path]) -> GivenImages:
+def read_images(source: np.ndarray | str | Path | Sequence[str | Path]) -> SuppliedPictures:
     """Images from an array, uint8 (n, Y, X, rgb), a folder, by name, or a list of files.
 
     Files are read as their viewers show them: turned as EXIF says, over white where they are transparent, 16 bits from
@@ -93,7 +93,7 @@ def read_images(source: np.ndarray | str | Path | Sequence[str | Path]) -> Given
                 f"{first[1]}; bring them to one size, and their labels with them"
             )
         hashes.append(_hash(image))
-    return GivenImages(dict(zip(hashes, places, strict=True)), hashes, names, (first[0], first[1]))
+    return SuppliedPictures(dict(zip(hashes, places, strict=True)), hashes, names, (first[0], first[1]))
 
 
 def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -221,7 +221,7 @@ def _check_unchanged(wanted: Wanted, spec: ArraySpec, labelled: Sequence[str], l
 
 
 def take_supplied(wanted: Wanted, supplied: SuppliedLabels, said: Mapping[str, Any], *, progress: bool) -> None:
-    """Keep maps that were made elsewhere. All of them are looked at before the first is written.
+    """Store maps that were made elsewhere. All of them are looked at before the first is written.
 
     Raises
     ------

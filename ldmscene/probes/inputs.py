@@ -25,7 +25,7 @@ class Samples:
     """Checked input of a fit."""
 
     X: Any
-    """[sample, y, x, c] numpy or dask, or a tensor where `read_fit` was asked to keep it"""
+    """[sample, y, x, c] numpy or dask, or a tensor where `read_fit` was asked to leave it"""
     y: Array
     """[sample, H, W, t] NaN where a pixel has no label; for a table H = W = 1"""
     weight: Array | None

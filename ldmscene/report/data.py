@@ -34,7 +34,7 @@ class ReportData:
         (sample, Y, X, rgb) uint8, the final images.
     noisy, predicted
         (sample, step, Y, X, rgb) uint8: x_t before the denoiser's call `step`, and the x_0 that it
-        predicts there, both decoded. None where previews weren't kept.
+        predicts there, both decoded. None where previews weren't stored.
     labels
         Target to (sample, Y, X), NaN where there is no label, such as the sky of shading.
     intermediate
@@ -102,6 +102,6 @@ class ReportData:
         return [int(step) for step in self.grid["step"].values]
 
     def strips(self) -> dict[str, xr.DataArray]:
-        """Source to its decoded pictures, for the sources that were kept."""
-        kept = {NOISY: self.noisy, PREDICTED: self.predicted}
-        return {name: strip for name, strip in kept.items() if strip is not None}
+        """Source to its decoded pictures, for the sources that are stored."""
+        stored = {NOISY: self.noisy, PREDICTED: self.predicted}
+        return {name: strip for name, strip in stored.items() if strip is not None}

@@ -37,7 +37,7 @@ def seven_rows(data: ReportData, sample_id: str, compact: bool = False) -> Figur
     """One sample over its steps: the unfinished picture x_t, then probe and labeler for each target.
 
     Each target's two rows share the colours' range, that of the label of the final image. Probes are of
-    each target's best module. A labeler's row is left out where its readings of x_t weren't kept. Of more than
+    each target's best module. A labeler's row is left out where its readings of x_t weren't stored. Of more than
     15 steps, 15 are shown at even distances, from the first to the last, and the figure says so below.
 
     Parameters
@@ -59,11 +59,11 @@ def seven_rows(data: ReportData, sample_id: str, compact: bool = False) -> Figur
     UnknownNameError
         No such sample is shown.
     IncompleteError
-        The pictures of x_t weren't kept.
+        The pictures of x_t weren't stored.
     """
     check_sample(data, sample_id)
     if data.noisy is None:
-        raise IncompleteError("the pictures of x_t weren't kept; extract with previews=True")
+        raise IncompleteError("the pictures of x_t weren't stored; extract with previews=True")
     shown, columns = _columns(len(data.steps), compact)
     figure = _tiled(list(_rows(data, sample_id, shown)), columns, [str(data.steps[i]) for i in shown])
     if not compact and len(shown) < len(data.steps):

@@ -53,7 +53,7 @@ class Cache:
                 b"Computed from this store, and computed again where it is missing, unless its samples were dropped.\n",
             )
         except WriteError as error:
-            warnings.warn(f"new statistics aren't kept, so that they are computed again: {error}", stacklevel=4)
+            warnings.warn(f"new statistics aren't cached, so that they are computed again: {error}", stacklevel=4)
             temporary = Path(tempfile.mkdtemp(prefix="ldmscene-"))
             atexit.register(shutil.rmtree, temporary, ignore_errors=True)
             return cls(Disk(temporary), elsewhere=own)

@@ -1,4 +1,4 @@
-"""Taking away arrays whose statistics are kept. The ledger says so first; a dropped array has 0 bytes there."""
+"""Taking away arrays whose statistics are stored. The ledger says so first; a dropped array has 0 bytes there."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class ActivationStore:
         return self._done.get(path, set())
 
     def dropped(self, path: str) -> set[str]:
-        """The sample_ids for which an array was dropped, once its statistics were kept."""
+        """The sample_ids for which an array was dropped, once its statistics were stored."""
         return self._dropped.get(path, set())
 
     def finished(self, path: str) -> set[str]:

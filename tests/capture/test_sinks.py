@@ -228,7 +228,7 @@ def test_a_pipeline_that_its_user_runs_is_edited_as_in_a_run_and_steps_begin_ane
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("when", [0, 3])
-def test_the_pipeline_is_given_back_without_a_trace_whatever_happens(tiny, error, when):
+def test_the_pipeline_leads_along_back_without_a_trace_whatever_happens(tiny, error, when):
     def state():
         own = {name: dict(part.__dict__) for name, part in tiny.unet.named_modules()}
         hooks = [len(part["_forward_hooks"]) + len(part["_forward_pre_hooks"]) for part in own.values()]
@@ -310,7 +310,7 @@ def test_a_module_that_runs_twice_in_a_call_is_not_edited(tiny):
 
 def test_supplied_pictures_are_edited_too(tiny):
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    with capture.with_scheduler(tiny, capture.given_scheduler(tiny.scheduler, [400.0, 100.0])):
+    with capture.with_scheduler(tiny, capture.supplied_scheduler(tiny.scheduler, [400.0, 100.0])):
         plan = _plan(tiny, steps=2)
         plain = capture.run(plan, PROMPTS, SEEDS, images)
         edited = capture.run(plan, PROMPTS, SEEDS, images, editor=Edit([FIRST], lambda _module, values: values + 1))

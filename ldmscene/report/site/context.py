@@ -48,7 +48,7 @@ def context(data: ReportData, probes: Mapping[str, xr.Dataset]) -> dict[str, obj
 
 
 def sources(data: ReportData) -> list[str]:
-    """Kinds of unfinished pictures that are shown: those that were kept, or read by a labeler."""
+    """Kinds of unfinished pictures that are shown: those that are stored, or read by a labeler."""
     read = {source for source, _ in data.intermediate}
     return [source for source in ("noisy", "predicted") if source in data.strips() or source in read]
 

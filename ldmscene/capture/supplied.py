@@ -1,4 +1,4 @@
-"""Given images in the place of generated ones: each is noised to chosen timesteps, one denoiser call for each.
+"""Supplied pictures instead of generated ones: each is noised to chosen timesteps, one denoiser call for each.
 
 As in DDPM segmentation (Baranchuk et al. 2022) and DIFT (Tang et al. 2023). The pipeline runs as it always does,
 prompts, sizes and all; its scheduler is replaced by one that, whatever the denoiser says, goes on to the image's
@@ -21,8 +21,8 @@ from ldmscene.capture.source import denoiser_of
 from ldmscene.errors import InputError
 
 
-class _Given:
-    """What both kinds share: the timesteps are chosen, and steps lead along the given images."""
+class _Along:
+    """What both kinds share: the timesteps are chosen, and steps lead along the pictures."""
 
     chosen: tuple[float, ...]
     clean: Tensor
@@ -62,7 +62,8 @@ class _Given:
         raise NotImplementedError
 
 
-class GivenDiffusion(_Given, DDIMScheduler):  # type: ignore[misc]  # diffusers' lazy imports hide its types
+# Stores hold the names of these two classes, in their configuration.
+class GivenDiffusion(_Along, DDIMScheduler):  # type: ignore[misc]  # diffusers' lazy imports hide its types
     """For denoisers of a variance-preserving diffusion, whatever their own scheduler."""
 
     def noisy(self, timestep: float) -> Tensor:
@@ -71,7 +72,7 @@ class GivenDiffusion(_Given, DDIMScheduler):  # type: ignore[misc]  # diffusers'
         return noised
 
 
-class GivenFlow(_Given, FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]  # diffusers, too
+class GivenFlow(_Along, FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]  # diffusers, too
     """For denoisers of a straight flow between noise and image."""
 
     def set_timesteps(
@@ -95,8 +96,8 @@ class GivenFlow(_Given, FlowMatchEulerDiscreteScheduler):  # type: ignore[misc] 
         return noised
 
 
-def given_scheduler(own: Any, timesteps: Sequence[float]) -> Any:
-    """A scheduler that leads along given images, for a pipeline whose own scheduler is `own`.
+def supplied_scheduler(own: Any, timesteps: Sequence[float]) -> Any:
+    """A scheduler that leads along supplied pictures, for a pipeline whose own scheduler is `own`.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def given_scheduler(own: Any, timesteps: Sequence[float]) -> Any:
         If a timestep can't be reached, or the scheduler says nothing of its noise.
     """
     if own.config.get("prediction_type") == "trigflow":
-        raise InputError("the pipeline's model jumps to the picture, and can't be led along given images")
+        raise InputError("the pipeline's model jumps to the picture, and can't be led along supplied pictures")
     chosen = tuple(float(t) for t in timesteps)
     flow = "flow" in str(own.config.get("prediction_type", "")) or isinstance(own, FlowMatchEulerDiscreteScheduler)
     last = own.config.get("num_train_timesteps", 1000) - (0 if flow else 1)
@@ -118,14 +119,14 @@ def given_scheduler(own: Any, timesteps: Sequence[float]) -> Any:
         scheduler = GivenDiffusion.from_config(own.config)
         scheduler.alphas_cumprod = own.alphas_cumprod
     else:
-        raise InputError(f"{type(own).__name__} doesn't say how much noise a timestep has; given images need that")
+        raise InputError(f"{type(own).__name__} doesn't say how much noise a timestep has; supplied pictures need that")
     scheduler.chosen = chosen if flow else tuple(int(t) for t in chosen)
     return scheduler
 
 
-def is_given(scheduler: Any) -> bool:
-    """Whether a scheduler leads along given images."""
-    return isinstance(scheduler, _Given)
+def leads_along(scheduler: Any) -> bool:
+    """Whether a scheduler leads along supplied pictures."""
+    return isinstance(scheduler, _Along)
 
 
 def along(pipeline: Any, images: np.ndarray, seeds: Sequence[int]) -> Tensor:

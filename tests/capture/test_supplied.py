@@ -1,4 +1,4 @@
-"""Given images: the denoiser sees x_t as its definition says, in every kind of pipeline."""
+"""Supplied pictures: the denoiser sees x_t as its definition says, in every kind of pipeline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _pictures(height: int = 64, width: int = 64) -> np.ndarray:
 
 def _run(pipeline, modules, given, **changes) -> tuple[capture.Plan, list[capture.Trajectory]]:
     options = {"guidance_scale": 1.0, "negative_prompt": "", "branch": "cond", "dtype": "float32"}
-    with capture.with_scheduler(pipeline, capture.given_scheduler(pipeline.scheduler, TIMESTEPS)):
+    with capture.with_scheduler(pipeline, capture.supplied_scheduler(pipeline.scheduler, TIMESTEPS)):
         plan = capture.make_plan(
             pipeline, modules=modules, steps=len(TIMESTEPS), height=given.shape[1], width=given.shape[2],
             **(options | changes),
@@ -91,7 +91,7 @@ def test_every_kind_of_pipeline_is_led_along_the_image(name):
 
 def test_a_perfect_denoisers_prediction_is_the_image(tiny):
     """With the true noise as its output, x_0 comes back."""
-    scheduler = capture.given_scheduler(tiny.scheduler, TIMESTEPS)
+    scheduler = capture.supplied_scheduler(tiny.scheduler, TIMESTEPS)
     scheduler.set_timesteps()
     clean, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     x_t = scheduler.follow(clean, noise)
@@ -115,16 +115,16 @@ def test_encoding_undoes_decoding_up_to_the_autoencoders_loss(tiny):
 
 
 def test_a_consistency_model_of_trigflow_is_refused():
-    with pytest.raises(InputError, match="can't be led along given images"):
-        capture.given_scheduler(build("sana_sprint").scheduler, [300])
+    with pytest.raises(InputError, match="can't be led along supplied pictures"):
+        capture.supplied_scheduler(build("sana_sprint").scheduler, [300])
 
 
 @pytest.mark.parametrize("timesteps", [(), (-1,), (1000,), (0.5,), (float("nan"),)])
 def test_timesteps_that_the_model_never_saw_are_refused(tiny, timesteps):
     with pytest.raises(InputError, match="whole numbers from 0 to 999"):
-        capture.given_scheduler(tiny.scheduler, timesteps)
+        capture.supplied_scheduler(tiny.scheduler, timesteps)
 
 
 def test_a_scheduler_that_hides_its_noise_is_refused():
     with pytest.raises(InputError, match="EDMEulerScheduler doesn't say"):
-        capture.given_scheduler(diffusers.EDMEulerScheduler(), [1])
+        capture.supplied_scheduler(diffusers.EDMEulerScheduler(), [1])

@@ -1,4 +1,4 @@
-"""Extraction from given images, to labels that are known exactly, and on to probes."""
+"""Extraction from supplied pictures, to labels that are known exactly, and on to probes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_more_images_extend_a_store_and_other_timesteps_are_refused(tiny, pictur
         ldmscene.extract(tiny, [("a", 1)], tmp_path / "s", [FIRST], steps=2)
 
 
-def test_parts_of_given_images_make_up_the_whole(tiny, pictures, tmp_path):
+def test_parts_of_supplied_pictures_make_up_the_whole(tiny, pictures, tmp_path):
     whole = _extract(tiny, pictures, tmp_path / "whole", batch_size=2)
     for part, done in (("2/2", 2), ("1/2", 6)):
         told = _extract(tiny, pictures, tmp_path / "parts", batch_size=2, part=part, dry_run=True)
@@ -58,7 +58,7 @@ def test_parts_of_given_images_make_up_the_whole(tiny, pictures, tmp_path):
     np.testing.assert_array_equal(store.activations(FIRST).values, whole.activations(FIRST).values)
 
 
-def test_probes_are_fitted_on_given_images_as_on_generated_ones(tiny, pictures, tmp_path):
+def test_probes_are_fitted_on_supplied_pictures_as_on_generated_ones(tiny, pictures, tmp_path):
     store = _extract(tiny, pictures, tmp_path / "s", splits=["train"] * 4 + ["test"] * 2)
     ldmscene.label(store, "brightness", lambda images: images.mean(-1) / 255)
     grid = ldmscene.evaluate(store, cv=2)
