@@ -92,11 +92,11 @@ def test_a_labeler_from_outside_labels_a_store_that_was_evaluated_before(evaluat
 
 def test_a_preset_from_outside_names_modules_wherever_one_may_be_asked_for(tiny, monkeypatch):
     monkeypatch.setattr(PRESETS, "_values", dict(PRESETS))
-    PRESETS.register(Preset("entrance", r"conv_in|time_embedding"))
-    assert capture.find_modules(tiny.unet, ["entrance"]) == ["conv_in", "time_embedding"]
+    PRESETS.register(Preset("entrance", r"conv_(in|out)"))
+    assert capture.find_modules(tiny.unet, ["entrance"]) == ["conv_in", "conv_out"]
     assert "entrance" in capture.presets_in(tiny.unet)
     assert parameters.presets()[-1] == "entrance"
-    assert [row["module"] for row in ldmscene.list_modules(tiny, "entrance")] == ["conv_in", "time_embedding"]
+    assert [row["module"] for row in ldmscene.list_modules(tiny, "entrance")] == ["conv_in", "conv_out"]
 
 
 def test_a_name_that_is_taken_is_refused():
