@@ -5,6 +5,7 @@ A gain is a share of what position, and what else `evaluate(beyond=…)` names, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,12 +13,18 @@ import xarray as xr
 
 from ldmscene import grid as grids
 from ldmscene.array_types import AnyArray, Array
+from ldmscene.text import listed
 from ldmscene.verdicts import LEAST, Draws, by_prompt, counts
 
 
 def has_gains(grid: xr.Dataset) -> bool:
     """Whether a grid has effects beyond what is known: not after `evaluate(beyond=None)`."""
     return "explained" in grid
+
+
+def known(grid: xr.Dataset) -> str:
+    """What gains are beyond: `position`, `position and mask`; empty where nothing was known."""
+    return listed(json.loads(grid.attrs["beyond"]))
 
 
 def prompts(grid: xr.Dataset) -> AnyArray:
@@ -52,7 +59,16 @@ def of_labelers(grid: xr.Dataset, target: str) -> dict[str, Array]:
 def band(values: Array) -> xr.Dataset:
     """Means (step) of gains (step, prompt) with bounds, between which they all lie at once with 95 %."""
     found = Draws.of(values, counts(values.shape[-1]))
-    low, high = found.band()
+    return _bounds(found, *found.band())
+
+
+def interval(values: Array) -> xr.Dataset:
+    """Means (step) of gains (step, prompt) with a 95 % interval of each step."""
+    found = Draws.of(values, counts(values.shape[-1]))
+    return _bounds(found, found.lower(), found.upper())
+
+
+def _bounds(found: Draws, low: Array, high: Array) -> xr.Dataset:
     return xr.Dataset({name: ("step", one) for name, one in (("mean", found.mean), ("low", low), ("high", high))})
 
 

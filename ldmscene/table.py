@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Hashable, Sequence
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -96,11 +97,37 @@ class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subc
 
     def _findings(self) -> str:
         """What follows from the grid, in words and numbers; everything that came from outside is escaped."""
-        said = "".join(f"<li>{html.escape(conclusions.sentence(self, str(t)))}</li>" for t in self["target"].values)
-        found = conclusions.emergence(self).rename_axis(None).drop(columns="sentence")
-        found["module"] = found["module"].map(short_name)
-        table = found.astype(object).where(found.notna(), "–").to_html(float_format="{:.2f}".format, escape=True)
-        return f"<div><strong>Grid</strong><ul>{said}</ul>{table}</div>"
+        table = conclusions.emergence(self)
+        said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in table["sentence"])
+        labelers = [name.removesuffix(" lead") for name in table.columns if name.endswith(" lead")]
+        rows = {target: _in_words(row, labelers) for target, row in table.iterrows()}
+        shown = pd.DataFrame.from_dict(rows, orient="index").to_html(escape=True)
+        return f"<div><strong>Grid</strong>{shown}<ul>{said}</ul></div>"
+
+
+def _in_words(row: pd.Series, labelers: Sequence[str]) -> dict[str, str]:
+    """A row of `emergence` as a person reads it."""
+    unit = (100, " %", 0) if np.isfinite(row["ceiling"]) else (1, "", 2)
+    found = {
+        "module": short_name(row["module"]),
+        "first readable": _between(row, "first"),
+        "most of it": _between(row, "most"),
+        "gain at the last step": _between(row, "gain", *unit),
+        "published score": f"{row['metric']} {row['final']:.2f}",
+        "decided by": row["rival"],
+    }
+    return found | {f"most, {name}": _between(row, f"{name} most") for name in labelers}
+
+
+def _between(row: pd.Series, name: str, factor: int = 1, unit: str = "", digits: int = 0) -> str:
+    """`57 % (53 to 61)`; a dash where there is none."""
+    at, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    if pd.isna(at):
+        return "–"
+    within = (
+        "" if pd.isna(low) or not np.isfinite(low) else f" ({factor * low:.{digits}f} to {factor * high:.{digits}f})"
+    )
+    return f"{factor * at:.{digits}f}{unit}{within}"
 
 
 def _mean(scores: xr.DataArray) -> xr.DataArray:

@@ -10,11 +10,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import Key
 from ldmscene.text import human_bytes, printable
 
+GAIN = "partial_r2"
 WIDTH = 110  # where the output is no terminal
 
 
@@ -39,26 +41,38 @@ def grid_rows(grid: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _target_rows(grid: xr.Dataset, target: str) -> list[dict[str, Any]]:
-    module = grids.best_module(grid, target)
-    curves = {"probe": grids.interval(grids.scores(grid, target))}
-    for name, variable in grids.PROBED_CONTROLS.items():
-        if variable in grid:
-            curves[name] = grids.interval(grids.scores(grid, target, variable=variable))
-    for name in grids.baselines(grid, target):
-        curves[name] = grids.interval(grids.scores(grid, target, variable="baseline", name=name))
+    metric, module = grids.primary(grid, target), gains.chosen_module(grid, target)
+    curves = _gains(grid, target) if gains.has_gains(grid) else _scores(grid, target)
+    published = grids.scores(grid, target, name=module).mean("sample").values
     return [
         {
             "target": target,
-            "metric": grids.primary(grid, target),
+            "metric": GAIN if gains.has_gains(grid) else metric,
             "module": module,
             "step": int(step),
             "timestep": float(grid["timestep"][i]),
             **{name: round(float(curve["mean"][i]), 4) for name, curve in curves.items()},
             "low": round(float(curves["probe"]["low"][i]), 4),
             "high": round(float(curves["probe"]["high"][i]), 4),
+            metric: round(float(published[i]), 4),
         }
         for i, step in enumerate(grid["step"].values)
     ]
+
+
+def _gains(grid: xr.Dataset, target: str) -> dict[str, xr.Dataset]:
+    compared = gains.of_rivals(grid, target) | gains.of_labelers(grid, target)
+    return {name: gains.interval(one) for name, one in {"probe": gains.of_probe(grid, target), **compared}.items()}
+
+
+def _scores(grid: xr.Dataset, target: str) -> dict[str, xr.Dataset]:
+    curves = {"probe": grids.interval(grids.scores(grid, target))}
+    for name, variable in grids.PROBED_CONTROLS.items():
+        if variable in grid:
+            curves[name] = grids.interval(grids.scores(grid, target, variable=variable))
+    for name in grids.baselines(grid, target):
+        curves[name] = grids.interval(grids.scores(grid, target, variable="baseline", name=name))
+    return curves
 
 
 _COLUMNS = {
@@ -67,14 +81,26 @@ _COLUMNS = {
     grids.LABELER_NOISY: "x_t",
     grids.LABELER_PREDICTED: "x_0",
 }
-LEGEND = (
-    "probe: of the best module, chosen on training samples; perm: the same with permuted weights, where it is best; "
-    "x_t, x_0: the labeler on the decoded x_t and on the predicted x_0"
-)
+_MEANING = {
+    "probe": "probe: of the module that speaks for the target, chosen on training samples",
+    grids.PERMUTED: "perm: the same with permuted weights",
+    grids.LABELER_NOISY: "x_t: the labeler on the decoded x_t",
+    grids.LABELER_PREDICTED: "x_0: the labeler on the predicted x_0",
+}
+
+
+def legend(grid: xr.Dataset) -> str:
+    """What the columns of a grid's tables are, of those that are there."""
+    rows = grid_rows(grid)
+    said = [words for name, words in _MEANING.items() if any(name in row for row in rows)]
+    if gains.has_gains(grid):
+        left = f"in % of what {gains.known(grid)} leaves unexplained" if gains.known(grid) else "in % of all variance"
+        said += [left, "score: the probe's published one"]
+    return "; ".join(said)
 
 
 def grid_tables(grid: xr.Dataset, width: int) -> list[Table]:
-    """Scores over steps: the best module's probe, its control, and the labeler on the unfinished pictures.
+    """How much is read over steps: by the probe, by its rivals, and by the labeler on the unfinished pictures.
 
     Targets stand side by side, as many as fit the width, and the others below them.
     """
@@ -96,21 +122,28 @@ def _width(table: Table) -> int:
 def _side_by_side(rows: dict[str, list[dict[str, Any]]]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=0)
     table.add_column("\n\nstep", justify="right", min_width=4)
-    shown = {target: [c for c in _COLUMNS if c in own[0]] for target, own in rows.items()}
-    for target, names in shown.items():
-        for i, name in enumerate(names):
-            head = f"{target}\n{rows[target][0]['metric']}\n" if i == 0 else "\n\n"
-            table.add_column(
-                head + _COLUMNS[name],
-                justify="right",
-                style="bold cyan" if name == "probe" else None,
-                overflow="fold",
-                min_width=9 if i == 0 else 6,
-            )
+    shown = {target: _columns(target, own[0]) for target, own in rows.items()}
+    for columns in shown.values():
+        for name, head in columns.items():
+            first = name == "probe"
+            style = "bold cyan" if first else None
+            table.add_column(head, justify="right", style=style, overflow="fold", min_width=8 if first else 5)
     for each in zip(*rows.values(), strict=True):
-        cells = [f"{row[name]:.2f}" for row, names in zip(each, shown.values(), strict=True) for name in names]
+        cells = [_cell(row, name) for row, names in zip(each, shown.values(), strict=True) for name in names]
         table.add_row(str(each[0]["step"]), *cells)
     return table
+
+
+def _columns(target: str, row: dict[str, Any]) -> dict[str, str]:
+    """What is shown of a row to its head: what is compared, and beside gains the published score."""
+    metric, published = row["metric"], list(row)[-1]
+    found = {name: f"\n\n{title}" for name, title in _COLUMNS.items() if name in row}
+    found["probe"] = f"{target}\n{'gain, %' if metric == GAIN else metric}\nprobe"
+    return found if metric == published else found | {published: f"\n{published}\nscore"}
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    return f"{round(100 * row[name]):d}" if row["metric"] == GAIN and name in _COLUMNS else f"{row[name]:.2f}"
 
 
 def _listing(name: str, *others: tuple[str, JustifyMethod]) -> Table:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import ldmscene
-from ldmscene import cli, terminal, testbed
+from ldmscene import cli, testbed
 from tests.conftest import bare_copy, make_manifest
 from tests.test_cli import call
 
@@ -85,16 +85,21 @@ def test_the_table_that_is_shown_has_the_form_of_what_is_printed(store):
     assert shown
     code, out, err = call("evaluate", store.root)
     assert code == 0, err
-    for text, columns in ((shown[1], 4), (out, 3)):
+    for text, control in ((shown[1], ["perm"]), (out, [])):
         lines = [line.split() for line in text.splitlines() if line.strip()]
         assert lines[0] == ["depth", "mask", "shading"]
-        assert lines[1] == ["spearman", "dice", "pearson"]
-        assert lines[2] == ["step", *["probe", "perm", "x_t", "x_0"] * 3] or columns == 3
-        rows = [line for line in lines if line[0].isdigit() and len(line) == 1 + 3 * columns]
+        assert lines[1] == ["gain,", "%", "spearman", "gain,", "%", "dice", "gain,", "%", "pearson"]
+        columns = ["probe", *control, "x_t", "x_0", "score"]
+        assert lines[2] == ["step", *columns * 3]
+        rows = [line for line in lines if line[0].isdigit() and len(line) == 1 + 3 * len(columns)]
         assert [int(row[0]) for row in rows] == list(range(len(rows)))
-        assert len(rows) == (15 if columns == 4 else len(store.steps))
-        assert all(-1 <= float(word) <= 1 for row in rows for word in row[1:])
-        assert " ".join(terminal.LEGEND.split()) in " ".join(text.split())
+        assert len(rows) == (15 if control else len(store.steps))
+        for row in rows:
+            groups = np.array([float(word) for word in row[1:]]).reshape(3, -1)
+            assert (groups[:, :-1] <= 100).all()
+            assert (np.abs(groups[:, -1]) <= 1).all()
+        for words in ("score: the probe's published one", "in % of what position leaves unexplained"):
+            assert words in " ".join(text.split())
         for target in ("depth", "mask", "shading"):
             assert sum(f"{target}: " in line for line in text.splitlines()) == 1
 

@@ -125,6 +125,9 @@ def test_a_notebook_shows_the_findings_and_the_arrays(grid):
     shown = grid._repr_html_()
     for target in ("depth", "mask"):
         assert conclusions.sentence(grid, target).split(";")[0] in shown.replace("&#x27;", "'")
+    row = ldmscene.emergence(grid).loc["mask"]
+    assert f"{100 * row['gain']:.0f} % ({100 * row['gain_low']:.0f} to {100 * row['gain_high']:.0f})" in shown
+    assert f"<td>{row['most']} ({row['most_low']} to {row['most_high']})</td>" in shown or pd.isna(row["most"])
     assert "xr-wrap" in shown
     assert "Grid</strong>" not in grid.sel(step=1)._repr_html_()
     renamed = grid.assign_coords(target=["<script>", "mask"])

@@ -31,9 +31,11 @@ def _printed(width: int, *tables: object) -> list[str]:
 def test_scores_of_six_targets_fit_with_every_column_and_step(grid, width):
     lines = _printed(width, *terminal.grid_tables(grid, width))
     assert max(map(len, lines)) <= width
-    numbers = [word for line in lines for word in line.split() if "." in word]
+    numbers = [word for line in lines if "." in line for word in line.split()[1:]]
     rows = terminal.grid_rows(grid)
-    wanted = [f"{row[name]:.2f}" for row in rows for name in ("probe", "labeler on x_t", "labeler on predicted x_0")]
+    names = ("probe", "labeler on x_t", "labeler on predicted x_0")
+    wanted = [f"{round(100 * row[name])}" for row in rows for name in names]
+    wanted += [f"{row[str(grid['primary'].sel(target=row['target'])[()].item())]:.2f}" for row in rows]
     assert sorted(numbers) == sorted(wanted)
     text = "".join("".join(lines).split())
     for target in map(str, grid["target"].values):

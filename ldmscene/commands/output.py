@@ -50,7 +50,7 @@ def print_grid(grid: Grid, as_json: bool) -> None:
         return
     console = terminal.console()
     console.print(*terminal.grid_tables(grid, console.width), sep="\n")
-    console.print(terminal.LEGEND)
+    console.print(terminal.legend(grid))
     for target in grid["target"].values:
         console.print(sentence(grid, str(target)))
 

@@ -1,4 +1,4 @@
-"""Scores over denoising steps as a matplotlib figure."""
+"""What is read over denoising steps as a matplotlib figure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from ldmscene import conclusions
 from ldmscene import grid as grids
+from ldmscene.array_types import Ints
+from ldmscene.report import marks
 from ldmscene.report.colours import LINES
-from ldmscene.report.saving import FONT, SMALL, new_axes, quiet
-from ldmscene.report.series import Series, dodge, lone, series, span
+from ldmscene.report.marks import Mark
+from ldmscene.report.measures import measure_of
+from ldmscene.report.saving import FONT, SMALL, TINY, new_axes, quiet
+from ldmscene.report.series import Series, dodge, lone, span
+from ldmscene.report.words import capital
 
 
-def curves(grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
-    """Draw a target's scores over steps: best module, permuted control, labelers and other baselines.
+def curves(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: str | None = None) -> Axes:
+    """Draw over steps how much is read of a target: by the probe, by rivals, and by labelers of unfinished pictures.
 
-    The score is the target's primary metric, averaged over held-out images; bands are 95 % bootstrap
-    intervals over images. Lines are labelled at their right end, and `line.get_label()` names each; a score
-    without neighbours is a point.
+    Gains are means over held-out images, with bands that hold for all steps at once with 95 %. Marked on the probe's
+    curve are the two steps of the verdict with their 95 % intervals: a ring where it is first readable, a disc where
+    90 % of what it ever gains is there. Thin lines are ceilings: no map of that size could gain more. Published scores
+    have 95 % intervals of each step alone.
+
+    Lines are labelled at their right end, and `line.get_label()` names each; a value without neighbours is a point.
 
     Parameters
     ----------
@@ -27,41 +36,76 @@ def curves(grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
         One of the grid's targets.
     ax
         Where to draw; a new figure of 5 by 2.6 inches by default.
+    measure : {"gain", "score"}, optional
+        Partial R² beyond what is known, or the target's published score. Gains, where the grid has them.
 
     Raises
     ------
     UnknownNameError
         The grid has no such target.
+    InputError
+        The grid has no such measure.
 
     Examples
     --------
     >>> import ldmscene
     >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
-    >>> ldmscene.plot.curves(grid, "mask").get_xlabel()
-    'denoising step'
+    >>> ldmscene.plot.curves(grid, "mask").get_ylabel()
+    'Gain beyond position (%)'
     """
-    found = series(grid, target)
+    grids.primary(grid, target)  # refuses unknown targets
+    shown = measure_of(grid, measure)
+    found = shown.series(grid, target)
     ax = ax if ax is not None else new_axes(5.0, 2.6)
     steps = grid["step"].values
     for one in found:
         _draw(ax, steps, one)
+    ceilings = shown.ceilings(grid, target)
     low, high = span(found)
     pad = 0.04 * (high - low or 1)
-    ax.set(ylim=(low - pad, high + pad), xlim=(steps[0] - 0.3, steps[-1] + 0.3))
+    ax.set(ylim=(low - pad, max([high, *ceilings.values()]) + pad), xlim=(steps[0] - 0.3, steps[-1] + 0.3))
+    _draw_ceilings(ax, ceilings)
     if found:
         _label_ends(ax, steps, found)
     else:
         ax.text(0.5, 0.5, "no scores", transform=ax.transAxes, ha="center", fontsize=FONT)
-    ax.set_xlabel("denoising step", fontsize=FONT)
-    ax.set_ylabel(grids.primary(grid, target).replace("_", " "), fontsize=FONT)
-    ax.set_title(target, fontsize=FONT, loc="left", fontweight="bold")
-    ax.set_xticks(steps[:: max(1, len(steps) // 7)])
-    ax.grid(axis="y", color="#e3e5e8", linewidth=0.5)
-    quiet(ax)
+    if shown is measure_of(grid) and found:
+        _draw_marks(ax, steps, found[0], marks.of_probe(conclusions.finding(grid, target)))
+    _frame(ax, steps)
+    ax.set_ylabel(shown.axis(grid, target), fontsize=FONT)
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value * shown.factor:g}".replace("-", "−"))
+    ax.set_title(capital(target), fontsize=FONT, loc="left", fontweight="bold")
     return ax
 
 
-def _draw(ax: Axes, steps: np.ndarray, one: Series) -> None:
+def _frame(ax: Axes, steps: Ints) -> None:
+    ax.set_xlabel("Denoising step", fontsize=FONT)
+    ax.set_xticks(steps[:: max(1, len(steps) // 7)])
+    ax.grid(axis="y", color="#e3e5e8", linewidth=0.5)
+    quiet(ax)
+
+
+def _draw_ceilings(ax: Axes, ceilings: dict[str, float]) -> None:
+    across = ax.get_yaxis_transform()
+    for size, value in ceilings.items():
+        ax.hlines(value, 0, 1, color="#8a9099", linewidth=0.5, zorder=1, transform=across)
+        ax.text(
+            0.995, value, f"most that {size} can draw", transform=across, fontsize=TINY, color="#5a626d",
+            ha="right", va="bottom",
+        )  # fmt: skip
+
+
+def _draw_marks(ax: Axes, steps: Ints, probe: Series, found: list[Mark]) -> None:
+    colour = LINES["probe"].colour
+    for mark in found:
+        height, ends = probe.mean[mark.at], steps[[mark.low, mark.high]]
+        ax.hlines(height, *ends, color=colour, linewidth=1, zorder=4)
+        ax.scatter(ends, [height, height], marker="|", color=colour, s=20, linewidth=1, zorder=4)
+        face = colour if mark.kind == "most" else "white"
+        ax.scatter(steps[mark.at], height, color=face, edgecolor=colour, s=20, linewidth=1, zorder=5)
+
+
+def _draw(ax: Axes, steps: Ints, one: Series) -> None:
     line = LINES[one.role]
     front = 3 if one.role == "probe" else 2
     ax.fill_between(steps, one.low, one.high, color=line.colour, alpha=0.15, linewidth=0, zorder=front - 1)
@@ -75,7 +119,7 @@ def _draw(ax: Axes, steps: np.ndarray, one: Series) -> None:
         drawn.set_dashes(line.dash)
 
 
-def _label_ends(ax: Axes, steps: np.ndarray, found: list[Series]) -> None:
+def _label_ends(ax: Axes, steps: Ints, found: list[Series]) -> None:
     low, high = ax.get_ylim()
     height = ax.get_position().height * ax.figure.get_figure(root=True).get_figheight() * 72
     last = [int(np.flatnonzero(np.isfinite(one.mean))[-1]) for one in found]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 FONT = 8.0  # points, at the size at which figures are printed
 SMALL = 7.0
+TINY = 6.0
 TEXT_WIDTH = 6.9  # inches
 DPI = 300
 PASSES = 3  # of the layout: pictures keep their shape, so that each moves what the one before has placed

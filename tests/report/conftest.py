@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from ldmscene import grid as grids
 from ldmscene.evaluation.provenance import about, provenance
 from ldmscene.manifest import read_manifest
 from ldmscene.report import ReportData, write_site
@@ -32,6 +33,8 @@ METRICS = {
     "shading": ["pearson", "spearman"],
 }
 BASELINES = ["labeler on x_t", "labeler on predicted x_0", "position only", "raw latent"]
+GAINS = {"explained", "left", "gain_cv", "correlation", "refit", "ceiling", "rival", "labeler"}
+GAINS |= {f"{what}_{sums}" for what in ("rival", "labeler") for sums in ("explained", "left")}
 STEPS, SIDE = 15, 64
 PROMPTS = {
     0: "<script>window.harmed = true</script>",
@@ -76,6 +79,9 @@ def make_grid(ids: list[str], rng: np.random.Generator) -> xr.Dataset:
             for b, (end, middle) in enumerate([(0.93, 8), (0.9, 4.5), (0.3, -50), (0.62, 7)]):
                 baseline[b, t, m] = rise(0.1, end, middle)[:, None] + noise((STEPS, len(ids)))
     dims = ("target", "metric", "module", "step", "sample")
+    cells = ("target", "module", "step", "sample")
+    gain = np.stack([np.stack([rise(0.0, 0.8 * q, 2 + t) for q in quality]) for t in range(len(METRICS))])
+    left = rng.uniform(1, 3, len(ids))
     cv = np.stack([np.stack([rise(0.35 * q, q, 1) for q in quality])] * len(METRICS))
     return xr.Dataset(
         {
@@ -84,6 +90,14 @@ def make_grid(ids: list[str], rng: np.random.Generator) -> xr.Dataset:
             "baseline": (("reading", "target", "metric", "step", "sample"), baseline),
             "alpha": (("target", "module", "step"), np.full(cv.shape, 10.0)),
             "cv_score": (("target", "module", "step"), cv),
+            "explained": (cells, (gain[..., None] + noise((*gain.shape, len(ids)))) * left),
+            "left": (cells, np.broadcast_to(left, (*gain.shape, len(ids)))),
+            "gain_cv": (("target", "module", "step"), gain),
+            "correlation": (cells, np.full((*gain.shape, len(ids)), 0.6)),
+            "refit": (("target", "module", "step"), np.full(gain.shape, 0.01)),
+            "ceiling": (("target", "module", "step"), np.full(gain.shape, np.array(SIZES)[:, None] / 18)),
+            **_beside("rival", [(0.0, 0), (0.12, 9)], left, noise),
+            **_beside("labeler", [(0.9, 8), (0.85, 5)], left, noise),
         },
         coords={
             "target": list(METRICS), "metric": names, "module": MODULES, "step": np.arange(STEPS),
@@ -94,8 +108,24 @@ def make_grid(ids: list[str], rng: np.random.Generator) -> xr.Dataset:
             "block": ("module", BLOCKS), "level": ("module", [p.rsplit(".attentions")[0] for p in PLACES]),
             "height": ("module", SIZES), "width": ("module", SIZES),
             "channels": ("module", [64] * len(SIZES)),
+            "rival": [grids.SHUFFLED, grids.RAW_LATENT],
+            "labeler": [grids.LABELER_NOISY, grids.LABELER_PREDICTED],
         },
+        attrs={"beyond": '["position"]'},
     )  # fmt: skip
+
+
+def _beside(what: str, ways: list[tuple[float, float]], left: np.ndarray, noise) -> dict[str, tuple]:
+    """What is compared with the probe, of each the way of its gain: (end, middle)."""
+    dims, shape = (what, "target", "step", "sample"), (len(METRICS), STEPS, len(left))
+    gain = np.stack([rise(0, end, middle)[:, None] + 0.2 * noise(shape) for end, middle in ways])
+    return {f"{what}_explained": (dims, gain * left), f"{what}_left": (dims, np.broadcast_to(left, gain.shape))}
+
+
+def published(data: ReportData) -> ReportData:
+    """The same report of a grid that has scores alone, as of `evaluate(beyond=None)`."""
+    effects = [name for name in data.grid.variables if name in GAINS]
+    return replace(data, grid=data.grid.drop_vars(effects).drop_attrs())
 
 
 def make_data(count: int = 12, seed: int = 0, prompts: dict[int, str] | None = None) -> ReportData:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ldmscene import grid as grids
+from ldmscene import gains
 from ldmscene.report import write_site
 from tests.report.conftest import MODULES, repeated, with_steps
 
@@ -269,21 +269,51 @@ def test_a_click_beside_the_window_closes_it(page):
 
 
 def test_a_chart_tells_its_numbers_to_pointer_and_keyboard(page, data):
-    strip = page.locator(".chart").nth(1).locator(".strip").nth(3)
+    strip = page.locator(".chart:visible").nth(1).locator(".strip").nth(3)
     strip.hover()
-    mean = float(grids.scores(data.grid, "mask").sel(step=3).mean("sample"))
-    tip = page.locator(".plot").nth(1).locator(".tip")
+    mean = float(gains.band(gains.of_probe(data.grid, "mask"))["mean"][3])
+    tip = page.locator(".plot:visible").nth(1).locator(".tip")
     assert "step 3, timestep 785" in tip.inner_text()
-    assert f"probe, up 3.0: {mean:.3f}" in tip.inner_text()
-    strip.click()
-    assert page.locator("#step").input_value() == "3"
-    chart = page.get_by_role("slider", name="mask: mean dice")
+    assert f"probe, up 3.0: {100 * mean:.0f}\u202f%" in tip.inner_text().replace(" %", "\u202f%")
+    chart = page.get_by_role("slider", name="mask: Gain")
     chart.focus()
-    page.keyboard.press("ArrowRight")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
     assert page.locator("#step").input_value() == "4"
     assert chart.get_attribute("aria-valuetext").startswith("step 4, timestep 714; probe, up 3.0")
     page.keyboard.press("Escape")
     assert not tip.is_visible()
+
+
+@pytest.mark.parametrize("way", ["pointer", "keyboard"])
+def test_a_step_of_a_chart_shows_its_samples_there_and_then(page, data, way):
+    chart = page.locator(".chart:visible").nth(1)
+    if way == "pointer":
+        chart.locator(".strip").nth(3).click()
+    else:
+        page.locator("#step").fill("3")
+        chart.focus()
+        page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_role("heading").inner_text() == "mask: up 3.0 at step 3"
+    scores = data.grid["probe"].sel(target="mask", metric="dice", step=3, module=MODULES[13]).values
+    shown = page.locator("#cell-samples .triple > span:nth-child(2)").all_inner_texts()
+    assert shown == [f"probe {score:.3f}" for score in scores]
+    page.keyboard.press("Escape")
+    assert page.locator("#step").input_value() == "3"
+    assert page.get_by_role("radio", name="mask").is_checked()
+
+
+def test_published_scores_are_one_press_away_and_stay_in_the_address(browser, site, page):
+    assert page.locator(".measured:visible").get_attribute("data-measure") == "gain"
+    page.get_by_role("radio", name="published scores").last.check(force=True)
+    for what in (".measured", ".heat", ".scroll.panel"):
+        assert page.locator(f"{what}:visible").evaluate_all("all => all.map(e => e.dataset.measure)") == ["score"]
+    page.wait_for_function("location.hash.includes('show=score')")
+    other = browser.new_page()
+    other.goto(page.url)
+    assert other.locator(".measured:visible").get_attribute("data-measure") == "score"
+    other.close()
 
 
 def test_now_is_where_its_step_is_however_far_its_neighbours(browser, small, tmp_path):

@@ -8,20 +8,23 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from ldmscene import conclusions, gains
 from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, UnknownNameError
 from ldmscene.report import curves, four_panels, heatmap, save, seven_rows, write_figures
 from ldmscene.report.figures import file_names
-from tests.report.conftest import with_steps
+from tests.report.conftest import MODULES, published, with_steps
 
 
 @pytest.mark.parametrize("target", ["depth", "mask", "shading"])
-def test_curves_are_the_means_of_the_grid(data, target):
-    lines = {line.get_label(): line.get_ydata() for line in curves(data.grid, target).get_lines()}
+def test_curves_of_scores_are_the_means_of_the_grid(data, target):
+    drawn = curves(data.grid, target, measure="score").get_lines()
+    lines = {line.get_label(): line.get_ydata() for line in drawn}
     expected = {
         "probe, up 3.0": grids.scores(data.grid, target),
         "permuted weights": grids.scores(data.grid, target, variable="permuted"),
@@ -33,15 +36,48 @@ def test_curves_are_the_means_of_the_grid(data, target):
         np.testing.assert_allclose(lines[name], scores.mean("sample"))
 
 
-def test_bands_are_the_intervals_of_the_grid(data):
-    band = curves(data.grid, "depth").collections[0].get_paths()[0].vertices
+def test_curves_of_gains_are_ratios_of_sums_with_all_that_was_compared(data):
+    ax = curves(data.grid, "mask")
+    lines = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
+    ours = data.grid.sel(target="mask", module=MODULES[13])
+    np.testing.assert_allclose(lines.pop("probe, up 3.0"), ours["explained"].sum("sample") / ours["left"].sum("sample"))
+    for what in ("rival", "labeler"):
+        for name in data.grid[what].values:
+            one = data.grid.sel({"target": "mask", what: name})
+            gain = one[f"{what}_explained"].sum("sample") / one[f"{what}_left"].sum("sample")
+            np.testing.assert_allclose(lines.pop(name), gain)
+    assert lines == {}
+    assert ax.get_ylabel() == "Gain beyond position (%)"
+    assert ax.yaxis.get_major_formatter()(0.4, 0) == "40"
+
+
+def test_bands_of_scores_are_intervals_and_those_of_gains_hold_for_all_steps(data):
+    band = curves(data.grid, "depth", measure="score").collections[0].get_paths()[0].vertices
     bounds = grids.interval(grids.scores(data.grid, "depth"))
     assert band[:, 1].min() == pytest.approx(float(bounds["low"].min()))
     assert band[:, 1].max() == pytest.approx(float(bounds["high"].max()))
+    values = gains.of_probe(data.grid, "depth")
+    wide = curves(data.grid, "depth").collections[0].get_paths()[0].vertices
+    assert wide[:, 1].max() == pytest.approx(float(gains.band(values)["high"].max()))
+    assert wide[:, 1].max() > float(gains.interval(values)["high"].max())
+
+
+def test_both_steps_of_the_verdict_are_marked_with_their_intervals(data):
+    found = conclusions.finding(data.grid, "shading")
+    drawn = curves(data.grid, "shading").collections
+    points = [c.get_offsets().tolist() for c in drawn if isinstance(c, PathCollection)]
+    mean = gains.band(gains.of_probe(data.grid, "shading"))["mean"].values
+    expected = []
+    for step in (found.first, found.most):
+        height = pytest.approx(mean[step.at])
+        expected += [[[step.low, height], [step.high, height]], [[step.at, height]]]
+    assert points == expected
+    of_scores = curves(data.grid, "shading", measure="score").collections
+    assert not any(isinstance(c, PathCollection) for c in of_scores)
 
 
 def test_heatmap_is_the_mean_of_each_cell(data):
-    ax = heatmap(data.grid, "mask")
+    ax = heatmap(data.grid, "mask", measure="score")
     expected = data.grid["probe"].sel(target="mask", metric="dice").mean("sample")
     np.testing.assert_allclose(ax.collections[0].get_array(), expected.values.ravel())
     names = [label.get_text() for label in ax.get_yticklabels()]
@@ -51,10 +87,19 @@ def test_heatmap_is_the_mean_of_each_cell(data):
     assert bold == ["up 3.0"]
 
 
+def test_gains_that_do_not_stand_out_are_hatched(data):
+    ax = heatmap(data.grid, "shading")
+    cells = gains.of_modules(data.grid, "shading")
+    np.testing.assert_allclose(ax.collections[0].get_array(), cells["mean"].values.ravel())
+    hatched = next(c for c in ax.collections if c.get_hatch())
+    assert len(hatched.get_paths()) == int((~cells["stands_out"]).sum()) > 0
+    assert {path.vertices[0, 0] for path in hatched.get_paths()} <= set(range(15))
+
+
 def test_a_cell_that_lacks_a_score_is_empty_as_it_is_on_the_page(data):
     grid = data.grid.copy(deep=True)
     grid["probe"][{"module": 3, "step": 2, "sample": 0}] = np.nan
-    cells = heatmap(grid, "mask").collections[0].get_array()
+    cells = heatmap(grid, "mask", measure="score").collections[0].get_array()
     means = grids.interval(grid["probe"].sel(target="mask", metric="dice"))["mean"]
     np.testing.assert_array_equal(cells.mask, np.isnan(means.values.ravel()))
     assert cells.mask.sum() == 1
@@ -63,13 +108,13 @@ def test_a_cell_that_lacks_a_score_is_empty_as_it_is_on_the_page(data):
 def test_a_score_without_neighbours_is_a_point(data):
     grid = data.grid.copy(deep=True)
     grid["probe"][{"step": [3, 5]}] = np.nan
-    probe, permuted = curves(grid, "depth").get_lines()[:2]
+    probe, permuted = curves(grid, "depth", measure="score").get_lines()[:2]
     assert (probe.get_marker(), probe.get_markevery(), permuted.get_markevery()) == ("o", [4], [])
-    assert curves(grid.isel(step=[7]), "depth").get_lines()[0].get_markevery() == [0]
+    assert curves(grid.isel(step=[7]), "depth", measure="score").get_lines()[0].get_markevery() == [0]
 
 
 def test_a_target_without_any_score_is_drawn_empty(data):
-    grid = data.grid.drop_vars(["permuted", "baseline"]).copy(deep=True)
+    grid = published(data).grid.drop_vars(["permuted", "baseline"]).copy(deep=True)
     grid["probe"][{"target": 0}] = np.nan
     ax = curves(grid, "depth")
     assert ax.get_lines() == []
@@ -78,7 +123,7 @@ def test_a_target_without_any_score_is_drawn_empty(data):
 
 @pytest.mark.parametrize("steps", [[14], list(range(15))])
 def test_labels_at_the_lines_ends_lie_apart_and_inside_the_figure(data, steps):
-    ax = curves(data.grid.isel(step=steps), "depth")
+    ax = curves(data.grid.isel(step=steps), "depth", measure="score")
     ax.figure.draw_without_rendering()
     boxes = [Text.get_window_extent(text) for text in ax.texts]  # an annotation's own has its leader in it
     assert len(boxes) == 6
@@ -101,7 +146,7 @@ def test_an_unknown_target_is_answered_with_the_known(data, draw):
 
 
 def test_curves_of_a_bare_grid_have_the_probe_alone(data):
-    bare = data.grid.drop_vars(["permuted", "baseline"])
+    bare = published(data).grid.drop_vars(["permuted", "baseline"])
     assert [line.get_label() for line in curves(bare, "depth").get_lines()] == ["probe, up 3.0"]
 
 

@@ -7,15 +7,21 @@ import matplotlib
 import numpy as np
 import pytest
 
+from ldmscene import conclusions
 from ldmscene import grid as grids
-from ldmscene.errors import IncompleteError, ShapeError, UnknownNameError
+from ldmscene.errors import IncompleteError, InputError, ShapeError, UnknownNameError
 from ldmscene.report.colours import ink_on, levels, limits, palette
 from ldmscene.report.labels import labels
-from ldmscene.report.series import dodge, series, span
+from ldmscene.report.marks import of_probe
+from ldmscene.report.measures import MEASURES, all_cells, measure_of, measures
+from ldmscene.report.series import dodge, span
 from ldmscene.report.site.chart import Scale, chart
-from ldmscene.report.site.context import context, flat, probe_intervals
+from ldmscene.report.site.context import context
+from ldmscene.report.site.facts import flat, shown
+from ldmscene.report.site.findings import lead_sentence, line_of_steps
 from ldmscene.report.site.room import reduction
 from ldmscene.report.site.tables import heat, leaderboard
+from tests.report.conftest import published
 
 END = "transformer_blocks.0.attn1.to_out.0"
 
@@ -79,8 +85,11 @@ def test_dodge_keeps_order_and_distance():
     assert (np.argsort(placed, kind="stable") == np.argsort(wanted, kind="stable")).all()
 
 
-def drawn(grid, target="depth"):
-    return chart(grid, target, series(grid, target))
+GAIN, SCORE = MEASURES["gain"], MEASURES["score"]
+
+
+def drawn(grid, target="depth", measure=SCORE):
+    return chart(grid, target, measure, measure.series(grid, target))
 
 
 def points(path):
@@ -112,7 +121,7 @@ def test_curves_and_bands_are_where_their_scores_are(data):
 
 def test_the_axis_ends_near_the_scores(data):
     found = drawn(data.grid)
-    low, high = span(series(data.grid, "depth"))
+    low, high = span(SCORE.series(data.grid, "depth"))
     ends = [Scale(*(y for y, _ in found["y_ticks"][:2]), *(float(t) for _, t in found["y_ticks"][:2]))(y)
             for y in (found["bottom"], found["top"])]  # fmt: skip
     np.testing.assert_allclose(ends, [low, high], atol=0.1)
@@ -137,46 +146,116 @@ def test_one_step_and_none_of_the_scores_are_drawn(data):
     assert drawn(grid)["lines"] == []
 
 
+def test_gains_are_drawn_in_per_cent_below_their_ceilings(data):
+    found = drawn(data.grid, "mask", GAIN)
+    ticks = [float(text) for _, text in found["y_ticks"]]
+    assert (min(ticks), max(ticks)) == (0, 80)
+    assert [size for _, size in found["ceilings"]] == ["16 × 16", "8 × 8", "4 × 4", "2 × 2"]
+    up = Scale(ticks[0], ticks[-1], found["y_ticks"][0][0], found["y_ticks"][-1][0])
+    assert [y for y, _ in found["ceilings"]] == pytest.approx([up(100 * side / 18) for side in (16, 8, 4, 2)], abs=0.2)
+
+
+def test_the_steps_of_a_verdict_are_marked_on_the_probes_curve(data):
+    finding = conclusions.finding(data.grid, "mask")
+    found = chart(data.grid, "mask", GAIN, GAIN.series(data.grid, "mask"), of_probe(finding))
+    line = points(next(one["line"] for one in found["lines"] if one["role"] == "probe"))
+    first, most = found["marks"]
+    assert (first["kind"], most["kind"]) == ("first", "most")
+    for mark, step in ((first, finding.first), (most, finding.most)):
+        assert [mark["x"], mark["y"]] == pytest.approx(line[step.at], abs=0.11)
+        assert [mark["low"], mark["high"]] == pytest.approx(line[[step.low, step.high], 0], abs=0.11)
+
+
+def test_the_line_of_steps_has_the_probe_and_each_labeler_with_its_lead(data):
+    finding = conclusions.finding(data.grid, "mask")
+    rows = line_of_steps(finding)["rows"]
+    assert [row["name"] for row in rows] == ["probe of up_blocks.3.attentions.0", *finding.readings]
+    lead = finding.readings[grids.LABELER_NOISY].lead_most
+    assert lead.steps > 1
+    assert rows[1]["said"].startswith(f"{lead.steps} steps later (")
+    assert line_of_steps(replace(finding, readings={}))["rows"] == rows[:1]
+
+
+def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
+    mask = conclusions.finding(data.grid, "mask")
+    first, most = mask.first.at, mask.most.at
+    said = lead_sentence([mask])
+    assert said.startswith(f"A linear probe reads mask from step {first} on (most of it by step {most}).")
+    seen = mask.readings[grids.LABELER_NOISY].most.at
+    assert said.endswith(f"From the unfinished picture, a labeler reads as much from step {seen} on (mask).")
+    last = replace(mask, most=replace(mask.most, at=14), readings={})
+    never = replace(mask, target="depth", first=replace(mask.first, at=None))
+    assert lead_sentence([last, never]) == (
+        f"A linear probe reads mask from step {first} on (most of it not before the last step). Depth: not shown."
+    )
+    assert lead_sentence([never]) == "Depth: not shown."
+
+
 def test_cells_and_leaders_are_the_means_and_intervals_of_the_grid(data):
-    probes = probe_intervals(data.grid)["mask"]
-    groups = heat(data.grid, "mask", probes)["groups"]
-    cells = [cell for rows in groups.values() for row in rows for cell in row["cells"]]
-    scores = data.grid["probe"].sel(target="mask", metric="dice")
-    bounds = grids.interval(scores)
-    assert [float(c["text"]) for c in cells] == pytest.approx(scores.mean("sample").values.ravel(), abs=0.0051)
-    texts = [f"{m:.3f}, 95 % interval {a:.3f} to {b:.3f}"
-             for m, a, b in zip(*(bounds[k].values.ravel() for k in ("mean", "low", "high")), strict=True)]  # fmt: skip
-    assert [c["full"] for c in cells] == texts
-    for row in leaderboard(data.grid, "mask", probes)["rows"]:
-        last = scores.isel(module=row["index"])
-        assert row["last"][0] == f"{float(last.isel(step=-1).mean()):.3f}"
-        assert row["peak"] == int(last.mean("sample").argmax("step"))
+    for measure, scores in ((SCORE, data.grid["probe"].sel(target="mask", metric="dice")), (GAIN, None)):
+        held_out = all_cells(data.grid)[measure.key, "mask"]
+        groups = heat(data.grid, "mask", measure, held_out)["groups"]
+        cells = [cell for rows in groups.values() for row in rows for cell in row["cells"]]
+        if scores is None:
+            means = (data.grid["explained"].sum("sample") / data.grid["left"].sum("sample")).sel(target="mask")
+            assert [cell["text"] for cell in cells] == [f"{100 * m:.0f}".replace("-0", "0") for m in means.values.flat]
+        else:
+            assert [float(c["text"]) for c in cells] == pytest.approx(scores.mean("sample").values.ravel(), abs=0.0051)
+        bounds = zip(*(held_out[k].values.ravel() for k in ("mean", "low", "high")), strict=True)
+        text = measure.text
+        assert [c["full"].split(", not")[0] for c in cells] == [
+            f"{text(m)} ({text(a)} to {text(b)})" for m, a, b in bounds
+        ]
+        for row in leaderboard(data.grid, "mask", measure, held_out)["rows"]:
+            last = held_out["mean"].isel(module=row["index"], step=-1)
+            assert row["last"].startswith(f"{measure.text(float(last))} (")
+
+
+def test_cells_that_are_not_shown_to_count_are_marked(data):
+    held_out = all_cells(data.grid)["gain", "depth"]
+    found = heat(data.grid, "depth", GAIN, held_out)
+    cells = [cell for rows in found["groups"].values() for row in rows for cell in row["cells"]]
+    np.testing.assert_array_equal([not cell["faint"] for cell in cells], held_out["stands_out"].values.ravel())
+    assert {cell["full"].endswith(", not shown to be above 2 %") for cell in cells if cell["faint"]} == {True}
+    assert found["faint"]
+    assert 0 < sum(cell["faint"] for cell in cells) < len(cells)
 
 
 def test_the_table_of_numbers_is_the_grids(data):
-    table = context(data, probe_intervals(data.grid))["numbers"][0]
+    table = context(data, all_cells(data.grid))["views"][1]["numbers"][0]
     position = table["names"].index(grids.LABELER_PREDICTED)
     bounds = grids.interval(grids.scores(data.grid, "depth", variable="baseline", name=grids.LABELER_PREDICTED))
     for i, (step, _, cells) in enumerate(table["rows"]):
         mean, low, high = (float(bounds[k][i]) for k in ("mean", "low", "high"))
-        assert (step, cells[position]) == (i, (f"{mean:.3f}", f"{low:.3f} to {high:.3f}"))
+        assert (step, cells[position]) == (i, f"{mean:.3f} ({low:.3f} to {high:.3f})")
 
 
 def test_heat_and_leaderboard_bear_cells_without_scores(data):
     grid = data.grid.copy(deep=True)
     grid["probe"][{"module": 3}] = np.nan
-    probes = probe_intervals(grid)["depth"]
-    cells = heat(grid, "depth", probes)["groups"]["encoder"][3]["cells"]
+    probes = all_cells(grid)["score", "depth"]
+    cells = heat(grid, "depth", SCORE, probes)["groups"]["encoder"][3]["cells"]
     assert {cell["text"] for cell in cells} == {"–"}
-    rows = leaderboard(grid, "depth", probes)["rows"]
+    rows = leaderboard(grid, "depth", SCORE, probes)["rows"]
     assert rows[0]["label"] == "up 3.0"
-    assert next(row for row in rows if row["index"] == 3)["last"] == ("–", "")
+    assert next(row for row in rows if row["index"] == 3)["last"] == "–"
 
 
-def test_leaders_are_ranked_by_training_folds(data):
+@pytest.mark.parametrize(("measure", "chooses"), [(SCORE, "cv_score"), (GAIN, "gain_cv")])
+def test_leaders_and_their_best_steps_are_those_of_training_folds(data, measure, chooses):
     grid = data.grid.copy(deep=True)
-    grid["cv_score"][{"module": 0}] = 2.0  # whatever held-out images say
-    assert leaderboard(grid, "mask", probe_intervals(grid)["mask"])["rows"][0]["label"] == "down 0.0"
+    grid[chooses][{"module": 0}] = 2.0  # whatever held-out images say
+    grid[chooses][{"module": 0, "step": 6}] = 3.0
+    row = leaderboard(grid, "mask", measure, all_cells(grid)[measure.key, "mask"])["rows"][0]
+    assert (row["label"], row["peak"]) == ("down 0.0", 6)
+
+
+def test_a_grid_without_effects_has_its_scores_alone(data):
+    grid = published(data).grid
+    assert [measure.key for measure in measures(grid)] == ["score"]
+    assert measure_of(data.grid) is GAIN
+    with pytest.raises(InputError, match="'gain'"):
+        measure_of(grid, "gain")
 
 
 @pytest.mark.parametrize(("side", "expected"), [(2, 1), (64, 1), (65, 2), (128, 2), (256, 4)])
@@ -185,7 +264,22 @@ def test_large_maps_are_averaged_down(side, expected):
 
 
 def test_provenance_is_flattened():
-    assert list(flat({"a": {"b": {"c": 1}}, "d": None})) == [("a.b.c", "1"), ("d", "None")]
+    assert list(flat({"a": {"b": {"c_d": 1}}, "e": None})) == [("a.b.c d", "1"), ("e", "–")]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, "yes"),
+        (31.622776601683793, "31.62"),
+        (["cond", "uncond"], "cond, uncond"),
+        ([], "–"),
+        ([0.1, 1.0], "0.1, 1"),
+        (list(np.logspace(-2, 8, 21)), "21 values, 0.01 to 1e+08"),
+    ],
+)
+def test_facts_are_words_and_not_what_python_prints(value, expected):
+    assert shown(value) == expected
 
 
 def test_data_that_does_not_fit_is_refused(data):

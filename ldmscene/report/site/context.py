@@ -2,48 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from ldmscene import conclusions
+from ldmscene import gains
 from ldmscene import grid as grids
+from ldmscene.report import marks
 from ldmscene.report.data import ReportData
-from ldmscene.report.series import Series, series
-from ldmscene.report.site.chart import chart
+from ldmscene.report.marks import Mark
+from ldmscene.report.measures import Cells, Measure, measures
+from ldmscene.report.series import Series
+from ldmscene.report.site.chart import chart, with_bounds
+from ldmscene.report.site.facts import groups
+from ldmscene.report.site.findings import card, findings, lead_sentence
 from ldmscene.report.site.tables import heat, leaderboard
+from ldmscene.report.words import target_words
 
 
-def probe_intervals(grid: xr.Dataset) -> dict[str, xr.Dataset]:
-    """Each target's probes: mean and interval of the primary metric (module, step)."""
-    metrics = {str(t): grids.primary(grid, str(t)) for t in grid["target"].values}
-    return {t: grids.interval(grid["probe"].sel(target=t, metric=metric)) for t, metric in metrics.items()}
-
-
-def context(data: ReportData, probes: Mapping[str, xr.Dataset]) -> dict[str, object]:
-    """The template's variables; `probes` are the grid's `probe_intervals`."""
-    grid = data.grid
-    curves = {target: series(grid, target) for target in data.targets}
+def context(data: ReportData, cells: Cells) -> dict[str, object]:
+    """The template's variables; `cells` are the grid's `all_cells`."""
+    grid, found = data.grid, findings(data.grid)
+    had = measures(grid)
+    marked = {target: marks.of_probe(one) for target, one in found.items()}
+    views = [_view(grid, measure, cells, marked if measure is had[0] else {}) for measure in had]
     return {
         "model": _model(data.provenance),
         "counts": _counts(data),
-        "findings": findings(grid),
-        "beyond": "explained" in grid,
-        "charts": [chart(grid, target, found) for target, found in curves.items()],
-        "numbers": [_numbers(grid, target, found) for target, found in curves.items()],
-        "legend": _legend(curves),
+        "lead": lead_sentence(list(found.values())),
+        "cards": [card(one) for one in found.values()],
+        "known": gains.known(grid) if had[0].key == "gain" else None,
+        "views": views,
         "controls": [name for name, variable in grids.PROBED_CONTROLS.items() if variable in grid],
-        "rivals": list(dict.fromkeys(name for t in data.targets for name in grids.controls(grid, t))),
+        "rivals": sorted({name for one in found.values() for name in one.rivals}),
         "labelers": list(dict.fromkeys(name for t in data.targets for name in grids.labelers(grid, t))),
-        "heats": [heat(grid, target, probes[target]) for target in data.targets],
-        "leaders": [leaderboard(grid, target, probes[target]) for target in data.targets],
         "targets": data.targets,
+        "about": {target: target_words(target) for target in data.targets},
         "steps": data.steps,
         "sources": sources(data),
         "command": str(data.provenance.get("command", "")),
         "provenance": groups(data.provenance),
+    }
+
+
+def _view(grid: xr.Dataset, measure: Measure, cells: Cells, marked: Mapping[str, list[Mark]]) -> dict[str, object]:
+    """All that the page draws of one measure."""
+    targets = [str(target) for target in grid["target"].values]
+    curves = {target: measure.series(grid, target) for target in targets}
+    charts = [chart(grid, target, measure, found, marked.get(target, ())) for target, found in curves.items()]
+    return {
+        "key": measure.key,
+        "title": measure.title(grid),
+        "charts": charts,
+        "numbers": [_numbers(grid, target, measure, found) for target, found in curves.items()],
+        "legend": _legend(curves),
+        "heats": [heat(grid, target, measure, cells[measure.key, target]) for target in targets],
+        "leaders": [leaderboard(grid, target, measure, cells[measure.key, target]) for target in targets],
     }
 
 
@@ -60,61 +75,24 @@ def _model(provenance: Mapping[str, object]) -> str:
 
 def _counts(data: ReportData) -> dict[str, int]:
     sizes = data.grid.sizes
-    return {k: sizes[k] for k in ("module", "step", "sample", "target")} | {"shown": len(data.samples)}
-
-
-def findings(grid: xr.Dataset) -> list[dict[str, object]]:
-    """One finding for each target: the sentence, and its numbers."""
-    table = conclusions.emergence(grid)
-    return [
-        {
-            "target": target,
-            "sentence": row["sentence"],
-            "step": _step(row["first"]),
-            "low": _step(row["first_low"]),
-            "high": _step(row["first_high"]),
-            "most": _step(row["most"]),
-            "rivals": [(name, _step(row.get(f"{name} first"))) for name in grids.labelers(grid, str(target))],
-        }
-        for target, row in table.iterrows()
-    ]
-
-
-def _step(value: object) -> int | None:
-    return None if value is None or pd.isna(value) else int(value)  # type: ignore[call-overload]
+    prompts = len(np.unique(gains.prompts(data.grid)))
+    return {k: sizes[k] for k in ("module", "step", "sample", "target")} | {
+        "shown": len(data.samples),
+        "prompt": prompts,
+    }
 
 
 def _legend(curves: Mapping[str, list[Series]]) -> list[tuple[str, str]]:
-    entries = {"probe": "probe of the best module"}
+    entries = {"probe": "probe of the module that speaks for the target"}
     for found in curves.values():
         for one in found:
             entries.setdefault(one.role if one.role != "other" else one.name, one.name)
     return [(role if role != name else "other", name) for role, name in entries.items()]
 
 
-def _numbers(grid: xr.Dataset, target: str, found: list[Series]) -> dict[str, object]:
+def _numbers(grid: xr.Dataset, target: str, measure: Measure, found: list[Series]) -> dict[str, object]:
     rows = []
     for i, step in enumerate(grid["step"].values):
-        cells = [_interval(one.mean[i], one.low[i], one.high[i]) for one in found]
+        cells = [with_bounds(measure, one.mean[i], one.low[i], one.high[i]) for one in found]
         rows.append((int(step), f"{float(grid['timestep'][i]):g}", cells))
     return {"target": target, "names": [one.name for one in found], "rows": rows}
-
-
-def _interval(mean: float, low: float, high: float) -> tuple[str, str]:
-    return ("–", "") if np.isnan(mean) else (f"{mean:.3f}", f"{low:.3f} to {high:.3f}")
-
-
-def groups(provenance: Mapping[str, object]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Single facts first, under no name, then each mapping under its own."""
-    single = [(key, str(v)) for key, v in provenance.items() if not isinstance(v, Mapping) and key != "command"]
-    nested = [(key, list(flat(v))) for key, v in provenance.items() if isinstance(v, Mapping)]
-    return [("", single), *nested]
-
-
-def flat(nested: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested mappings as lines of a table, `model.steps` beside `15`."""
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)

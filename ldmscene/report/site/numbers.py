@@ -11,20 +11,26 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ldmscene import gains
 from ldmscene import grid as grids
+from ldmscene.report.measures import GAIN, SCORE, Cells
 
 COLUMNS = ("target", "metric", "reading", "module", "step", "timestep", "mean", "low", "high")
 
 
-def rows(grid: xr.Dataset, probes: Mapping[str, xr.Dataset]) -> list[tuple[Any, ...]]:
-    """A row for each target, reading, module and step: mean of the primary metric and its 95 % interval.
+def rows(grid: xr.Dataset, cells: Cells) -> list[tuple[Any, ...]]:
+    """A row for each target, metric, reading, module and step: a mean over held-out images and its 95 % interval.
 
-    `probes` are the intervals of each target's probes (module, step); a baseline has no module.
+    `cells` are the probes' (module, step), by measure and target; what is compared with them has no module.
     """
-    return [row for target in probes for row in _of_target(grid, target, probes[target])]
+    targets = [str(target) for target in grid["target"].values]
+    found = [row for target in targets for row in _scores(grid, target, cells[SCORE, target])]
+    if gains.has_gains(grid):
+        found += [row for target in targets for row in _gains(grid, target, cells[GAIN, target])]
+    return found
 
 
-def _of_target(grid: xr.Dataset, target: str, probes: xr.Dataset) -> Iterator[tuple[Any, ...]]:
+def _scores(grid: xr.Dataset, target: str, probes: xr.Dataset) -> Iterator[tuple[Any, ...]]:
     metric = grids.primary(grid, target)
     yield from _table(grid, (target, metric, "probe"), probes)
     for name, variable in grids.PROBED_CONTROLS.items():
@@ -36,11 +42,18 @@ def _of_target(grid: xr.Dataset, target: str, probes: xr.Dataset) -> Iterator[tu
         yield from _table(grid, (target, metric, name), bounds.expand_dims(module=[""]))
 
 
+def _gains(grid: xr.Dataset, target: str, probes: xr.Dataset) -> Iterator[tuple[Any, ...]]:
+    yield from _table(grid, (target, "partial_r2", "probe"), probes)
+    for name, values in (gains.of_rivals(grid, target) | gains.of_labelers(grid, target)).items():
+        bounds = gains.interval(values).expand_dims(module=[""])
+        yield from _table(grid, (target, "partial_r2", name), bounds)
+
+
 def _table(grid: xr.Dataset, start: tuple[str, ...], bounds: xr.Dataset) -> Iterator[tuple[Any, ...]]:
     values = np.stack([bounds[k].transpose("module", "step").values for k in ("mean", "low", "high")], axis=-1)
     for module, of_module in zip(bounds["module"].values, values.tolist(), strict=True):
         for step, timestep, three in zip(grid["step"].values, grid["timestep"].values, of_module, strict=True):
-            numbers = (None if np.isnan(value) else round(value, 5) for value in three)
+            numbers = (None if not np.isfinite(value) else round(value, 5) for value in three)
             yield (*start, str(module), int(step), round(float(timestep), 3), *numbers)
 
 

@@ -11,12 +11,14 @@ import xarray as xr
 from matplotlib.colors import to_hex
 from numpy.typing import ArrayLike, NDArray
 
+from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.report.colours import LEVELS, palette
 from ldmscene.report.data import BASELINES, ReportData
 from ldmscene.report.labels import labels
 from ldmscene.report.site.sheets import Sheet
 from ldmscene.report.site.strips import folder_name, picture_rows
+from ldmscene.report.words import metric_title
 
 Ranges = Mapping[str, NDArray[np.float64]]
 
@@ -59,9 +61,9 @@ def _target(data: ReportData, sheet: Sheet, target: str, ranges: NDArray[np.floa
     names = [str(m) for m in data.grid["module"].values]
     return {
         "name": target,
-        "metric": grids.primary(data.grid, target),
+        "metric": metric_title(grids.primary(data.grid, target)),
         "sign": 1 if grids.higher_is_better(data.grid, target) else -1,
-        "best": names.index(grids.best_module(data.grid, target)),
+        "best": names.index(gains.chosen_module(data.grid, target)),
         "ramp": ",".join(to_hex(c) for c in palette(target)[np.linspace(0, LEVELS - 1, 9).astype(int)] / 255),
         "label": astuple(sheet.label),
         "read": {source: astuple(row) for source, row in sheet.readings.items()},

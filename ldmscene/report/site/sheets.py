@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ldmscene import grid as grids
+from ldmscene import gains
 from ldmscene.errors import ShapeError
 from ldmscene.report.colours import levels, limits
 from ldmscene.report.data import ReportData
@@ -65,7 +65,7 @@ def plan(data: ReportData) -> dict[str, Sheet]:
 
 
 def _plan(data: ReportData, target: str) -> Sheet:
-    count, best = len(data.steps), grids.best_module(data.grid, target)
+    count, best = len(data.steps), gains.chosen_module(data.grid, target)
     sizes = {
         str(m): (int(h), int(w))
         for m, h, w in zip(*(data.grid[k].values for k in ("module", "height", "width")), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,11 @@ from ldmscene.errors import UnreachableError, WriteError
 from ldmscene.progress import bar
 from ldmscene.report.data import ReportData
 from ldmscene.report.figures import captions
+from ldmscene.report.measures import Cells, all_cells
 from ldmscene.report.site import numbers, payload, sheets
-from ldmscene.report.site.context import context, probe_intervals
+from ldmscene.report.site.context import context
 from ldmscene.report.site.strips import folder_name, picture_rows, write_maps, write_photographs
+from ldmscene.report.words import capital
 
 HERE = Path(__file__).parent
 AT_ONCE = 16_000_000  # bytes of one kind of pictures that are read together
@@ -54,8 +56,8 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
     """
     folder = Path(folder)
     plan = sheets.plan(data)
-    probes = probe_intervals(data.grid)
-    table = numbers.rows(data.grid, probes)
+    cells = all_cells(data.grid)
+    table = numbers.rows(data.grid, cells)
     try:
         ranges = _write_pictures(data, plan, folder, progress)
         (folder / "data.js").write_text(payload.script(data, plan, ranges), encoding="ascii")
@@ -64,7 +66,7 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
         for asset in sorted((HERE / "assets").iterdir()):
             shutil.copyfile(asset, folder / asset.name)
         page = folder / "index.html"
-        page.write_text(render(data, links(data, figures, folder), probes), encoding="utf-8", errors="replace")
+        page.write_text(render(data, links(data, figures, folder), cells), encoding="utf-8", errors="replace")
     except UnreachableError:  # what is shown lies in an object store
         raise
     except OSError as error:
@@ -150,7 +152,7 @@ class Printed:
         return next((address for kind, address in self.files if kind == "PNG"), "")
 
 
-def render(data: ReportData, figures: Sequence[Printed] = (), probes: Mapping[str, xr.Dataset] | None = None) -> str:
+def render(data: ReportData, figures: Sequence[Printed] = (), cells: Cells | None = None) -> str:
     """The page as HTML; every text in it is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -159,8 +161,8 @@ def render(data: ReportData, figures: Sequence[Printed] = (), probes: Mapping[st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["subscripts"] = subscripts
-    values = context(data, probes or probe_intervals(data.grid))
+    environment.filters |= {"subscripts": subscripts, "svg_subscripts": svg_subscripts, "capital": capital}
+    values = context(data, cells or all_cells(data.grid))
     return environment.get_template("index.html").render(values, figures=figures)
 
 
@@ -178,3 +180,11 @@ def subscripts(text: str) -> Markup:
     """`x_t` and `x_0` as they are printed; a per cent sign stays with its number."""
     safe = str(escape(text)).replace(" %", "\N{NO-BREAK SPACE}%")
     return Markup(safe.replace("x_t", "<i>x<sub>t</sub></i>").replace("x_0", "<i>x</i><sub>0</sub>"))
+
+
+def svg_subscripts(text: str) -> Markup:
+    """The same inside a drawing, which knows no HTML."""
+    safe, low = str(escape(text)), '<tspan dy="3" font-size="8">'
+    for name in ("x_t", "x_0"):
+        safe = safe.replace(name, f"x{low}{name[-1]}</tspan>")
+    return Markup(safe)

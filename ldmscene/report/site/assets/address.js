@@ -1,5 +1,6 @@
 "use strict";
-// The page's address says what is shown: #sample=…&step=…&target=…&module=…, the module of that target's probe.
+// The page's address says what is shown: #sample=…&step=…&target=…&module=…&show=…, the module of that
+// target's probe.
 
 let noted = location.hash, later = 0;
 
@@ -12,6 +13,7 @@ function noteAddress(another = false) {
     step: report.steps[at.step],
     target: report.targets[k].name,
     module: report.modules[at.module[k]].name,
+    show: chosenMeasure(),
   });
   noted = `#${words}`;
   clearTimeout(later);
@@ -27,6 +29,7 @@ function readAddress() {
   };
   const k = position(report.targets.map((t) => t.name), "target", chosenTarget());
   chooseTarget(k);
+  if (switches.some((input) => input.value === words.get("show"))) chooseMeasure(words.get("show"));
   at.module[k] = position(report.modules.map((m) => m.name), "module", at.module[k]);
   at.step = position(report.steps, "step", at.step);
   const sample = position(report.samples.map((s) => s.id), "sample", at.sample);

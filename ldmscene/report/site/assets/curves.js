@@ -1,5 +1,6 @@
 "use strict";
-// Curves: the numbers of a step where one points, presses or moves with the arrow keys; each chart is a slider, too.
+// Curves: the numbers of a step where one points or moves with the arrow keys, its samples where one presses; each chart
+// is a slider, too.
 
 const charts = [...document.querySelectorAll(".chart")].map((svg) => {
   const strips = [...svg.querySelectorAll(".strip")], tip = svg.parentElement.querySelector(".tip");
@@ -10,15 +11,22 @@ const charts = [...document.querySelectorAll(".chart")].map((svg) => {
     tip.style.left = `${100 * share}%`;
     tip.style.translate = `${-100 * share}%`;
   };
+  const openSamplesOf = (i) => {
+    const k = Number(svg.dataset.target), target = report.targets[k];
+    openStep(i);
+    chooseTarget(k);
+    openSamples(target, target.best, i, "");
+  };
   strips.forEach((strip, i) => {
     strip.addEventListener("pointerenter", () => show(i));
-    strip.addEventListener("click", () => { openStep(i); show(i); });
+    strip.addEventListener("click", () => openSamplesOf(i));
   });
   svg.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") tip.hidden = true; });
   svg.addEventListener("blur", () => { tip.hidden = true; });
   svg.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
     if (event.key === "Escape") tip.hidden = true;
+    if (event.key === "Enter") openSamplesOf(at.step);
     if (!by) return;
     event.preventDefault();
     openStep(at.step + by);

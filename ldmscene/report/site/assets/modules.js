@@ -1,5 +1,5 @@
 "use strict";
-// The heat map: a choice of target, arrow keys between cells, and a window with a cell's samples.
+// What is shown: a choice of target and of measure. The heat map: arrow keys between cells, a window with a cell's samples.
 
 const panels = [...document.querySelectorAll(".panel")];
 const choices = [...document.querySelectorAll("[name=target]")];
@@ -11,6 +11,16 @@ for (const input of choices) {
   input.addEventListener("change", () => { chooseTarget(input.value); noteAddress(); });
 }
 const chosenTarget = () => choices.findIndex((input) => input.checked);
+
+// The style sheet hides the other measure, as the first of the switches says.
+const switches = [...document.querySelectorAll(".measure input")];
+const chosenMeasure = () => switches.find((input) => input.checked)?.value ?? "score";
+function chooseMeasure(value) {
+  for (const input of switches) input.checked = input.value === value;
+}
+for (const input of switches) {
+  input.addEventListener("change", () => { chooseMeasure(input.value); noteAddress(); });
+}
 
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 for (const panel of document.querySelectorAll(".heat")) {
@@ -39,10 +49,15 @@ const window12 = pager(document.querySelector("#cell .pager"), 12, (first, end) 
 });
 
 function openCell(target, button) {
-  const module = Number(button.dataset.module), step = Number(button.dataset.step);
+  const { module, step, full } = button.dataset;
+  openSamples(target, Number(module), Number(step), `${full}.`);
+}
+
+function openSamples(target, module, step, score) {
+  const { label, name } = report.modules[module];
   cell = { target, module, step, samples: [] };
-  byId("cell-title").textContent = `${target.name}: ${report.modules[module].label} at step ${report.steps[step]}`;
-  byId("cell-score").textContent = `${readable(target.metric)} ${button.dataset.full}. ${report.modules[module].name}.`;
+  byId("cell-title").textContent = `${target.name}: ${label} at step ${report.steps[step]}`;
+  byId("cell-score").textContent = `${score} Scores below are each sample’s ${target.metric}. ${name}`;
   orderCell();
   byId("cell").showModal();
   byId("cell-title").focus();

@@ -60,8 +60,6 @@ function shown(score) {
   return score === null || score === undefined ? "–" : score.toFixed(3);
 }
 
-const readable = (metric) => metric.replaceAll("_", " ");
-
 // Previous and next buttons around "1 to 12 of 48". A button at the end keeps the focus, but does nothing.
 function pager(element, size, draw) {
   let first = 0, count = 0;

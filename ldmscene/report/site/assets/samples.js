@@ -11,7 +11,7 @@ const rows = report.targets.map((target, i) => {
   select.addEventListener("change", () => { at.module[i] = Number(select.value); drawStep(); noteAddress(); });
   const range = make("span", { className: "range aside" });
   const head = make("tr", { className: "target" }, make("th", { colSpan: 2 + SOURCES.length, scope: "rowgroup" },
-    target.name, " ", make("span", { className: "aside" }, readable(target.metric)), select, range));
+    target.name, " ", make("span", { className: "aside" }, target.metric), select, range));
   const cells = ["probe", ...SOURCES, "label"].map(() => make("td", {}, make("canvas"), make("span", { className: "score" })));
   return { target, select, range, cells, head, body: make("tr", {}, ...cells) };
 });

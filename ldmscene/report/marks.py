@@ -1,0 +1,47 @@
+"""The two steps of a verdict, as they are marked on a curve and a line of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ldmscene.verdicts import Finding, Lead, Step
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A step with its 95 % interval, as positions on the axis of steps."""
+
+    kind: str
+    """first or most"""
+    at: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """From when on the probe or a labeler reads something, and most; None where it never does."""
+
+    name: str
+    first: Mark | None
+    most: Mark | None
+    lead: Lead | None = None
+    """how many steps later than the probe most is there, of a labeler"""
+
+
+def ways(found: Finding) -> list[Way]:
+    """The probe's way, then those of the labelers."""
+    probe = Way("probe", _mark("first", found.first), _mark("most", found.most))
+    readings = found.readings.items()
+    return [probe, *(Way(n, _mark("first", r.first), _mark("most", r.most), r.lead_most) for n, r in readings)]
+
+
+def of_probe(found: Finding) -> list[Mark]:
+    """Both steps of a verdict, where they are shown."""
+    return [mark for mark in (_mark("first", found.first), _mark("most", found.most)) if mark]
+
+
+def _mark(kind: str, step: Step) -> Mark | None:
+    if step.at is None or step.low is None or step.high is None:
+        return None
+    return Mark(kind, step.at, step.low, step.high)

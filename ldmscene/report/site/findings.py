@@ -1,0 +1,108 @@
+"""What the page says first: one sentence for all targets, and a card with a line of steps for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from ldmscene import conclusions
+from ldmscene import grid as grids
+from ldmscene.report.marks import Mark, Way, ways
+from ldmscene.report.words import capital, target_words
+from ldmscene.text import listed
+from ldmscene.verdicts import Finding, Lead
+from ldmscene.verdicts import sentence as in_words
+
+LABELER_ROLES = {grids.LABELER_NOISY: "noisy", grids.LABELER_PREDICTED: "predicted"}
+WIDTH, ROW, LEFT, RIGHT = 320, 36, 6, 6
+
+
+def findings(grid: xr.Dataset) -> dict[str, Finding]:
+    """All that is concluded, by target."""
+    return {target: conclusions.finding(grid, target) for target in map(str, grid["target"].values)}
+
+
+def lead_sentence(found: Sequence[Finding]) -> str:
+    """The answer for all targets at once."""
+    shown = [one for one in found if one.first.shown]
+    others = [one.target for one in found if not one.first.shown]
+    said = [f"A linear probe reads {listed([_readable(one) for one in shown])}."] if shown else []
+    if shown and all(grids.LABELER_NOISY in one.readings for one in shown):
+        said.append(f"From the unfinished picture, a labeler reads as much {listed([_seen(one) for one in shown])}.")
+    if others:
+        said.append(f"{capital(listed(others))}: not shown.")
+    return " ".join(said)
+
+
+def _readable(one: Finding) -> str:
+    first, most = _step(one, one.first.at), _step(one, one.most.at)
+    late = "not before the last step" if most == one.steps[-1] else f"by step {most}"
+    return f"{one.target} from step {first} on (most of it {late})"
+
+
+def _seen(one: Finding) -> str:
+    most = _step(one, one.readings[grids.LABELER_NOISY].most.at)
+    return f"from step {most} on ({one.target})" if most is not None else f"never ({one.target})"
+
+
+def card(found: Finding) -> dict[str, object]:
+    """One target's finding: its two steps, its sentence in two parts, and the line of steps."""
+    start, _, rest = in_words(found).removeprefix(f"{found.target}: ").partition(". ")
+    return {
+        "target": found.target,
+        "about": target_words(found.target),
+        "first": _step(found, found.first.at),
+        "most": _step(found, found.most.at),
+        "sentence": f"{capital(start)}.".replace("..", "."),
+        "rest": rest,
+        "line": line_of_steps(found),
+    }
+
+
+def _step(found: Finding, at: int | None) -> int | None:
+    return None if at is None else found.steps[at]
+
+
+def line_of_steps(found: Finding) -> dict[str, object]:
+    """Positions for the drawing: a row for the probe and each labeler."""
+    steps = np.array(found.steps, float)
+    across = LEFT + (steps - steps[0]) / ((steps[-1] - steps[0]) or 1) * (WIDTH - LEFT - RIGHT)
+    rows = [_row(way, across, found) | {"y": ROW * i + 24} for i, way in enumerate(ways(found))]
+    every = slice(None, None, max(1, len(steps) // 7))
+    return {
+        "width": WIDTH, "height": ROW * len(rows) + 24, "left": LEFT, "right": WIDTH - RIGHT, "rows": rows,
+        "ticks": [(round(x, 1), int(s)) for x, s in zip(across[every], steps[every], strict=True)],
+    }  # fmt: skip
+
+
+def _row(way: Way, across: np.ndarray, found: Finding) -> dict[str, object]:
+    role = {"probe": "probe", **LABELER_ROLES}.get(way.name, "other")
+    marks = [_placed(mark, across) for mark in (way.first, way.most) if mark]
+    if way.name != "probe" and marks:
+        marks[0] |= {"low": marks[0]["x"], "high": marks[0]["x"]}  # two intervals on a line can't be told apart
+    said = "" if way.name == "probe" else _lead(way, found)
+    return {"name": f"probe of {found.module}" if way.name == "probe" else way.name, "role": role, "said": said,
+            "marks": marks}  # fmt: skip
+
+
+def _placed(mark: Mark, across: np.ndarray) -> dict[str, object]:
+    x, low, high = (round(float(across[i]), 1) for i in (mark.at, mark.low, mark.high))
+    return {"kind": mark.kind, "x": x, "low": low, "high": high}
+
+
+def _lead(way: Way, found: Finding) -> str:
+    """How much later than the probe a labeler reads as much."""
+    if not found.first.shown:
+        return ""
+    if way.first is None:
+        return "reads nothing of it"
+    return _apart(way.lead) if way.most and way.lead else "never as much"
+
+
+def _apart(lead: Lead) -> str:
+    steps = lead.steps or 0
+    many = f"{abs(steps)} step{'s' * (abs(steps) != 1)} {'later' if steps > 0 else 'earlier'}"
+    within = f" ({lead.low:+d} to {lead.high:+d})".replace("-", "−").replace("+0", "0")
+    return (many if steps else "at the same step") + within

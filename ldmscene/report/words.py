@@ -1,0 +1,32 @@
+"""The names that figures and pages print: of metrics, targets and what is known."""
+
+from __future__ import annotations
+
+_METRICS = {
+    "spearman": "Spearman’s ρ",
+    "pearson": "Pearson’s r",
+    "rmse": "RMSE (standardised)",
+    "r2": "R²",
+    "iou": "IoU",
+    "dice_background": "Dice of the background",
+}
+_TARGETS = {
+    "depth": "how near things are",
+    "mask": "which pixels are foreground",
+    "shading": "where light and shadow fall",
+}
+
+
+def metric_title(metric: str) -> str:
+    """A metric as it is printed: `Spearman’s ρ`, `Dice`, `Average precision`."""
+    return _METRICS.get(metric, capital(metric.replace("_", " ")))
+
+
+def target_words(target: str) -> str:
+    """What a target is, in a few words; empty for one that only its user knows."""
+    return _TARGETS.get(target, "")
+
+
+def capital(text: str) -> str:
+    """The first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]
