@@ -42,7 +42,7 @@ def test_scores_of_six_targets_fit_with_every_column_and_step(grid, width):
         assert target in text or width == 60
     tables = text.count("stepprobe")
     assert all(line.split()[0] in ("0", "3") for line in lines if "." in line)
-    assert tables == {60: 4, 80: 3, 120: 2, 250: 1}[width]
+    assert tables == {60: 6, 80: 4, 120: 3, 250: 1}[width]
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])
