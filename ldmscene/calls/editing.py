@@ -18,7 +18,7 @@ from ldmscene.errors import InputError, ShapeError
 from ldmscene.intervention.planning import plan_for
 from ldmscene.intervention.running import Worker
 from ldmscene.labelers import read
-from ldmscene.labeling.label import resolve
+from ldmscene.labeling import resolve
 
 SAMPLE = "this picture"
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ldmscene import labeling
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.intervention.controls import controls_of
 from ldmscene.labelers import Labeler, SuppliedLabels
-from ldmscene.labeling import label as labeling
 from ldmscene.store import ActivationStore
 
 

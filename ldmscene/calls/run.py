@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ldmscene import protocols
+from ldmscene import labeling, protocols
 from ldmscene.calls.checking import check_model, check_place
 from ldmscene.calls.command import command
 from ldmscene.errors import InputError
@@ -21,7 +21,6 @@ from ldmscene.evaluation.task import CV, check_splits
 from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import EMBEDDED, RUNS_DECIDE, FromPrompts
 from ldmscene.labelers import LABELERS, Labeler, SuppliedLabels
-from ldmscene.labeling import label as labeling
 from ldmscene.manifest import Manifest, read_manifest
 from ldmscene.store.places import place
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from ldmscene import labeling
 from ldmscene.calls import extracting
 from ldmscene.calls.evaluate import evaluate
 from ldmscene.calls.label import label
@@ -22,7 +23,6 @@ from ldmscene.errors import InputError
 from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import FromPrompts
 from ldmscene.labelers import SuppliedLabels
-from ldmscene.labeling import label as labeling
 from ldmscene.manifest import Manifest
 from ldmscene.store.layout import PREVIEWS, intermediate_path, label_path
 from ldmscene.store.places import Place, place

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ldmscene import metrics
+from ldmscene import labeling, metrics
 from ldmscene.capture import Plan
 from ldmscene.errors import InputError
 from ldmscene.evaluation.absorbing import reduce_training
@@ -15,7 +15,6 @@ from ldmscene.evaluation.task import check_splits
 from ldmscene.extraction import fill as extraction
 from ldmscene.extraction.missing import find_missing
 from ldmscene.labelers import provenance
-from ldmscene.labeling import label as labeling
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar
 from ldmscene.store import ActivationStore

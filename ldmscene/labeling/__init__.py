@@ -1,1 +1,18 @@
 """From pictures to labels, and what labels say."""
+
+from ldmscene.labeling.label import label
+from ldmscene.labeling.naming import check_name, gives_maps, reads_pictures, resolve, seconds_per_picture
+from ldmscene.labeling.supplied import check_supplied
+from ldmscene.labeling.wanted import SOURCES, Wanted
+
+__all__ = [
+    "SOURCES",
+    "Wanted",
+    "check_name",
+    "check_supplied",
+    "gives_maps",
+    "label",
+    "reads_pictures",
+    "resolve",
+    "seconds_per_picture",
+]
