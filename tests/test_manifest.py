@@ -79,7 +79,7 @@ def test_the_published_files_keep_line_breaks_between_blocks_of_their_decoded_te
 
 
 def test_a_csv_that_is_too_large_to_be_read_at_once_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("ldmscene.manifest.MAX_BLOCK", 40)
+    monkeypatch.setattr("ldmscene.manifest.files.MAX_BLOCK", 40)
     (tmp_path / "m.csv").write_text("prompt,seed\na red cube,1\n")
     with pytest.raises(ManifestError, match="Parquet"):
         read_manifest(tmp_path / "m.csv")

@@ -1,0 +1,14 @@
+"""The samples to generate: how a manifest is read, checked, split and written.
+
+A manifest is a table with the columns `prompt` and `seed`, and where given `sample_id`, `prompt_id` and
+`split`. What isn't given is derived from the prompt alone, so that it is the same in every manifest: `prompt_id`
+is a hash, and `split` is drawn by prompt, so that no prompt lies on both sides.
+
+Samples of supplied pictures have a column `image` too, the picture's hash, which takes the prompt's part in all this.
+"""
+
+from ldmscene.manifest.published import read_published
+from ldmscene.manifest.reading import image_manifest, read_manifest
+from ldmscene.manifest.samples import COLUMNS, IMAGE, SAFE_ID, SPLITS, Manifest
+
+__all__ = ["COLUMNS", "IMAGE", "SAFE_ID", "SPLITS", "Manifest", "image_manifest", "read_manifest", "read_published"]

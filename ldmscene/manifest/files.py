@@ -1,0 +1,47 @@
+"""Tables from CSV and Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ldmscene.errors import ManifestError
+
+MAX_BLOCK = 2**31 - 1  # bytes that pyarrow reads at once
+
+
+def read_table(path: Path) -> pa.Table:
+    """A manifest's columns as they are, from CSV or Parquet.
+
+    Raises
+    ------
+    ManifestError
+        If there is no such file, or it can't be read.
+    """
+    if not path.is_file():
+        raise ManifestError(f"no manifest at {path}; expected a CSV or Parquet file with columns prompt and seed")
+    try:
+        if path.suffix == ".parquet":
+            return pyarrow.parquet.read_table(path)
+        text = pyarrow.csv.ConvertOptions(
+            column_types={"prompt": pa.string(), "sample_id": pa.string(), "split": pa.string()}
+        )
+        return read_csv(path, text)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{path} can't be read as {path.suffix.lstrip('.') or 'CSV'}: {error}") from error
+
+
+def read_csv(path: Path, columns: pyarrow.csv.ConvertOptions, encoding: str = "utf8") -> pa.Table:
+    """As one block: pyarrow drops the LF of a quoted CRLF that lies across two (apache/arrow#51368)."""
+    size = 2 * path.stat().st_size + 1  # a byte of ISO-8859-1 is up to two of UTF-8
+    if size > MAX_BLOCK:
+        raise ManifestError(f"{path} holds more than 1 GiB of CSV; write it as Parquet")
+    return pyarrow.csv.read_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(encoding=encoding, block_size=size),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=columns,
+    )

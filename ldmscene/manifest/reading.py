@@ -1,0 +1,146 @@
+"""Manifests from files, tables and pairs; what isn't there is derived from the prompt."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ldmscene.errors import ManifestError
+from ldmscene.manifest.files import read_table
+from ldmscene.manifest.published import PUBLISHED_COLUMNS
+from ldmscene.manifest.samples import COLUMNS, IMAGE, MAX_SEED, SCHEMA, Manifest
+from ldmscene.prompts import normal
+
+TEST_SHARE = 0.2
+
+
+def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[str, int]]) -> Manifest:
+    """Read a CSV or Parquet file, or take a table or (prompt, seed) pairs.
+
+    Parameters
+    ----------
+    source
+        A file or a pandas.DataFrame with the columns `prompt` and `seed`, and perhaps `split` ("train", "val" or
+        "test"), `sample_id` and `prompt_id`, others being left out; or pairs; or a `Manifest`, which is returned.
+        Splits are drawn by prompt where not given, so that no prompt lies in two, nor one that differs in capitals
+        and spaces alone. Samples of "val" are stored, and
+        neither fitted to nor scored.
+
+    Raises
+    ------
+    ManifestError
+        If the file is missing or empty, lacks a column, or holds a bad seed, split or duplicate.
+
+    Examples
+    --------
+    >>> from ldmscene import read_manifest
+    >>> manifest = read_manifest([("a red cube", 1), ("a red cube", 2), ("a blue sphere", 1)])
+    >>> manifest.frame["prompt"].nunique(), len(manifest)
+    (2, 3)
+    """
+    if isinstance(source, Manifest):
+        return source
+    if isinstance(source, pd.DataFrame):
+        return Manifest(_with_defaults(_from_frame(source)))
+    table = read_table(Path(source)) if isinstance(source, str | Path) else _from_pairs(source)
+    return Manifest(_with_defaults(table))
+
+
+def image_manifest(
+    hashes: Sequence[str], prompts: Sequence[str], seeds: Sequence[int], splits: Sequence[str] | None = None
+) -> Manifest:
+    """The manifest of supplied pictures, by the hashes of their pixels; splits are drawn by image where not given.
+
+    Raises
+    ------
+    ManifestError
+        If an image stands there twice with one prompt and seed, or in two splits.
+    """
+    names = [f"{name[:12]}-{seed}" for name, seed in zip(hashes, seeds, strict=True)]
+    columns = {
+        "sample_id": pa.array(names, pa.string()),
+        "prompt_id": pa.array([int(name[:12], 16) for name in hashes], pa.int64()),
+        "prompt": pa.array(list(prompts), pa.string()),
+        "seed": pa.array([int(seed) for seed in seeds], pa.int64()),
+        "split": pa.array(list(splits) if splits is not None else [_draw_split(h) for h in hashes], pa.string()),
+        IMAGE: pa.array(list(hashes), pa.string()),
+    }
+    return Manifest(pa.table(columns))
+
+
+def _from_frame(frame: pd.DataFrame) -> pa.Table:
+    if not frame.columns.is_unique:
+        raise ManifestError(f"a column stands twice in the table; it has {', '.join(map(str, frame.columns))}")
+    known = [column for column in frame.columns if column in (*COLUMNS, *PUBLISHED_COLUMNS)]
+    try:
+        return pa.Table.from_pandas(frame[known], preserve_index=False)
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        raise ManifestError(f"the table can't be read: {error}") from error
+
+
+def _from_pairs(pairs: Iterable[tuple[str, int]]) -> pa.Table:
+    rows = list(pairs) if isinstance(pairs, Iterable) else [pairs]
+    for row in rows:
+        if not (isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str)):
+            raise ManifestError(f"expected a path, a table, a Manifest or a list of (prompt, seed) pairs; got {row!r}")
+        if not (isinstance(row[1], int | np.integer) and 0 <= row[1] <= MAX_SEED):
+            raise ManifestError(
+                f"prompt {row[0][:60]!r}: the seed must be a whole number from 0 to 2⁶³ − 1, got {row[1]!r}"
+            )
+    try:
+        prompts = pa.array([prompt for prompt, _ in rows], pa.string())
+    except UnicodeEncodeError as error:
+        raise ManifestError(f"a prompt isn't valid Unicode: {error}") from error
+    return pa.table({"prompt": prompts, "seed": pa.array([int(seed) for _, seed in rows], pa.int64())})
+
+
+def _with_defaults(table: pa.Table) -> pa.Table:
+    missing = {"prompt", "seed"} - set(table.column_names)
+    if set(PUBLISHED_COLUMNS) <= set(table.column_names):
+        raise ManifestError(
+            "this is one split of the published experiment; give both: `run --protocol scenes TRAIN TEST`"
+        )
+    if missing:
+        raise ManifestError(
+            f"the manifest lacks the column{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}; "
+            f"it has {', '.join(table.column_names) or 'none'}"
+        )
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ManifestError(f"a column stands twice in the manifest; it has {', '.join(table.column_names)}")
+    if table.num_rows == 0:
+        raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
+    frame = table.to_pandas()
+    _check_whole(frame, "seed")
+    if "prompt_id" in frame:
+        _check_whole(frame, "prompt_id")
+    else:
+        frame["prompt_id"] = [_number(prompt, 6) for prompt in frame["prompt"].fillna("")]
+    if "sample_id" not in frame:
+        frame["sample_id"] = [f"{p:x}-{s}" for p, s in zip(frame["prompt_id"], frame["seed"], strict=True)]
+    if "split" not in frame:
+        frame["split"] = [_draw_split(normal(prompt)) for prompt in frame["prompt"].fillna("")]
+    try:
+        return pa.Table.from_pandas(frame[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ManifestError(f"a column has values of the wrong type: {error}") from error
+
+
+def _draw_split(prompt: str) -> str:
+    return "test" if _number(prompt, 4) < TEST_SHARE * 2**32 else "train"
+
+
+def _number(prompt: str, size: int) -> int:
+    return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:size], "big")
+
+
+def _check_whole(frame: pd.DataFrame, column: str) -> None:
+    values = frame[column]
+    if not pd.api.types.is_integer_dtype(values):
+        raise ManifestError(
+            f"{column}s must be whole numbers; the column holds {values.dtype}, for example {values.iloc[0]!r}"
+        )

@@ -1,0 +1,148 @@
+"""The samples to generate, checked and in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from ldmscene.array_types import AnyArray
+from ldmscene.errors import ManifestError
+from ldmscene.prompts import normal
+
+COLUMNS = ("sample_id", "prompt_id", "prompt", "seed", "split")
+IMAGE = "image"
+SPLITS = ("train", "val", "test")
+MAX_SEED = 2**63 - 1
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("prompt_id", pa.int64()),
+        ("prompt", pa.string()),
+        ("seed", pa.int64()),
+        ("split", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Samples in order; checked when built and never changed.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        Columns `sample_id`, `prompt_id`, `prompt`, `seed`, `split`.
+
+    Examples
+    --------
+    >>> from ldmscene import read_manifest
+    >>> manifest = read_manifest([("a red cube", 1), ("a blue sphere", 2)])
+    >>> len(manifest), list(manifest.frame.columns)
+    (2, ['sample_id', 'prompt_id', 'prompt', 'seed', 'split'])
+    >>> manifest.with_splits(["train", "test"]).frame["split"].tolist()
+    ['train', 'test']
+    """
+
+    table: pa.Table
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", _checked(self.table))
+
+    def __len__(self) -> int:
+        samples: int = self.table.num_rows
+        return samples
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The samples as a pandas DataFrame."""
+        return self.table.to_pandas(ignore_metadata=True)
+
+    @property
+    def pairs(self) -> list[tuple[str, int]]:
+        """Prompt and seed of each sample."""
+        return list(zip(self.table["prompt"].to_pylist(), self.table["seed"].to_pylist(), strict=True))
+
+    @property
+    def keys(self) -> list[tuple[Any, ...]]:
+        """What makes each sample the one it is: prompt, seed, and the hash of a supplied picture."""
+        columns = [name for name in ("prompt", "seed", IMAGE) if name in self.table.column_names]
+        return list(zip(*(self.table[name].to_pylist() for name in columns), strict=True))
+
+    @property
+    def groups(self) -> AnyArray:
+        """What samples share that aren't independent: the supplied image, or the prompt, however it is spelled."""
+        if IMAGE in self.table.column_names:
+            images: AnyArray = self.table[IMAGE].to_numpy(zero_copy_only=False)
+            return images
+        return np.array([normal(prompt) for prompt in self.table["prompt"].to_pylist()], dtype=object)
+
+    def to_csv(self, path: str | Path) -> None:
+        pyarrow.csv.write_csv(self.table, path)
+
+    def only(self, sample_ids: Collection[str]) -> Manifest:
+        """Some of the samples, in the same order."""
+        return Manifest(self.table.filter(pa.array([s in sample_ids for s in self.table["sample_id"].to_pylist()])))
+
+    def with_splits(self, splits: Sequence[str]) -> Manifest:
+        """A manifest of these samples, each in the split that is named for it."""
+        column = self.table.column_names.index("split")
+        return Manifest(self.table.set_column(column, "split", pa.array(splits, pa.string())))
+
+    def extended(self, other: Manifest) -> Manifest:
+        """These samples, then those of `other` that aren't among them (by prompt and seed).
+
+        Raises
+        ------
+        ManifestError
+            If a sample stands in another split here than there.
+        """
+        known = dict(zip(self.keys, self.table["split"].to_pylist(), strict=True))
+        theirs = list(zip(other.keys, other.table["split"].to_pylist(), strict=True))
+        for key, split in theirs:
+            if known.get(key, split) != split:
+                raise ManifestError(
+                    f"prompt {key[0][:60]!r}, seed {key[1]} is a {known[key]} sample already and can't become "
+                    f"a {split} sample; give it its old split, or use another store"
+                )
+        new = pa.array([key not in known for key, _ in theirs], pa.bool_())
+        return Manifest(pa.concat_tables([self.table, other.table.filter(new)]))
+
+
+def _checked(table: pa.Table) -> pa.Table:
+    if table.num_rows == 0:
+        raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
+    frame = table.to_pandas(ignore_metadata=True)
+    for column in COLUMNS:
+        if frame[column].isna().any():
+            raise ManifestError(f"row {int(frame[column].isna().argmax())} has no {column}")
+    _refuse(frame, ~frame["seed"].between(0, MAX_SEED), "the seed must lie between 0 and 2⁶³ − 1")
+    _refuse(frame, ~frame["split"].isin(SPLITS), f"the split must be one of {', '.join(SPLITS)}")
+    _refuse(
+        frame,
+        ~frame["sample_id"].map(lambda s: bool(SAFE_ID.fullmatch(s))),
+        "a sample_id is letters, digits, '.', '_' and '-'",
+    )
+    image = [IMAGE] if IMAGE in frame else []
+    _refuse(frame, frame.duplicated(["prompt", "seed", *image]), "the same prompt and seed stand in an earlier row")
+    _refuse(frame, frame.duplicated("sample_id"), "the same sample_id stands in an earlier row")
+    unit = IMAGE if image else "prompt"
+    splits = frame.groupby(unit)["split"].transform("nunique")
+    _refuse(frame, splits > 1, f"its {unit} lies in more than one split, which would leak into the test scores")
+    return table.select([*COLUMNS, *image])
+
+
+def _refuse(frame: pd.DataFrame, bad: pd.Series, why: str) -> None:
+    if bad.any():
+        row = frame[bad].iloc[0]
+        raise ManifestError(
+            f"sample {row.sample_id!r} (prompt {row.prompt[:60]!r}, seed {row.seed}, split {row.split!r}): {why}"
+        )
