@@ -185,7 +185,7 @@ def _changed(maps, **changes):
         (lambda m, first: xr.concat([_array(m), _array(m)], "sample"), InputError, "two of them are of the same"),
         (lambda m, first: 7, InputError, "expected a name, a callable or labels, got int"),
         (lambda m, first: "files:nowhere", InputError, "no folder at nowhere"),
-        (lambda m, first: "files:", InputError, "name a folder"),
+        (lambda m, first: "files:", InputError, "expected 'files:FOLDER', got 'files:'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero")
