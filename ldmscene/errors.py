@@ -79,5 +79,22 @@ class LeakWarning(UserWarning):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that doesn't exist, with the nearest ones that do."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
+    near = nearest(name, known) or known[:3]
     return UnknownNameError(f"no {kind} named {name!r}; nearest: {', '.join(near) or 'there are none'}")
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Known names that are most like one, as a whole or by as many of their first or last dotted parts as it has.
+
+    Examples
+    --------
+    >>> nearest("up.attn2", ["down.0.attn1", "down.0.attn2", "up.0.attn2"], most=1)
+    ['up.0.attn2']
+    """
+    length, forms = name.count(".") + 1, dict[str, list[str]]()
+    for other in known:
+        parts = other.split(".")
+        for form in dict.fromkeys((other, ".".join(parts[:length]), ".".join(parts[-length:]))):
+            forms.setdefault(form, []).append(other)
+    near = difflib.get_close_matches(name, forms, n=most, cutoff=0.4)
+    return list(dict.fromkeys(other for form in near for other in forms[form]))[:most]

@@ -45,7 +45,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ldmscene.errors import unknown
+from ldmscene.errors import InputError, unknown
+from ldmscene.selection import choose_one
 from ldmscene.verdicts import Draws, by_prompt, counts
 
 REPLICATES = 1000
@@ -96,7 +97,9 @@ def scores(
     picked = grid[variable].sel(target=target, metric=metric or primary(grid, target))
     if variable == "baseline":
         return picked.sel(reading=name)
-    return picked.sel(module=name or best_module(grid, target, variable))
+    if name is None:
+        return picked.sel(module=best_module(grid, target, variable))
+    return picked.sel(module=choose_one("module in this grid", name, grid["module"].values.tolist()))
 
 
 def interval(scores: xr.DataArray, *, confidence: float = CONFIDENCE, seed: int = 0) -> xr.Dataset:
@@ -151,7 +154,35 @@ def baselines(grid: xr.Dataset, target: str) -> list[str]:
     return [str(name) for name in ran["reading"].values[ran.values]]
 
 
+def only_target(grid: xr.Dataset, target: str | None) -> str:
+    """A target of the grid; None means the only one.
+
+    Raises
+    ------
+    UnknownNameError
+        If the grid has no such target.
+    InputError
+        If it has several and none is named, or it is no grid.
+    """
+    check_grid(grid)
+    known = [str(one) for one in grid["target"].values]
+    if target is None and len(known) != 1:
+        raise InputError(f"target: expected one of {', '.join(known)}, since this grid has several")
+    if target is not None:
+        _check(grid, target)
+    return known[0] if target is None else target
+
+
+def check_grid(grid: object) -> None:
+    """Refuse what is no grid, such as a store in its place."""
+    if not isinstance(grid, xr.Dataset):
+        raise InputError(
+            f"grid: expected what ldmscene.evaluate returns, got {type(grid).__name__}; are the arguments in order?"
+        )
+
+
 def _check(grid: xr.Dataset, target: str) -> None:
+    check_grid(grid)
     known = [str(t) for t in grid["target"].values]
     if target not in known:
         raise unknown("target in this grid", target, known)

@@ -26,7 +26,7 @@ from ldmscene.store.files import naming_the_cause
 __all__ = ["curves", "figures", "four_panels", "heatmap", "save", "seven_rows"]
 
 
-def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact: bool = False) -> Figure:
+def seven_rows(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str, compact: bool = False) -> Figure:
     """One held-out sample over its steps: the unfinished picture x_t, then probe and labeler for each target.
 
     Probes are of each target's best module, at the activation's resolution (y, x); labelers read x_t. Both rows of a
@@ -35,7 +35,7 @@ def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact
     Parameters
     ----------
     store
-        What the grid was made from, with previews and labels of its held-out samples.
+        What the grid was made from, or where that lies, with previews and labels of its held-out samples.
     grid
         What `evaluate` made of that store.
     sample_id
@@ -66,13 +66,13 @@ def seven_rows(store: ActivationStore, grid: xr.Dataset, sample_id: str, compact
     return report.seven_rows(report_data(store, grid, [sample_id]), sample_id, compact=compact)
 
 
-def four_panels(store: ActivationStore, grid: xr.Dataset, sample_id: str) -> Figure:
+def four_panels(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str) -> Figure:
     """One held-out sample's final image beside its labels: mask, depth, shading, and what else there is.
 
     Parameters
     ----------
     store
-        What the grid was made from.
+        What the grid was made from, or where that lies.
     grid
         What `evaluate` made of that store.
     sample_id
@@ -100,7 +100,7 @@ def four_panels(store: ActivationStore, grid: xr.Dataset, sample_id: str) -> Fig
 
 
 def figures(
-    store: ActivationStore,
+    store: ActivationStore | str | Path,
     grid: xr.Dataset,
     folder: str | Path,
     samples: int | Sequence[str] | None = None,
@@ -112,7 +112,7 @@ def figures(
     Parameters
     ----------
     store
-        What the grid was made from.
+        What the grid was made from, or where that lies.
     grid
         What `evaluate` made of that store.
     folder

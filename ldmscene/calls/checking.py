@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from ldmscene.errors import InputError
 from ldmscene.extraction.options import EMBEDDED, INDEX
 from ldmscene.hub import check_there
+from ldmscene.manifest import Manifest
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place, place
+
+TABLES = (".csv", ".tsv", ".parquet")
 
 
 def check_place(store: str | Place | None) -> None:
@@ -33,3 +39,17 @@ def check_model(model: Any, revision: str | None = None) -> None:
     """
     if isinstance(model, str | Path) and str(model) != EMBEDDED:
         check_there(str(model), INDEX, revision)
+
+
+def check_order(model: Any) -> None:
+    """Refuse a manifest in a model's place.
+
+    Raises
+    ------
+    InputError
+        Which says what the order is.
+    """
+    named = isinstance(model, str | Path) and Path(model).suffix.lower() in TABLES
+    if named or isinstance(model, Manifest | pd.DataFrame | list):
+        what = repr(str(model)) if named else f"a {type(model).__name__}"
+        raise InputError(f"model: expected a name, a folder or a pipeline, got {what}; the manifest comes after it")

@@ -13,9 +13,10 @@ from ldmscene import edits
 from ldmscene.calls.opening import opened
 from ldmscene.edits import Rule
 from ldmscene.errors import InputError, unknown
-from ldmscene.intervention.choosing import choose_modules, choose_steps, spare_modules
+from ldmscene.intervention.choosing import choose_modules, spare_modules
 from ldmscene.intervention.readouts import Readouts
 from ldmscene.labelers import from_files
+from ldmscene.selection import Steps, choose_steps
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
 
@@ -41,7 +42,7 @@ class Edit(edits.Edit):
         *,
         wanted: Any,
         modules: str | Iterable[str] = "best:9",
-        steps: int | Iterable[int] = range(5),
+        steps: Steps = range(5),
         branch: str = "cond",
         rule: str | Rule = "conditional",
         strength: float = 1.0,
@@ -62,9 +63,9 @@ class Edit(edits.Edit):
             leave it), "swap" (another sample's), "files:FOLDER" (named by sample_id), an array (Y, X) or
             (sample, Y, X), a mapping of them by sample_id, or a callable from a sample's own label to its wanted map.
         modules
-            "best:N", names or globs of the grid's.
+            "best:N", names, beginnings of names (`up_blocks.3`) or globs of the grid's.
         steps
-            Which denoiser calls, from 0.
+            Which denoiser calls, from 0: a number, several or a slice; −1 is the last.
         branch : {"cond", "uncond", "both"}
             Of classifier-free guidance.
         rule
@@ -92,7 +93,7 @@ class Edit(edits.Edit):
         known = [str(name) for name in grid["target"].values]
         if target not in known:
             raise unknown("target in this grid", target, known)
-        chosen_steps = choose_steps(grid, steps)
+        chosen_steps = sorted(set(choose_steps(steps, grid["step"].values.tolist(), "this grid")))
         chosen = choose_modules(grid, target, modules, chosen_steps)
         spare = spare_modules(grid, target, chosen, chosen_steps)
         own = _store_of(grid, store)

@@ -19,6 +19,7 @@ from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.task import CV
 from ldmscene.grid import interval
 from ldmscene.metrics import METRICS
+from ldmscene.selection import Steps
 from ldmscene.store import ActivationStore
 from ldmscene.store.cache import doubting
 from ldmscene.table import Grid
@@ -30,7 +31,7 @@ def evaluate(
     store: ActivationStore | str | Path,
     targets: str | Sequence[str] | None = None,
     modules: str | Sequence[str] | None = None,
-    steps: int | Sequence[int] | None = None,
+    steps: Steps | None = None,
     *,
     probe: str | Kind = "ridge",
     beyond: str | Sequence[str] | None = "position",
@@ -52,9 +53,11 @@ def evaluate(
     store
         A store, or its place.
     targets, modules
-        Names or globs of what to evaluate; where not given, all that the store has and the probe fits.
+        Names or globs of what to evaluate, or how names of modules begin, such as `up_blocks.3`; where not given, all
+        that the store has and the probe fits.
     steps
-        Which denoiser calls, from 0 (`store.steps`), rather than how many; all where not given.
+        Which denoiser calls, from 0 (`store.steps`), rather than how many: a number, several or a slice; −1 is the
+        last. All where not given.
     probe : {"ridge", "logistic"}, or a `ldmscene.evaluation.kind.Kind`
         The kind of probe. "logistic" maximises the likelihood of masks, which takes several passes over the features
         and training samples that are stored. Packages add others by entry points of the group `ldmscene.probes`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ldmscene.calls.checking import check_model, check_place
+from ldmscene.calls.checking import check_model, check_order, check_place
 from ldmscene.calls.dry_run import estimated_by
 from ldmscene.extraction.options import DryExtraction, Extraction, FromPrompts
 from ldmscene.manifest import Manifest, read_manifest
@@ -101,6 +101,7 @@ def estimate(asked: FromPrompts) -> dict[str, float]:
 
 def _checked(asked: FromPrompts) -> Manifest:
     """The manifest, once it is read and no path or name leads nowhere."""
+    check_order(asked.model)
     table = read_manifest(asked.manifest)
     check_place(asked.store)
     check_model(asked.model, asked.revision)

@@ -11,8 +11,9 @@ import xarray as xr
 
 from ldmscene import labeling
 from ldmscene.calls.opening import opened as open_store
+from ldmscene.errors import InputError
 from ldmscene.intervention.controls import controls_of
-from ldmscene.labelers import Labeler, SuppliedLabels
+from ldmscene.labelers import LABELERS, Labeler, SuppliedLabels
 from ldmscene.store import ActivationStore
 
 
@@ -95,6 +96,8 @@ def label(
     (6, 64, 64)
     """
     opened = open_store(store)
+    if isinstance(labeler, str) and _is_labeler(target) and not _is_labeler(labeler):
+        raise InputError(f"the target comes before the labeler: expected label(store, {labeler!r}, {target!r})")
     for one in (opened, *controls_of(opened).values()):
         labeling.label(
             labeling.Wanted(one, target, on, split),
@@ -108,3 +111,8 @@ def label(
             progress=progress,
         )
     return opened
+
+
+def _is_labeler(name: str) -> bool:
+    own, colon, _ = name.partition(":")
+    return own in LABELERS and bool(colon or not LABELERS[own].needs_argument)

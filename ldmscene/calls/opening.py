@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ldmscene.errors import InputError
 from ldmscene.store import ActivationStore
 
 
@@ -31,4 +32,12 @@ def open_store(path: str | Path) -> ActivationStore:
 
 
 def opened(store: ActivationStore | str | Path) -> ActivationStore:
-    return store if isinstance(store, ActivationStore) else ActivationStore(store)
+    """A store, opened where its place was named; InputError for anything else."""
+    if isinstance(store, ActivationStore):
+        return store
+    if not isinstance(store, str | Path):
+        raise InputError(
+            f"store: expected an ActivationStore or where one lies, got {type(store).__name__}; are the arguments in "
+            "order?"
+        )
+    return ActivationStore(store)

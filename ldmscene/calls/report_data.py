@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from ldmscene.calls.opening import opened
 from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.predicting import bench_of, predictions
 from ldmscene.evaluation.provenance import about
+from ldmscene.grid import check_grid
 from ldmscene.report import ReportData, samples_that_fit
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path
@@ -20,7 +23,9 @@ from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path
 BLOCK = 16  # samples whose activations are in memory at once
 
 
-def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None = None) -> ReportData:
+def report_data(
+    store: ActivationStore | str | Path, grid: xr.Dataset, samples: int | Sequence[str] | None = None
+) -> ReportData:
     """Everything that a report shows of some held-out samples: these ids, the first so many, or as many as fit.
 
     Pictures stay on disk until they are needed.
@@ -28,10 +33,12 @@ def report_data(store: ActivationStore, grid: xr.Dataset, samples: int | Sequenc
     Raises
     ------
     InputError
-        If a count is below 1.
+        If a count is below 1, or the grid is none.
     UnknownNameError
         If no held-out sample is called so.
     """
+    store = opened(store)
+    check_grid(grid)
     ids = shown_samples(store, grid, samples)
     frame = store.manifest.frame.set_index("sample_id").loc[ids]
     targets = list(zip(grid["target"].values, grid["labels"].values, grid["of_class"].values, strict=True))

@@ -12,6 +12,7 @@ from ldmscene.errors import InputError
 from ldmscene.evaluation.targets import targets_of
 from ldmscene.evaluation.transfer import transfer_gains
 from ldmscene.gains import chosen_module
+from ldmscene.selection import choose_one
 from ldmscene.store import ActivationStore
 
 
@@ -56,7 +57,8 @@ def transfer(
             "grid: expected one of `evaluate(beyond='position')`, got one without effects or beyond other targets; "
             "evaluate again, which reads no activations twice"
         )
-    module = chosen_module(grid, target) if module is None else module
+    modules = grid["module"].values.tolist()
+    module = chosen_module(grid, target) if module is None else choose_one("module in this grid", module, modules)
     fits = grid.sel(target=target, module=module)
     labels = str(fits["labels"].item())
     (of_labels,) = [one for one in targets_of(opened, [labels], _training(opened)) if one.name == target]

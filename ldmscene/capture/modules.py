@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ from ldmscene.capture.families import is_joint, is_text_side, presets_of
 from ldmscene.errors import InputError, unknown
 from ldmscene.module_names import PARTS
 from ldmscene.presets import PRESETS
+from ldmscene.selection import matching
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _patterns(denoiser: nn.Module) -> dict[str, str]:
 def _matching(one: str, names: list[str], patterns: Mapping[str, str]) -> set[str]:
     """Names that a preset or a glob means; of modules inside each other a preset means the inner, and none of text."""
     if one not in patterns:
-        return set(fnmatch.filter(names, one))
+        return set(matching(one, names))
     found = {name for name in names if re.fullmatch(patterns[one], name) and not is_text_side(name)}
     return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 

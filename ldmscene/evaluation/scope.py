@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from ldmscene.errors import InputError, unknown
+from ldmscene.errors import InputError
 from ldmscene.evaluation.targets import target_kind
+from ldmscene.selection import Steps, choose_names, choose_steps
 from ldmscene.store import ActivationStore
 
 
@@ -27,7 +25,7 @@ class Scope:
         store: ActivationStore,
         targets: str | Iterable[str] | None,
         modules: str | Iterable[str] | None,
-        steps: int | Iterable[int] | None,
+        steps: Steps | None,
         kinds: Sequence[str] | None = None,
     ) -> Scope:
         """All that the store has, where not given; of its targets, all of these kinds.
@@ -54,28 +52,12 @@ class Scope:
         return cls(
             chosen,
             _chosen("modules", "module in this store", modules, store.modules),
-            _chosen_steps(steps, store.steps),
+            list(dict.fromkeys(choose_steps(steps, store.steps))),
         )
 
 
 def _chosen(argument: str, kind: str, asked: str | Iterable[str] | None, known: Sequence[str]) -> list[str]:
-    asked = list(known) if asked is None else [asked] if isinstance(asked, str) else list(asked)
-    if not asked:
+    names = list(known) if asked is None else choose_names(kind, asked, known)
+    if not names:
         raise InputError(f"{argument}: expected at least one, got none; None means all that the store has")
-    names: dict[str, None] = {}
-    for name in asked:
-        found = [name] if name in known else fnmatch.filter(known, name)
-        if not found:
-            raise unknown(kind, name, known)
-        names |= dict.fromkeys(found)
-    return list(names)
-
-
-def _chosen_steps(asked: int | Iterable[int] | None, known: Sequence[int]) -> list[int]:
-    steps = list(known) if asked is None else np.atleast_1d(asked if isinstance(asked, int) else list(asked)).tolist()
-    if not steps:
-        raise InputError("steps: expected at least one, got none; None means all that the store has")
-    for step in steps:
-        if step not in known:
-            raise InputError(f"no step {step} in this store; its steps are 0 to {len(known) - 1}")
-    return [int(step) for step in dict.fromkeys(steps)]
+    return names

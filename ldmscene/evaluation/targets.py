@@ -12,6 +12,7 @@ from ldmscene.errors import InputError
 from ldmscene.metrics import DEFAULT, Metric, metrics_of
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
+from ldmscene.store.masks import foreground
 
 CLASSES = "classes"
 MANY_CLASSES = 64
@@ -42,11 +43,9 @@ class Target:
         """Stored labels as they are predicted: binary ones as 0 and 1, float32; NaN stays NaN."""
         if self.kind != "binary":
             return maps
-        if self.of_class is not None:
-            foreground = maps == self.of_class
-        else:
-            foreground = maps > (0.5 if self.threshold is None else self.threshold)
-        return np.where(np.isnan(maps), np.nan, foreground).astype(np.float32)
+        if self.of_class is None:
+            return foreground(maps, self.threshold)
+        return np.where(np.isnan(maps), np.nan, maps == self.of_class).astype(np.float32)
 
 
 @dataclass(frozen=True)

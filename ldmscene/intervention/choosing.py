@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xarray as xr
 
-from ldmscene.errors import InputError, unknown
+from ldmscene.errors import InputError
+from ldmscene.selection import choose_names
 
 _BEST = re.compile(r"best:(\d+)")
 
@@ -39,10 +39,7 @@ def _matching(pattern: str, ranked: Sequence[str]) -> Sequence[str]:
         if not 1 <= int(found[1]) <= len(ranked):
             raise InputError(f"modules: expected best:1 to best:{len(ranked)} of this grid, got {pattern!r}")
         return ranked[: int(found[1])]
-    matching = [pattern] if pattern in ranked else fnmatch.filter(ranked, pattern)
-    if not matching:
-        raise unknown("module in this grid", pattern, ranked)
-    return matching
+    return choose_names("module in this grid", pattern, ranked)
 
 
 def spare_modules(grid: xr.Dataset, target: str, modules: Sequence[str], steps: Sequence[int]) -> list[str]:
@@ -55,19 +52,3 @@ def rank_modules(grid: xr.Dataset, target: str, steps: Sequence[int]) -> list[st
     """All modules, from the best on."""
     means = grid["cv_score"].sel(target=target, step=list(steps)).mean("step")
     return [str(name) for name in means["module"].values[np.argsort(-means.values, kind="stable")]]
-
-
-def choose_steps(grid: xr.Dataset, asked: int | Iterable[int]) -> list[int]:
-    """Steps of a grid.
-
-    Raises
-    ------
-    InputError
-        If there is no such step.
-    """
-    known = [int(step) for step in grid["step"].values]
-    steps = [int(step) for step in ([asked] if isinstance(asked, int | np.integer) else asked)]
-    for step in steps:
-        if step not in known:
-            raise InputError(f"no step {step} in this grid; its steps are {known[0]} to {known[-1]}")
-    return sorted(set(steps))

@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ldmscene.array_types import Array
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
-from ldmscene.probes.classes import likeliest, probabilities
-from ldmscene.probes.inputs import Samples, read_fit
+from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, named, read_score
+from ldmscene.probes.classes import find_classes, likeliest, probabilities
+from ldmscene.probes.inputs import Samples, read_fit, unwrap
 from ldmscene.probes.training import IGNORED, Recipe, train
 
 
@@ -126,34 +126,41 @@ class AdamProbe(Probe):
         self.intercept_ = np.zeros(len(weight)) if _classifies(self) else 0.0
         return self
 
-    def predict(self, X: Any) -> Array:
-        """Numbers or classes at the labels' resolution, (n,) or (sample, H, W)."""
+    @named("class")
+    def predict(self, X: Any) -> Any:
+        """Numbers or classes at the labels' resolution, (n,) or (sample, H, W).
+
+        numpy; of an `xarray.DataArray` one, with its samples.
+        """
         scores, table = self._scores(X)
         values = likeliest(scores) if _classifies(self) else scores[..., 0]
         values = values[:, 0, 0] if table else self._to_labels(values[..., None])[..., 0]
         return self.classes_[values] if _classifies(self) else values
 
-    def predict_cells(self, X: Any) -> Array:
+    @named("class", ("y", "x"))
+    def predict_cells(self, X: Any) -> Any:
         """At the activations' resolution: numbers (sample, y, x), or probabilities (sample, y, x, k)."""
         scores, _ = self._scores(X)
         return _probabilities(scores) if _classifies(self) else scores[..., 0]
 
     @available_if(_classifies)  # type: ignore[untyped-decorator]  # scikit-learn has no types
-    def decision_function(self, X: Any) -> Array:
+    @named("class")
+    def decision_function(self, X: Any) -> Any:
         """One score for each class (..., k); for two classes their difference."""
         scores, table = self._scores(X)
         scores = scores[:, 0, 0] if table else self._to_labels(scores)
         return scores[..., 1] - scores[..., 0] if len(self.classes_) == 2 else scores
 
     @available_if(_classifies)  # type: ignore[untyped-decorator]  # scikit-learn has no types
-    def predict_proba(self, X: Any) -> Array:
+    @named("class")
+    def predict_proba(self, X: Any) -> Any:
         """Probability of each class, (n, k) or (sample, H, W, k)."""
         scores, table = self._scores(X)
         return _probabilities(scores[:, 0, 0] if table else self._to_labels(scores))
 
     def score(self, X: Any, y: Any) -> float:
         """R² over all labelled pixels, or the share of them whose class is right."""
-        prediction = self.predict(X)
+        prediction = unwrap(self.predict(X))
         labels, _ = read_score(X, y, None, prediction)
         labels, predicted, _ = known_pixels(labels, prediction, None)
         return float((labels == predicted).mean() if _classifies(self) else r2_score(labels, predicted))
@@ -162,9 +169,10 @@ class AdamProbe(Probe):
         """[sample, H, W] numbers with NaN, or indices of classes with −100, where there is no label."""
         y = samples.y[..., 0]
         if not _classifies(self):
+            if np.isnan(y).all():
+                raise InputError("y: expected at least one pixel with a label, got none, so there is nothing to learn")
             return y.astype(np.float32)
-        known = ~np.isnan(y) if y.dtype.kind == "f" else np.ones(y.shape, dtype=bool)
-        self.classes_ = np.unique(y[known])
+        self.classes_, known = find_classes(samples)
         if len(self.classes_) < 2:
             raise InputError("y: expected at least 2 classes, got 1 class, so there is nothing to learn")
         index = np.searchsorted(self.classes_, np.where(known, y, self.classes_[0]))

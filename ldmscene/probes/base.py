@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
+import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -36,6 +37,31 @@ def all_or_nothing(fit: Callable[Concatenate[S, P], S]) -> Callable[Concatenate[
             raise
 
     return fit_or_restore
+
+
+def named(
+    last: str, axes: tuple[str, str] = ("Y", "X")
+) -> Callable[[Callable[[S, Any], Array]], Callable[[S, Any], Any]]:
+    """For a method that predicts: from an `xarray.DataArray` one comes back, with X's coordinates that still fit.
+
+    `axes` name the axes of maps, `last` an axis after them, where there is one.
+    """
+
+    def decorate(predict: Callable[[S, Any], Array]) -> Callable[[S, Any], Any]:
+        @wraps(predict)
+        def predict_named(self: S, X: Any) -> Any:
+            values = predict(self, X)
+            return _like(X, values, (axes if X.ndim == 4 else ()), last) if isinstance(X, xr.DataArray) else values
+
+        return predict_named
+
+    return decorate
+
+
+def _like(X: xr.DataArray, values: Array, axes: tuple[str, ...], last: str) -> xr.DataArray:
+    dims = (X.dims[0], *axes, last)[: values.ndim]
+    coords = {name: coord for name, coord in X.coords.items() if set(coord.dims) <= set(dims)}
+    return xr.DataArray(values, coords, dims, name="prediction")
 
 
 class Probe(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

@@ -13,11 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ldmscene.array_types import AnyArray, Array
 from ldmscene.errors import ShapeError
-from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
+from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, named, read_score
 from ldmscene.probes.choice import check_alphas
 from ldmscene.probes.classes import count_classes, likeliest, probabilities
 from ldmscene.probes.folds import assign_folds
-from ldmscene.probes.inputs import read_fit
+from ldmscene.probes.inputs import read_fit, unwrap
 from ldmscene.probes.logistic import fit_logistic
 
 ALPHAS = tuple(10.0**k for k in range(-2, 6))
@@ -148,31 +148,38 @@ class LogisticProbe(ClassifierMixin, Probe):  # type: ignore[misc]  # scikit-lea
         self.converged_, self.n_iter_ = solution.converged, solution.n_iter
         return self
 
-    def decision_function(self, X: Any) -> Array:
+    @named("class")
+    def decision_function(self, X: Any) -> Any:
         """Log odds of the second class (n,) or (sample, H, W); for k > 2 classes one score each, (..., k)."""
         scores, table = self._linear(X, *self._weights())
         scores = scores[:, 0, 0] if table else self._to_labels(scores)
         return scores[..., 0] if scores.shape[-1] == 1 else scores
 
-    def predict_proba(self, X: Any) -> Array:
+    @named("class")
+    def predict_proba(self, X: Any) -> Any:
         """Probability of each class, (n, k) or (sample, H, W, k)."""
-        return probabilities(self.decision_function(X), len(self.classes_))
+        return probabilities(unwrap(self.decision_function(X)), len(self.classes_))
 
-    def predict(self, X: Any) -> AnyArray:
-        """The likeliest class at the labels' resolution, (n,) or (sample, H, W)."""
+    @named("class")
+    def predict(self, X: Any) -> Any:
+        """The likeliest class at the labels' resolution, (n,) or (sample, H, W).
+
+        numpy; of an `xarray.DataArray` one, with its samples.
+        """
         scores, table = self._linear(X, *self._weights())
         index = likeliest(scores)
         labels: AnyArray = self.classes_[index[:, 0, 0] if table else self._to_labels(index[..., None])[..., 0]]
         return labels
 
-    def predict_cells(self, X: Any) -> Array:
+    @named("class", ("y", "x"))
+    def predict_cells(self, X: Any) -> Any:
         """Probability of each class at the activations' resolution, (sample, y, x, k)."""
         scores, _ = self._linear(X, *self._weights())
         return probabilities(scores[..., 0] if scores.shape[-1] == 1 else scores, len(self.classes_))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of labelled pixels whose class is right."""
-        prediction = self.predict(X)
+        prediction = unwrap(self.predict(X))
         labels, weight = read_score(X, y, sample_weight, prediction)
         labels, predicted, weight = known_pixels(labels, prediction, weight)
         return float(np.average(labels == predicted, weights=weight))

@@ -12,14 +12,16 @@ from sklearn.metrics import r2_score
 
 from ldmscene.array_types import Array, Ints
 from ldmscene.errors import InputError
-from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, read_score
+from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, named, read_score
 from ldmscene.probes.blocks import gather_moments, merge_folds
 from ldmscene.probes.choice import check_alphas
 from ldmscene.probes.folds import FoldBook, assign_folds
-from ldmscene.probes.inputs import Samples, read_fit
+from ldmscene.probes.inputs import Samples, read_fit, unwrap
 from ldmscene.probes.ridge import RidgeSolution, solve
 from ldmscene.probes.stats import Moments
 from ldmscene.probes.targets import group_labels
+
+_PARTS: dict[str, Any] = {"_solution": RidgeSolution, "_book": FoldBook, "_statistics": Moments}
 
 ALPHAS = tuple(10.0 ** (k / 2) for k in range(-4, 17))
 
@@ -163,18 +165,23 @@ class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn h
             )
         return self._statistics, self._book
 
-    def predict(self, X: Any) -> Array:
-        """Targets at the labels' resolution: (n,) or (n, t) for a table, (sample, H, W[, t]) for maps."""
+    @named("target")
+    def predict(self, X: Any) -> Any:
+        """Targets at the labels' resolution: (n,) or (n, t) for a table, (sample, H, W[, t]) for maps.
+
+        numpy; of an `xarray.DataArray` one, with its samples.
+        """
         maps, table = self._scores(X)
         return self._squeeze(maps[:, 0, 0] if table else self._to_labels(maps))
 
-    def predict_cells(self, X: Any) -> Array:
+    @named("target", ("y", "x"))
+    def predict_cells(self, X: Any) -> Any:
         """Targets at the activations' resolution (sample, y, x[, t]), before any upsampling."""
         return self._squeeze(self._scores(X)[0])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R² over the labelled pixels of each target, averaged over targets."""
-        prediction = self.predict(X)
+        prediction = unwrap(self.predict(X))
         labels, weight = read_score(X, y, sample_weight, prediction)
         if self._single:
             labels, prediction = labels[..., None], prediction[..., None]
@@ -250,6 +257,22 @@ class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn h
 
     def _restore(self, tensors: dict[str, Array], meta: dict[str, Any]) -> None:
         self._single, self._solution, self._statistics = meta["single"], RidgeSolution(**tensors), None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays, numbers and names alone, so that a reader such as skops need trust no type but this one."""
+        state = {**super().__getstate__()}
+        for name in _PARTS.keys() & state.keys():
+            whole = state[name]
+            state[name] = [vars(one) for one in whole] if isinstance(whole, list) else whole and vars(whole)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parts = {
+            name: [kind(**one) for one in state[name]] if isinstance(state[name], list) else kind(**state[name])
+            for name, kind in _PARTS.items()
+            if state.get(name) is not None
+        }
+        super().__setstate__({**state, **parts})
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_solution")

@@ -18,7 +18,7 @@ from ldmscene.report.series import Series, dodge, lone, span
 from ldmscene.report.words import capital
 
 
-def curves(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: str | None = None) -> Axes:
+def curves(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, *, measure: str | None = None) -> Axes:
     """Draw over steps how much is read of a target: by the probe, by rivals, and by labelers of unfinished pictures.
 
     Gains are means over held-out images, with bands that hold for all steps at once with 95 %. Marked on the probe's
@@ -33,7 +33,7 @@ def curves(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: st
     grid
         Scores, as `ldmscene.evaluate` gives them.
     target
-        One of the grid's targets.
+        One of the grid's targets; where not given, its only one.
     ax
         Where to draw; a new figure of 5 by 2.6 inches by default.
     measure : {"gain", "score"}, optional
@@ -44,7 +44,7 @@ def curves(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: st
     UnknownNameError
         The grid has no such target.
     InputError
-        The grid has no such measure.
+        The grid has no such measure, or several targets of which none is named.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def curves(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: st
     >>> ldmscene.plot.curves(grid, "mask").get_ylabel()
     'Gain beyond position (%)'
     """
-    grids.primary(grid, target)  # refuses unknown targets
+    target = grids.only_target(grid, target)
     shown = measure_of(grid, measure)
     found = shown.series(grid, target)
     ax = ax if ax is not None else new_axes(5.0, 2.6)

@@ -20,7 +20,7 @@ GAP = 0.45  # between encoder, bottleneck and decoder, in rows
 SHAPE = 2.6  # width of the hourglass at the left, in columns
 
 
-def heatmap(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: str | None = None) -> Axes:
+def heatmap(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, *, measure: str | None = None) -> Axes:
     """Draw how much is read of a target from each module at each step.
 
     Modules run from the denoiser's input at the top to its output at the bottom, in the groups encoder,
@@ -34,7 +34,7 @@ def heatmap(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: s
     grid
         Scores, as `ldmscene.evaluate` gives them.
     target
-        One of the grid's targets.
+        One of the grid's targets; where not given, its only one.
     ax
         Where to draw; a new figure of 4.6 by 3.2 inches by default. The colour bar takes space from it.
     measure : {"gain", "score"}, optional
@@ -45,7 +45,7 @@ def heatmap(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: s
     UnknownNameError
         The grid has no such target.
     InputError
-        The grid has no such measure.
+        The grid has no such measure, or several targets of which none is named.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def heatmap(grid: xr.Dataset, target: str, ax: Axes | None = None, *, measure: s
     >>> ldmscene.plot.heatmap(grid, "mask").get_xlabel()
     'Denoising step'
     """
-    grids.primary(grid, target)  # refuses unknown targets
+    target = grids.only_target(grid, target)
     shown = measure_of(grid, measure)
     found = shown.cells(grid, target).transpose("module", "step")
     ax = ax if ax is not None else new_axes(4.6, 3.2)

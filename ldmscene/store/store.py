@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,16 @@ import xarray as xr
 
 from ldmscene.errors import IncompleteError, InputError, StoreError, unknown
 from ldmscene.manifest import SPLITS
+from ldmscene.selection import Steps, choose_one, choose_steps
 from ldmscene.store import layout, metadata
 from ldmscene.store.layout import Key
 from ldmscene.store.ledger import Ledger
 from ldmscene.store.locations import Location, location
+from ldmscene.store.masks import as_mask
 from ldmscene.store.places import Place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.summary import page
+from ldmscene.store.which import Which, chosen, said
 from ldmscene.text import human_bytes
 
 THUMBNAILS = 8
@@ -179,12 +182,12 @@ class ActivationStore:
     def activations(
         self,
         module: str,
-        step: int | Iterable[int] | None = None,
+        step: Steps | None = None,
         split: str | None = None,
         branch: str | None = None,
         *,
-        samples: Sequence[str] | None = None,
         dtype: str | None = None,
+        **which: Unpack[Which],
     ) -> xr.DataArray:
         """Activations of one module, dask-backed, (sample, step, y, x, channel); of tokens (…, token, channel).
 
@@ -192,115 +195,100 @@ class ActivationStore:
 
         Parameters
         ----------
-        step : int or iterable of int, optional
-            One step (the axis is then dropped) or several; all where not given.
+        module : str
+            Its name, or what no other name begins with, such as `up_blocks.3.attentions.0`, or a glob that fits no
+            other.
+        step : int, slice or iterable of int, optional
+            One step (the axis is then dropped) or several; −1 is the last. All where not given.
         split : {"train", "val", "test"}, optional
         branch : {"cond", "uncond"}, optional
             The half of classifier-free guidance; needed where the store holds both.
-        samples : sequence of str, optional
-            These sample_ids, in this order.
         dtype : str, optional
             What to hand out, such as "float16" for what is stored as it is. Default: float32, or what is stored where
             that is wider.
+        which
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
+            of the manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
 
         Raises
         ------
         UnknownNameError
-            If there is no such module, branch, split or sample.
+            If there is no such module, branch, split, prompt or sample.
         InputError
-            If there is no such step, or a branch must be named.
+            If there is no such step, a name means several modules, a branch must be named, or no sample is left.
         IncompleteError
             If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
-        """
-        return self._activations(module, step, branch, split, samples, dtype=dtype)
 
-    def _activations(
-        self,
-        module: str,
-        step: int | Iterable[int] | None,
-        branch: str | None,
-        split: str | None = None,
-        samples: Sequence[str] | None = None,
-        where: Mapping[str, object] | None = None,
-        dtype: str | None = None,
-    ) -> xr.DataArray:
-        if module not in self.modules:
-            raise unknown("module in this store", module, self.modules)
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.activations("up_blocks.3.attentions.0", step=-1, split="test").sizes["sample"]
+        6
+        >>> store.activations("mid_block", slice(0, 2), where=lambda samples: samples["seed"] < 103).shape
+        (3, 2, 2, 2, 128)
+        """
+        name = choose_one("module in this store", module, self.modules)
         branches = self.config["branches"]
         if branch is None and len(branches) > 1:
             raise InputError(f"this store holds the branches {', '.join(branches)}; name one with branch=")
         if branch is not None and branch not in branches:
             raise unknown("branch in this store", branch, branches)
         select = {"branch": [branches.index(branch) if branch else 0]}
-        path = layout.activation_path(module)
+        path = layout.activation_path(name)
         out = _floats(dtype) if dtype else np.promote_types(self.info(path).layout.dtype, np.float32)
-        return self._load(path, split, step, samples, select, where, out).squeeze("branch")
+        return self._load(path, split, step, which, select, out).squeeze("branch")
 
-    def images(self, split: str | None = None, *, samples: Sequence[str] | None = None) -> xr.DataArray:
-        """Final images, uint8 (sample, Y, X, rgb)."""
-        return self._load(layout.IMAGE, split, samples=samples)
+    def images(self, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
+        """Final images, uint8 (sample, Y, X, rgb); of the samples that words choose as `activations` has them."""
+        return self._load(layout.IMAGE, split, which=which)
 
-    def latents(
-        self, step: int | Iterable[int] | None = None, split: str | None = None, *, samples: Sequence[str] | None = None
-    ) -> xr.DataArray:
+    def latents(self, step: Steps | None = None, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
         """The scheduler's x_t before each denoiser call, float32 (sample, step, c, latent_y, latent_x)."""
-        return self._load(layout.LATENTS, split, step, samples)
+        return self._load(layout.LATENTS, split, step, which)
 
     def previews(
-        self,
-        source: str,
-        split: str | None = None,
-        *,
-        step: int | Iterable[int] | None = None,
-        samples: Sequence[str] | None = None,
+        self, source: str, split: str | None = None, *, step: Steps | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
         """Decoded x_t (`noisy`) or predicted x_0 (`predicted`) of each step, uint8 (sample, step, Y, X, rgb)."""
         if source not in layout.PREVIEWS:
             raise unknown("kind of preview", source, layout.PREVIEWS)
-        return self._load(layout.PREVIEWS[source], split, step, samples)
+        return self._load(layout.PREVIEWS[source], split, step, which)
 
-    def labels(self, target: str, split: str | None = None, *, samples: Sequence[str] | None = None) -> xr.DataArray:
-        """Labels of the final images, (sample, Y, X); NaN where a pixel has none."""
+    def labels(
+        self, target: str, split: str | None = None, *, binary: bool = False, **which: Unpack[Which]
+    ) -> xr.DataArray:
+        """Labels of the final images, float32 (sample, Y, X); NaN where a pixel has none.
+
+        `binary` makes 1 of what lies above the threshold that is stored with a mask's labels (0.5 where there is none),
+        and 0 of the rest, as a LogisticProbe learns them. InputError if the labels are no mask's.
+        """
         if target not in self.targets:
             raise unknown("target with labels in this store", target, self.targets)
-        return self._load(layout.label_path(target), split, samples=samples)
+        found = self._load(layout.label_path(target), split, which=which)
+        return as_mask(found, target) if binary else found
 
-    def predictions(
-        self, target: str, split: str | None = None, *, samples: Sequence[str] | None = None
-    ) -> xr.DataArray:
+    def predictions(self, target: str, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
         """A classifier's probabilities for the final pictures, (sample, class); the attribute `classes` names them."""
-        return self._load(layout.prediction_path(target), split, samples=samples)
+        return self._load(layout.prediction_path(target), split, which=which)
 
     def intermediate(
-        self,
-        source: str,
-        target: str,
-        split: str | None = None,
-        *,
-        step: int | Iterable[int] | None = None,
-        samples: Sequence[str] | None = None,
+        self, source: str, target: str, split: str | None = None, *, step: Steps | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
         """A labeler's reading of the unfinished pictures, (sample, step, Y, X) or (sample, step, class)."""
-        return self._load(layout.intermediate_path(source, target), split, step, samples)
+        return self._load(layout.intermediate_path(source, target), split, step, which)
 
     def sel(
-        self,
-        *,
-        module: str,
-        prompt: str | None = None,
-        seed: int | None = None,
-        step: int | Iterable[int] | None = None,
-        branch: str | None = None,
+        self, *, module: str, step: Steps | None = None, branch: str | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
         """Activations of one module for the samples with a prompt, a seed or both; else as `activations`."""
-        where = {name: value for name, value in (("prompt", prompt), ("seed", seed)) if value is not None}
-        return self._activations(module, step, branch, where=where)
+        return self.activations(module, step, branch=branch, **which)
 
     def torch_dataset(
         self,
         modules: str | Iterable[str],
         *,
-        steps: int | Iterable[int] | None = None,
+        steps: Steps | None = None,
         branch: str | None = None,
         split: str | None = "train",
         batch: int = 4096,
@@ -318,10 +306,10 @@ class ActivationStore:
         Parameters
         ----------
         modules : str or iterable of str
-            A name, a glob or several. Of several, the rows of a batch are of the same cells; a coarser map's row stands
-            for all the cells that it covers.
-        steps : int or iterable of int, optional
-            All where not said.
+            Names, beginnings of names or globs. Of several, the rows of a batch are of the same cells; a coarser map's
+            row stands for all the cells that it covers.
+        steps : int, slice or iterable of int, optional
+            −1 is the last. All where not said.
         branch : {"cond", "uncond"}, optional
             The half of classifier-free guidance; all that are stored where not said.
         split : {"train", "val", "test"}, optional
@@ -381,34 +369,15 @@ class ActivationStore:
         self,
         path: str,
         split: str | None,
-        step: int | Iterable[int] | None = None,
-        samples: Sequence[str] | None = None,
+        step: Steps | None = None,
+        which: Which | None = None,
         select: dict[str, Any] | None = None,
-        where: Mapping[str, object] | None = None,
         dtype: np.dtype | None = None,
     ) -> xr.DataArray:
-        if split is not None and split not in SPLITS:
-            raise unknown("split", split, SPLITS)
-        array = self.info(path)
-        frame = self.manifest.frame
-        if samples is not None:
-            frame = frame.loc[self._complete_rows(path, [samples] if isinstance(samples, str) else list(samples))]
-            if frame.empty or (split and not frame["split"].eq(split).any()):
-                raise InputError(f"samples: expected at least one of split {split or 'any'!r}, got {samples!r}")
-        frame = frame[frame["sample_id"].isin(self.complete(path)) & (frame["split"].eq(split) if split else True)]
-        if frame.empty:
-            raise IncompleteError(
-                f"no sample of split {split or 'any'!r} has {path} in {self.root}; extract or label it first"
-            )
-        for name, value in (where or {}).items():
-            frame = frame[frame[name] == value]
-        if frame.empty:
-            wanted = " and ".join(f"{name} {value!r}" for name, value in (where or {}).items())
-            raise InputError(f"no complete sample has {wanted}; see store.samples")
-        steps = self._steps(step)
+        array, frame = self.info(path), self._chosen(path, split, which or {})
         select = dict(select or {})
         if "step" in array.dims:
-            select["step"] = steps
+            select["step"] = choose_steps(step, self.steps)
         checksums = self.checksums(path)
         version = [self.fingerprint, [checksums[sample_id] for sample_id in frame["sample_id"]]]
         data = array.dask(frame.index.tolist(), select, version, dtype)
@@ -417,9 +386,31 @@ class ActivationStore:
         }
         coords["sample"] = frame["sample_id"].to_numpy()
         if "step" in array.dims:
-            coords["step"] = steps
+            coords["step"] = select["step"]
         found = xr.DataArray(data, dims=("sample", *array.dims), coords=coords, name=path, attrs=dict(array.attributes))
         return found.isel(step=0) if isinstance(step, int | np.integer) else found
+
+    def _chosen(self, path: str, split: str | None, which: Which) -> pd.DataFrame:
+        """Rows of the manifest, of samples that are complete, in the order that is wanted."""
+        if split is not None and split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        others: Any = dict(which)
+        samples = others.pop("samples", None)
+        frame = self.manifest.frame
+        wanted = chosen(frame, **others)
+        if samples is not None:
+            rows = self._complete_rows(path, [samples] if isinstance(samples, str) else list(samples))
+            frame, wanted = frame.loc[rows], wanted[rows]
+            if frame.empty or (split and not frame["split"].eq(split).any()):
+                raise InputError(f"samples: expected at least one of split {split or 'any'!r}, got {samples!r}")
+        have = frame["sample_id"].isin(self.complete(path)) & (frame["split"].eq(split) if split else True)
+        if not have.any():
+            raise IncompleteError(
+                f"no sample of split {split or 'any'!r} has {path} in {self.root}; extract or label it first"
+            )
+        if not (have & wanted).any():
+            raise InputError(f"no complete sample of split {split or 'any'!r} has {said(which)}; see store.samples")
+        return frame[have & wanted]
 
     def _complete_rows(self, path: str, samples: Sequence[str]) -> list[int]:
         for sample_id in samples:
@@ -428,19 +419,6 @@ class ActivationStore:
             if sample_id not in self.complete(path):
                 raise IncompleteError(f"sample {sample_id} has no {path} in {self.root}; extract or label it first")
         return self.rows(samples)
-
-    def _steps(self, step: int | Iterable[int] | None) -> list[int]:
-        asked = (
-            self.steps
-            if step is None
-            else [int(step)]
-            if isinstance(step, int | np.integer)
-            else [int(s) for s in step]
-        )
-        wrong = [s for s in asked if s not in self.steps]
-        if wrong:
-            raise InputError(f"no step {wrong[0]} in this store; its steps are 0 to {len(self.steps) - 1}")
-        return asked
 
     def _activation_paths(self) -> list[str]:
         return [layout.activation_path(m) for m in self.modules]

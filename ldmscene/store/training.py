@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.manifest import SPLITS
 from ldmscene.rows.constants import Training
 from ldmscene.rows.source import Module, Source
+from ldmscene.selection import Steps, choose_names, choose_steps
 from ldmscene.store.cache import Cache
 from ldmscene.store.layout import BRANCHES, activation_path
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def source_of(
     store: ActivationStore,
     modules: Sequence[str],
-    steps: int | Iterable[int] | None,
+    steps: Steps | None,
     branch: str | None,
     split: str | None,
 ) -> Source:
@@ -44,7 +44,8 @@ def source_of(
     )
     codes = tuple(BRANCHES.index(store.config["branches"][one]) for one in branches)
     samples = store.rows(_complete(store, modules, split))
-    return Source(found, tuple(samples), _steps(store, steps), branches, codes, tuple(arrays[0].dims[2:-1]))
+    chosen = tuple(sorted(set(choose_steps(steps, store.steps))))
+    return Source(found, tuple(samples), chosen, branches, codes, tuple(arrays[0].dims[2:-1]))
 
 
 def training_of(store: ActivationStore, source: Source) -> Training:
@@ -60,22 +61,17 @@ def training_of(store: ActivationStore, source: Source) -> Training:
 
 
 def chosen_modules(store: ActivationStore, modules: str | Iterable[str]) -> list[str]:
-    """Names or globs of modules as names, each once.
+    """Names, beginnings or globs of modules as names, each once.
 
     Raises
     ------
     UnknownNameError
         If one fits none.
     """
-    names: dict[str, None] = {}
-    for asked in [modules] if isinstance(modules, str) else modules:
-        found = [asked] if asked in store.modules else fnmatch.filter(store.modules, asked)
-        if not found:
-            raise unknown("module in this store", asked, store.modules)
-        names |= dict.fromkeys(found)
+    names = choose_names("module in this store", modules, store.modules)
     if not names:
         raise InputError("modules: expected at least one, got none")
-    return list(names)
+    return names
 
 
 def parse_memory(memory: str | int) -> int:
@@ -105,11 +101,3 @@ def _branches(store: ActivationStore, branch: str | None) -> tuple[int, ...]:
     if branch is not None and branch not in known:
         raise unknown("branch in this store", branch, known)
     return tuple(range(len(known))) if branch is None else (known.index(branch),)
-
-
-def _steps(store: ActivationStore, steps: int | Iterable[int] | None) -> tuple[int, ...]:
-    asked = store.steps if steps is None else [steps] if isinstance(steps, int) else list(steps)
-    wrong = [step for step in asked if step not in store.steps]
-    if wrong or not asked:
-        raise InputError(f"steps: expected some of 0 to {len(store.steps) - 1}, got {asked or 'none'}")
-    return tuple(sorted({int(step) for step in asked}))

@@ -167,3 +167,8 @@ def test_what_cannot_be_learned_is_said() -> None:
         AdamProbe("hinge").fit(X, y)
     with pytest.raises(InputError, match="1 class"):
         AdamProbe("cross_entropy").fit(X, np.zeros_like(y))
+    for loss in ("huber", "cross_entropy"):
+        with pytest.raises(InputError, match="at least one pixel with a label, got none"):
+            AdamProbe(loss).fit(X, np.full_like(y, np.nan, dtype=float))
+    with pytest.raises(InputError, match=r"whole numbers as classes, got 0[.]5; threshold first"):
+        AdamProbe("cross_entropy").fit(X, (y > 0) / 2)

@@ -31,7 +31,7 @@ from worlds import GRID, GROUPS, SAMPLES, SCALE, depth_world, mask_world, pixel_
 
 from ldmscene.cells import spread
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.probes import LogisticProbe, RidgeProbe, gather_moments, group_labels
+from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe, gather_moments, group_labels
 from ldmscene.probes.bilinear import lift
 from ldmscene.probes.blocks import _block_moments
 
@@ -365,6 +365,43 @@ def test_clone_pickle_save_and_load(probe: Any, tmp_path: Path) -> None:
         meta = json.loads(file.metadata()["probe"])
     assert meta["params"]["alphas"] == list(ALPHAS)
     assert meta["dtype"] == "float64"
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(ALPHAS, cv=3), LogisticProbe(ALPHAS, cv=3), AdamProbe(epochs=1)])
+def test_skops_need_trust_no_type_but_the_probe(probe: Any) -> None:
+    skops = pytest.importorskip("skops.io")
+    X, y = mask_world() if isinstance(probe, LogisticProbe) else depth_world()
+    data = skops.dumps(probe.fit(X, y))
+    own = [f"{type(probe).__module__}.{type(probe).__name__}"]
+    assert skops.get_untrusted_types(data=data) == own
+    again = skops.loads(data, trusted=own)
+    np.testing.assert_array_equal(again.predict(X), probe.predict(X))
+    if isinstance(probe, RidgeProbe):  # statistics and folds, too
+        np.testing.assert_array_equal(again.partial_fit(X, y).coef_, probe.partial_fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(1.0), LogisticProbe(1.0), AdamProbe("cross_entropy", epochs=1)])
+def test_what_is_predicted_from_an_xarray_is_one(probe: Any) -> None:
+    X, y = mask_world()
+    names = [f"sample {i}" for i in range(len(X))]
+    coords = {"sample": names, "prompt": ("sample", names[::-1]), "step": 3, "x": np.arange(X.shape[2])}
+    maps = xr.DataArray(X, coords, ("sample", "y", "x", "channel"))
+    probe.fit(X, np.where(np.isnan(y), 0, y))
+    for method, dims in (
+        ("predict", ("sample", "Y", "X")),
+        ("predict_cells", ("sample", "y", "x") + (() if isinstance(probe, RidgeProbe) else ("class",))),
+        ("predict_proba", ("sample", "Y", "X", "class")),
+        ("decision_function", ("sample", "Y", "X")),
+    ):
+        if hasattr(probe, method):
+            found = getattr(probe, method)(maps)
+            assert found.dims == dims
+            np.testing.assert_array_equal(found, getattr(probe, method)(X))
+            assert found.sel(sample="sample 2")["prompt"].item() == names[::-1][2]
+            assert found["step"].item() == 3
+            assert ("x" in found.coords) == ("x" in dims)
+    assert probe.predict(maps[:, 0, 0]).dims == ("sample",)
+    assert probe.score(maps, y) == probe.score(X, y)
 
 
 def test_files_that_hold_no_such_probe_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""By which words a read of a store chooses its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+
+from ldmscene.errors import InputError, unknown
+
+
+class Which(TypedDict, total=False):
+    """Words by which every read chooses samples. All that are said hold at once.
+
+    Attributes
+    ----------
+    samples : str or sequence of str
+        These sample_ids, in this order.
+    prompt : str or sequence of str
+        The samples of these prompts.
+    seed : int or sequence of int
+        The samples of these seeds.
+    where : callable or sequence of bool
+        A function of the manifest's table (`store.manifest.frame`, a row for each sample) that says of each row
+        whether it is wanted, or its answer.
+    """
+
+    samples: str | Sequence[str] | None
+    prompt: str | Sequence[str] | None
+    seed: int | Sequence[int] | None
+    where: Callable[[pd.DataFrame], Any] | Sequence[bool] | pd.Series | None
+
+
+def chosen(
+    frame: pd.DataFrame,
+    *,
+    prompt: str | Sequence[str] | None = None,
+    seed: int | Sequence[int] | None = None,
+    where: Callable[[pd.DataFrame], Any] | Sequence[bool] | pd.Series | None = None,
+) -> np.ndarray:
+    """Whether each row of a manifest's table is wanted.
+
+    Raises
+    ------
+    UnknownNameError
+        If no sample has one of the prompts.
+    InputError
+        If `where` doesn't answer True or False for each row.
+    """
+    wanted = np.ones(len(frame), dtype=bool)
+    for column, asked in (("prompt", prompt), ("seed", seed)):
+        if asked is not None:
+            wanted &= frame[column].isin(_several(asked))
+    for one in _several(prompt) if prompt is not None else ():
+        if one not in set(frame["prompt"]):
+            raise unknown("prompt in this store", one, frame["prompt"].unique())
+    return wanted if where is None else wanted & _answers(frame, where)
+
+
+def _several(asked: Any) -> list[Any]:
+    return list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
+
+
+def _answers(frame: pd.DataFrame, where: Any) -> np.ndarray:
+    answers = np.asarray(where(frame) if callable(where) else where)
+    if answers.shape != (len(frame),) or answers.dtype != bool:
+        raise InputError(
+            f"where: expected True or False for each of the {len(frame)} samples, got {answers.dtype} of shape "
+            f"{answers.shape}; for example where=lambda samples: samples['seed'] < 3"
+        )
+    return answers
+
+
+def said(which: Which) -> str:
+    """The words in words, for a message."""
+    return " and ".join(f"{name} {value!r}" for name, value in which.items() if value is not None)
