@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import xarray as xr
@@ -27,12 +29,28 @@ def console() -> Console:
 
 
 def show(table: Table, title: str) -> None:
-    """Print a table below its title; in a pipe as wide as it is, so that a script finds names whole."""
+    """Print a table below its title; in a pipe as wide as it is, so that a script finds names whole.
+
+    On a terminal that is too narrow for it, each row becomes lines of its own.
+    """
     ours = console()
     if not ours.is_terminal and "COLUMNS" not in os.environ:
         ours.width = max(WIDTH, _width(table))
     ours.print(printable(title), soft_wrap=True)  # paths stay whole
-    ours.print(table)
+    if table.show_header and _width(table) > ours.width:
+        ours.print(*_stacked(table, ours.width), sep="\n", soft_wrap=True)  # names stay whole, to be copied
+    else:
+        ours.print(table)
+
+
+def _stacked(table: Table, width: int) -> Iterator[str]:
+    """A table's rows as lines: what is in the first column, and below it the others by their heads."""
+    names, *others = ([str(cell) for cell in column.cells] for column in table.columns)
+    heads = [str(column.header) for column in table.columns[1:]]
+    for name, *cells in zip(names, *others, strict=True):
+        yield name
+        facts = ", ".join(f"{head} {cell}" for head, cell in zip(heads, cells, strict=True) if cell)
+        yield from textwrap.wrap(facts, width, initial_indent="  ", subsequent_indent="  ")
 
 
 def grid_rows(grid: xr.Dataset) -> list[dict[str, Any]]:
@@ -213,7 +231,7 @@ def info_title(store: ActivationStore) -> str:
 def info_table(store: ActivationStore) -> Table:
     facts = info(store)
     table = _listing(
-        "module, or other array", ("one sample", "right"), ("done", "right"), ("size", "right"), ("NaN, inf", "right")
+        "module, or other array", ("one sample", "right"), ("done", "right"), ("size", "right"), ("NaN or inf", "right")
     )
     for row in facts["arrays"]:
         key = Key(row["array"])

@@ -198,7 +198,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, m
         (("label", "x", "tiny-depth", "--split", "val"), "no sample of split 'val'"),
         (("evaluate", "--targets", "nope"), "nearest: depth"),
         (("evaluate", "--modules", "nope"), "nearest: "),
-        (("evaluate", "--steps", "-1"), "its steps are 0 to 3"),
+        (("evaluate", "--steps", "-5"), "its steps are 0 to 3"),
         (("evaluate", "--cv", "1"), "at least 2, got 1"),
         (("evaluate", "--alphas", "-1", "--alphas", "1"), "expected positive numbers"),
         (("evaluate", "--alphas", "nan", "--alphas", "1"), "expected positive numbers"),

@@ -50,6 +50,25 @@ def test_a_manifest_survives_csv(rows):
         assert read_manifest(path).table.equals(made.table)
 
 
+@pytest.mark.parametrize(("delimiter", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_another_delimiter_is_named(tmp_path, delimiter, name):
+    path = tmp_path / "m.csv"
+    pd.DataFrame({"prompt": ["a red cube"], "seed": [1]}).to_csv(path, sep=delimiter, index=False)
+    with pytest.raises(ManifestError, match=f"set apart by {name}; write commas"):
+        read_manifest(path)
+    assert len(read_manifest(pd.read_csv(path, sep=delimiter))) == 1  # as the message says
+    path.write_text("caption\na red cube\n")
+    with pytest.raises(ManifestError, match=r"it has caption$"):
+        read_manifest(path)
+
+
+def test_the_embedded_manifest_goes_by_its_name_where_no_file_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_manifest("demo").table.equals(read_manifest(DEMO).table)
+    (tmp_path / "demo").write_text("prompt,seed\na red cube,1\n")
+    assert len(read_manifest("demo")) == 1
+
+
 @given(pairs, pairs)
 def test_extending_keeps_what_is_there_and_adds_what_is_new(first, second):
     longer = read_manifest(first).extended(read_manifest(second)).frame

@@ -10,6 +10,8 @@ from rich.console import Console
 
 import ldmscene
 from ldmscene import terminal
+from ldmscene.store.layout import activation_path
+from ldmscene.text import human_bytes
 from tests.conftest import FIRST
 
 
@@ -65,3 +67,19 @@ def test_a_pipe_gets_long_names_whole(capsys, monkeypatch):
     row = {"module": name, "block": "decoder", "shape": (64, 64, 320), "bytes_per_step": 1}
     terminal.show(terminal.module_table([row]), "title")
     assert name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_gets_a_line_of_facts_below_each_name(store, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    terminal.show(terminal.info_table(store), terminal.info_title(store))
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert store.fingerprint in title
+    at = lines.index(FIRST)  # whole, so that it can be copied
+    facts = " ".join(" ".join(lines[at + 1 : at + 3]).split())
+    row = store.contents.set_index("array").loc[activation_path(FIRST)]
+    assert facts.startswith(
+        f"one sample {row['shape'].replace(' ', '')}, done 20, size {human_bytes(row['bytes'])}, NaN"
+    )
+    assert set(store.modules) < set(lines)
+    assert all(len(line) <= width for line in lines if line.startswith(" "))

@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 def run(manifests: Sequence[str], as_json: bool, **options: Any) -> None:
     """The whole path from a MANIFEST to a report; what is done already isn't done again.
 
+    MANIFEST is a CSV or Parquet file with the columns prompt and seed, or demo, the embedded model's own.
+
     \b
     Examples:
+        ldmscene run demo
         ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
         ldmscene run --protocol scenes TRAIN.csv TEST.csv --dry-run
     """

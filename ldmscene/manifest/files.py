@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,16 +12,19 @@ import pyarrow.parquet
 from ldmscene.errors import ManifestError
 
 MAX_BLOCK = 2**31 - 1  # bytes that pyarrow reads at once
+EMBEDDED = {"demo": Path(__file__).parents[1] / "testbed" / "demo.csv"}
+DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def read_table(path: Path) -> pa.Table:
-    """A manifest's columns as they are, from CSV or Parquet.
+    """A manifest's columns as they are, from CSV or Parquet, or by an embedded one's name where no file has it.
 
     Raises
     ------
     ManifestError
         If there is no such file, or it can't be read.
     """
+    path = path if path.is_file() else EMBEDDED.get(str(path), path)
     if not path.is_file():
         raise ManifestError(f"no manifest at {path}; expected a CSV or Parquet file with columns prompt and seed")
     try:
@@ -45,3 +49,11 @@ def read_csv(path: Path, columns: pyarrow.csv.ConvertOptions, encoding: str = "u
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
         convert_options=columns,
     )
+
+
+def delimited(columns: Sequence[str]) -> str:
+    """What to do with a table whose only column is named as the header of several."""
+    for delimiter, name in DELIMITERS.items():
+        if len(columns) == 1 and {"prompt", "seed"} <= {word.strip() for word in columns[0].split(delimiter)}:
+            return f". Its columns seem to be set apart by {name}; write commas, or pandas.read_csv(…, sep={delimiter!r})"
+    return ""

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ldmscene.errors import ManifestError
-from ldmscene.manifest.files import read_table
+from ldmscene.manifest.files import delimited, read_table
 from ldmscene.manifest.published import PUBLISHED_COLUMNS
 from ldmscene.manifest.samples import COLUMNS, IMAGE, MAX_SEED, SCHEMA, Manifest
 from ldmscene.prompts import normal
@@ -25,11 +25,11 @@ def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[
     Parameters
     ----------
     source
-        A file or a pandas.DataFrame with the columns `prompt` and `seed`, and perhaps `split` ("train", "val" or
-        "test"), `sample_id` and `prompt_id`, others being left out; or pairs; or a `Manifest`, which is returned.
-        Splits are drawn by prompt where not given, so that no prompt lies in two, nor one that differs in capitals
-        and spaces alone. Samples of "val" are stored, and
-        neither fitted to nor scored.
+        A file, "demo" for the embedded model's manifest, or a pandas.DataFrame, with the columns `prompt` and `seed`,
+        and perhaps `split` ("train", "val" or "test"), `sample_id` and `prompt_id`, others being left out; or pairs; or
+        a `Manifest`, which is returned. Splits are drawn by prompt where they aren't named, so that no prompt lies in
+        two, nor one that differs in capitals and spaces alone. Samples of "val" are stored, and neither fitted to nor
+        scored.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def _with_defaults(table: pa.Table) -> pa.Table:
     if missing:
         raise ManifestError(
             f"the manifest lacks the column{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}; "
-            f"it has {', '.join(table.column_names) or 'none'}"
+            f"it has {', '.join(table.column_names) or 'none'}{delimited(table.column_names)}"
         )
     if len(set(table.column_names)) < len(table.column_names):
         raise ManifestError(f"a column stands twice in the manifest; it has {', '.join(table.column_names)}")

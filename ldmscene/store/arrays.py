@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -180,6 +180,12 @@ def same_origin(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return mine == theirs
 
 
+def _differing(there: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys((*there, *now)):
+        if name not in CHOICES and there.get(name) != now.get(name):
+            yield f"{name} {there.get(name)!r} there, {now.get(name)!r} now"
+
+
 def with_choices(there: ArraySpec, asked: ArraySpec) -> ArraySpec:
     """An array that is there, its numbers to be used as it is asked now."""
     chosen = {name: value for name, value in asked.attributes.items() if name in CHOICES}
@@ -191,7 +197,8 @@ def check_same(there: ArraySpec, spec: ArraySpec) -> str | None:
     if (there.shape, there.dtype) != (spec.shape, spec.dtype):
         return f"holds {there.dtype} {there.shape}, not {spec.dtype} {spec.shape}"
     if spec.attributes and not same_origin(there.attributes, spec.attributes):
-        return f"was made by {there.attributes}, not {spec.attributes}; name the target differently or use a new store"
+        differs = ", ".join(_differing(there.attributes, spec.attributes))
+        return f"was made otherwise: {differs}; name the target differently or use a new store"
     if there.layout != spec.layout:
         return "is encoded in another way than it would be now; use a new store"
     return None
