@@ -55,5 +55,7 @@ def delimited(columns: Sequence[str]) -> str:
     """What to do with a table whose only column is named as the header of several."""
     for delimiter, name in DELIMITERS.items():
         if len(columns) == 1 and {"prompt", "seed"} <= {word.strip() for word in columns[0].split(delimiter)}:
-            return f". Its columns seem to be set apart by {name}; write commas, or pandas.read_csv(…, sep={delimiter!r})"
+            return (
+                f". Its columns seem to be set apart by {name}; write commas, or pandas.read_csv(…, sep={delimiter!r})"
+            )
     return ""
