@@ -15,10 +15,9 @@ from ldmscene import capture, edits
 from ldmscene.calls.options import load_model
 from ldmscene.edits import Maps, parse
 from ldmscene.errors import InputError, ShapeError
+from ldmscene.intervention.judging import Judge
 from ldmscene.intervention.planning import plan_for
 from ldmscene.intervention.running import Worker
-from ldmscene.labelers import read
-from ldmscene.labeling import resolve
 
 SAMPLE = "this picture"
 
@@ -113,16 +112,10 @@ def _same_steps(plan: capture.Plan) -> Any:
 
 def _own_label(plan: capture.Plan, edit: edits.Edit, prompt: str, seed: int) -> np.ndarray:
     """The target's label of the picture without the edit, by the labeler of the store."""
-    name, _, of_class = edit.target.partition("=")
-    said = edit.origin["labels"][name]
+    meaning = edit.origin["labels"][edit.target.partition("=")[0]]
     try:
-        labeler = resolve(said["labeler"])
+        judge = Judge.of(edit.target, edit.binary, meaning)
     except InputError as error:
-        raise InputError(f"own: the labeler {said['labeler']!r} of the edit's store can't be had; pass own=") from error
-    image = capture.run(plan, [prompt], [seed])[0].image
-    maps: np.ndarray
-    (maps,) = read(labeler, name, image[None], said)
-    if not edit.binary:
-        return maps
-    foreground = maps == float(of_class) if of_class else maps > said.get("threshold", 0.5)
-    return np.where(np.isnan(maps), np.nan, foreground)
+        said = f"the labeler {meaning['labeler']!r} of the edit's store can't be had"
+        raise InputError(f"own: {said}; pass own=") from error
+    return judge(capture.run(plan, [prompt], [seed])[0].image)

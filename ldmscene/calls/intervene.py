@@ -18,7 +18,7 @@ from ldmscene.extraction.part import Part
 from ldmscene.intervention.controls import control_place, note_controls
 from ldmscene.intervention.filling import Editing
 from ldmscene.intervention.maps import Subjects
-from ldmscene.intervention.planning import check_same, plan_for
+from ldmscene.intervention.planning import check_same, plan_for, scheduler_of
 from ldmscene.manifest import SPLITS, Manifest
 from ldmscene.progress import say
 from ldmscene.store import ActivationStore
@@ -104,7 +104,7 @@ def intervene(
     for job in jobs.values():
         job.check()
     loaded = load_model(source.model if model is None else model, device)
-    with capture.with_scheduler(loaded.pipeline, _scheduler(loaded, source)):
+    with capture.with_scheduler(loaded.pipeline, scheduler_of(loaded, source)):
         plans = {name: _plan(loaded, source, job.edit, modules, dtype) for name, job in jobs.items()}
         for name, job in jobs.items():
             check_fingerprint(control_place(root, name), plans[name].config() | job.config)
@@ -135,12 +135,6 @@ def _target(store: ActivationStore, edit: edits.Edit) -> Target:
         raise unknown(f"target with labels in {store.root}", labels, store.targets)
     found = targets_of(store, [labels], store.manifest.frame["sample_id"].tolist())
     return next(target for target in found if target.name == edit.target)
-
-
-def _scheduler(loaded: capture.Model, store: ActivationStore) -> str | None:
-    """The class of the store's scheduler, where it isn't the pipeline's own."""
-    name = store.config["scheduler"]["class"]
-    return None if type(loaded.pipeline.scheduler).__name__ == name else name
 
 
 def _plan(

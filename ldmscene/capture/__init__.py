@@ -8,6 +8,7 @@ from ldmscene.capture.modules import ModuleShape, find_modules, presets_in
 from ldmscene.capture.pictures import at_once, decode
 from ldmscene.capture.plan import Plan, make_plan
 from ldmscene.capture.readings import readings
+from ldmscene.capture.record import Recording
 from ldmscene.capture.shapes import outline_shapes
 from ldmscene.capture.sinks import Editor, Sink
 from ldmscene.capture.source import (
@@ -27,6 +28,7 @@ __all__ = [
     "Model",
     "ModuleShape",
     "Plan",
+    "Recording",
     "Sink",
     "Trajectory",
     "WeightHashes",

@@ -47,21 +47,21 @@ def recording(
     sink: Sink,
     editor: Editor | None = None,
     *,
-    check: Callable[[], None] | None = None,
+    on_step: Callable[[Recording], None] | None = None,
 ) -> Iterator[Recording]:
     """Hand outputs of the plan's modules to a sink inside the block; the pipeline is given back without a trace.
 
     Hooks copy each output before anything can change it in place, cast to the plan's dtype where it lies, and
     move it to the CPU where the sink wants that. Branches are told apart by the guidance that the pipeline really
-    applied. The sink sees what an editor made of an output. `check` is called at each step, and stops the run by
-    raising. Where the pipeline runs more than once, what is yielded is of the last run.
+    applied. The sink sees what an editor made of an output. `on_step` is called at each step, once the sink has its
+    outputs, and stops the run by raising. Where the pipeline runs more than once, what is yielded is of the last run.
 
     Raises
     ------
     LdmsceneError
         If branches can't be told, or aren't those of the plan's rehearsal.
     """
-    run = _Run(plan, sink, check)
+    run = _Run(plan, sink, on_step)
     scheduler = plan.pipeline.scheduler
     with running_uncompiled(plan.pipeline) as denoiser, instead(scheduler, step=run.watch, set_timesteps=run.begin):
         handles = []
@@ -93,8 +93,8 @@ def _hooks(
 class _Run:
     """The state of one call of a pipeline, and what stands in its way."""
 
-    def __init__(self, plan: Plan, sink: Sink, check: Callable[[], None] | None) -> None:
-        self.plan, self._sink, self._check = plan, sink, check
+    def __init__(self, plan: Plan, sink: Sink, on_step: Callable[[Recording], None] | None) -> None:
+        self.plan, self._sink, self._on_step = plan, sink, on_step
         self._dtype = getattr(torch, plan.dtype)
         self.recorded, self.now, self.sorter = Recording(), Step(), self._sorter()
 
@@ -121,8 +121,6 @@ class _Run:
         """In the place of the scheduler's `step`."""
 
         def watched(model_output: Tensor, timestep: Any, sample: Tensor, *args: object, **kwargs: object) -> Any:
-            if self._check is not None:
-                self._check()
             for device in self.now.copying:
                 torch.cuda.current_stream(device).synchronize()
             self.sorter.add(self.now, model_output, sample)
@@ -130,6 +128,8 @@ class _Run:
             self.recorded.timesteps.append(float(torch.as_tensor(timestep).flatten()[0]))
             self.recorded.latents.append(self._unpacked(sample.detach()))
             self.recorded.predicted.append(self._unpacked(clean))
+            if self._on_step is not None:
+                self._on_step(self.recorded)
             self.now.begin(self.now.number + 1)
             self.now.samples = len(sample)
             stepped = take_step(model_output, timestep, sample, *args, **kwargs)

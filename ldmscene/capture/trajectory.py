@@ -44,10 +44,10 @@ def run(
     prompts: Sequence[str],
     seeds: Sequence[int],
     supplied: np.ndarray | None = None,
-    check: Callable[[], None] | None = None,
     *,
     sink: Sink | None = None,
     editor: Editor | None = None,
+    on_step: Callable[[Recording], None] | None = None,
 ) -> list[Trajectory]:
     """Generate a batch of samples, or lead it along supplied pictures, and return each one's trajectory.
 
@@ -58,13 +58,14 @@ def run(
     ----------
     supplied : numpy.ndarray, optional
         uint8 (n, Y, X, rgb); for a pipeline with a scheduler of `supplied_scheduler`.
-    check : callable, optional
-        Called at each step, to stop the run by raising.
     sink : Sink, optional
         What takes the outputs of the plan's modules; the trajectories hold none of them then.
     editor : Editor, optional
         Changes outputs as they are computed, of modules that need not be the plan's. A plan that is `rehearsed`
         already saves a rehearsal.
+    on_step : callable, optional
+        Called at each step with what the run has shown so far, once the sink has the step's outputs; it stops the run
+        by raising.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def run(
     plan = rehearsed(plan) if editor else plan
     if supplied is not None:
         arguments["latents"] = along(plan.pipeline, supplied, seeds)
-    with torch.no_grad(), quiet(plan.pipeline), recording(plan, sink or arrays, editor, check=check) as recorded:
+    with torch.no_grad(), quiet(plan.pipeline), recording(plan, sink or arrays, editor, on_step=on_step) as recorded:
         plan.pipeline(**arguments)
     _check_steps(plan, recorded)
     # One by one, so that a picture doesn't depend on those beside it.

@@ -264,7 +264,8 @@ def generate(
     supplied = images.load(frame[IMAGE_HASH].tolist()) if images else None
     prompts, seeds = frame["prompt"].tolist(), frame["seed"].tolist()
     worker = editing.worker(frame["sample_id"].tolist()) if editing else None
-    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, supplied, check, editor=worker)
+    stop = None if check is None else lambda _shown: check()
+    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, supplied, editor=worker, on_step=stop)
     left = editing.arrays(worker) if editing else [{} for _ in trajectories]
     for index, sample_id, trajectory, beside, missing in zip(
         batch.rows, frame["sample_id"], trajectories, left, batch.missing, strict=True

@@ -10,6 +10,7 @@ from ldmscene import capture
 from ldmscene.capture import Plan
 from ldmscene.edits import Edit
 from ldmscene.errors import InputError
+from ldmscene.store import ActivationStore
 from ldmscene.store.prepare import differences
 
 # How activations were stored is nothing that a run depends on.
@@ -61,6 +62,12 @@ def plan_for(
     _check_positions(edit, plan)
     captured = tuple(module for module in plan.modules if module.name in modules)
     return capture.rehearsed(replace(plan, modules=captured))
+
+
+def scheduler_of(loaded: capture.Model, store: ActivationStore) -> str | None:
+    """The class of a store's scheduler, where it isn't the pipeline's own."""
+    name = str(store.config["scheduler"]["class"])
+    return None if type(loaded.pipeline.scheduler).__name__ == name else name
 
 
 def check_same(edit: Edit, config: Mapping[str, Any]) -> None:

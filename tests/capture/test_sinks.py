@@ -199,6 +199,25 @@ def test_a_sink_of_statistics_sees_what_the_host_would(tiny):
         np.testing.assert_array_equal(one.image, other.image)
 
 
+def test_each_step_is_shown_as_it_is_made_and_can_be_the_last(tiny):
+    plan, sink, shown = _plan(tiny), Moments(), []
+
+    def watch(recording):
+        shown.append((recording.timesteps[-1], recording.latents[-1].numpy(), len(sink.sums)))
+        if len(shown) == 5:  # the second step of another run
+            raise KeyboardInterrupt
+
+    trajectories = capture.run(plan, PROMPTS, SEEDS, sink=sink, on_step=watch)
+    assert [timestep for timestep, *_ in shown] == list(plan.timesteps)
+    assert [count for *_, count in shown] == [2, 4, 6]  # the sink has the step's two modules by then
+    np.testing.assert_array_equal(
+        np.stack([x for _, x, _ in shown], 1), np.stack([one.latents for one in trajectories])
+    )
+    with pytest.raises(KeyboardInterrupt):
+        capture.run(plan, PROMPTS, SEEDS, on_step=watch)
+    assert len(shown) == 5
+
+
 def test_what_is_stored_is_what_the_editor_made_of_it(tiny):
     plan = _plan(tiny, branch="both")
     plain = capture.run(plan, PROMPTS, SEEDS)
