@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ldmscene.calls.label import label
     from ldmscene.calls.list_modules import list_modules
     from ldmscene.calls.opening import open_store as open
+    from ldmscene.calls.paint import paint
     from ldmscene.calls.recognition import recognition
     from ldmscene.calls.run import run
     from ldmscene.calls.transfer import transfer
@@ -55,6 +56,7 @@ _HOMES = {
     "list_modules": ("ldmscene.calls.list_modules", "list_modules"),
     "load_published_probe": ("ldmscene.probes.published", "load_published_probe"),
     "open": ("ldmscene.calls.opening", "open_store"),
+    "paint": ("ldmscene.calls.paint", "paint"),
     "read_manifest": ("ldmscene.manifest", "read_manifest"),
     "read_published": ("ldmscene.manifest", "read_published"),
     "recognition": ("ldmscene.calls.recognition", "recognition"),
@@ -87,6 +89,7 @@ __all__ = [
     "list_modules",
     "load_published_probe",
     "open",
+    "paint",
     "plot",
     "read_manifest",
     "read_published",

@@ -11,6 +11,7 @@ from ldmscene.commands.info import info
 from ldmscene.commands.intervene import intervene
 from ldmscene.commands.label import label
 from ldmscene.commands.modules import modules
+from ldmscene.commands.paint import paint
 from ldmscene.commands.repair import repair
 from ldmscene.commands.report import report
 from ldmscene.commands.run import run
@@ -27,6 +28,7 @@ COMMANDS = (
     intervene,
     label,
     modules,
+    paint,
     repair,
     report,
     run,

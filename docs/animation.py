@@ -1,0 +1,68 @@
+"""Take the animation of the painting page: python docs/animation.py [STORE]
+
+After `make demo`; needs Playwright and Chromium. Look at it before it is committed.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+import ldmscene
+
+HERE = Path(__file__).parent
+SCREEN = {"width": 1120, "height": 900}
+SHOWN = {"x": 0, "y": 300, "width": 1120, "height": 600}
+SECONDS = 90_000  # milliseconds that a picture may take
+
+
+def take(store: str) -> None:
+    """Write `paint.webp` beside this file."""
+    frames: list[tuple[Image.Image, int]] = []
+    with ldmscene.paint(store, device="cpu") as served, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport=SCREEN)
+        page.goto(served.address)
+        expect(page.locator("#status")).to_have_text("done", timeout=SECONDS)
+        _shoot(page, frames, 900)
+        _drag(page, frames)
+        page.locator("#draw").click()
+        for step in range(1, 100):
+            if page.locator("#status").inner_text() == "done":
+                break
+            expect(page.locator("#status")).not_to_contain_text(f"step {step - 1} of", timeout=SECONDS)
+            _shoot(page, frames, 160)
+        _shoot(page, frames, 3000)
+        browser.close()
+    first, *others = [frame for frame, _ in frames]
+    first.save(
+        HERE / "paint.webp", save_all=True, append_images=others, duration=[d for _, d in frames], loop=0, quality=70
+    )
+
+
+def _drag(page: Page, frames: list[tuple[Image.Image, int]]) -> None:
+    """The object, a third of the picture to the right, or to the left where it stands on the right already."""
+    box = page.locator("#wanted").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for part in range(1, 9):
+        page.mouse.move(x + part * box["width"] / 24, y)
+        _shoot(page, frames, 90)
+    page.mouse.up()
+    _shoot(page, frames, 500)
+
+
+def _shoot(page: Page, frames: list[tuple[Image.Image, int]], milliseconds: int) -> None:
+    page.wait_for_timeout(60)
+    frames.append((Image.open(io.BytesIO(page.screenshot(clip=SHOWN))).convert("RGB"), milliseconds))
+
+
+if __name__ == "__main__":
+    take(sys.argv[1] if len(sys.argv) > 1 else "stores/demo")

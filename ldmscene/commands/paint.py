@@ -1,0 +1,34 @@
+"""The verb that serves a page to paint on."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import click
+
+import ldmscene
+from ldmscene import parameters as take
+
+
+@click.command()
+@take.STORE
+@click.option("--model", shell_complete=take.complete_model, help="The store's own by its name where not given.")
+@take.DEVICE
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: all machines that reach this one.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Any that is free where not given.")
+@take.AS_JSON
+def paint(store: str, as_json: bool, **options: Any) -> None:
+    """Serve a page on which you paint a map, and watch a STORE's model draw it.
+
+    Open the address that is printed; Ctrl-C ends it. Nothing is written.
+
+    \b
+    Example:
+        ldmscene paint stores/demo
+    """
+    with ldmscene.paint(store, **options) as page:
+        print(json.dumps({"address": page.address}) if as_json else page.address, flush=True)
+        with suppress(KeyboardInterrupt):
+            page.wait()

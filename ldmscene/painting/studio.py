@@ -1,0 +1,157 @@
+"""A model, a store and its grid: pictures on demand, with and without an edit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ldmscene import capture
+from ldmscene.edits import Edit, Maps, Readout
+from ldmscene.intervention.planning import plan_for, scheduler_of
+from ldmscene.intervention.readouts import Readouts
+from ldmscene.intervention.running import Worker
+from ldmscene.painting.asked import Asked, Change
+from ldmscene.painting.drawing import Shown, draw
+from ldmscene.painting.judges import Finished, Judges, wanted_map
+from ldmscene.painting.offer import Offer
+from ldmscene.painting.readings import probes_of
+from ldmscene.painting.script import script_of
+from ldmscene.painting.telling import Teller
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import label_path
+
+OWN, EDIT, RANDOM = "own", "edit", "random"
+REMEMBERED = 16  # own pictures with their labels
+READOUTS = 1024  # probes with their covariances
+
+
+class Studio:
+    """Draws what a page asks for; one call at a time.
+
+    Parameters
+    ----------
+    store : ActivationStore
+        Of pictures that were generated from prompts.
+    grid : xarray.Dataset
+        What `evaluate` made of it, with linear probes.
+    loaded : capture.Model
+        The model that made the store.
+    device : str, optional
+        Where labelers run.
+
+    Raises
+    ------
+    InputError
+        If the model isn't the store's, or the grid has no linear probes.
+    """
+
+    def __init__(
+        self, store: ActivationStore, grid: xr.Dataset, loaded: capture.Model, device: str | None = None
+    ) -> None:
+        self.store, self.offer = store, Offer.of(store, grid)
+        self._loaded = loaded
+        self._labels = {str(name): dict(store.info(label_path(str(name))).attributes) for name in grid["labels"].values}
+        self._judges = Judges.of(self.offer, self._labels, device)
+        self._probes = probes_of(grid, self.offer)
+        self._sources = {one.name: Readouts(store, grid, one.name) for one in self.offer.targets}
+        self._readout = lru_cache(READOUTS)(self._find_readout)
+        self._known: dict[tuple[str, int], Finished] = {}
+        with self._scheduler():
+            self._plan = plan_for(
+                loaded,
+                self.edit(_any_change(self.offer)),
+                modules=list(dict.fromkeys(probe.module for probe in self._probes.values())),
+                branches=[self._branch],
+            )
+
+    @property
+    def steps(self) -> int:
+        """Denoiser calls of a picture."""
+        return len(self._plan.timesteps)
+
+    def edit(self, change: Change) -> Edit:
+        """The edit that a page asks for."""
+        one = self.offer.target(change.target)
+        return Edit(
+            target=one.name,
+            binary=one.kind == "binary",
+            wanted=wanted_map(change, self.offer),
+            modules=change.modules,
+            steps=change.steps,
+            readouts={(m, s): self._readout(one.name, m, s) for m in change.modules for s in change.steps},
+            origin={"store": self.store.fingerprint, "config": self.store.config, "labels": self._labels},
+            rule=change.rule,
+            strength=change.strength,
+        )
+
+    def draw(self, asked: Asked, tell: Callable[..., None]) -> None:
+        """Draw what is asked for: the model's own picture, the edited one, and that of a random edit of its size.
+
+        Parameters
+        ----------
+        asked
+            From a page.
+        tell
+            Takes the name of an event and its words, as `ldmscene.painting.telling` has them: for each run `step` at
+            each step, and `picture` at its end; then `edit`. It stops the work by raising.
+        """
+        change = asked.change
+        teller = Teller(self.offer, change, self._probes, self.steps, tell)
+        own = self._own(asked, teller)
+        teller.finish(OWN, own)
+        if change is None:
+            return
+        edit = self.edit(change)
+        for run, one in ((EDIT, edit), (RANDOM, replace(edit, null="random:0"))):
+            start, worker = time.perf_counter(), self._worker(one, own)
+            found = self._finished(asked, teller.of(run), worker)
+            size = float(np.mean([*worker.sizes.values()])) if worker.sizes else 0.0
+            teller.finish(run, found, size=size, seconds=time.perf_counter() - start)
+        tell("edit", **script_of(self.store, asked, change, self.offer, edit.fingerprint))
+
+    def _own(self, asked: Asked, teller: Teller) -> Finished:
+        key = asked.prompt, asked.seed
+        if key not in self._known:
+            found = self._finished(asked, teller.of(OWN))
+            while len(self._known) >= REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = found
+        return self._known[key]
+
+    def _finished(self, asked: Asked, show: Callable[[Shown], None], editor: Worker | None = None) -> Finished:
+        with self._scheduler():
+            picture = draw(
+                self._plan, asked.prompt, asked.seed, probes=self._probes, branch=self._branch, show=show, editor=editor
+            )
+        return self._judges(picture)
+
+    def _worker(self, edit: Edit, own: Finished) -> Worker:
+        label = own.labels.get(edit.target, np.zeros(self.offer.size, np.float32))
+        return Worker(edit, Maps(label[None], np.asarray(edit.wanted)[None], edit.binary, edit.margin))
+
+    def _find_readout(self, target: str, module: str, step: int) -> Readout:
+        return self._sources[target].at(module, step)
+
+    @property
+    def _branch(self) -> str:
+        """Which half of the guidance the probes were fitted on."""
+        branches: list[str] = self.store.config["branches"]
+        return "cond" if "cond" in branches else branches[0]
+
+    @contextmanager
+    def _scheduler(self) -> Iterator[None]:
+        with capture.with_scheduler(self._loaded.pipeline, scheduler_of(self._loaded, self.store)):
+            yield
+
+
+def _any_change(offer: Offer) -> Change:
+    """For what a plan checks of an edit, which is where its probes come from."""
+    blank: Any = np.zeros(offer.size, np.uint8)
+    return Change(offer.targets[0].name, blank, offer.rules[0], 1.0, offer.modules[:1], offer.steps[:1])

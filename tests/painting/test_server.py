@@ -1,0 +1,181 @@
+"""What a page's server lets through, to whom, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+import pytest
+
+from ldmscene.errors import InputError
+from ldmscene.painting import serve
+from ldmscene.painting.guard import hosts_of
+from ldmscene.painting.jobs import Jobs
+from ldmscene.painting.server import LONGEST_BODY
+from tests.painting.conftest import Client, words
+
+
+def _names(events) -> list[str]:
+    return [event["event"] for event in events]
+
+
+def test_events_come_as_they_are_made(client, studio):
+    status, found = client.draw(words())
+    assert status == 202
+    events = client.events(found["job"])
+    assert next(events) == {"event": "queued", "before": 0}
+    for step in range(studio.steps):
+        studio.may.release()
+        assert next(events) == {"event": "step", "run": "own", "step": step}
+    assert _names(events) == ["done"]
+    (asked,) = studio.asked
+    assert (asked.prompt, asked.change.rule) == ("a red cube", "adam")
+    assert _names(client.events(found["job"])) == ["queued", *["step"] * 3, "done"]  # once more, from the beginning
+
+
+def test_a_wrong_field_is_named_and_nothing_is_drawn(client, studio):
+    assert client.draw(words(rule="donor")) == (
+        422,
+        {"field": "rule", "message": "expected one of conditional, adam; got 'donor'"},
+    )
+    for seat in (None, "", "a/b", "x" * 65, 3):
+        assert client.draw({**words(), "seat": seat})[1]["field"] == "seat"
+    assert studio.asked == []
+
+
+def test_who_lacks_the_token_is_let_to_nothing(client, served):
+    token = served.address.split("/")[3]
+    assert len(token) >= 32
+    for path in (
+        "/",
+        "/draw",
+        "/offer.json",
+        "/assets/main.js",
+        f"/{token[:-1]}/",
+        f"/{token}x/",
+        f"//{token}/",
+        "/%C3%A9/",
+    ):
+        answer = client.send("GET", path)
+        assert answer.status == 403, path
+        assert token not in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.1", "", "[", "localhost."]
+)
+def test_another_name_is_refused(client, host):
+    assert client.send("GET", "", Host=host).status in (400, 421)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1", "http://127.0.0.1:1"])
+def test_another_page_may_not_ask(client, studio, origin):
+    answer = client.send("POST", "draw", json.dumps(words()).encode(), content_type="application/json", origin=origin)
+    assert answer.status == 403
+    assert studio.asked == []
+
+
+def test_the_page_itself_may(client, served, studio):
+    studio.may.release(3)
+    assert client.draw(words(), origin=served.address[: served.address.index("/", 8)])[0] == 202
+    name = served.address.replace("127.0.0.1", "localhost")
+    assert Client(name).send("GET", "").status == 200
+
+
+def test_bodies_are_json_of_a_limited_length(client):
+    send = {"content_type": "application/json"}
+    for body in (b"", b"{", b"[" * 100_000, b"\xff\xfe", b"x" * (LONGEST_BODY + 1)):
+        answer = client.send("POST", "draw", body, **send)
+        assert answer.status == 422, body[:10]
+    answer = client.send("POST", "draw", json.dumps(words()).encode(), content_type="text/plain")
+    assert json.loads(answer.body) == {"field": "page", "message": "expected JSON"}
+
+
+def test_nothing_but_the_pages_own_files_can_be_had(client):
+    for name in ("main.js", "paint.css", "page.css"):
+        assert client.send("GET", f"assets/{name}").status == 200
+    for name in ("index.html", "..%2Fserver.py", "../server.py", "%2e%2e/server.py", "/etc/passwd", "x.js"):
+        assert client.send("GET", f"assets/{name}").status in (403, 404), name
+    for path in ("samples/9999.webp", "samples/-1.webp", "events/none", "draw"):
+        assert client.send("GET", path).status in (404, 405), path
+
+
+def test_a_browser_is_told_to_trust_nothing_else(client):
+    answer = client.send("GET", "")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert b"<b>a model" not in answer.body
+
+
+def test_cancelling_stops_the_model_at_its_next_step(client, studio):
+    _, found = client.draw(words())
+    studio.may.release()
+    events = client.events(found["job"])
+    assert _names([next(events), next(events)]) == ["queued", "step"]
+    assert client.send("POST", f"cancel/{found['job']}").status == 204
+    assert _names(events) == ["cancelled"]
+    studio.may.release()
+    assert studio.left.wait(20)
+    assert client.send("POST", "cancel/none").status == 204
+
+
+def test_a_picture_that_nobody_waits_for_is_not_drawn(client, studio, served):
+    _, found = client.draw(words())
+    with client.opened("GET", f"events/{found['job']}") as answer:
+        answer.readline()
+    for _ in range(200):
+        studio.may.release()
+        if studio.left.wait(0.1):
+            break
+    _, other = client.draw(words())
+    studio.may.release(3)
+    assert _names(client.events(other["job"]))[-1] == "done"
+
+
+def test_two_tabs_wait_for_each_other_and_a_newer_request_replaces_an_older_one(client, studio):
+    _, first = client.draw(words())
+    _, other = client.draw({**words(), "seat": "two"})
+    _, second = client.draw(words())
+    assert _names(client.events(first["job"])) == ["queued", "cancelled"]
+    studio.may.release(1 + 3 + 3)
+    assert _names(client.events(other["job"]))[-1] == "done"
+    assert _names(client.events(second["job"]))[-1] == "done"
+
+
+def test_closing_ends_streams_threads_and_the_port(studio):
+    before = set(threading.enumerate())
+    page = serve(studio, {"model": "", "measured": ""}, host="127.0.0.1", port=0)
+    client = Client(page.address)
+    _, found = client.draw(words())
+    events = client.events(found["job"])
+    next(events)
+    studio.may.release(3)
+    threading.Thread(target=page.close).start()
+    assert _names(events)[-1] in ("cancelled", "done")
+    page.wait()
+    with pytest.raises(OSError):  # noqa: PT011, which one depends on the system
+        client.send("GET", "")
+    assert {one for one in threading.enumerate() if "ldmscene" in one.name} <= before
+
+
+def test_a_port_that_is_taken_is_refused(studio):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InputError, match="can't be had"):
+        serve(studio, {}, host="127.0.0.1", port=taken.getsockname()[1])
+    with pytest.raises(InputError, match="can't be had"):
+        serve(studio, {}, host="no-such-host.invalid", port=0)
+
+
+def test_names_under_which_a_page_may_be_asked_for():
+    assert hosts_of("127.0.0.1") == {"localhost", "127.0.0.1", "::1"}
+    assert {"*", socket.gethostname()} <= hosts_of("0.0.0.0")
+    assert "*" not in hosts_of("192.168.1.5")
+
+
+def test_the_queue_is_closed_once(studio):
+    jobs = Jobs()
+    jobs.close()
+    jobs.close()
