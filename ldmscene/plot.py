@@ -15,15 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ldmscene import report
-from ldmscene.calls.report_data import report_data
+from ldmscene.calls.opening import opened as open_store
+from ldmscene.calls.report_data import report_data, with_transfer
+from ldmscene.calls.transfer import transfer as transfer_gains
 from ldmscene.report import curves, heatmap, save
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
 
-__all__ = ["curves", "figures", "four_panels", "heatmap", "save", "seven_rows"]
+__all__ = ["curves", "figures", "four_panels", "heatmap", "save", "seven_rows", "transfer"]
 
 
 def seven_rows(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str, compact: bool = False) -> Figure:
@@ -64,6 +67,40 @@ def seven_rows(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id:
     1
     """
     return report.seven_rows(report_data(store, grid, [sample_id]), sample_id, compact=compact)
+
+
+def transfer(store: ActivationStore | str | Path, grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:
+    """What the probe of each step reads at every other step of the module that speaks for a target.
+
+    Parameters
+    ----------
+    store
+        What the grid was made from.
+    grid
+        What `evaluate` made of that store, beyond position alone.
+    target
+        One of the grid's targets.
+    ax
+        Where to draw; a new figure of 3.4 by 3 inches by default. The colour bar takes space from it.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Rows are the steps of fitting, columns those of reading. `ax.collections[0].get_array()` has the numbers.
+
+    Raises
+    ------
+    InputError
+        If the grid has no effects, or they are beyond other targets, too.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> ldmscene.plot.transfer(ldmscene.open("stores/demo"), grid, "mask").get_ylabel()
+    'Fitted at step'
+    """
+    return report.transfer(transfer_gains(store, grid, target), target, ax)
 
 
 def four_panels(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str) -> Figure:
@@ -144,6 +181,7 @@ def figures(
     >>> "curves-mask.pdf" in {file.name for file in files}
     True
     """
-    data = report_data(store, grid, 1 if samples is None else samples)
+    opened = open_store(store)
+    data = with_transfer(report_data(opened, grid, 1 if samples is None else samples), opened)
     with naming_the_cause(Path(folder)):
         return report.write_figures(data, folder, data.samples.index.tolist(), progress=progress)

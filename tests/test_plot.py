@@ -21,7 +21,9 @@ def test_each_figure_is_one_call(store, grid, tmp_path):
     sample_id = str(grid["sample"].values[-1])
     ax = ldmscene.plot.curves(grid, "depth")
     np.testing.assert_array_equal(ax.get_lines()[0].get_xdata(), grid["step"])
-    assert ldmscene.plot.heatmap(grid, "mask", ax=Figure().add_subplot()).get_title("left") == "mask"
+    assert ldmscene.plot.heatmap(grid, "mask", ax=Figure().add_subplot()).get_title("left") == "Mask"
+    moved = ldmscene.plot.transfer(store, grid, "mask")
+    np.testing.assert_allclose(moved.collections[0].get_array(), ldmscene.transfer(store, grid, "mask"))
     for figure in (
         ldmscene.plot.seven_rows(store, grid, sample_id),
         ldmscene.plot.seven_rows(store, grid, sample_id, compact=True),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from ldmscene import gains
 from ldmscene.calls.opening import opened
+from ldmscene.calls.transfer import transfer
 from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.predicting import bench_of, predictions
@@ -62,6 +65,18 @@ def report_data(
         predict=_predictor(store, grid, ids),
         provenance={**about(store), **json.loads(grid.attrs["provenance"])},
     )
+
+
+def with_transfer(data: ReportData, store: ActivationStore) -> ReportData:
+    """The same, and what probes gain at other steps than their own."""
+    return replace(data, transfer=_transfer(store, data.grid))
+
+
+def _transfer(store: ActivationStore, grid: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Target to gains of probes at other steps: of grids beyond position alone, of more than one step."""
+    if not gains.has_gains(grid) or json.loads(grid.attrs["beyond"]) != ["position"] or grid.sizes["step"] < 2:
+        return {}
+    return {target: transfer(store, grid, target) for target in map(str, grid["target"].values)}
 
 
 def shown_samples(store: ActivationStore, grid: xr.Dataset, samples: int | Sequence[str] | None = None) -> list[str]:

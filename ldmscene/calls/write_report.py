@@ -9,7 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
-from ldmscene.calls.report_data import report_data
+from ldmscene.calls.report_data import report_data, with_transfer
 from ldmscene.calls.report_mark import mark, unmark
 from ldmscene.report import write_figures, write_site
 from ldmscene.store import ActivationStore
@@ -63,7 +63,8 @@ def write_report(
     >>> ldmscene.write_report("stores/demo", grid, "pages", samples=1, progress=False).name
     'index.html'
     """
-    data = report_data(open_store(store), grid, samples)
+    opened = open_store(store)
+    data = with_transfer(report_data(opened, grid, samples), opened)
     if command:
         data = replace(data, provenance={**data.provenance, "command": command})
     with naming_the_cause(Path(folder)):

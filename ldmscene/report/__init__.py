@@ -11,6 +11,7 @@ from ldmscene.report.heatmap import heatmap
 from ldmscene.report.pictures import four_panels, seven_rows
 from ldmscene.report.saving import save
 from ldmscene.report.site import samples_that_fit, write_site
+from ldmscene.report.transfer import transfer
 
 __all__ = [
     "ReportData",
@@ -20,6 +21,7 @@ __all__ = [
     "samples_that_fit",
     "save",
     "seven_rows",
+    "transfer",
     "write_figures",
     "write_site",
 ]

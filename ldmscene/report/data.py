@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,8 @@ class ReportData:
         all targets of a module and step in a row.
     provenance
         What was run: fingerprint, versions, `command`; `model` has a `name`. Mappings may nest.
+    transfer
+        Target to what the probe of each step gains at every other, (fitted, applied), where that was run.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class ReportData:
     intermediate: Mapping[tuple[str, str], xr.DataArray]
     predict: Callable[[str, str, int], xr.DataArray]
     provenance: Mapping[str, object]
+    transfer: Mapping[str, xr.DataArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check("image", self.image, ("sample", "Y", "X", "rgb"))

@@ -16,6 +16,8 @@ from ldmscene.report.data import ReportData
 from ldmscene.report.heatmap import heatmap
 from ldmscene.report.pictures import check_sample, four_panels, seven_rows
 from ldmscene.report.saving import save
+from ldmscene.report.transfer import transfer
+from ldmscene.report.words import capital
 
 
 def write_figures(
@@ -62,6 +64,8 @@ def _figures(data: ReportData, samples: Sequence[str]) -> Iterator[tuple[str, Ca
     for target, name in file_names(data.targets).items():
         yield f"curves-{name}", partial(curves, data.grid, target)
         yield f"heatmap-{name}", partial(heatmap, data.grid, target)
+        if target in data.transfer:
+            yield f"transfer-{name}", partial(transfer, data.transfer[target], target)
     names = file_names(data.samples.index)
     for sample in samples:
         if data.noisy is not None:
@@ -86,7 +90,8 @@ def captions(data: ReportData) -> dict[str, str]:
     """What each figure of a report shows, by its file's name without extension."""
     found: dict[str, str] = {}
     for target, name in file_names(data.targets).items():
-        found |= {f"curves-{name}": f"{target}: scores over steps", f"heatmap-{name}": f"{target}: modules and steps"}
+        said = {"curves": "over steps", "heatmap": "modules and steps", "transfer": "probes at other steps"}
+        found |= {f"{kind}-{name}": f"{capital(target)}: {words}" for kind, words in said.items()}
     for sample, name in file_names(data.samples.index).items():
         whose = f"{sample}, “{shortened(data.samples.loc[sample, 'prompt'])}”"
         found |= {

@@ -122,10 +122,17 @@ def _beside(what: str, ways: list[tuple[float, float]], left: np.ndarray, noise)
     return {f"{what}_explained": (dims, gain * left), f"{what}_left": (dims, np.broadcast_to(left, gain.shape))}
 
 
+def moves(most: float) -> xr.DataArray:
+    """Gains of probes whose code moves: the further two steps are apart, the less is read, and at last one misleads."""
+    steps = np.arange(STEPS)
+    gain = most - 0.08 * abs(steps[:, None] - steps)
+    return xr.DataArray(gain, dims=("fitted", "applied"), coords={"fitted": steps, "applied": steps})
+
+
 def published(data: ReportData) -> ReportData:
     """The same report of a grid that has scores alone, as of `evaluate(beyond=None)`."""
     effects = [name for name in data.grid.variables if name in GAINS]
-    return replace(data, grid=data.grid.drop_vars(effects).drop_attrs())
+    return replace(data, grid=data.grid.drop_vars(effects).drop_attrs(), transfer={})
 
 
 def make_data(count: int = 12, seed: int = 0, prompts: dict[int, str] | None = None) -> ReportData:
@@ -176,6 +183,7 @@ def make_data(count: int = 12, seed: int = 0, prompts: dict[int, str] | None = N
             "command": "ldmscene run manifests/demo.csv --model tiny-scenes --steps 15",
             "note": "<b>not bold</b>",
         },
+        transfer={target: moves(0.6 + 0.1 * i) for i, target in enumerate(METRICS)},
     )  # fmt: skip
 
 
@@ -256,6 +264,7 @@ def small(data: ReportData) -> ReportData:
         grid=data.grid.sel(target=["depth"]),
         samples=data.samples.loc[some],
         labels={"depth": data.labels["depth"].sel(sample=some)},
+        transfer={"depth": data.transfer["depth"]},
         intermediate={k: v.sel(sample=some) for k, v in data.intermediate.items() if k[1] == "depth"},
         predict=lambda *cell: data.predict(*cell).sel(sample=some),
         **pictures,

@@ -16,7 +16,7 @@ from PIL import Image
 from ldmscene import conclusions, gains
 from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, UnknownNameError
-from ldmscene.report import curves, four_panels, heatmap, save, seven_rows, write_figures
+from ldmscene.report import curves, four_panels, heatmap, save, seven_rows, transfer, write_figures
 from ldmscene.report.figures import file_names
 from tests.report.conftest import MODULES, published, with_steps
 
@@ -150,6 +150,16 @@ def test_curves_of_a_bare_grid_have_the_probe_alone(data):
     assert [line.get_label() for line in curves(bare, "depth").get_lines()] == ["probe, up 3.0"]
 
 
+def test_transfer_has_rows_of_fitting_and_columns_of_reading(data):
+    gain = data.transfer["depth"].copy()
+    gain[2, 5] = 0.01
+    ax = transfer(gain, "depth")
+    np.testing.assert_allclose(ax.collections[0].get_array(), gain)
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first step is at the top
+    framed = [patch.get_xy() for patch in ax.patches]
+    assert framed == [(i, i) for i in range(15)]
+
+
 def pictures(figure: Figure) -> list[np.ndarray]:
     (ax,) = figure.axes
     return [image.get_array() for image in ax.get_images()]
@@ -186,7 +196,7 @@ def test_of_many_steps_some_are_shown_on_the_same_paper_and_it_says_so(data):
 def test_figures_are_named_by_target_and_sample(data, tmp_path):
     some = data.samples.index[[4, 6]]
     files = write_figures(data, tmp_path, [some[0], some[1], some[0]])
-    assert len(files) == len(set(files)) == 3 * (3 * 2 + 2 * 3)
+    assert len(files) == len(set(files)) == 3 * (3 * 3 + 2 * 3)
     assert all((tmp_path / f"{kind}-{one}.pdf").exists() for one in some for kind in ("seven-rows", "four-panels"))
 
 

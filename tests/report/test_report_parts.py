@@ -19,8 +19,10 @@ from ldmscene.report.site.chart import Scale, chart
 from ldmscene.report.site.context import context
 from ldmscene.report.site.facts import flat, shown
 from ldmscene.report.site.findings import lead_sentence, line_of_steps
+from ldmscene.report.site.moves import moved
 from ldmscene.report.site.room import reduction
 from ldmscene.report.site.tables import heat, leaderboard
+from ldmscene.report.transfer import NOTHING
 from tests.report.conftest import published
 
 END = "transformer_blocks.0.attn1.to_out.0"
@@ -180,13 +182,13 @@ def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     mask = conclusions.finding(data.grid, "mask")
     first, most = mask.first.at, mask.most.at
     said = lead_sentence([mask])
-    assert said.startswith(f"A linear probe reads mask from step {first} on (most of it by step {most}).")
+    assert said.startswith(f"A linear probe reads mask from step {first} (most of it by step {most}).")
     seen = mask.readings[grids.LABELER_NOISY].most.at
-    assert said.endswith(f"From the unfinished picture, a labeler reads as much from step {seen} on (mask).")
+    assert said.endswith(f"A labeler sees as much in the unfinished picture from step {seen} (mask).")
     last = replace(mask, most=replace(mask.most, at=14), readings={})
     never = replace(mask, target="depth", first=replace(mask.first, at=None))
     assert lead_sentence([last, never]) == (
-        f"A linear probe reads mask from step {first} on (most of it not before the last step). Depth: not shown."
+        f"A linear probe reads mask from step {first} (most of it not before the last step). Depth: not shown."
     )
     assert lead_sentence([never]) == "Depth: not shown."
 
@@ -248,6 +250,18 @@ def test_leaders_and_their_best_steps_are_those_of_training_folds(data, measure,
     grid[chooses][{"module": 0, "step": 6}] = 3.0
     row = leaderboard(grid, "mask", measure, all_cells(grid)[measure.key, "mask"])["rows"][0]
     assert (row["label"], row["peak"]) == ("down 0.0", 6)
+
+
+def test_probes_at_other_steps_have_their_numbers_and_grey_where_they_mislead(data):
+    gain = data.transfer["mask"]
+    found = moved(gain, "mask", "up 3.0")
+    texts = np.array([[cell["text"] for cell in cells] for _, cells in found["rows"]])
+    expected = np.array([[f"{round(100 * value)}".replace("-", "−") for value in row] for row in gain.values])
+    np.testing.assert_array_equal(texts, expected)
+    colours = np.array([[cell["colour"] for cell in cells] for _, cells in found["rows"]])
+    np.testing.assert_array_equal(colours == NOTHING, gain.values < 0)
+    assert colours[3, 3] == found["ramp"][-1]  # the most
+    assert found["early"] == f"{round(100 * float(gain[0, -1]))} %".replace("-", "−")
 
 
 def test_a_grid_without_effects_has_its_scores_alone(data):

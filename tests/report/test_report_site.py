@@ -253,12 +253,12 @@ def test_a_grid_may_score_more_samples_than_are_shown(small, tmp_path):
 def test_figures_are_linked_from_the_page_with_whose_they_are(small, tmp_path):
     sample = small.samples.index[1]
     figures = write_figures(small, tmp_path / "figures", samples=[sample])
-    assert len(figures) == 3 * (2 + 3)
+    assert len(figures) == 3 * (3 + 3)
     page = Page(render(small, links(small, figures, tmp_path)))
     linked = {a["href"] for tag, a in page.tags if tag == "a"}
     assert {"figures/curves-depth.pdf", f"figures/seven-rows-{sample}.svg"} <= linked
     shown = {a["src"] for tag, a in page.tags if tag == "img"}
-    assert len(shown) == 5
+    assert len(shown) == 6
     assert all((tmp_path / address).is_file() for address in linked | shown if address.startswith("figures"))
     assert f"Seven rows over steps of {sample}, “a large red ball on a plane, number 7”" in page.text
 

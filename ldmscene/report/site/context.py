@@ -11,12 +11,14 @@ from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.report import marks
 from ldmscene.report.data import ReportData
+from ldmscene.report.labels import labels
 from ldmscene.report.marks import Mark
 from ldmscene.report.measures import Cells, Measure, measures
 from ldmscene.report.series import Series
 from ldmscene.report.site.chart import chart, with_bounds
 from ldmscene.report.site.facts import groups
 from ldmscene.report.site.findings import card, findings, lead_sentence
+from ldmscene.report.site.moves import moved
 from ldmscene.report.site.tables import heat, leaderboard
 from ldmscene.report.words import target_words
 
@@ -37,6 +39,7 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
         "controls": [name for name, variable in grids.PROBED_CONTROLS.items() if variable in grid],
         "rivals": sorted({name for one in found.values() for name in one.rivals}),
         "labelers": list(dict.fromkeys(name for t in data.targets for name in grids.labelers(grid, t))),
+        "moves": _moves(data),
         "targets": data.targets,
         "about": {target: target_words(target) for target in data.targets},
         "steps": data.steps,
@@ -60,6 +63,11 @@ def _view(grid: xr.Dataset, measure: Measure, cells: Cells, marked: Mapping[str,
         "heats": [heat(grid, target, measure, cells[measure.key, target]) for target in targets],
         "leaders": [leaderboard(grid, target, measure, cells[measure.key, target]) for target in targets],
     }
+
+
+def _moves(data: ReportData) -> list[dict[str, object]]:
+    short = labels([str(module) for module in data.grid["module"].values])
+    return [moved(gain, t, short[gains.chosen_module(data.grid, t)]) for t, gain in data.transfer.items()]
 
 
 def sources(data: ReportData) -> list[str]:

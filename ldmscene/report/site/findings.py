@@ -30,7 +30,7 @@ def lead_sentence(found: Sequence[Finding]) -> str:
     others = [one.target for one in found if not one.first.shown]
     said = [f"A linear probe reads {listed([_readable(one) for one in shown])}."] if shown else []
     if shown and all(grids.LABELER_NOISY in one.readings for one in shown):
-        said.append(f"From the unfinished picture, a labeler reads as much {listed([_seen(one) for one in shown])}.")
+        said.append(f"A labeler sees as much in the unfinished picture {listed([_seen(one) for one in shown])}.")
     if others:
         said.append(f"{capital(listed(others))}: not shown.")
     return " ".join(said)
@@ -39,12 +39,12 @@ def lead_sentence(found: Sequence[Finding]) -> str:
 def _readable(one: Finding) -> str:
     first, most = _step(one, one.first.at), _step(one, one.most.at)
     late = "not before the last step" if most == one.steps[-1] else f"by step {most}"
-    return f"{one.target} from step {first} on (most of it {late})"
+    return f"{one.target} from step {first} (most of it {late})"
 
 
 def _seen(one: Finding) -> str:
     most = _step(one, one.readings[grids.LABELER_NOISY].most.at)
-    return f"from step {most} on ({one.target})" if most is not None else f"never ({one.target})"
+    return f"from step {most} ({one.target})" if most is not None else f"never ({one.target})"
 
 
 def card(found: Finding) -> dict[str, object]:

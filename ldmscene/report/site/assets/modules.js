@@ -49,8 +49,8 @@ const window12 = pager(document.querySelector("#cell .pager"), 12, (first, end) 
 });
 
 function openCell(target, button) {
-  const { module, step, full } = button.dataset;
-  openSamples(target, Number(module), Number(step), `${full}.`);
+  const { module, step } = button.dataset;
+  openSamples(target, Number(module), Number(step), `${button.title.slice(button.title.indexOf(": ") + 2)}.`);
 }
 
 function openSamples(target, module, step, score) {
