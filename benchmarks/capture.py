@@ -39,19 +39,25 @@ def build_v1_4(dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
     """Stable Diffusion v1.4's classes and sizes with random weights; the tokenizer is the testbed's."""
     tokenizer = build_tokenizer()
     tokenizer.model_max_length = 77
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)  # the other defaults are v1.4's own
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
-    )  # fmt: skip
     text = CLIPTextConfig(
         vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     return StableDiffusionPipeline(
-        vae=vae, text_encoder=CLIPTextModel(text), tokenizer=tokenizer, unet=unet, scheduler=build_scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=autoencoder_v1_4(), text_encoder=CLIPTextModel(text), tokenizer=tokenizer, unet=denoiser_v1_4(),
+        scheduler=build_scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).to(dtype)  # fmt: skip
+
+
+def denoiser_v1_4() -> UNet2DConditionModel:
+    return UNet2DConditionModel(sample_size=64, cross_attention_dim=768)  # the other defaults are v1.4's own
+
+
+def autoencoder_v1_4() -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
+    )  # fmt: skip
 
 
 def make_manifest(samples: int) -> Manifest:

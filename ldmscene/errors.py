@@ -73,7 +73,7 @@ class WriteError(StoreError):
 
 
 class LeakWarning(UserWarning):
-    """Samples of two splits that are one to a model; `warnings.simplefilter("error", LeakWarning)` refuses them."""
+    """Samples of two splits that are one to a model; `extract(..., leaks="refuse")` makes them an error."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

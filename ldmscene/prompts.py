@@ -6,7 +6,7 @@ import unicodedata
 import warnings
 from collections.abc import Hashable, Sequence
 
-from ldmscene.errors import LeakWarning
+from ldmscene.errors import LeakWarning, ManifestError
 
 SHOWN = 5
 
@@ -22,13 +22,22 @@ def normal(prompt: str) -> str:
     return " ".join(unicodedata.normalize("NFC", prompt).casefold().split())
 
 
-def warn_of_leaks(prompts: Sequence[str], readings: Sequence[Hashable], splits: Sequence[str]) -> None:
+def tell_leaks(
+    prompts: Sequence[str], readings: Sequence[Hashable], splits: Sequence[str], *, refuse: bool = False
+) -> None:
     """A LeakWarning with the pairs of different prompts that are read as one and lie in two splits, if there are any.
 
     Parameters
     ----------
     prompts, readings, splits
         One for each sample: its prompt, what is read of it, and its split.
+    refuse
+        Raise instead of warning.
+
+    Raises
+    ------
+    ManifestError
+        With the same words, where that is asked for.
     """
     first: dict[Hashable, tuple[str, str]] = {}
     pairs: dict[tuple[str, str], str] = {}
@@ -38,9 +47,10 @@ def warn_of_leaks(prompts: Sequence[str], readings: Sequence[Hashable], splits: 
             pairs[other, prompt] = f"{other[:60]!r} ({side}) and {prompt[:60]!r} ({split})"
     if pairs:
         shown = "; ".join(list(pairs.values())[:SHOWN]) + ("; …" if len(pairs) > SHOWN else "")
-        warnings.warn(
+        told = (
             f"{len(pairs)} pairs of prompts are one to the model and lie in two splits, which leaks into test scores: "
-            f"{shown}; give each pair one split",
-            LeakWarning,
-            stacklevel=4,
+            f"{shown}; give each pair one split"
         )
+        if refuse:
+            raise ManifestError(told)
+        warnings.warn(told, LeakWarning, stacklevel=5)

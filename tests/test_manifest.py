@@ -238,3 +238,17 @@ def test_a_bad_published_file_is_refused_with_the_reason(tmp_path, train, messag
     (tmp_path / "one.csv").write_bytes(HEAD + b"a,1,6\n")
     with pytest.raises(ManifestError, match="--protocol scenes TRAIN TEST"):
         read_manifest(tmp_path / "one.csv")
+
+
+def test_groups_join_what_is_spelled_or_read_alike_and_keep_their_names_where_nothing_is_joined():
+    plain = read_manifest([("b", 1), ("B", 2), ("c", 3), ("a", 4), ("d", 5)])
+    assert plain.with_readings([1, 1, 2, 3, 4]).groups.tolist() == plain.groups.tolist() == ["b", "b", "c", "a", "d"]
+    chained = plain.with_readings([1, 2, 2, 3, 1])  # d is read as b, B as c
+    assert chained.groups.tolist() == ["b", "b", "b", "a", "b"]
+
+
+def test_what_is_read_counts_only_where_it_is_known_of_all_samples():
+    old, new = read_manifest([("b", 1)]), read_manifest([("a", 1)]).with_readings(["same"])
+    assert "read" not in old.extended(new).frame
+    assert "read" not in new.extended(old).frame
+    assert old.with_readings(["same"]).extended(new).groups.tolist() == ["a", "a"]

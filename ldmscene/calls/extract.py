@@ -45,7 +45,7 @@ def extract(asked: Extraction) -> ActivationStore | dict[str, float]:
     Warns
     -----
     LeakWarning
-        If prompts of two splits are the same tokens to the model, with the pairs.
+        If prompts of two splits are the same tokens to the model, with the pairs; `leaks="refuse"` makes it an error.
     UserWarning
         If prompts are longer than the model reads.
 

@@ -23,7 +23,7 @@ from ldmscene.extraction.options import FromImages, FromPrompts
 from ldmscene.extraction.part import Part
 from ldmscene.extraction.supplied import SuppliedPictures
 from ldmscene.manifest import Manifest
-from ldmscene.prompts import warn_of_leaks
+from ldmscene.prompts import tell_leaks
 from ldmscene.store import ActivationStore
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.places import Place, place
@@ -33,8 +33,7 @@ from ldmscene.store.prepare import fingerprint
 def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
     """Fill a store: in this process, with statistics in the place of training samples, or by a cluster's workers."""
     with planned(asked) as (plan, root):
-        prompts, splits = table.frame["prompt"].tolist(), table.frame["split"].tolist()
-        warn_of_leaks(prompts, capture.readings(plan.pipeline, prompts), splits)
+        table = _as_read(asked, table, plan)
         how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}
         if asked.keep == "statistics":
             return extract_statistics(plan, table, root, asked.labelers or {}, CV, **how)
@@ -61,9 +60,18 @@ def estimate(asked: FromPrompts, table: Manifest) -> dict[str, float]:
     """What it would take to fill a store."""
     kept = asked.labelers or {} if asked.keep == "statistics" else ()
     with planned(asked) as (plan, root):
+        table = _as_read(asked, table, plan)
         return estimation.estimate(
             plan, table, root, **asked.storing(), part=Part.parse(asked.part), statistics=kept, folds=CV
         )
+
+
+def _as_read(asked: FromPrompts, table: Manifest, plan: Plan) -> Manifest:
+    """The samples with what the model reads of each prompt; tells of prompts that leak into another split."""
+    prompts = table.frame["prompt"].tolist()
+    read = capture.readings(plan.pipeline, prompts)
+    tell_leaks(prompts, read, table.frame["split"].tolist(), refuse=asked.leaks == "refuse")
+    return table.with_readings(read)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from ldmscene.capture.identity import WeightHashes, configs, environment, identi
 from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
 from ldmscene.capture.modules import ModuleShape, find_modules, presets_in
-from ldmscene.capture.pictures import at_once, decode
+from ldmscene.capture.pictures import at_once, decode, decode_counting
 from ldmscene.capture.plan import Plan, make_plan
 from ldmscene.capture.readings import readings
 from ldmscene.capture.record import Recording
@@ -36,6 +36,7 @@ __all__ = [
     "autoencoder_of",
     "configs",
     "decode",
+    "decode_counting",
     "denoiser_of",
     "environment",
     "find_modules",

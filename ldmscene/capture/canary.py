@@ -1,10 +1,11 @@
 """What a model answers to a small fixed input, by which a changed model is found, whatever changed it.
 
 The pipeline runs its own path for one sample: the text encoders, three consecutive denoiser calls from the middle of
-the trajectory, where caches that skip calls are at work, and one decoded picture. Of each answer a sketch is stored: 32
-sums over all its values, each value counted in one of them with a random sign (Charikar, Chen and Farach-Colton 2002,
-"Finding frequent items in data streams"). The difference of two sketches tells that of the answers themselves, relative
-to their norm, within a quarter.
+the trajectory, where caches that skip calls are at work, and one decoded strip of the picture. The strip is as long as
+the picture's longer side, so that decoding in tiles shows in it. Of each answer a sketch is stored: 32 sums over all
+its values, each value counted in one of them with a random sign (Charikar, Chen and Farach-Colton 2002, "Finding
+frequent items in data streams"). The difference of two sketches tells that of the answers themselves, relative to their
+norm, within a quarter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,8 @@ from ldmscene.capture.supplied import along
 PROMPT, SEED = "a photograph of a red cube on a table", 0
 CALLS = 3  # steps of the scheduler
 BUCKETS = 32
-BLOCKS, PICTURE = "all-blocks", "picture"
+STRIP = 8  # latent positions: a strip's width is a multiple of it
+BLOCKS, PICTURE = "all-blocks", "picture's strip"
 Sketch = list[float | None]
 Canary = dict[str, Sketch]
 """Sketches by name, in the order in which the parts answered."""
@@ -66,7 +69,14 @@ def _answer(plan: Plan, *, from_the_middle: bool) -> Canary:
             finally:
                 pipeline.maybe_free_model_hooks()
         latents = unpack(pipeline, heard.latents.float(), (plan.height, plan.width))
-    return {**heard.found, PICTURE: sketch(torch.from_numpy(decode(pipeline, latents)))}
+    return {**heard.found, PICTURE: sketch(torch.from_numpy(decode(pipeline, strip(latents))))}
+
+
+def strip(latents: Tensor) -> Tensor:
+    """A quarter of latents (n, c, y, x), the longer side whole: decoding all of them costs as much as two steps."""
+    axis = 2 if latents.shape[2] <= latents.shape[3] else 3
+    width = -(-latents.shape[axis] // (4 * STRIP)) * STRIP
+    return latents.narrow(axis, 0, min(width, latents.shape[axis]))
 
 
 def _middle(set_timesteps: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,10 +134,16 @@ class _Listener:
 
 def sketch(values: Tensor) -> Sketch:
     """32 sums with random signs, the same ones for all tensors of one size; None where a sum isn't finite."""
-    flat = values.detach().flatten().to("cpu", torch.float64)
-    signs = torch.randint(0, 2, flat.shape, generator=torch.Generator().manual_seed(0), dtype=torch.int8) * 2 - 1
-    padded = torch.nn.functional.pad(flat * signs, (0, -len(flat) % BUCKETS))
+    flat = values.detach().flatten().to("cpu" if values.is_mps else values.device)  # which has no float64
+    signed = flat.double() * _signs(len(flat)).to(flat.device)
+    padded = torch.nn.functional.pad(signed, (0, -len(flat) % BUCKETS))
     return [one if math.isfinite(one) else None for one in padded.view(-1, BUCKETS).sum(0).tolist()]
+
+
+@lru_cache(maxsize=32)  # few sizes occur, each at every step
+def _signs(count: int) -> Tensor:
+    draw = torch.randint(0, 2, (count,), generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+    return draw * 2 - 1
 
 
 def difference(one: Sketch, other: Sketch) -> float:

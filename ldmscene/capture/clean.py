@@ -20,8 +20,8 @@ def predict_clean(scheduler: Any, output: Tensor, timestep: object, sample: Tens
     Raises
     ------
     InputError
-        If the scheduler's kind of prediction isn't epsilon, v_prediction, sample, flow or trigflow, or it hides its
-        noise.
+        If the scheduler's kind of prediction isn't epsilon, v_prediction, sample, flow or trigflow, it hides its
+        noise, or it predicts the noise of a step that has no signal.
     """
     output = output[:, : sample.shape[1]]  # some predict a variance too
     if hasattr(scheduler, "precondition_outputs"):  # as Karras et al. have it themselves
@@ -36,6 +36,13 @@ def predict_clean(scheduler: Any, output: Tensor, timestep: object, sample: Tens
     if kind == "sample":
         return output
     if kind == "epsilon":
+        if not signal:
+            raise InputError(
+                f"at timestep {float(torch.as_tensor(timestep).flatten()[0]):g} {type(scheduler).__name__} has no "
+                "signal (zero terminal SNR), where predicted noise says nothing of the picture and values become NaN; "
+                "expected prediction_type='v_prediction' or 'sample' there, or a scheduler without "
+                "rescale_betas_zero_snr"
+            )
         return (sample - noise * output) / signal
     if kind == "v_prediction":  # v = a ε − b x_0 with (a, b) the coefficients scaled to unit length
         length: float = (signal**2 + noise**2) ** 0.5

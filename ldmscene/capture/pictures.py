@@ -23,10 +23,20 @@ def decode(pipeline: Any, latents: Tensor | np.ndarray) -> np.ndarray:
 
     Some at a time, since an autoencoder needs more memory than the denoiser.
     """
+    return decode_counting(pipeline, latents)[0]
+
+
+@torch.no_grad()
+def decode_counting(pipeline: Any, latents: Tensor | np.ndarray) -> tuple[np.ndarray, int]:
+    """Pictures as `decode` returns them, and how many of their values the autoencoder left infinite or NaN.
+
+    A picture can't show these: as uint8 they are black or white.
+    """
     with _ready(pipeline) as vae:
         factor = vae_factor(pipeline)
         size = at_once(latents.shape[-2] * factor, latents.shape[-1] * factor)
-        return np.concatenate([_decoded(pipeline, vae, z) for z in torch.as_tensor(latents).split(size)])
+        decoded = [_decoded(pipeline, vae, z) for z in torch.as_tensor(latents).split(size)]
+    return np.concatenate([pictures for pictures, _ in decoded]), sum(lost for _, lost in decoded)
 
 
 def at_once(height: int, width: int) -> int:
@@ -34,13 +44,14 @@ def at_once(height: int, width: int) -> int:
     return max(1, _PIXELS // (height * width))
 
 
-def _decoded(pipeline: Any, vae: Any, latents: Tensor) -> np.ndarray:
+def _decoded(pipeline: Any, vae: Any, latents: Tensor) -> tuple[np.ndarray, int]:
     z = unscaled(pipeline, latents.to(pipeline._execution_device, vae.dtype))
     found = vae.decode(z[:, :, None] if is_video(vae) else z, return_dict=False, **_plain(vae))[0]
     images = found[:, :, 0] if is_video(vae) else found
-    pixels = VaeImageProcessor().postprocess(images.float(), output_type="np")
+    lost = images.numel() - int(images.isfinite().sum())
+    pixels = VaeImageProcessor().postprocess(images.float().nan_to_num(nan=-1.0), output_type="np")
     whole: np.ndarray = (pixels * 255).round().astype(np.uint8)
-    return whole
+    return whole, lost
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import torch
 
 from ldmscene.capture.foretelling import rehearsed
 from ldmscene.capture.hooks import quiet
-from ldmscene.capture.pictures import decode
+from ldmscene.capture.pictures import decode_counting
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.record import Recording, recording
 from ldmscene.capture.sinks import Arrays, Editor, Sink
@@ -31,12 +31,15 @@ class Trajectory:
         uint8 (Y, X, rgb).
     latents, predicted : numpy.ndarray
         float32 (step, c, y, x): x_t before each denoiser call and the x_0 predicted by it.
+    lost : int
+        Values of the picture that the autoencoder left infinite or NaN, which uint8 can't show.
     """
 
     activations: dict[str, np.ndarray]
     image: np.ndarray
     latents: np.ndarray
     predicted: np.ndarray
+    lost: int = 0
 
 
 def run(
@@ -83,11 +86,15 @@ def run(
         plan.pipeline(**arguments)
     _check_steps(plan, recorded)
     # One by one, so that a picture doesn't depend on those beside it.
-    images = supplied if supplied is not None else [decode(plan.pipeline, z)[0] for z in recorded.final.split(1)]
+    decoded = (
+        [(image[None], 0) for image in supplied]
+        if supplied is not None
+        else [decode_counting(plan.pipeline, z) for z in recorded.final.split(1)]
+    )
     latents, predicted = (torch.stack(steps, 1).numpy() for steps in (recorded.latents, recorded.predicted))
     return [
-        Trajectory({name: all[i] for name, all in arrays.found.items()}, images[i], latents[i], predicted[i])
-        for i in range(len(seeds))
+        Trajectory({name: all[i] for name, all in arrays.found.items()}, image[0], latents[i], predicted[i], lost)
+        for i, (image, lost) in enumerate(decoded)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Protocol
@@ -11,7 +11,8 @@ import numpy as np
 
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
-from ldmscene.errors import InputError, LdmsceneError
+from ldmscene.errors import InputError
+from ldmscene.extraction.faults import Fault, refuse, sound
 from ldmscene.extraction.missing import Batch, Missing, find_missing
 from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.extraction.supplied import SuppliedPictures
@@ -21,7 +22,7 @@ from ldmscene.manifest import Manifest
 from ldmscene.progress import bar, say
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import compress, settings
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, Key, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint, note_making, prepare_store
@@ -100,6 +101,7 @@ def fill(
     """
     specs = compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
     ready: dict[tuple[Any, ...], list[Row]] = {}
+    faults: list[Fault] = []
     new = read_store(root) is None
     if new:
         if compression == "none":  # what compression saves isn't known before
@@ -109,7 +111,7 @@ def fill(
         if progress:
             _say(plan, specs, missing, root, check_space(root, 0), batch_size, compression)
         answer = steady_answer(plan) if missing.samples else None
-        ready = _first_rows(plan, missing, images, editing)
+        ready = _first_rows(plan, missing, images, editing, faults, allow_nonfinite)
     else:  # before the store is extended
         _check_training(root, manifest)
         check_fingerprint(root, _config(plan, editing) | settings(compression), capture.configs(plan.pipeline))
@@ -125,28 +127,20 @@ def fill(
     free = check_space(root, missing.bytes if compression == "none" else 0)
     if progress and not new:
         _say(plan, specs, missing, root, free, batch_size, compression)
-    faults: list[str] = []
     with StoreWriter(root, specs) as writer, bar("extracting", missing.samples, enabled=progress) as advance:
         for batch in missing.batches():
             size = 0
-            for row in ready.pop(_content(missing, batch), None) or generate(
-                plan, missing.manifest, batch, images, writer.check, editing
-            ):
+            rows: Iterable[Row] | None = ready.pop(_content(missing, batch), None)
+            if rows is None:
+                rows = generate(plan, missing.manifest, batch, images, writer.check, editing)
+                rows = sound(rows, faults, allow=allow_nonfinite)
+            for row in rows:
                 size += sum(array.nbytes for array in row.arrays.values())
-                fault = None if allow_nonfinite else overflow(row)
-                if fault is None:
-                    writer.put(row)
-                else:
-                    faults.append(fault)
+                writer.put(row)
                 del row  # it would stay in memory while the next batch is generated
             advance(len(batch.rows), size)
     store.refresh()
-    if faults:
-        raise LdmsceneError(
-            f"values of {len(faults)} samples are infinite or NaN; these were not stored, all others were:\n"
-            + "\n".join(f"  {fault}" for fault in faults)
-            + "\nUse dtype='float32' and another store, check the model, or store them with allow_nonfinite=True"
-        )
+    refuse(faults, plan.config()["compute_dtype"])
     return store
 
 
@@ -167,13 +161,28 @@ def _say(
 
 
 def _first_rows(
-    plan: Plan, missing: Missing, images: SuppliedPictures | None, editing: Editing | None
+    plan: Plan,
+    missing: Missing,
+    images: SuppliedPictures | None,
+    editing: Editing | None,
+    faults: list[Fault],
+    allow_nonfinite: bool,
 ) -> dict[tuple[Any, ...], list[Row]]:
-    """The first batch of a store that isn't there yet, so that what can't be run leaves none behind."""
-    first = next(missing.batches(), None)
-    if first is None:
-        return {}
-    return {_content(missing, first): list(generate(plan, missing.manifest, first, images, editing=editing))}
+    """Batches of a store that isn't there yet, up to the first with a sound sample: what can't be run leaves no store.
+
+    Raises
+    ------
+    LdmsceneError
+        If there are batches, and no sample of them all is sound.
+    """
+    ready: dict[tuple[Any, ...], list[Row]] = {}
+    for batch in missing.batches():
+        made = generate(plan, missing.manifest, batch, images, editing=editing)
+        rows = ready[_content(missing, batch)] = list(sound(made, faults, allow=allow_nonfinite))
+        if rows:
+            return ready
+    refuse(faults, plan.config()["compute_dtype"])
+    return ready
 
 
 def _content(missing: Missing, batch: Batch) -> tuple[Any, ...]:
@@ -270,27 +279,20 @@ def generate(
     for index, sample_id, trajectory, beside, missing in zip(
         batch.rows, frame["sample_id"], trajectories, left, batch.missing, strict=True
     ):
-        found = chain(_arrays(plan, trajectory, missing), beside.items())
+        lost: dict[str, int] = {IMAGE: trajectory.lost}
+        found = chain(_arrays(plan, trajectory, missing, lost), beside.items())
         arrays = {path: array for path, array in found if path in missing}
         if arrays:
-            yield Row(sample_id, index, arrays)
+            yield Row(sample_id, index, arrays, {path: lost[path] for path in lost if path in arrays})
 
 
-def _arrays(plan: Plan, trajectory: Trajectory, missing: frozenset[str]) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(
+    plan: Plan, trajectory: Trajectory, missing: frozenset[str], lost: dict[str, int]
+) -> Iterator[tuple[str, np.ndarray]]:
     yield from ((activation_path(name), array) for name, array in trajectory.activations.items())
     yield IMAGE, trajectory.image
     yield LATENTS, trajectory.latents
     for source, latents in (("noisy", trajectory.latents), ("predicted", trajectory.predicted)):
-        if PREVIEWS[source] in missing:
-            yield PREVIEWS[source], capture.decode(plan.pipeline, latents)
-
-
-def overflow(row: Row) -> str | None:
-    """Where a sample's first value is that doesn't fit the store's dtype, and how many there are in that array."""
-    for path, array in row.arrays.items():
-        bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(1, bool)
-        if bad.any():
-            step = int(bad.reshape(len(bad), -1).any(1).argmax())
-            name = Key(path).module or path
-            return f"{row.sample_id}: {name}, step {step}: {int(bad.sum())} values in {array.dtype}"
-    return None
+        if (path := PREVIEWS[source]) in missing:
+            pictures, lost[path] = capture.decode_counting(plan.pipeline, latents)
+            yield path, pictures

@@ -185,6 +185,15 @@ class FromPrompts(Options):
         kw_only=True,
         metadata=about("Pixels from left to right; the model's own where not given.", plan=True, typed=int),
     )
+    leaks: str = field(
+        default="warn",
+        kw_only=True,
+        metadata=about(
+            """What is done where prompts of two splits are one to the model, as prompts are that differ in capitals
+            alone or after its last token: "warn" with the pairs, or "refuse" them.""",
+            choices=("warn", "refuse"),
+        ),
+    )
     client: Any = field(
         default=None,
         kw_only=True,

@@ -5,10 +5,21 @@ A manifest is a table with the columns `prompt` and `seed`, and where given `sam
 is a hash, and `split` is drawn by prompt, so that no prompt lies on both sides.
 
 Samples of supplied pictures have a column `image` too, the picture's hash, which takes the prompt's part in all this.
+Once a model has read the prompts there is a column `read`, a hash of the tokens: equal where the model reads the same.
 """
 
 from ldmscene.manifest.published import read_published
 from ldmscene.manifest.reading import image_manifest, read_manifest
-from ldmscene.manifest.samples import COLUMNS, IMAGE, SAFE_ID, SPLITS, Manifest
+from ldmscene.manifest.samples import COLUMNS, IMAGE, OPTIONAL, SAFE_ID, SPLITS, Manifest
 
-__all__ = ["COLUMNS", "IMAGE", "SAFE_ID", "SPLITS", "Manifest", "image_manifest", "read_manifest", "read_published"]
+__all__ = [
+    "COLUMNS",
+    "IMAGE",
+    "OPTIONAL",
+    "SAFE_ID",
+    "SPLITS",
+    "Manifest",
+    "image_manifest",
+    "read_manifest",
+    "read_published",
+]

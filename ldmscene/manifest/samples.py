@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from ldmscene.prompts import normal
 
 COLUMNS = ("sample_id", "prompt_id", "prompt", "seed", "split")
 IMAGE = "image"
+READ = "read"
+OPTIONAL = (IMAGE, READ)
 SPLITS = ("train", "val", "test")
 MAX_SEED = 2**63 - 1
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -79,11 +82,21 @@ class Manifest:
 
     @property
     def groups(self) -> AnyArray:
-        """What samples share that aren't independent: the supplied image, or the prompt, however it is spelled."""
+        """What samples share that aren't independent: the supplied image, or the prompt, however it is spelled.
+
+        Prompts of which a model reads the same are one group, by the name of the first in alphabetical order.
+        """
         if IMAGE in self.table.column_names:
             images: AnyArray = self.table[IMAGE].to_numpy(zero_copy_only=False)
             return images
-        return np.array([normal(prompt) for prompt in self.table["prompt"].to_pylist()], dtype=object)
+        spelled = np.array([normal(prompt) for prompt in self.table["prompt"].to_pylist()], dtype=object)
+        if READ not in self.table.column_names:
+            return spelled
+        read, names, before = self.table[READ].to_pandas(), pd.Series(spelled), None
+        while before is None or not names.equals(before):  # each pass joins groups that share a spelling or a reading
+            before = names
+            names = names.groupby(read).transform("min").groupby(spelled).transform("min")
+        return np.array(names, dtype=object)
 
     def to_csv(self, path: str | Path) -> None:
         pyarrow.csv.write_csv(self.table, path)
@@ -96,6 +109,12 @@ class Manifest:
         """A manifest of these samples, each in the split that is named for it."""
         column = self.table.column_names.index("split")
         return Manifest(self.table.set_column(column, "split", pa.array(splits, pa.string())))
+
+    def with_readings(self, readings: Sequence[Hashable]) -> Manifest:
+        """A manifest of these samples, with what a model reads of each prompt."""
+        read = [hashlib.sha256(repr(one).encode()).hexdigest()[:16] for one in readings]
+        rest = self.table.drop_columns([READ]) if READ in self.table.column_names else self.table
+        return Manifest(rest.append_column(READ, pa.array(read, pa.string())))
 
     def extended(self, other: Manifest) -> Manifest:
         """These samples, then those of `other` that aren't among them (by prompt and seed).
@@ -114,7 +133,9 @@ class Manifest:
                     f"a {split} sample; give it its old split, or use another store"
                 )
         new = pa.array([key not in known for key, _ in theirs], pa.bool_())
-        return Manifest(pa.concat_tables([self.table, other.table.filter(new)]))
+        # What a model reads counts only where it is known of all.
+        shared = [name for name in self.table.column_names if name in other.table.column_names or name != READ]
+        return Manifest(pa.concat_tables([self.table.select(shared), other.table.filter(new).select(shared)]))
 
 
 def _checked(table: pa.Table) -> pa.Table:
@@ -132,12 +153,13 @@ def _checked(table: pa.Table) -> pa.Table:
         "a sample_id is letters, digits, '.', '_' and '-'",
     )
     image = [IMAGE] if IMAGE in frame else []
+    read = [READ] if READ in frame else []
     _refuse(frame, frame.duplicated(["prompt", "seed", *image]), "the same prompt and seed stand in an earlier row")
     _refuse(frame, frame.duplicated("sample_id"), "the same sample_id stands in an earlier row")
     unit = IMAGE if image else "prompt"
     splits = frame.groupby(unit)["split"].transform("nunique")
     _refuse(frame, splits > 1, f"its {unit} lies in more than one split, which would leak into the test scores")
-    return table.select([*COLUMNS, *image])
+    return table.select([*COLUMNS, *image, *read])
 
 
 def _refuse(frame: pd.DataFrame, bad: pd.Series, why: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ldmscene.errors import CorruptError, ManifestError, StoreError
-from ldmscene.manifest import Manifest
+from ldmscene.manifest import OPTIONAL, Manifest
 from ldmscene.store import arrays, parse, tables
 from ldmscene.store.layout import (
     BRANCHES,
@@ -43,7 +43,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _CONTROL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+-]{0,99}")
 _MANIFEST = pa.schema(
     {"sample_id": pa.string(), "prompt_id": pa.int64(), "prompt": pa.string(), "seed": pa.int64(), "split": pa.string(),
-     "image": pa.string()}
+     "image": pa.string(), "read": pa.string()}
 )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def _segment(value: object, where: str) -> int:
 def _manifest(data: bytes) -> Manifest:
     """Parsed once for each content, since a command looks at its store several times."""
     try:
-        return Manifest(tables.read(data, _MANIFEST, MANIFEST, optional=("image",)))
+        return Manifest(tables.read(data, _MANIFEST, MANIFEST, optional=OPTIONAL))
     except ManifestError as error:
         raise CorruptError(f"{MANIFEST}: {error}; the store is damaged or not one of ldmscene's") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import numpy as np
@@ -25,11 +25,15 @@ WAITING = 1  # samples that may have been handed over and not be written yet; th
 
 @dataclass(frozen=True)
 class Row:
-    """Everything new of one sample: arrays by their path in the hierarchy."""
+    """Everything new of one sample: arrays by their path in the hierarchy.
+
+    `lost` counts values of pictures that weren't finite before they became uint8, by path.
+    """
 
     sample_id: str
     index: int  # row of the manifest
     arrays: Mapping[str, np.ndarray]
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Plan:
@@ -132,5 +136,5 @@ class StoreWriter:
             array = round_mantissa(array, spec.kept_bits)
         data = spec.layout.encode(array)
         self._location.write(shard_key(spec.path, row.index, len(spec.shape)), data)
-        bad = int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else 0
+        bad = int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else row.lost.get(path, 0)
         return Entry(row.sample_id, path, whole_checksum(data), len(data), bad)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ldmscene import capture
-from ldmscene.capture.canary import canary, difference, first_difference, sketch, tolerance, turned_on
+from ldmscene.capture.canary import PICTURE, canary, difference, first_difference, sketch, tolerance, turned_on
 from tests.capture.pipelines import build
 
 OPTIONS = {"guidance_scale": 7.5, "negative_prompt": "", "height": None, "width": None, "branch": "cond"}
@@ -52,7 +52,7 @@ def test_the_same_model_answers_the_same_and_leads_along_back(pipeline, before):
     assert turned_on(pipeline) == []
     names = list(before)
     assert names[0].startswith("text_encoder, ")
-    assert names[-1] == "picture"
+    assert names[-1] == PICTURE
     assert sum(name.startswith("unet, ") for name in names) == 3
 
 
@@ -117,8 +117,8 @@ def _merged_tokens(pipeline):
         (_hook, "mid_block", "a forward hook of unet.mid_block"),
         (_forward, "up_blocks.3", "a replaced forward of unet.up_blocks.3.resnets.0"),
         (_weights, "unet, step 0", None),
-        (_tiling, "picture", "vae.use_tiling"),
-        (_decoder, "picture", "a forward hook of vae.decoder.conv_in"),
+        (_tiling, PICTURE, "vae.use_tiling"),
+        (_decoder, PICTURE, "a forward hook of vae.decoder.conv_in"),
         (_text, "text_encoder", "a forward hook of text_encoder"),
         (_skipping, "mid_block, step 1", "a replaced forward of unet.mid_block"),
         (_deep_cache, "down_blocks.0, step 1", "a replaced forward of unet"),
@@ -148,7 +148,7 @@ def test_every_family_answers_the_same_twice(name):
     plan = plan_of(pipeline, steps=6, height=32, width=32) if name != "kandinsky_2" else plan_of(pipeline, steps=6)
     first, again = canary(plan), canary(plan)
     assert first_difference(first, again, tolerance("float32", same_device=True)) is None
-    assert list(first)[-1] == "picture"
+    assert list(first)[-1] == PICTURE
     assert len(first) > 4
 
 

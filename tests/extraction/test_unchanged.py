@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import ldmscene
+from ldmscene.capture.canary import PICTURE
 from ldmscene.errors import FingerprintError, InputError
 from ldmscene.extraction import unchanged
 from tests.capture.pipelines import build
@@ -68,5 +69,5 @@ def test_a_seed_that_does_not_fix_the_trajectory_is_refused_before_a_store_is_ma
 def test_a_store_notes_what_its_model_answered(begun):
     store = ldmscene.open(begun)
     assert set(store.canary) == {"device", "answers"}
-    assert list(store.canary["answers"])[-1] == "picture"
+    assert list(store.canary["answers"])[-1] == PICTURE
     assert store.canary["device"] == f"cpu, torch {torch.__version__}"
