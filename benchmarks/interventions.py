@@ -1,13 +1,15 @@
 """Does the denoiser use what the probes read? The documented study on tiny-scenes, and what an edit costs.
 
-python -m benchmarks.interventions effects [STORE] [FOLDER]   after `make demo`; edited stores go to the folder
+python -m benchmarks.interventions study PART [STORE] [FOLDER]   after `make demo`; PART is mask, depth or guidance-3
 python -m benchmarks.interventions speed [STORE]
+
+Edited stores go to the folder. A study that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,85 +19,133 @@ from rich.console import Console
 import ldmscene
 from benchmarks import harness
 from ldmscene import capture, edits, testbed
-from ldmscene.calls.effect import effect_sentence, until_when
+from ldmscene.calls.effect import interval
+from ldmscene.intervention.effects import EDIT, Trial
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.planning import plan_for
 from ldmscene.intervention.readouts import Readouts
 from ldmscene.intervention.running import Worker
 
 DECODER = "up_blocks*"  # nine self-attention outputs, as published
-WANTED = "shift:0,16"
-NULLS = ("none", "random:3", "shuffled", "other-target", "wrong-region", "worst-module", "donor")
+FIRST, WANTED = tuple(range(5)), "shift:0,16"
+NULLS = ("none", "shuffled", "random:3", "wrong-region", "worst-module", "other-target")
+TWINS = ("shuffled", "random")  # a variant's own nulls: its settings, and the change along another direction
+PARTS = ("mask", "depth", "guidance-3")
+SHOWN = ("size", "picture outside", "reading", "reading elsewhere")
+AT_ONCE = 8  # variants after which a study that is stopped has a table
 MOST = 1.1  # times the seconds without an edit
 
-
-def studied(grid: ldmscene.Grid) -> Iterator[tuple[str, edits.Edit, tuple[str, ...]]]:
-    """Name, edit and controls of each part of the study; the rules' own settings, and steps 0 to 4 where not said."""
-    mask = ldmscene.Edit.of(grid, "mask", wanted=WANTED, modules=DECODER, steps=range(5))
-    yield "conditional", mask, NULLS
-    yield "conditional, strength 2", replace(mask, strength=2.0), ("none", "random:1", "shuffled")
-    yield "minimum-norm", replace(mask, rule="minimum-norm"), ("none",)
-    yield "all steps", replace(mask, **everywhen(grid, "mask")), ("none", *map(begun_at, range(2, 15, 2)))
-    yield "adam", replace(mask, rule="adam"), ("none",)
-    depth = ldmscene.Edit.of(grid, "depth", wanted=WANTED, modules=DECODER, steps=range(5))
-    yield "depth", depth, ("none", "random:1", "shuffled")
-    yield "erase", replace(mask, rule="erase"), ("none",)
-    yield "both branches", replace(mask, branch="both"), ("none",)
+Control = str | Callable[[edits.Edit], edits.Edit]
 
 
-def everywhen(grid: ldmscene.Grid, target: str) -> dict:
-    """What an edit at all steps has of its own."""
-    edit = ldmscene.Edit.of(grid, target, wanted=WANTED, modules=DECODER, steps=grid["step"].values.tolist())
-    return {"steps": edit.steps, "readouts": edit.readouts}
+def base(grid: ldmscene.Grid, target: str) -> edits.Edit:
+    """The edit at the published positions, with readouts at all others too, so that variants may go there."""
+    steps = grid["step"].values.tolist()
+    return replace(ldmscene.Edit.of(grid, target, wanted=WANTED, modules=DECODER, steps=steps), steps=FIRST)
 
 
-def begun_at(step: int) -> Callable[[edits.Edit], edits.Edit]:
-    """The same edit begun at a step, as a control; `until_when` finds it by its name."""
+def varied(name: str, **changes: object) -> Callable[[edits.Edit], edits.Edit]:
+    """The edit with other settings, as a control of this name."""
 
-    def begun(edit: edits.Edit) -> edits.Edit:
-        return replace(edit, steps=tuple(s for s in edit.steps if s >= step))
+    def make(edit: edits.Edit) -> edits.Edit:
+        return replace(edit, **changes)
 
-    begun.__name__ = f"from-{step}"
-    return begun
-
-
-def effects(store: str = "stores/demo", folder: str = "stores/edits") -> None:
-    """Run the study, print its tables and keep them; what is there already isn't generated again."""
-    opened, rows = ldmscene.open(store), []
-    grid = ldmscene.evaluate(store, progress=False)
-    for name, edit, controls in studied(grid):
-        where = Path(folder) / name.replace(", ", "-").replace(" ", "-")
-        edited = ldmscene.intervene(opened, edit, where, controls=controls, batch_size=8, progress=False)
-        for target in opened.targets:
-            ldmscene.label(edited, target, f"tiny-{target}", progress=False)
-        found = ldmscene.effect(edited, opened)
-        rows += _rows(name, found)
-        print(name, "|", effect_sentence(found), flush=True)
-        if name == "all steps":
-            print(until_when(found).round(3).to_string(), flush=True)
-    harness.save("interventions", rows)
-    Console(width=160).print(harness.table(rows, f"interventions on {store}"))
+    make.__name__ = name
+    return make
 
 
-def _rows(name: str, found: pd.DataFrame) -> list[dict]:
-    metric = found.attrs["metric"]
-    shown = {"gain": f"gain in {metric}", "gain_low": "low", "gain_high": "high"}
-    rows = []
-    for variant, group in found.groupby(level="variant", sort=False):
-        measures = group.droplevel("variant")
-        numbers = {"mean": measures.loc[metric, "mean"], **{k: measures.loc[metric, v] for v, k in shown.items()}}
-        others = {key: measures.loc[key, "mean"] for key in ("size", "picture outside", "reading")}
-        rows.append(
-            {"edit": name, "variant": variant, **{k: round(float(v), 3) for k, v in {**numbers, **others}.items()}}
+def with_twins(name: str, *twins: str, **changes: object) -> list[Control]:
+    """Other settings, and the nulls that have the same ones."""
+    nulls = {"shuffled": "rival:shuffled", "random": "random:0"}
+    found = [varied(f"{name}-{twin}", null=nulls[twin], **changes) for twin in twins]
+    return [varied(name, **changes), *found]
+
+
+def variants(part: str, edit: edits.Edit) -> list[Control]:
+    """Everything that is compared in a part of the study, the most important first."""
+    every = tuple(sorted({step for _, step in edit.readouts}))
+    strong, stronger = with_twins("strength-2", *TWINS, strength=2.0), with_twins("strength-4", *TWINS, strength=4.0)
+    always = with_twins("always", *TWINS, steps=every)
+    if part == "guidance-3":
+        return [*NULLS[:3], *strong, *stronger, *always, "donor", "rule:minimum-norm"]
+    everywhere = varied("all-modules", modules=(*edit.spare, *edit.modules))
+    if part == "depth":
+        return [*NULLS, *strong, "donor", "rule:minimum-norm", "rule:erase", everywhere, *always]
+    last = tuple(module for module in edit.modules if "up_blocks.3" in module)
+    return [
+        *NULLS, "donor", "rule:minimum-norm", "rule:adam", "rule:erase", *strong, *stronger, *always,
+        *(varied(f"always-from-{step}", steps=every[step:]) for step in range(3, len(every), 3)),
+        *with_twins("both-branches", "shuffled", branch="both"), everywhere,
+        varied("last-block", modules=last), varied("minimum-norm-4", rule="minimum-norm", strength=4.0),
+    ]  # fmt: skip
+
+
+def study(part: str, store: str = "stores/demo", folder: str = "stores/edits") -> None:
+    """Run a part of the study on one held-out sample of each prompt; its table is printed and saved as it grows."""
+    target = "depth" if part == "depth" else "mask"
+    opened = _at_guidance_3(store, folder) if part == "guidance-3" else ldmscene.open(store)
+    edit = base(ldmscene.evaluate(opened, progress=False), target)
+    samples = opened.manifest.frame.query("split == 'test'").drop_duplicates("prompt_id")["sample_id"].tolist()
+    controls = variants(part, edit)
+    for count in range(AT_ONCE, len(controls) + AT_ONCE, AT_ONCE):
+        edited = ldmscene.intervene(
+            opened, edit, Path(folder) / part, samples=samples, controls=controls[:count], batch_size=8, progress=False
         )
+        for name in ("mask", "depth"):
+            ldmscene.label(edited, name, f"tiny-{name}", progress=False)
+        rows = compared(Trial.of(edited, opened, None), ldmscene.effect(edited, opened))
+        harness.save(f"interventions-{part}", rows)
+    Console(width=200).print(harness.table(rows, f"{part}: {len(samples)} held-out pictures"))
+
+
+def _at_guidance_3(store: str, folder: str) -> ldmscene.ActivationStore:
+    """The same samples at another guidance: the decoder's outputs, and labels of the mask."""
+    manifest = ldmscene.open(store).manifest
+    made = ldmscene.extract(
+        "tiny-scenes",
+        manifest,
+        f"{folder}/store-guidance-3",
+        f"{DECODER}attn1.to_out.0",
+        guidance_scale=3.0,
+        batch_size=8,
+        progress=False,
+    )
+    return ldmscene.label(made, "mask", "tiny-mask", progress=False)
+
+
+def compared(trial: Trial, found: pd.DataFrame) -> list[dict]:
+    """A row for each variant: score, gain over no edit, lead over its own nulls, each with its interval."""
+    metric, rows = found.attrs["metric"], []
+    for variant in trial.variants:
+        measures = found.loc[variant]
+        row = {"variant": variant, metric: round(float(measures.loc[metric, "mean"]), 3)}
+        row["gain"] = _said(*measures.loc[metric, ["gain", "gain_low", "gain_high"]])
+        own = "" if variant == EDIT else f"{variant}-"
+        for twin in TWINS:
+            null = next((name for name in (f"{own}{twin}", f"{own}{twin}-0") if name in trial.variants), None)
+            row[f"lead over {twin}"] = "" if null is None else _said(*_lead(trial, metric, variant, null))
+        rows.append(row | {name: _rounded(measures, name) for name in SHOWN})
     return rows
+
+
+def _lead(trial: Trial, metric: str, above: str, below: str) -> tuple[float, ...]:
+    difference = trial.scores(above)[metric] - trial.scores(below)[metric]
+    return tuple(interval(difference, trial.prompts, "mean", "low", "high").values())
+
+
+def _said(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _rounded(measures: pd.DataFrame, name: str) -> float:
+    return round(float(measures.loc[name, "mean"]), 3) if name in measures.index else float("nan")
 
 
 def speed(store: str = "stores/demo") -> None:
     """Seconds of eight pictures without an edit, and with each rule at nine modules and five steps."""
     opened = ldmscene.open(store)
     grid = ldmscene.evaluate(store, progress=False)
-    edit = ldmscene.Edit.of(grid, "mask", wanted=WANTED, modules=DECODER, steps=range(5))
+    edit = ldmscene.Edit.of(grid, "mask", wanted=WANTED, modules=DECODER, steps=FIRST)
     edit = replace(edit, spare=(), readouts={at: edit.readouts[at] for at in edit.positions})
     frame = opened.manifest.frame.query("split == 'test'").head(8)
     subjects = Subjects(opened, Readouts(opened, grid, "mask").target, edit, tuple(frame["sample_id"]))
@@ -119,4 +169,4 @@ def speed(store: str = "stores/demo") -> None:
 
 
 if __name__ == "__main__":
-    {"effects": effects, "speed": speed}[sys.argv[1] if len(sys.argv) > 1 else "effects"](*sys.argv[2:])
+    {"study": study, "speed": speed}[sys.argv[1]](*sys.argv[2:])

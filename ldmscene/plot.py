@@ -21,12 +21,13 @@ from matplotlib.figure import Figure
 from ldmscene import report
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.calls.report_data import report_data, with_transfer
+from ldmscene.calls.shown_edits import shown_edits
 from ldmscene.calls.transfer import transfer as transfer_gains
 from ldmscene.report import curves, heatmap, save
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
 
-__all__ = ["curves", "figures", "four_panels", "heatmap", "save", "seven_rows", "transfer"]
+__all__ = ["curves", "effects", "figures", "four_panels", "heatmap", "save", "seven_rows", "transfer"]
 
 
 def seven_rows(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str, compact: bool = False) -> Figure:
@@ -101,6 +102,40 @@ def transfer(store: ActivationStore | str | Path, grid: xr.Dataset, target: str,
     'Fitted at step'
     """
     return report.transfer(transfer_gains(store, grid, target), target, ax)
+
+
+def effects(edited: ActivationStore | str | Path, store: ActivationStore | str | Path, grid: xr.Dataset) -> Figure:
+    """What an edit and its controls gained, as dots with 95 % intervals.
+
+    Where the control `from` was run, a second part shows until when the edit works, below what the probe reads.
+
+    Parameters
+    ----------
+    edited
+        From `intervene`, labelled, or its path.
+    store
+        The store that was edited.
+    grid
+        What `evaluate` made of that store.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        6.9 inches wide with both parts, 3.6 with the first.
+
+    Raises
+    ------
+    InputError
+        If the store isn't edited.
+    IncompleteError
+        If pictures or labels are missing.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> figure = ldmscene.plot.effects("stores/edited", store, grid)  # doctest: +SKIP
+    """
+    return report.effects(shown_edits(open_store(store), grid, [edited])[0])
 
 
 def four_panels(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str) -> Figure:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ldmscene.errors import unknown
+
+
+@dataclass(frozen=True)
+class PlannedEdit:
+    """One edited store of a run: what `Edit.of` and `intervene` are called with."""
+
+    name: str
+    """of its folder"""
+    target: str
+    wanted: str
+    modules: str | tuple[str, ...]
+    steps: tuple[int, ...]
+    rule: str = "conditional"
+    controls: tuple[str, ...] = ("none", "shuffled", "random:1")
 
 
 @dataclass(frozen=True)
@@ -17,6 +31,7 @@ class Protocol:
     labelers: Mapping[str, str]
     options: Mapping[str, Any]  # of `extract`
     scheduler: Callable[[], Any]
+    edits: tuple[PlannedEdit, ...] = ()
 
     def fill(
         self, model: Any, labelers: Mapping[str, Any] | None, options: Mapping[str, Any]
@@ -68,6 +83,38 @@ def _scenes_scheduler() -> Any:
     )
 
 
+def usual_edits(targets: Iterable[str], modules: int, steps: int, width: int) -> tuple[PlannedEdit, ...]:
+    """What a run without a protocol tries: each target moved to the right by a quarter of the picture's width.
+
+    The first target's edit is also begun later and later.
+    """
+    wanted, best = f"shift:0,{width // 4}", f"best:{min(9, modules)}"
+    every, first = tuple(range(steps)), tuple(range(min(5, steps)))
+    controls = ("none", "shuffled", "random:1", "wrong-region", "rule:minimum-norm")
+    found = [PlannedEdit(target, target, wanted, best, first, controls=controls) for target in targets]
+    later = ("none", f"from:{max(1, steps // 5)}")
+    return (*found, PlannedEdit(f"{found[0].target}-begun-later", found[0].target, wanted, best, every, controls=later))
+
+
+def _scenes_edits() -> tuple[PlannedEdit, ...]:
+    """Foreground in the decoder at steps 0 to 4, depth everywhere at 0 to 2, five shifts: as published, and beside it.
+
+    The published rule and the closed form each have controls of their own norm.
+    """
+    modules = _scenes_modules()
+    decoder = tuple(name for name in modules if name.startswith("up_blocks"))
+    beside = {"adam": (), "conditional": ("rule:minimum-norm",)}
+    return tuple(
+        PlannedEdit(
+            f"{target}-{rule}-{seed}", target, f"jump:90,120:{seed}:cut", names, steps, rule,
+            ("none", "shuffled", "random:1", *more),
+        )
+        for target, names, steps in (("mask", decoder, (0, 1, 2, 3, 4)), ("depth", modules, (0, 1, 2)))
+        for rule, more in beside.items()
+        for seed in range(5)
+    )  # fmt: skip
+
+
 PROTOCOLS = {
     # Chen, Viégas and Wattenberg 2023 (arXiv 2306.05720), and the report that adds shading and VGG-16.
     "scenes": Protocol(
@@ -83,5 +130,6 @@ PROTOCOLS = {
             "branch": "cond",
         },
         scheduler=_scenes_scheduler,
+        edits=_scenes_edits(),
     ),
 }

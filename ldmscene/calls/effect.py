@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ldmscene.calls.opening import opened
+from ldmscene.edits import is_null
 from ldmscene.intervention.effects import EDIT, Trial
 from ldmscene.store import ActivationStore
 from ldmscene.verdicts import Draws, by_prompt, counts
 
-NONE, DONOR, FROM = "none", "donor", "from-"
+Array = np.ndarray
+NONE, FROM = "none", "from-"
 
 
 def effect(
@@ -20,8 +23,8 @@ def effect(
 ) -> pd.DataFrame:
     """What an edit and each of its controls did to the pictures, with intervals.
 
-    Means over samples, with 95 % intervals by the bootstrap of Student's t over prompts; gains are over the control
-    `none`, sample by sample.
+    Means over samples, with 95 % intervals by the bootstrap of Student's t over prompts; gains and leads are
+    differences within each sample.
 
     Parameters
     ----------
@@ -36,8 +39,9 @@ def effect(
     Returns
     -------
     pandas.DataFrame
-        One row for each (variant, measure), "edit" first, with the columns `mean`, `low`, `high`, and, where the
-        control `none` was run, `gain`, `gain_low` and `gain_high`. Measures are:
+        One row for each (variant, measure), "edit" first. Its columns are `mean`, `low`, `high`; `lead`, `lead_low`,
+        `lead_high`, by how much the edit's value lies above this variant's; and, where the control `none` was run,
+        `gain`, `gain_low`, `gain_high`, by how much this variant's lies above that of no edit. Measures are:
 
         - the target's metric of the new label with the wanted map, such as `dice`, and the same "with the own map";
         - `ceiling`: the most that Dice can be, where the wanted map lost a part of its object;
@@ -62,23 +66,30 @@ def effect(
     trial = Trial.of(opened(edited), opened(store), judge)
     scores = {variant: trial.scores(variant) for variant in trial.variants}
     rows = [
-        {"variant": variant, "measure": measure, **_row(measures[measure], scores.get(NONE, {}).get(measure), trial)}
+        {"variant": variant, "measure": measure, **_row(measure, variant, scores, trial.prompts)}
         for variant, measures in scores.items()
         for measure in measures
     ]
     frame = pd.DataFrame(rows).set_index(["variant", "measure"])
-    frame.attrs = {"metric": trial.target.primary, "target": trial.target.name, "judge": trial.judge}
+    frame.attrs = {
+        "metric": trial.target.primary, "target": trial.target.name, "judge": trial.judge, "begins": trial.begins,
+    }  # fmt: skip
     return frame
 
 
-def _row(values: np.ndarray, without: np.ndarray | None, trial: Trial) -> dict[str, float]:
-    found = _interval(values, trial.prompts, "mean", "low", "high")
-    if without is not None:
-        found |= _interval(values - without, trial.prompts, "gain", "gain_low", "gain_high")
-    return found
+def _row(measure: str, variant: str, scores: Mapping[str, Mapping[str, Array]], prompts: Array) -> dict[str, float]:
+    def difference(name: str, above: str, below: str) -> dict[str, float]:
+        values = scores[above][measure] - scores[below][measure]
+        return interval(values, prompts, name, f"{name}_low", f"{name}_high")
+
+    found = interval(scores[variant][measure], prompts, "mean", "low", "high")
+    if measure in scores[EDIT]:  # a control that edits everywhere reads nowhere else
+        found |= difference("lead", EDIT, variant)
+    return found | (difference("gain", variant, NONE) if measure in scores.get(NONE, {}) else {})
 
 
-def _interval(values: np.ndarray, prompts: np.ndarray, *names: str) -> dict[str, float]:
+def interval(values: Array, prompts: Array, *names: str) -> dict[str, float]:
+    """Mean and 95 % interval of values [sample], by these three names; NaN where there are none."""
     known = ~np.isnan(values)
     if not known.any():
         return dict.fromkeys(names, np.nan)
@@ -114,15 +125,21 @@ def effect_sentence(frame: pd.DataFrame) -> str:
     metric, target = frame.attrs["metric"], frame.attrs["target"]
     gains = frame.xs(metric, level="measure")
     own = gains.loc[EDIT]
-    nulls = gains.drop(index=[n for n in gains.index if n in (EDIT, NONE, DONOR) or n.startswith(FROM)])
+    nearest = nearest_null(frame)
     said = f"{target}: the edit gains {_numbers(own)} in {metric} over no edit"
-    if nulls.empty:
+    if not nearest:
         return f"{said}; no control was run, so that nothing is said of causes."
-    nearest = str(nulls["gain_high"].idxmax())
-    against = f"the nearest control, {nearest}, gains {_numbers(nulls.loc[nearest])}"
-    if own["gain_low"] > nulls["gain_high"].max():
+    against = f"the nearest control, {nearest}, gains {_numbers(gains.loc[nearest])}"
+    if own["gain_low"] > gains.loc[nearest, "gain_high"]:
         return f"{said}; {against}. What the probe reads is causal for the picture."
     return f"{said}; {against}, and the intervals meet: a causal role is not shown."
+
+
+def nearest_null(frame: pd.DataFrame) -> str:
+    """Of the controls that must not work, the one whose gain reaches highest; "" where there is none."""
+    gains = frame.xs(frame.attrs["metric"], level="measure")
+    nulls = gains[[name != EDIT and is_null(name) for name in gains.index]]
+    return "" if nulls.empty else str(nulls["gain_high"].idxmax())
 
 
 def until_when(frame: pd.DataFrame) -> pd.DataFrame:
@@ -136,23 +153,23 @@ def until_when(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        By `step`: `gain`, `gain_low`, `gain_high`, and `follows`, whether the picture still follows: the interval lies
-        above 0.
+        By `step`, from the edit's own first one on: `gain`, `gain_low`, `gain_high`, and `follows`, whether the picture
+        still follows: the interval lies above 0.
 
     Examples
     --------
     >>> import pandas as pd
     >>> import ldmscene
-    >>> gains = {"edit": (0.4, 0.3, 0.5), "none": (0, 0, 0), "from-0": (0.4, 0.3, 0.5), "from-1": (0.1, -0.1, 0.3)}
+    >>> gains = {"edit": (0.4, 0.3, 0.5), "none": (0, 0, 0), "from-1": (0.1, -0.1, 0.3)}
     >>> rows = pd.MultiIndex.from_product([gains, ["dice"]], names=["variant", "measure"])
     >>> frame = pd.DataFrame(list(gains.values()), rows, ["gain", "gain_low", "gain_high"])
-    >>> frame.attrs = {"metric": "dice", "target": "mask"}
+    >>> frame.attrs = {"metric": "dice", "target": "mask", "begins": 0}
     >>> ldmscene.until_when(frame)["follows"].to_dict()
     {0: True, 1: False}
     """
     gains = frame.xs(frame.attrs["metric"], level="measure")[["gain", "gain_low", "gain_high"]]
-    begun = gains[gains.index.str.startswith(FROM)]
-    found = begun.set_index(begun.index.str.removeprefix(FROM).astype(int)).rename_axis("step").sort_index()
+    names = {EDIT: frame.attrs["begins"]} | {n: int(n.removeprefix(FROM)) for n in gains.index if n.startswith(FROM)}
+    found = gains.loc[list(names)].set_axis(list(names.values())).rename_axis("step").sort_index()
     return found.assign(follows=found["gain_low"] > 0)
 
 

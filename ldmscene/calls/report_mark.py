@@ -1,4 +1,4 @@
-"""Which grid and samples a finished report shows, noted beside it."""
+"""Which grid, samples and edits a finished report shows, noted beside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import xarray as xr
 
+from ldmscene.intervention.controls import controls_of
+from ldmscene.store import ActivationStore
 from ldmscene.store.files import write_file
 from ldmscene.store.prepare import fingerprint
 
@@ -19,17 +21,22 @@ def unmark(folder: Path) -> None:
     (folder / MARK).unlink(missing_ok=True)
 
 
-def mark(folder: Path, grid: xr.Dataset, samples: Sequence[str]) -> None:
-    """Note beside a finished report which grid and samples it shows."""
-    write_file(folder / MARK, _key(grid, samples).encode())
+def mark(folder: Path, grid: xr.Dataset, samples: Sequence[str], edited: Sequence[ActivationStore] = ()) -> None:
+    """Note beside a finished report which grid, samples and edited stores it shows."""
+    write_file(folder / MARK, _key(grid, samples, edited).encode())
 
 
-def up_to_date(folder: Path, grid: xr.Dataset, samples: Sequence[str]) -> Path | None:
-    """The first page of the report in a folder, if it shows this very grid and these samples."""
+def up_to_date(
+    folder: Path, grid: xr.Dataset, samples: Sequence[str], edited: Sequence[ActivationStore] = ()
+) -> Path | None:
+    """The first page of the report in a folder, if it shows this very grid, these samples and edited stores."""
     noted, page = folder / MARK, folder / "index.html"
-    return page if page.exists() and noted.exists() and noted.read_text() == _key(grid, samples) else None
+    return page if page.exists() and noted.exists() and noted.read_text() == _key(grid, samples, edited) else None
 
 
-def _key(grid: xr.Dataset, samples: Sequence[str]) -> str:
+def _key(grid: xr.Dataset, samples: Sequence[str], edited: Sequence[ActivationStore]) -> str:
     numbers = {name: hashlib.sha256(v.values.tobytes()).hexdigest() for name, v in grid.data_vars.items()}
-    return fingerprint({"provenance": grid.attrs["provenance"], "numbers": numbers, "samples": list(samples)})
+    edits = [[store.fingerprint, sorted(controls_of(store))] for store in edited]
+    return fingerprint(
+        {"provenance": grid.attrs["provenance"], "numbers": numbers, "samples": list(samples), "edits": edits}
+    )

@@ -1,6 +1,6 @@
 """The whole path as one call, and what it would take.
 
-extract ─► label ─► the labelers on unfinished pictures ─► the permuted control ─► evaluate ─► report
+extract ─► label ─► the labelers on unfinished pictures ─► the permuted control ─► evaluate ─► edits ─► report
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def run(
     protocol: str | None = None,
     labelers: Mapping[str, str | Labeler | SuppliedLabels | Callable[..., Any]] | None = None,
     control: bool = True,
+    interventions: bool = False,
     dry_run: bool = False,
     progress: bool = True,
     **options: Any,
@@ -60,6 +61,10 @@ def run(
         protocol's, "" leaves one out.
     control
         Also extract from the model with permuted weights, into a store beside this one.
+    interventions
+        Also edit what the probes read, on one held-out sample of each prompt, and measure what becomes of the pictures,
+        beside their controls: the protocol's edits, or each target moved by a quarter of the width. Edited stores lie
+        in a folder beside the store, `STORE-edited`.
     dry_run
         Return what the run would take, and write nothing.
     progress
@@ -72,7 +77,8 @@ def run(
     -------
     (Grid, Path), or a dict
         The grid, and the report's first page. For a dry run what `extract` foretells, and `bytes_of_labels`,
-        `bytes_of_the_control`, `bytes_of_all`, `seconds_of_labels`, `seconds_of_the_control`, `seconds_of_all`.
+        `bytes_of_the_control`, `bytes_of_all`, `seconds_of_labels`, `seconds_of_the_control`, `seconds_of_all`,
+        `runs_of_edits`, `bytes_of_edits` and `seconds_of_edits`, the last without what a rule itself takes.
 
     Raises
     ------
@@ -97,7 +103,7 @@ def run(
     if strange := options.keys() - {option.name for option in fields(FromPrompts)}:
         raise TypeError(f"run() got an unexpected keyword argument {min(strange)!r}")
     typed = {"model": model, "protocol": protocol, "labelers": labelers, **options}
-    typed |= {} if control else {"control": False}
+    typed |= ({} if control else {"control": False}) | ({"interventions": True} if interventions else {})
     again = manifest if isinstance(manifest, str | Path) else f"{store}/manifest.parquet"
     line = command("run", again, store=store, report=report, **typed)
     named = protocols.find(protocol) if protocol is not None else None
@@ -112,9 +118,10 @@ def run(
     asked = FromPrompts(model, table, store, previews="test", progress=progress, **options)
     from ldmscene.calls import running  # which loads torch, now that all that is asked for makes sense
 
+    also = running.Also(control, interventions, named)
     if dry_run:
-        return running.estimate(asked, table, labelers, control)
-    return running.run(asked, table, labelers, report, control, line)
+        return running.estimate(asked, table, labelers, also)
+    return running.run(asked, table, labelers, report, also, line)
 
 
 def _labelers(model: str | Path, asked: Mapping[str, Any] | None, table: Manifest) -> dict[str, Any]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ldmscene import labeling
+from ldmscene import capture, labeling
 from ldmscene.calls import extracting
 from ldmscene.calls.evaluate import evaluate
+from ldmscene.calls.intervening import intervene_as_planned, missing_runs, plan_edits
 from ldmscene.calls.label import label
 from ldmscene.calls.options import load_model
 from ldmscene.calls.report_data import shown_samples
@@ -20,17 +21,47 @@ from ldmscene.calls.report_mark import up_to_date
 from ldmscene.calls.write_report import write_report
 from ldmscene.device import peak_memory
 from ldmscene.errors import InputError
+from ldmscene.extraction.fill import array_specs
 from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import FromPrompts
 from ldmscene.labelers import SuppliedLabels
 from ldmscene.manifest import Manifest
+from ldmscene.protocols import PlannedEdit, Protocol
 from ldmscene.store.layout import PREVIEWS, intermediate_path, label_path
 from ldmscene.store.places import Place, place
 from ldmscene.table import Grid
 
 
+@dataclass(frozen=True)
+class Also:
+    """What a run does beside extracting, labelling and evaluating.
+
+    Attributes
+    ----------
+    control : bool
+        The same probes on the model with permuted weights.
+    interventions : bool
+        Edits, of the protocol or the usual ones.
+    named : Protocol, optional
+        The run's.
+    """
+
+    control: bool = True
+    interventions: bool = False
+    named: Protocol | None = None
+
+    def edits(self, labelers: Mapping[str, Any], plan: capture.Plan) -> list[PlannedEdit]:
+        """InputError if the plan lacks what one needs."""
+        return plan_edits(self.named, _maps(labelers), plan) if self.interventions else []
+
+
 def run(
-    asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], report: str | Path, control: bool, line: str
+    asked: FromPrompts,
+    table: Manifest,
+    labelers: Mapping[str, Any],
+    report: str | Path,
+    also: Also,
+    line: str,
 ) -> tuple[Grid, Path]:
     """From a manifest to a report; `line` is the command that does the same."""
     found = {target: labeling.resolve(one, asked.device) for target, one in labelers.items()}
@@ -39,18 +70,20 @@ def run(
             labeling.check_supplied(one, target, table.frame["sample_id"].tolist())
     loaded = load_model(asked.model, **asked.weights())
     asked = replace(asked, model=loaded)
-    _check_grids(asked)
+    edits = _checked(asked, labelers, also)
     filled = extracting.extract(asked, table)
     for target, labeler in found.items():
         label(filled, target, labeler, progress=asked.progress)
         for source in PREVIEWS if labeling.reads_pictures(labeler) else ():
             label(filled, target, labeler, on=source, split="test", progress=asked.progress)
-    beside = f"{asked.store}-permuted" if control else None
-    if control:
+    beside = f"{asked.store}-permuted" if also.control else None
+    if also.control:
         extracting.extract(replace(asked, model=loaded.permuted(), store=beside, previews=False), table)
     grid = evaluate(filled, _maps(labelers), permuted=beside, progress=asked.progress)
-    page = up_to_date(Path(report), grid, shown_samples(filled, grid))
-    return grid, page or write_report(filled, grid, report, command=line, progress=asked.progress)
+    with capture.with_scheduler(loaded.pipeline, asked.scheduler):
+        edited = intervene_as_planned(filled, grid, edits, {name: found[name] for name in _maps(labelers)}, asked)
+    page = up_to_date(Path(report), grid, shown_samples(filled, grid), edited)
+    return grid, page or write_report(filled, grid, report, interventions=edited, command=line, progress=asked.progress)
 
 
 def _maps(labelers: Mapping[str, Any]) -> list[str]:
@@ -58,16 +91,17 @@ def _maps(labelers: Mapping[str, Any]) -> list[str]:
     return [target for target, one in labelers.items() if labeling.gives_maps(one)]
 
 
-def _check_grids(asked: FromPrompts) -> None:
-    """Refuse modules that no probe can be fitted to, before anything is extracted."""
+def _checked(asked: FromPrompts, labelers: Mapping[str, Any], also: Also) -> list[PlannedEdit]:
+    """The run's edits; modules that no probe can be fitted to are refused, before anything is extracted."""
     with extracting.planned(asked) as (plan, _root):
         for module in plan.modules:
             if "y" not in module.dims:
                 raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
+        return also.edits(labelers, plan)
 
 
-def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], control: bool) -> dict[str, Any]:
-    """The extraction's estimate, and what the labels and the control add to it; of each what is missing."""
+def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], also: Also) -> dict[str, Any]:
+    """The extraction's estimate, and what labels, control and edits add to it; of each what is missing."""
     assert asked.store is not None
     found, store = extracting.estimate(asked, table), asked.store
     ids, test = table.frame["sample_id"], table.frame["split"].eq("test")
@@ -80,25 +114,41 @@ def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], c
 
     pictures = {target: pictures_of(target, one) for target, one in labelers.items()}
     labels = 4 * size[0] * size[1] * sum(pictures[target] for target in _maps(labelers))
-    controls = _incomplete(f"{store}-permuted", table) if control else 0
+    controls = _incomplete(f"{store}-permuted", table) if also.control else 0
     each = {
         target: labeling.seconds_per_picture(one, size, asked.device) if pictures[target] else 0.0
         for target, one in labelers.items()
     }
     reading = sum(pictures[target] * (seconds or 0.0) for target, seconds in each.items())
-    again = controls * (found["seconds_per_sample"] or (_seconds_anew(asked, table) if controls else 0.0))
+    runs, bytes_of_a_run = _runs_of_edits(asked, table, labelers, also)
+    anew = found["seconds_per_sample"] or (_seconds_anew(asked, table) if controls or runs else 0.0)
+    again, edited = controls * anew, runs * (anew + sum(seconds or 0.0 for seconds in each.values()))
     found |= {"bytes_of_memory": peak_memory()} if found["samples"] or any(pictures.values()) else {}
     untimed = ", ".join(target for target, seconds in each.items() if seconds is None)
     return {
         **found,
         "bytes_of_labels": labels,
         "bytes_of_the_control": controls * found["bytes_per_sample"],
-        "bytes_of_all": found["bytes"] + labels + controls * found["bytes_per_sample"],
+        "bytes_of_all": found["bytes"] + labels + controls * found["bytes_per_sample"] + runs * bytes_of_a_run,
         "seconds_of_labels": reading,
         "seconds_of_the_control": again,
-        "seconds_of_all": found["seconds"] + reading + again,
+        "seconds_of_all": found["seconds"] + reading + again + edited,
+        "runs_of_edits": runs,
+        "bytes_of_edits": runs * bytes_of_a_run,
+        "seconds_of_edits": edited,
         **({"labelers_that_are_not_here_to_be_timed": untimed} if untimed else {}),
     }
+
+
+def _runs_of_edits(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], also: Also) -> tuple[int, int]:
+    """How many pictures edits and their controls are short of, and the bytes of one with its labels."""
+    assert asked.store is not None
+    with extracting.planned(asked) as (plan, _root):
+        edits = also.edits(labelers, plan)
+        arrays = array_specs(replace(plan, modules=()), previews=False)
+    labels = 4 * plan.height * plan.width * len(_maps(labelers))
+    runs = missing_runs(edits, asked.store, table) if edits else 0
+    return runs, labels + sum(spec.layout.shard_bytes for spec in arrays)
 
 
 def _seconds_anew(asked: FromPrompts, table: Manifest) -> float:

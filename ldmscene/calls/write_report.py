@@ -11,6 +11,7 @@ import xarray as xr
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.calls.report_data import report_data, with_transfer
 from ldmscene.calls.report_mark import mark, unmark
+from ldmscene.calls.shown_edits import shown_edits
 from ldmscene.report import write_figures, write_site
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
@@ -22,6 +23,7 @@ def write_report(
     folder: str | Path,
     *,
     samples: int | Sequence[str] | None = None,
+    interventions: Sequence[ActivationStore | str | Path] = (),
     command: str = "",
     progress: bool = True,
 ) -> Path:
@@ -39,6 +41,8 @@ def write_report(
         Held-out samples to show with their pictures: ids, or how many from the first on. Where not given, all that
         fit into about 100 MB: some 250 of Stable Diffusion at 15 steps, more of smaller models. Fewer leave room for
         finer maps of all modules. The scores are always those of all held-out samples.
+    interventions
+        Edited stores of this one, labelled, or their paths: what they show gets a page of its own.
     command
         How the report is made again, to be shown with its provenance.
     progress
@@ -64,12 +68,14 @@ def write_report(
     'index.html'
     """
     opened = open_store(store)
+    edited = [open_store(one) for one in interventions]
     data = with_transfer(report_data(opened, grid, samples), opened)
+    data = replace(data, interventions=shown_edits(opened, grid, edited) if edited else ())
     if command:
         data = replace(data, provenance={**data.provenance, "command": command})
     with naming_the_cause(Path(folder)):
         unmark(Path(folder))
         figures = write_figures(data, Path(folder) / "figures", progress=progress)
         page = write_site(data, folder, figures=figures, progress=progress)
-        mark(Path(folder), grid, data.samples.index.tolist())
+        mark(Path(folder), grid, data.samples.index.tolist(), edited)
     return page

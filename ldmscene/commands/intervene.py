@@ -9,6 +9,7 @@ import click
 
 import ldmscene
 from ldmscene import parameters as take
+from ldmscene.commands.output import print_estimate
 from ldmscene.commands.words import present
 from ldmscene.extraction.options import SPLITS
 from ldmscene.progress import say
@@ -26,12 +27,14 @@ from ldmscene.progress import say
     multiple=True,
     default=("none", "random:5"),
     show_default=True,
-    help="none, random:N, shuffled, other-target, wrong-region, worst-module, donor, from; may be repeated.",
+    help="none, random:N, shuffled, other-target, wrong-region, worst-module, donor, from:N, rule:NAME; repeatable.",
 )
+@click.option("--samples", type=int, help="How many samples, from the first on; all of the split where not given.")
 @click.option("--model", shell_complete=take.complete_model, help="The store's own by its name where not given.")
 @take.DEVICE
 @click.option("--batch-size", default=1, show_default=True, help="Samples that go through the model together.")
 @take.PART
+@click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
 @take.AS_JSON
 def intervene(store: str, target: str, edited: str, as_json: bool, **options: Any) -> None:
     """Generate a STORE's samples again with activations changed until its probes read another TARGET.
@@ -42,11 +45,14 @@ def intervene(store: str, target: str, edited: str, as_json: bool, **options: An
     Example:
         ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --modules best:9 \\
             --control none --control random:5 --control shuffled
+        ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --dry-run
     """
     kinds = ("wanted", "modules", "steps", "rule", "branch", "strength", "margin", "only_where")
     edit = ldmscene.Edit.of(ldmscene.evaluate(store), target, **present({name: options.pop(name) for name in kinds}))
-    done = ldmscene.intervene(store, edit, edited, **present(options))
-    if as_json:
+    done: Any = ldmscene.intervene(store, edit, edited, **present(options))
+    if isinstance(done, dict):
+        print_estimate(done, as_json)
+    elif as_json:
         print(json.dumps({"store": edited, "samples": len(done.samples), "edit": edit.header}, default=str))
     else:
         say(f"{edited}: {len(done.samples)} samples, {edit}")

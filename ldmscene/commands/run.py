@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="The same probes on the model with permuted weights.",
 )
+@click.option(
+    "--interventions",
+    is_flag=True,
+    help="Also edit what the probes read, and measure what becomes of the pictures; edited stores go beside the store.",
+)
 @take.options_of(Extraction, without={"store", "labelers", *RUNS_DECIDE})
 @take.AS_JSON
 def run(manifests: Sequence[str], as_json: bool, **options: Any) -> None:
@@ -48,7 +53,7 @@ def run(manifests: Sequence[str], as_json: bool, **options: Any) -> None:
     Examples:
         ldmscene run demo
         ldmscene run manifests/demo.csv --store stores/demo --report report --batch-size 8
-        ldmscene run --protocol scenes TRAIN.csv TEST.csv --dry-run
+        ldmscene run --protocol scenes TRAIN.csv TEST.csv --interventions --dry-run
     """
     from ldmscene import terminal
     from ldmscene.calls.recognition import recognition_sentences

@@ -1,13 +1,14 @@
 """Edits: what a probe is to read instead, and how an activation becomes one that reads so. Needs torch."""
 
 from ldmscene.edits.change import edited
-from ldmscene.edits.controls import CONTROLS, ControlEntry, controlled
-from ldmscene.edits.edit import Edit
+from ldmscene.edits.controls import CONTROLS, ControlEntry, controlled, is_null
+from ldmscene.edits.edit import Edit, described_edit
 from ldmscene.edits.goal import Goal, Maps, cell_values, read
 from ldmscene.edits.nulls import NULLS, NullEntry
 from ldmscene.edits.readout import Readout
 from ldmscene.edits.rules import RULES, Rule, RuleEntry, find_rule
-from ldmscene.edits.wanted import Wanted, ceiling, moved, parse
+from ldmscene.edits.shifts import ceiling, moved
+from ldmscene.edits.wanted import Wanted, parse
 
 __all__ = [
     "CONTROLS",
@@ -25,8 +26,10 @@ __all__ = [
     "ceiling",
     "cell_values",
     "controlled",
+    "described_edit",
     "edited",
     "find_rule",
+    "is_null",
     "moved",
     "parse",
     "read",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ldmscene.edits.edit import WRONG, Edit
-from ldmscene.edits.goal import Goal, Maps, wide
+from ldmscene.edits.goal import Goal, Maps, like, wide
 from ldmscene.edits.nulls import find_null
 from ldmscene.edits.rules import find_rule
 from ldmscene.errors import ShapeError
@@ -48,7 +48,21 @@ def edited(edit: Edit, module: str, step: int, x: Tensor, maps: Maps, donor: Ten
         change = change * _wrong(goal, edit.margin)[..., None]
     if edit.null:
         change = find_null(edit.null)(change, goal, readout, f"{module} {step}")
-    return (wide(x) + edit.strength * change).to(x.dtype)
+    return rounded(wide(x) + edit.strength * change, x.dtype, like(readout.coef, x))
+
+
+def rounded(exact: Tensor, dtype: torch.dtype, coef: Tensor) -> Tensor:
+    """An activation (..., channel) in another dtype, but for one channel that makes up for what rounding does to x·w.
+
+    Rounding moves each channel by half a step at most, and the reading by as much times its weight. Of the channels
+    with large weights, the one whose steps move the reading least takes up the sum.
+    """
+    found = exact.to(dtype)
+    lost = (exact - found.to(exact.dtype)) @ coef
+    large = coef.abs() >= coef.abs().max() / 4
+    channel = torch.where(large, (exact * coef).abs(), torch.inf).argmin(-1)
+    weight = torch.where(coef == 0, 1, coef)[channel]
+    return found.scatter_add(-1, channel[..., None], (lost / weight)[..., None].to(dtype))
 
 
 def _wrong(goal: Goal, margin: float) -> Tensor:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ldmscene.edits.edit import Edit
+from ldmscene.edits.rules import RULES
 from ldmscene.errors import InputError
 from ldmscene.registry import Registry
 
@@ -26,7 +27,9 @@ class ControlEntry:
 
     name: str
     make: Callable[[Edit, str], dict[str, Edit]]
-    """from the edit and what follows the colon, edits by name"""
+    """from the edit and what follows the colon, edits by name: the control's own, or with "-" and more behind it"""
+    null: bool = True
+    """whether it must not work, so that an edit has to gain more than it"""
 
 
 def none(edit: Edit, _: str) -> dict[str, Edit]:
@@ -36,9 +39,14 @@ def none(edit: Edit, _: str) -> dict[str, Edit]:
 
 def random(edit: Edit, count: str) -> dict[str, Edit]:
     """Random directions, as many as are asked for, drawn as the features are distributed."""
-    if not (count or "1").isdecimal() or int(count or "1") < 1:
-        raise InputError(f"controls: expected 'random:N' with N at least 1, got 'random:{count}'")
-    return {f"random-{seed}": replace(edit, null=f"random:{seed}") for seed in range(int(count or "1"))}
+    return {f"random-{seed}": replace(edit, null=f"random:{seed}") for seed in range(_count("random", count))}
+
+
+def _count(control: str, text: str) -> int:
+    """The number after a control's colon; 1 where there is none."""
+    if not (text or "1").isdecimal() or int(text or "1") < 1:
+        raise InputError(f"controls: expected '{control}:N' with N at least 1, got '{control}:{text}'")
+    return int(text or "1")
 
 
 def shuffled(edit: Edit, _: str) -> dict[str, Edit]:
@@ -73,26 +81,39 @@ def donor(edit: Edit, _: str) -> dict[str, Edit]:
     return {"donor": replace(edit, rule="donor", strength=1.0)}
 
 
-def begun_at(edit: Edit, _: str) -> dict[str, Edit]:
-    """The same edit begun at each of its steps: not a null, but until when the picture follows."""
+def begun_at(edit: Edit, every: str) -> dict[str, Edit]:
+    """The same edit begun later, at every so manieth of its steps: not a null, but until when the picture follows."""
     steps = sorted(edit.steps)
-    return {f"from-{step}": replace(edit, steps=tuple(s for s in steps if s >= step)) for step in steps}
+    later = steps[:: _count("from", every)][1:]
+    return {f"from-{step}": replace(edit, steps=tuple(s for s in steps if s >= step)) for step in later}
+
+
+def other_rule(edit: Edit, name: str) -> dict[str, Edit]:
+    """The same edit by another rule, beside it."""
+    return {f"rule-{RULES[name].name}": replace(edit, rule=name)}
 
 
 CONTROLS: Registry[ControlEntry] = Registry(
     "control",
     "ldmscene.controls",
     (
-        ControlEntry("none", none),
+        ControlEntry("none", none, null=False),
         ControlEntry("random", random),
         ControlEntry(SHUFFLED, shuffled),
         ControlEntry("other-target", other_target),
         ControlEntry("wrong-region", wrong_region),
         ControlEntry("worst-module", worst_module),
-        ControlEntry("donor", donor),
-        ControlEntry("from", begun_at),
+        ControlEntry("donor", donor, null=False),
+        ControlEntry("from", begun_at, null=False),
+        ControlEntry("rule", other_rule, null=False),
     ),
 )
+
+
+def is_null(variant: str) -> bool:
+    """Whether what a control made, by its name, must not work; a caller's own control mustn't."""
+    own = [c for c in CONTROLS.values() if variant == c.name or variant.startswith(f"{c.name}-")]
+    return all(control.null for control in own)
 
 
 def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> dict[str, Edit]:

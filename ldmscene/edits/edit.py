@@ -127,14 +127,7 @@ class Edit:
         return digest.hexdigest()[:16]
 
     def __str__(self) -> str:
-        steps = f"step {self.steps[0]}" if len(self.steps) == 1 else f"{len(self.steps)} steps from {min(self.steps)}"
-        said = described(self.wanted)
-        wanted = said if isinstance(said, str) else next(f"{kind} {name}" for kind, name in said.items())
-        control = f", control {self.null}" if self.null else ""
-        return (
-            f"{self.rule_name} edit of {self.target} to {wanted} in {len(self.modules)} modules at {steps}, "
-            f"{self.branch} branch, strength {self.strength:g}, margin {self.margin:g}, {self.only_where}{control}"
-        )
+        return described_edit(self.header)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the edit to one safetensors file.
@@ -179,6 +172,19 @@ class Edit:
             for (module, step), readout in self.readouts.items()
             for name, array in {**readout.arrays(), "intercept": np.array([readout.intercept])}.items()
         }
+
+
+def described_edit(header: Mapping[str, Any]) -> str:
+    """An edit in words, from its header."""
+    steps, wanted = header["steps"], header["wanted"]
+    when = f"step {steps[0]}" if len(steps) == 1 else f"{len(steps)} steps from {min(steps)}"
+    said = wanted if isinstance(wanted, str) else next(f"{kind} {name}" for kind, name in wanted.items())
+    control = f", control {header['null']}" if header["null"] else ""
+    return (
+        f"{header['rule']} edit of {header['target']} to {said} in {len(header['modules'])} modules at {when}, "
+        f"{header['branch']} branch, strength {header['strength']:g}, margin {header['margin']:g}, "
+        f"{header['only_where']}{control}"
+    )
 
 
 def _map_arrays(wanted: Any) -> dict[str, np.ndarray]:

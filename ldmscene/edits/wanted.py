@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ldmscene.array_types import Array, Bools, Ints
+from ldmscene.array_types import Array
+from ldmscene.edits.shifts import Label, read_shift
 from ldmscene.errors import InputError, ShapeError
-
-Label = Callable[[str], Array]
-"""the own label (Y, X) of a sample (sample_id): 0 and 1 for a mask"""
-
-_SHIFT = re.compile(r"shift:(-?\d+),(-?\d+)(:cut)?")
 
 
 class Wanted(Protocol):
@@ -38,6 +33,8 @@ def parse(wanted: Any, sample_ids: Sequence[str], *, binary: bool) -> Wanted:
         - "shift:DY,DX": the own map, moved by so many pixels down and to the right. What comes in is background in a
           mask; of a continuous map the edge is repeated. An object is moved less far where it would leave the frame;
           with ":cut" at the end it leaves it, as in the published experiment.
+        - "jump:LOW,HIGH:SEED": moved along both axes, either way, by LOW to HIGH pixels that are drawn for each sample;
+          otherwise as a shift.
         - "swap": another sample's map.
         - an array (Y, X) for all samples or (sample, Y, X) for those of `sample_ids`, or a mapping of such maps by
           sample_id; NaN leaves a pixel alone.
@@ -69,12 +66,13 @@ def parse(wanted: Any, sample_ids: Sequence[str], *, binary: bool) -> Wanted:
 
 
 def _named(wanted: str, sample_ids: Sequence[str], binary: bool) -> Wanted:
-    if found := _SHIFT.fullmatch(wanted):
-        return Shift(int(found[1]), int(found[2]), cut=bool(found[3]), binary=binary)
+    if (found := read_shift(wanted, binary)) is not None:
+        return found
     if wanted == "swap":
         return Swap(tuple(sample_ids))
     raise InputError(
-        f"wanted: expected 'shift:DY,DX', 'shift:DY,DX:cut', 'swap', an array or a callable, got {wanted!r}"
+        f"wanted: expected 'shift:DY,DX', 'jump:LOW,HIGH:SEED', either with ':cut' at the end, 'swap', an array or a "
+        f"callable, got {wanted!r}"
     )
 
 
@@ -90,37 +88,6 @@ def described(wanted: Any) -> Any:
         array = np.ascontiguousarray(one, np.float64)
         digest.update(f"{name} {array.shape}".encode() + array.tobytes())
     return {"maps": digest.hexdigest()[:16]}
-
-
-@dataclass(frozen=True)
-class Shift:
-    """The own map, moved down by `dy` and to the right by `dx` pixels."""
-
-    dy: int
-    dx: int
-    cut: bool
-    """whether an object may leave the frame"""
-    binary: bool
-
-    def map(self, sample_id: str, label: Label) -> Array:
-        own = label(sample_id)
-        return moved(own, *self._offset(own), fill=self.binary)
-
-    def source(self, sample_id: str, label: Label) -> tuple[str, tuple[int, int]]:
-        return sample_id, self._offset(label(sample_id))
-
-    def _offset(self, own: Array) -> tuple[int, int]:
-        if abs(self.dy) >= own.shape[0] or abs(self.dx) >= own.shape[1]:
-            raise InputError(
-                f"wanted: a shift of {self.dy},{self.dx} leaves the frame of {own.shape[0]} × {own.shape[1]} pixels; "
-                "shift less far"
-            )
-        rows, columns = np.nonzero(own > 0)
-        if self.cut or not self.binary or not len(rows):
-            return self.dy, self.dx
-        dy = np.clip(self.dy, -rows.min(), own.shape[0] - 1 - rows.max())
-        dx = np.clip(self.dx, -columns.min(), own.shape[1] - 1 - columns.max())
-        return int(dy), int(dx)
 
 
 @dataclass(frozen=True)
@@ -177,21 +144,3 @@ def _fitting(wanted: Array, own: Array) -> Array:
     if wanted.shape != own.shape:
         raise ShapeError(f"wanted: expected maps of the labels' size {own.shape}, got {wanted.shape}")
     return wanted.astype(np.float32)
-
-
-def moved(maps: Array, dy: int, dx: int, *, fill: bool) -> Array:
-    """Maps (Y, X, …) shifted down and to the right; zeros come in where `fill`, else the edge is repeated."""
-    rows, columns = np.arange(maps.shape[0]) - dy, np.arange(maps.shape[1]) - dx
-    inside = np.logical_and.outer(_within(rows), _within(columns))
-    taken = maps[np.ix_(np.clip(rows, 0, len(rows) - 1), np.clip(columns, 0, len(columns) - 1))]
-    return np.where(inside, taken, 0) if fill else taken
-
-
-def _within(positions: Ints) -> Bools:
-    return (positions >= 0) & (positions < len(positions))
-
-
-def ceiling(own: Array, wanted: Array) -> float:
-    """The best Dice that an object (own mask) can have with a wanted mask of which a part was cut off."""
-    whole, part = float((own > 0).sum()), float((wanted > 0).sum())
-    return 2 * min(whole, part) / (whole + part) if whole + part else 1.0

@@ -7,13 +7,14 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ldmscene import capture
 from ldmscene.capture import Plan
 from ldmscene.device import peak_memory
-from ldmscene.extraction.fill import array_specs, generate, memory_bound
+from ldmscene.extraction.fill import Editing, array_specs, generate, memory_bound
 from ldmscene.extraction.missing import Batch, Missing, existing, find_missing
 from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.extraction.supplied import SuppliedPictures
@@ -61,7 +62,7 @@ def estimate(
     specs = compress(array_specs(plan, previews), compression)
     check_fingerprint(root, plan.config() | settings(compression), capture.configs(plan.pipeline))
     missing = find_missing(existing(root), manifest, specs, previews, batch_size, part)
-    once, each, preview = _seconds(plan, missing, root, images)
+    once, each, preview = time_first(plan, missing, root, images)
     seconds = once + each * missing.samples + preview * sum(missing.lacking(path) for path in PREVIEWS.values())
     found = {
         "samples": missing.samples,
@@ -92,28 +93,42 @@ def _kept(plan: Plan, missing: Missing, targets: int, folds: int) -> dict[str, f
     return {"bytes": held_out.bytes + statistics, "files": held_out.files, "bytes_of_statistics": statistics}
 
 
-def _seconds(plan: Plan, missing: Missing, root: Place, images: SuppliedPictures | None) -> tuple[float, float, float]:
-    """Once for warming up, for each sample, and for each array of previews."""
+class Timing(NamedTuple):
+    """Seconds once for warming up, for each sample, and for each array of previews."""
+
+    once: float
+    each: float
+    preview: float
+
+
+def time_first(
+    plan: Plan,
+    missing: Missing,
+    root: Place,
+    images: SuppliedPictures | None = None,
+    editing: Editing | None = None,
+) -> Timing:
+    """Generate the first batch that is missing, and write one sample of it beside the store; both are dropped."""
     batch = next(missing.batches(), None)
     if batch is None:
-        return 0.0, 0.0, 0.0
+        return Timing(0.0, 0.0, 0.0)
     plain = Batch(batch.rows, (batch.wanted - {*PREVIEWS.values()} | {LATENTS},) * len(batch.rows))
-    cold, rows = _timed(plan, missing.manifest, plain, images)
+
+    def timed() -> tuple[float, list[Row]]:
+        start = time.perf_counter()
+        rows = list(generate(plan, missing.manifest, plain, images, editing=editing))
+        return time.perf_counter() - start, rows
+
+    cold, rows = timed()
     seconds = cold
     if cold < SHORT:
         del rows  # a run doesn't hold two batches either
-        seconds, rows = _timed(plan, missing.manifest, plain, images)
+        seconds, rows = timed()
     written = _writing(rows[0], missing.specs, root)  # beside generation, so that the slower of the two counts
     start = time.perf_counter()
     if any(missing.lacking(path) for path in PREVIEWS.values()):
         capture.decode(plan.pipeline, rows[0].arrays[LATENTS])
-    return max(cold - seconds, 0.0), max(seconds / len(rows), written), time.perf_counter() - start
-
-
-def _timed(plan: Plan, manifest: Manifest, batch: Batch, images: SuppliedPictures | None) -> tuple[float, list[Row]]:
-    start = time.perf_counter()
-    rows = list(generate(plan, manifest, batch, images))
-    return time.perf_counter() - start, rows
+    return Timing(max(cold - seconds, 0.0), max(seconds / len(rows), written), time.perf_counter() - start)
 
 
 def _writing(row: Row, specs: Sequence[ArraySpec], root: Place) -> float:

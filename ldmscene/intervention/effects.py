@@ -70,6 +70,12 @@ class Trial:
         return self.variants[EDIT].manifest.groups
 
     @property
+    def begins(self) -> int:
+        """The first step that the edit changes."""
+        steps: list[int] = self.variants[EDIT].config["edit"]["steps"]
+        return min(steps)
+
+    @property
     def binary(self) -> bool:
         return self.target.kind == "binary"
 

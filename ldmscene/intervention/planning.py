@@ -15,6 +15,7 @@ from ldmscene.store.prepare import differences
 
 # How activations were stored is nothing that a run depends on.
 _STORED = ("branches", "dtype", "captured", "kept_bits")
+_INFINITE = ("Infinity", "-Infinity")  # as JSON has them
 
 
 def plan_for(
@@ -59,15 +60,24 @@ def plan_for(
         hashes=loaded.hashes,
     )
     check_same(edit, plan.config())
-    _check_positions(edit, plan)
+    _check_grids(edit, plan)
+    check_steps(edit, plan)
     captured = tuple(module for module in plan.modules if module.name in modules)
     return capture.rehearsed(replace(plan, modules=captured))
 
 
-def scheduler_of(loaded: capture.Model, store: ActivationStore) -> str | None:
-    """The class of a store's scheduler, where it isn't the pipeline's own."""
-    name = str(store.config["scheduler"]["class"])
-    return None if type(loaded.pipeline.scheduler).__name__ == name else name
+def scheduler_of(loaded: capture.Model, store: ActivationStore) -> Any:
+    """A store's scheduler, with its settings, since the pipeline may have come with another one.
+
+    None where the pipeline's knows nothing of its class; the comparison with the plan says so.
+    """
+    own, config = loaded.pipeline.scheduler, dict(store.config["scheduler"])
+    known = {kind.__name__: kind for kind in (type(own), *own.compatibles)}
+    kind = known.get(config.pop("class"))
+    if kind is None:
+        return None
+    said = {name: float(value) if value in _INFINITE else value for name, value in config.items()}
+    return kind.from_config({**own.config, **said})
 
 
 def check_same(edit: Edit, config: Mapping[str, Any]) -> None:
@@ -95,12 +105,16 @@ def _config(edit: Edit) -> Mapping[str, Any]:
     return config
 
 
-def _check_positions(edit: Edit, plan: Plan) -> None:
+def _check_grids(edit: Edit, plan: Plan) -> None:
     for module in plan.modules:
         if module.name in (*edit.modules, *edit.spare) and len(module.shape) != 3:
             raise InputError(
                 f"{module.name} returns tokens that lie on no (y, x) grid, such as a text's; leave it out of modules="
             )
+
+
+def check_steps(edit: Edit, plan: Plan) -> None:
+    """InputError if an edit has a step beyond a run's end."""
     last = len(plan.timesteps) - 1
     beyond = [step for step in edit.steps if not 0 <= step <= last]
     if beyond:

@@ -8,14 +8,17 @@ from ldmscene.report.curves import curves
 from ldmscene.report.data import ReportData
 from ldmscene.report.figures import write_figures
 from ldmscene.report.heatmap import heatmap
+from ldmscene.report.interventions import Intervention, effects
 from ldmscene.report.pictures import four_panels, seven_rows
 from ldmscene.report.saving import save
 from ldmscene.report.site import samples_that_fit, write_site
 from ldmscene.report.transfer import transfer
 
 __all__ = [
+    "Intervention",
     "ReportData",
     "curves",
+    "effects",
     "four_panels",
     "heatmap",
     "samples_that_fit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ import xarray as xr
 
 from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, ShapeError, unknown
+from ldmscene.report.interventions import Intervention
 
 NOISY = "noisy"
 PREDICTED = "predicted"
@@ -48,6 +49,8 @@ class ReportData:
         What was run: fingerprint, versions, `command`; `model` has a `name`. Mappings may nest.
     transfer
         Target to what the probe of each step gains at every other, (fitted, applied), where that was run.
+    interventions
+        Edits of the same store, for a page of their own.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class ReportData:
     predict: Callable[[str, str, int], xr.DataArray]
     provenance: Mapping[str, object]
     transfer: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    interventions: Sequence[Intervention] = ()
 
     def __post_init__(self) -> None:
         self._check("image", self.image, ("sample", "Y", "X", "rgb"))

@@ -14,6 +14,7 @@ from ldmscene.progress import bar
 from ldmscene.report.curves import curves
 from ldmscene.report.data import ReportData
 from ldmscene.report.heatmap import heatmap
+from ldmscene.report.interventions import effects
 from ldmscene.report.pictures import check_sample, four_panels, seven_rows
 from ldmscene.report.saving import save
 from ldmscene.report.transfer import transfer
@@ -66,6 +67,8 @@ def _figures(data: ReportData, samples: Sequence[str]) -> Iterator[tuple[str, Ca
         yield f"heatmap-{name}", partial(heatmap, data.grid, target)
         if target in data.transfer:
             yield f"transfer-{name}", partial(transfer, data.transfer[target], target)
+    for one in data.interventions:
+        yield f"effects-{one.name}", partial(effects, one)
     names = file_names(data.samples.index)
     for sample in samples:
         if data.noisy is not None:
@@ -92,6 +95,7 @@ def captions(data: ReportData) -> dict[str, str]:
     for target, name in file_names(data.targets).items():
         said = {"curves": "over steps", "heatmap": "modules and steps", "transfer": "probes at other steps"}
         found |= {f"{kind}-{name}": f"{capital(target)}: {words}" for kind, words in said.items()}
+    found |= {f"effects-{one.name}": f"{one.name}: gains of the edit and its controls" for one in data.interventions}
     for sample, name in file_names(data.samples.index).items():
         whose = f"{sample}, “{shortened(data.samples.loc[sample, 'prompt'])}”"
         found |= {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import xarray as xr
 import ldmscene
 from ldmscene import protocols
 from ldmscene.calls.recognition import recognition_sentences
+from ldmscene.edits import adam
 from ldmscene.errors import InputError, UnknownNameError
+from ldmscene.intervention.controls import controls_of
 from tests.capture.pipelines import build
 from tests.conftest import FIRST, LAST, files, make_manifest
 from tests.test_cli import call
@@ -42,6 +45,67 @@ def test_scenes_has_the_published_settings():
     assert options["modules"] == tuple(m["module"] for m in listed)
     named = {k: options[k] for k in ("steps", "guidance_scale", "negative_prompt", "height", "width", "branch")}
     assert list(named.values()) == [15, 7.5, "", 512, 512, "cond"]
+
+
+def test_scenes_edits_are_the_published_ones_with_the_closed_forms_beside_them():
+    """Chen et al. (2023), section 5, and their code: intervention_binary_depth.py, intervention_continuous_depth.py."""
+    modules, edits = protocols.find("scenes").options["modules"], protocols.find("scenes").edits
+    assert (adam.LEARNING_RATE, adam.ITERATIONS) == (5e-3, 128)
+    assert len({one.name for one in edits}) == len(edits) == 20
+    for target, names, steps in (("mask", modules[7:], (0, 1, 2, 3, 4)), ("depth", modules, (0, 1, 2))):
+        own = [one for one in edits if one.target == target]
+        assert {(one.modules, one.steps) for one in own} == {(names, steps)}
+        for rule, beside in (("adam", ()), ("conditional", ("rule:minimum-norm",))):
+            shifts = [(one.wanted, one.controls) for one in own if one.rule == rule]
+            nulls = ("none", "shuffled", "random:1", *beside)
+            assert shifts == [(f"jump:90,120:{seed}:cut", nulls) for seed in range(5)]
+
+
+def test_any_other_run_moves_each_target_and_begins_the_first_later():
+    mask, depth, later = protocols.usual_edits(["mask", "depth"], modules=16, steps=15, width=64)
+    assert (mask.wanted, mask.modules, mask.steps) == ("shift:0,16", "best:9", (0, 1, 2, 3, 4))
+    assert depth == replace(mask, name="depth", target="depth")
+    assert (later.target, later.steps, later.controls) == ("mask", tuple(range(15)), ("none", "from:3"))
+    (few, _) = protocols.usual_edits(["own"], modules=2, steps=3, width=512)
+    assert (few.wanted, few.modules, few.steps) == ("shift:0,128", "best:2", (0, 1, 2))
+
+
+def test_edits_of_what_a_run_lacks_are_refused_before_anything_is_extracted(tmp_path):
+    options = {"store": tmp_path / "s", "report": tmp_path / "r", "model": "tiny-scenes", "protocol": "scenes"}
+    options |= {"labelers": OWN, "height": None, "width": None, "interventions": True}
+    with pytest.raises(InputError, match=r"the edit of mask needs up_blocks.1.attentions.0.*; add it to modules="):
+        ldmscene.run(make_manifest(6, 2), modules=LAST, **options)
+    with pytest.raises(InputError, match="the edit of mask needs 5 steps, got 3"):
+        ldmscene.run(make_manifest(6, 2), steps=3, **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_published_edits_go_the_whole_path(published, tmp_path):
+    words = ["--model", "tiny-scenes", "--steps", 5, "--height", 64, "--width", 64, "--interventions"]
+    words += [word for target, labeler in OWN.items() for word in ("--labeler", f"{target}={labeler}")]
+    words += ["--store", tmp_path / "s", "--report", tmp_path / "r", "--batch-size", 8, "--no-control"]
+    run = ("run", "--protocol", "scenes", *published, *words)
+    estimate = json.loads(call(*run, "--dry-run", "--json")[1])
+    assert estimate["runs_of_edits"] == 2 * 2 * (5 * 4 + 5 * 5)  # samples, targets, shifts × variants of each rule
+    code, _, err = call(*run, "--json")
+    assert code == 0, err
+    edits = {one.name: ldmscene.open(tmp_path / "s-edited" / one.name) for one in protocols.find("scenes").edits}
+    stores = [found for one in edits.values() for found in (one, *controls_of(one).values())]
+    assert sum(len(one.samples) for one in stores) == estimate["runs_of_edits"]
+    assert sum(int(one.ledger["bytes"].sum()) for one in stores) == pytest.approx(estimate["bytes_of_edits"], rel=0.05)
+    assert edits["mask-adam-0"].config["edit"]["rule"] == "adam"
+    assert edits["mask-adam-0"].config["scheduler"]["class"] == "LMSDiscreteScheduler"
+    page = (tmp_path / "r" / "interventions.html").read_text()
+    assert all(f'id="{name}"' in page for name in edits)
+    again = json.loads(call(*run, "--dry-run", "--json")[1])
+    assert again["runs_of_edits"] == 0
+    # Without the run: another scheduler than the pipeline's own is made again from the store's configuration.
+    store = ldmscene.open(tmp_path / "s")
+    grid = ldmscene.evaluate(store, ["mask"], modules=LAST, progress=False)
+    edit = ldmscene.Edit.of(grid, "mask", wanted="swap", modules="best:1", steps=0)
+    alone = ldmscene.intervene(store, edit, tmp_path / "alone", controls=(), model="tiny-scenes", progress=False)
+    assert alone.config["scheduler"] == store.config["scheduler"]
 
 
 def test_scenes_scheduler_is_the_published_one():

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldmscene.edits import CONTROLS, NULLS, RULES, ControlEntry, NullEntry, RuleEntry, controlled, edited
+from ldmscene.edits import CONTROLS, NULLS, RULES, ControlEntry, NullEntry, RuleEntry, controlled, edited, is_null
 from ldmscene.errors import InputError, UnknownNameError
 from tests.edits.worlds import World, edit_of, make_world, worlds
 
-ALL = ("none", "random:2", "shuffled", "other-target", "wrong-region", "worst-module", "donor")
+ALL = ("none", "random:2", "shuffled", "other-target", "wrong-region", "worst-module", "donor", "rule:adam", "from")
 
 
 def _change(world: World, **options: object) -> np.ndarray:
@@ -65,10 +65,12 @@ def test_every_control_of_the_table():
     found = controlled(edit, ALL)
     assert list(found) == [
         "none", "random-0", "random-1", "shuffled", "other-target-depth", "wrong-region", "worst-module", "donor",
+        "rule-adam",
     ]  # fmt: skip
     assert found["none"].strength == 0
     assert found["worst-module"].modules == ("n",)
-    assert found["donor"].rule == "donor"
+    assert (found["donor"].rule, found["rule-adam"].rule) == ("donor", "adam")
+    assert {name for name in found if not is_null(name)} == {"none", "donor", "rule-adam"}
     assert len({one.fingerprint for one in found.values()} | {edit.fingerprint}) == len(found) + 1
 
 
@@ -86,11 +88,21 @@ def test_rules_nulls_and_controls_from_outside_go_by_their_names(monkeypatch):
     np.testing.assert_allclose(_change(world, rule=found.rule, null=found.null), 3)
 
 
+def test_the_same_edit_is_begun_at_later_steps():
+    world = make_world()
+    edit = edit_of(world, steps=range(5), spare=(), readouts={("m", step): world.readout for step in range(5)})
+    found = {name: one.steps for name, one in controlled(edit, ["from:2"]).items()}
+    assert found == {"from-2": (2, 3, 4), "from-4": (4,)}
+    assert len(controlled(edit, ["from"])) == 4
+    assert not any(map(is_null, found))
+
+
 def test_a_control_may_be_any_function():
     def backwards(edit):
         return replace(edit, strength=-edit.strength)
 
     assert controlled(edit_of(make_world()), [backwards])["backwards"].strength == -1
+    assert is_null("backwards")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +113,8 @@ def test_a_control_may_be_any_function():
         ("worst-module", "needs modules that the edit leaves alone"),
         ("random:0", "expected 'random:N' with N at least 1, got 'random:0'"),
         ("random:few", "expected 'random:N'"),
+        ("from:0", "expected 'from:N' with N at least 1, got 'from:0'"),
+        ("rule:Adam", "no rule named 'Adam'; nearest: adam"),
     ],
 )
 def test_controls_say_what_they_lack(control, message):

@@ -44,6 +44,23 @@ def test_an_object_stays_whole_in_the_frame(dy, dx, top, left, size):
     assert x == dx or new[:, edge["x"]].any()
 
 
+@given(st.integers(0, 99), st.integers(1, 3), st.integers(0, 3))
+def test_a_jump_is_a_shift_drawn_for_each_sample_along_both_axes(seed, low, more):
+    labels, jump = _labels(seed), f"jump:{low},{low + more}:{seed}:cut"
+    offsets = {name: parse(jump, IDS, binary=True).source(name, labels.__getitem__)[1] for name in IDS}
+    for name, (dy, dx) in offsets.items():
+        assert all(low <= abs(distance) <= low + more for distance in (dy, dx))
+        found = parse(jump, IDS, binary=True).map(name, labels.__getitem__)
+        np.testing.assert_array_equal(found, ndimage.shift(labels[name], (dy, dx), order=0))
+
+
+def test_jumps_go_every_way_and_another_seed_draws_others():
+    label = np.zeros((64, 64))
+    drawn = [parse(f"jump:5,9:{s}:cut", IDS, binary=True).source(i, lambda _: label)[1] for s in range(30) for i in IDS]
+    assert {(np.sign(dy), np.sign(dx)) for dy, dx in drawn} == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
+    assert {abs(dy) for dy, _ in drawn} == {5, 6, 7, 8, 9}
+
+
 def test_a_cut_object_leaves_the_frame_and_lowers_the_ceiling():
     own = np.zeros((8, 8))
     own[2:4, 4:8] = 1
@@ -81,6 +98,7 @@ def test_maps_and_functions_serve():
         ("shift:0,11", InputError, "a shift of 0,11 leaves the frame of 9 × 11 pixels"),
         ("shift:-9,0:cut", InputError, "leaves the frame"),
         ("left", InputError, "expected 'shift:DY,DX'"),
+        ("jump:3,2:0", InputError, "LOW at most HIGH"),
         (np.zeros((3, 4)), ShapeError, r"expected maps of the labels' size \(9, 11\), got \(3, 4\)"),
         (np.zeros((3, 9, 11)), ShapeError, r"one for each of 4 samples, got shape \(3, 9, 11\)"),
         (lambda own: own[1:], ShapeError, r"got \(8, 11\)"),

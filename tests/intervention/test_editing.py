@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import ldmscene
+from ldmscene import capture, testbed
 from ldmscene.errors import InputError
 
 STEPS = 4
@@ -67,6 +69,25 @@ def test_the_pipeline_leads_along_back_whatever_happens(tiny, edit, failure):
         pytest.fail("the rule fails")
     assert _state(tiny) == before
     np.testing.assert_array_equal(_call(tiny), plain)
+
+
+@pytest.mark.filterwarnings("ignore:the denoiser is compiled")
+@pytest.mark.parametrize("how", ["compiled", "offloaded"])
+def test_compiled_and_offloaded_pipelines_are_edited_alike(tiny, edit, how):
+    own = np.zeros((64, 64))
+    own[20:40, 10:30] = 1
+    if how == "compiled":
+        other = copy.copy(tiny)
+        other.register_modules(unet=torch.compile(copy.deepcopy(tiny.unet), backend="eager"))
+    else:
+        other = capture.load_pipeline(testbed.MODELS["tiny-scenes"], "cpu")
+        other.enable_model_cpu_offload(device="cpu")
+    images = []
+    for pipeline in (tiny, other):
+        with ldmscene.editing(pipeline, edit, prompt=PROMPT, seed=3, own=own):
+            images.append(_call(pipeline))
+    np.testing.assert_array_equal(*images)
+    assert np.abs(images[0] - _call(tiny)).max() > 0.1
 
 
 def test_other_settings_are_refused(tiny, edit):

@@ -18,6 +18,7 @@ from ldmscene.evaluation.provenance import about, provenance
 from ldmscene.manifest import read_manifest
 from ldmscene.report import ReportData, write_site
 from ldmscene.store.prepare import prepare_store
+from tests.report.edited import edited_site, intervention  # noqa: F401
 
 PLACES = [
     *(f"down_blocks.{i}.attentions.{j}" for i in range(3) for j in range(2)),

@@ -30,7 +30,7 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
     marked = {target: marks.of_probe(one) for target, one in found.items()}
     views = [_view(grid, measure, cells, marked if measure is had[0] else {}) for measure in had]
     return {
-        "model": _model(data.provenance),
+        "model": model_name(data.provenance),
         "counts": _counts(data),
         "lead": lead_sentence(list(found.values())),
         "cards": [card(one) for one in found.values()],
@@ -46,6 +46,7 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
         "sources": sources(data),
         "command": str(data.provenance.get("command", "")),
         "provenance": groups(data.provenance),
+        "interventions": len(data.interventions),
     }
 
 
@@ -76,7 +77,8 @@ def sources(data: ReportData) -> list[str]:
     return [source for source in ("noisy", "predicted") if source in data.strips() or source in read]
 
 
-def _model(provenance: Mapping[str, object]) -> str:
+def model_name(provenance: Mapping[str, object]) -> str:
+    """As the provenance has it; "" where it has none."""
     model = provenance.get("model", "")
     return str(model.get("name", "")) if isinstance(model, Mapping) else str(model)
 

@@ -21,8 +21,8 @@ from ldmscene.progress import bar
 from ldmscene.report.data import ReportData
 from ldmscene.report.figures import captions
 from ldmscene.report.measures import Cells, all_cells
-from ldmscene.report.site import numbers, payload, sheets
-from ldmscene.report.site.context import context
+from ldmscene.report.site import interventions, numbers, payload, sheets
+from ldmscene.report.site.context import context, model_name
 from ldmscene.report.site.strips import folder_name, picture_rows, write_maps, write_photographs
 from ldmscene.report.words import capital
 
@@ -67,6 +67,7 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
             shutil.copyfile(asset, folder / asset.name)
         page = folder / "index.html"
         page.write_text(render(data, links(data, figures, folder), cells), encoding="utf-8", errors="replace")
+        _write_interventions(data, folder)
     except UnreachableError:  # what is shown lies in an object store
         raise
     except OSError as error:
@@ -154,6 +155,23 @@ class Printed:
 
 def render(data: ReportData, figures: Sequence[Printed] = (), cells: Cells | None = None) -> str:
     """The page as HTML; every text in it is escaped."""
+    values = context(data, cells or all_cells(data.grid))
+    return _environment().get_template("index.html").render(values, figures=figures)
+
+
+def _write_interventions(data: ReportData, folder: Path) -> None:
+    """The page of interventions with its pictures; an earlier one goes."""
+    page = folder / "interventions.html"
+    interventions.write_pictures(data.interventions, folder)
+    if not data.interventions:
+        page.unlink(missing_ok=True)
+        return
+    values = {"model": model_name(data.provenance), "interventions": interventions.context(data.interventions)}
+    text = _environment().get_template("interventions.html").render(values)
+    page.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -162,8 +180,7 @@ def render(data: ReportData, figures: Sequence[Printed] = (), cells: Cells | Non
         lstrip_blocks=True,
     )
     environment.filters |= {"subscripts": subscripts, "svg_subscripts": svg_subscripts, "capital": capital}
-    values = context(data, cells or all_cells(data.grid))
-    return environment.get_template("index.html").render(values, figures=figures)
+    return environment
 
 
 def links(data: ReportData, figures: Sequence[Path], folder: Path) -> list[Printed]:

@@ -1,0 +1,107 @@
+"""The interventions of a run: edits that were planned before there was a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ldmscene import capture
+from ldmscene.calls.edit import Edit
+from ldmscene.calls.effect import effect, effect_sentence
+from ldmscene.calls.intervene import intervene
+from ldmscene.calls.label import label
+from ldmscene.edits import Readout, controlled
+from ldmscene.edits.controls import SHUFFLED
+from ldmscene.errors import InputError
+from ldmscene.extraction.missing import existing
+from ldmscene.extraction.options import FromPrompts
+from ldmscene.intervention.controls import control_place
+from ldmscene.manifest import Manifest
+from ldmscene.progress import say
+from ldmscene.protocols import PlannedEdit, Protocol, usual_edits
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import IMAGE
+from ldmscene.store.places import Place, place
+from ldmscene.table import Grid
+
+
+def plan_edits(named: Protocol | None, targets: Sequence[str], plan: capture.Plan) -> list[PlannedEdit]:
+    """A protocol's edits, or those of any other run, for the targets that there are.
+
+    Raises
+    ------
+    InputError
+        If the run lacks a module or a step of one; nothing was extracted yet.
+    """
+    steps, names = len(plan.timesteps), [module.name for module in plan.modules]
+    planned = named.edits if named and named.edits else usual_edits(targets, len(names), steps, plan.width)
+    found = [one for one in planned if one.target in targets]
+    for one in found:
+        lacking = [] if isinstance(one.modules, str) else [name for name in one.modules if name not in names]
+        if lacking:
+            raise InputError(f"interventions: the edit of {one.target} needs {lacking[0]}; add it to modules=")
+        if max(one.steps) >= steps:
+            raise InputError(f"interventions: the edit of {one.target} needs {max(one.steps) + 1} steps, got {steps}")
+    return found
+
+
+def missing_runs(planned: Sequence[PlannedEdit], store: str | Place, table: Manifest) -> int:
+    """How many pictures are still to be generated, by all edits and their controls."""
+    samples = one_of_each_prompt(table)
+    roots = [
+        control_place(place(root_of(store, one)), name)
+        for one in planned
+        for name in ("", *controlled(_blank(one), one.controls))
+    ]
+    done = [opened.complete(IMAGE) if (opened := existing(root)) else frozenset[str]() for root in roots]
+    return sum(len(set(samples) - complete) for complete in done)
+
+
+def root_of(store: str | Place, planned: PlannedEdit) -> str:
+    """Beside the run's store."""
+    return f"{store}-edited/{planned.name}"
+
+
+def _blank(planned: PlannedEdit) -> Edit:
+    """The edit without its probes."""
+    zero = np.zeros(1, np.float32)
+    readout = Readout(zero, 0.0, zero, np.zeros((1, 1), np.float32), zero, {SHUFFLED: zero})
+    readouts = {("", step): readout for step in planned.steps}
+    return Edit(planned.target, True, planned.wanted, ("",), planned.steps, readouts, rule=planned.rule)
+
+
+def one_of_each_prompt(table: Manifest) -> list[str]:
+    """The first held-out sample of each prompt."""
+    held_out = table.frame[table.frame["split"] == "test"]
+    return [str(name) for name in held_out.drop_duplicates("prompt_id")["sample_id"]]
+
+
+def intervene_as_planned(
+    store: ActivationStore, grid: Grid, planned: Sequence[PlannedEdit], labelers: Mapping[str, Any], asked: FromPrompts
+) -> list[ActivationStore]:
+    """Edited stores beside a store, labelled; each edit on one held-out sample of each prompt."""
+    samples, found = one_of_each_prompt(store.manifest), []
+    model = asked.model
+    assert isinstance(model, capture.Model)
+    for one in planned:
+        edit = Edit.of(grid, one.target, wanted=one.wanted, modules=one.modules, steps=one.steps, rule=one.rule)
+        edited = intervene(
+            store, _lean(edit, one), root_of(str(asked.store), one), samples=samples, controls=one.controls,
+            model=model, batch_size=asked.batch_size, progress=asked.progress,
+        )  # fmt: skip
+        for target, labeler in labelers.items():
+            label(edited, target, labeler, progress=asked.progress)
+        if asked.progress:
+            say(f"{one.name}: {effect_sentence(effect(edited, store))}")
+        found.append(edited)
+    return found
+
+
+def _lean(edit: Edit, planned: PlannedEdit) -> Edit:
+    """Without the readouts of spare modules, where no control needs them."""
+    if "worst-module" in planned.controls:
+        return edit
+    return replace(edit, spare=(), readouts={at: edit.readouts[at] for at in edit.positions})

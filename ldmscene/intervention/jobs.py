@@ -1,0 +1,66 @@
+"""What an intervention has to generate: an edited store, and one for each control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ldmscene.capture import Plan
+from ldmscene.extraction import fill as extraction
+from ldmscene.extraction.estimate import Timing, time_first
+from ldmscene.extraction.missing import Missing, existing, find_missing
+from ldmscene.extraction.part import Part
+from ldmscene.intervention.filling import Editing
+from ldmscene.intervention.options import Intervention
+from ldmscene.manifest import Manifest
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import PREVIEWS
+from ldmscene.store.places import Place
+from ldmscene.store.prepare import check_fingerprint
+
+
+@dataclass(frozen=True)
+class Job:
+    """One store that is to be filled; `name` is the control's, "" the edit's own."""
+
+    name: str
+    root: Place
+    plan: Plan
+    editing: Editing
+
+    def check(self) -> None:
+        """FingerprintError if another edit made what lies there."""
+        check_fingerprint(self.root, self.plan.config() | self.editing.config)
+
+    def fill(self, asked: Intervention, manifest: Manifest) -> ActivationStore:
+        """Generate what is missing."""
+        return extraction.fill(
+            self.plan, manifest, self.root, previews=asked.previews, compression="none", editing=self.editing,
+            batch_size=asked.batch_size, progress=asked.progress, part=Part.parse(asked.part),
+        )  # fmt: skip
+
+    def missing(self, asked: Intervention, manifest: Manifest) -> Missing:
+        specs = extraction.array_specs(self.plan, asked.previews) + self.editing.specs
+        some = Part.parse(asked.part)
+        return find_missing(existing(self.root), manifest, specs, asked.previews, asked.batch_size, some)
+
+
+def estimate(jobs: Sequence[Job], asked: Intervention, manifest: Manifest) -> dict[str, float]:
+    """What it takes to generate what is missing; a batch of each rule is timed."""
+    timings: dict[str, Timing] = {}
+    found: dict[str, float] = dict.fromkeys(("samples", "runs", "denoiser_calls", "bytes", "files", "seconds"), 0)
+    for job in jobs:
+        missing, rule = job.missing(asked, manifest), job.editing.edit.rule_name
+        if not missing.samples:
+            continue
+        if rule not in timings:
+            timings[rule] = time_first(job.plan, missing, job.root, editing=job.editing)
+            found["seconds"] += timings[rule].once
+        pictures = sum(missing.lacking(path) for path in PREVIEWS.values())
+        found["samples"] = max(found["samples"], missing.samples)
+        found["runs"] += missing.samples
+        found["denoiser_calls"] += missing.samples * len(job.plan.timesteps)
+        found["bytes"] += missing.bytes
+        found["files"] += missing.files
+        found["seconds"] += timings[rule].each * missing.samples + timings[rule].preview * pictures
+    return found | {f"seconds_per_sample_of_{rule}": timing.each for rule, timing in timings.items()}
