@@ -44,7 +44,7 @@ BIAS = {10: 0.7, 24: 0.4, 100: 0.4}
 def rows(trials: int, labels: int) -> list[dict]:
     """All lines of the table; `labels` is how many labels a line judges."""
     found = [claimed(name, make, n, labels, most=0.05) for name, make in NULLS.items() for n in PROMPTS[:3]]
-    found += [borderline(n, values, 2 * trials) for n in PROMPTS[:3] for values in COVER]
+    found += [borderline(n, values, 10 * trials) for n in PROMPTS[:3] for values in COVER]
     found += [stand_out(n, trials) for n in PROMPTS[:3]]
     found += [claimed(name, make, n, labels, least=0.8) for name, make in KNOWN.items() for n in PROMPTS[:3]]
     found += [covered(n, values, 10 * trials) for n in PROMPTS[:3] for values in COVER]

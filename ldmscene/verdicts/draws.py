@@ -1,8 +1,10 @@
 """Means over few prompts, and how sure they are: the bootstrap of Student's t.
 
 A percentile interval is too narrow with few prompts, and off to one side where their values are skewed. Quantiles of
-the studentised mean mend both (Efron and Tibshirani 1993, 12.5; Hall 1988). The same draws of prompts serve all curves,
-so that maxima over steps or modules give bands that hold for all of them at once (Westfall and Young 1993).
+the studentised mean mend both (Efron and Tibshirani 1993, 12.5; Hall 1988). Below 10 prompts these quantiles are too
+uncertain themselves: Student's own, at two fifths of the level, err less often where values are as skewed as the
+exponential, and find as much (docs/verdicts.md). The same draws of prompts serve all curves, so that maxima over steps
+or modules give bands that hold for all of them at once (Westfall and Young 1993).
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from ldmscene.array_types import Array
 
 REPLICATES = 1999
 CONFIDENCE = 0.95
 FEWEST = 4  # prompts: of fewer, too many replicates hold one prompt alone
+RESAMPLED = 10  # prompts, from which on quantiles of replicates are used for single means
+STRICTER = 0.4  # of the level, for Student's quantiles below that
 # A deviation that is this share of a mean is rounding.
 _ROUNDING = 1e-12
 
@@ -62,10 +67,14 @@ class Draws:
 
     def lower(self, level: float = (1 - CONFIDENCE) / 2) -> Array:
         """[...] the mean lies below with a probability of `level`."""
+        if self.prompts < RESAMPLED:
+            return self._bound(-self._students(level), -np.inf)
         return self._bound(np.quantile(self.student, 1 - level, axis=0, method="higher"), -np.inf)
 
     def upper(self, level: float = (1 - CONFIDENCE) / 2) -> Array:
         """[...] the mean lies above with a probability of `level`."""
+        if self.prompts < RESAMPLED:
+            return self._bound(self._students(level), np.inf)
         return self._bound(np.quantile(self.student, level, axis=0, method="lower"), np.inf)
 
     def band(self, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
@@ -87,6 +96,9 @@ class Draws:
         """[...] with a probability of `level`, any mean along one axis lies above its bound."""
         least = self.student.min(axis + 1, keepdims=True)
         return self._bound(np.quantile(least, level, axis=0, method="lower"), np.inf)
+
+    def _students(self, level: float) -> float:
+        return float(stdtrit(max(self.prompts - 1, 1), STRICTER * level))
 
     def _bound(self, quantile: Array | float, unknown: float) -> Array:
         if self.prompts < FEWEST:

@@ -53,11 +53,20 @@ def test_a_band_is_wider_than_each_interval(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("skewed", "least"), [(False, 0.93), (True, 0.90)])
-def test_ten_prompts_are_covered(skewed: bool, least: float) -> None:
+@pytest.mark.parametrize("prompts", [5, 10])
+def test_few_prompts_are_covered(prompts: int, skewed: bool, least: float) -> None:
     rng = np.random.default_rng(0)
-    values = rng.exponential(size=(1500, 10)) - 1 if skewed else rng.normal(size=(1500, 10))
-    found = Draws.of(values, counts(10, 999))
+    values = rng.exponential(size=(1500, prompts)) - 1 if skewed else rng.normal(size=(1500, prompts))
+    found = Draws.of(values, counts(prompts, 999))
     assert np.mean((found.lower() <= 0) & (found.upper() >= 0)) >= least
+
+
+@pytest.mark.parametrize("prompts", [4, 5, 7, 9])
+def test_below_ten_prompts_intervals_are_students_at_98_percent(prompts: int) -> None:
+    values = np.random.default_rng(0).gamma(2, size=prompts)
+    found = Draws.of(values, counts(prompts, 99))
+    theirs = student_t.interval(0.98, prompts - 1, values.mean(), values.std(ddof=1) / np.sqrt(prompts))
+    np.testing.assert_allclose([found.lower(), found.upper()], theirs)
 
 
 def test_a_bound_for_all_is_seldom_passed_by_any() -> None:
