@@ -27,7 +27,7 @@ from ldmscene.report import curves, heatmap, save
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
 
-__all__ = ["curves", "effects", "figures", "four_panels", "heatmap", "save", "seven_rows", "transfer"]
+__all__ = ["animate", "curves", "effects", "figures", "four_panels", "heatmap", "save", "seven_rows", "transfer"]
 
 
 def seven_rows(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str, compact: bool = False) -> Figure:
@@ -68,6 +68,37 @@ def seven_rows(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id:
     1
     """
     return report.seven_rows(report_data(store, grid, [sample_id]), sample_id, compact=compact)
+
+
+def animate(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str, path: str | Path) -> Path:
+    """Save the seven rows of a held-out sample as an animated WebP, a frame for each step.
+
+    Parameters
+    ----------
+    store
+        What the grid was made from, with previews and labels of its held-out samples.
+    grid
+        What `evaluate` made of that store.
+    sample_id
+        One of the grid's held-out samples, `grid["sample"]`.
+    path
+        Where to save; its folder is made where needed.
+
+    Raises
+    ------
+    UnknownNameError
+        If no held-out sample is called so.
+    IncompleteError
+        If the store has no previews of held-out samples: `extract(..., previews="test")` makes them.
+
+    Examples
+    --------
+    >>> import ldmscene
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> ldmscene.plot.animate("stores/demo", grid, grid["sample"].values[0], "figures/sample.webp").name
+    'sample.webp'
+    """
+    return report.animate(report_data(store, grid, [sample_id]), sample_id, path)
 
 
 def transfer(store: ActivationStore | str | Path, grid: xr.Dataset, target: str, ax: Axes | None = None) -> Axes:

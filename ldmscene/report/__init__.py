@@ -4,6 +4,7 @@ Every figure is one call and gives matplotlib's own Axes or Figure back; `write_
 static pages that opens from `file://`.
 """
 
+from ldmscene.report.animation import animate
 from ldmscene.report.curves import curves
 from ldmscene.report.data import ReportData
 from ldmscene.report.figures import write_figures
@@ -17,6 +18,7 @@ from ldmscene.report.transfer import transfer
 __all__ = [
     "Intervention",
     "ReportData",
+    "animate",
     "curves",
     "effects",
     "four_panels",

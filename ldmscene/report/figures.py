@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ldmscene.progress import bar
+from ldmscene.report.animation import animate
 from ldmscene.report.curves import curves
 from ldmscene.report.data import ReportData
 from ldmscene.report.heatmap import heatmap
@@ -25,6 +26,8 @@ def write_figures(
     data: ReportData, folder: str | Path, samples: Sequence[str] | None = None, *, progress: bool = False
 ) -> list[Path]:
     """Save every figure as PDF, SVG and PNG: curves and heat map of each target, pictures of some samples.
+
+    The seven rows are an animated WebP, too.
 
     Files are named by target and by sample_id.
 
@@ -58,6 +61,9 @@ def write_figures(
         for stem, draw in todo:
             paths += save(draw(), Path(folder) / stem)
             advance()
+    if data.noisy is not None:
+        names = file_names(data.samples.index)
+        paths += [animate(data, one, Path(folder) / f"seven-rows-{names[one]}.webp") for one in chosen]
     return paths
 
 

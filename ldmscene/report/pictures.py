@@ -65,7 +65,7 @@ def seven_rows(data: ReportData, sample_id: str, compact: bool = False) -> Figur
     if data.noisy is None:
         raise IncompleteError("the pictures of x_t weren't stored; extract with previews=True")
     shown, columns = _columns(len(data.steps), compact)
-    figure = _tiled(list(_rows(data, sample_id, shown)), columns, [str(data.steps[i]) for i in shown])
+    figure = _tiled(list(rows_over_steps(data, sample_id, shown)), columns, [str(data.steps[i]) for i in shown])
     if not compact and len(shown) < len(data.steps):
         figure.axes[0].set_xlabel(f"{len(shown)} of {len(data.steps)} steps", fontsize=SMALL)
     return figure
@@ -80,7 +80,8 @@ def _columns(count: int, compact: bool) -> tuple[list[int], NDArray[np.int_]]:
     return [*first, count - 1], np.array([*first, COMPACT_STEPS + 1])
 
 
-def _rows(data: ReportData, sample_id: str, shown: Sequence[int]) -> Iterator[Row]:
+def rows_over_steps(data: ReportData, sample_id: str, shown: Sequence[int]) -> Iterator[Row]:
+    """The unfinished picture, then probe and labeler of each target, at these positions of steps."""
     assert data.noisy is not None
     yield Row("image $x_t$", data.noisy.sel(sample=sample_id).isel(step=shown).values)
     for target in in_published_order(data.labels):

@@ -1,5 +1,6 @@
 """The site in a real browser: Playwright with Debian's Chromium."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -191,9 +192,60 @@ def test_samples_can_be_found_by_their_prompts(page):
     page.locator("#thumbs button").nth(1).click()
     assert "p011" in page.locator("#sample-id").inner_text()
     assert page.locator("#thumbs button").count() == 2
+    assert page.locator("#found").inner_text().startswith("2 of 12 prompts have these words; 10 are left out.")
     page.get_by_label("Prompt has").fill("no such words")
-    assert page.get_by_text("No prompt has these words").is_visible()
+    assert page.get_by_text("No prompt has these words; all 12 are left out.").is_visible()
     assert not page.locator("#pages").is_visible()
+    page.get_by_role("button", name="Show all").click()
+    assert page.locator("#thumbs button").count() == 12
+    assert not page.locator("#found").is_visible()
+    assert page.get_by_label("Prompt has").input_value() == ""
+
+
+def test_two_samples_stand_side_by_side_at_one_step(browser, site, readable, data):
+    readable.locator("#thumbs button").nth(4).click()
+    alone = drawn(readable)
+    readable.get_by_role("button", name="compare with another").click()
+    readable.locator("#thumbs button").nth(6).click()
+    assert readable.locator("#beside-prompt").inner_text() == data.samples["prompt"].iloc[4]
+    pixels = "[...document.querySelectorAll('#beside-board canvas')].map((canvas) => canvas.toDataURL())"
+    changed(readable, alone)
+    assert readable.evaluate(pixels) == alone
+    boxes = [readable.locator(name).bounding_box() for name in ("#board", "#beside-board")]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert abs(boxes[0]["y"] - boxes[1]["y"]) < 2
+    readable.locator("#step").fill("9")
+    assert readable.locator("#beside-board .big").inner_text() == readable.locator("#board .big").inner_text() == "9"
+    readable.wait_for_function("location.hash.includes('step=9')")
+    other = browser.new_page()
+    other.goto(readable.url)
+    assert other.locator("#beside-prompt").inner_text() == data.samples["prompt"].iloc[4]
+    other.get_by_role("button", name="close", exact=True).click()
+    assert not other.locator("#beside").is_visible()
+    other.wait_for_function("!location.hash.includes('beside')")
+    other.close()
+
+
+def test_numbers_are_saved_as_a_json_file(browser, site):
+    page = browser.new_context(accept_downloads=True).new_page()
+    page.goto(address(site))
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="JSON").click()
+    assert saved.value.suggested_filename == "scores.json"
+    assert json.loads(Path(saved.value.path()).read_text()) == json.loads((site / "scores.json").read_text())
+    page.context.close()
+
+
+def test_the_chosen_target_stays_in_the_address(page):
+    page.get_by_role("radio", name="shading").check(force=True)
+    page.wait_for_function("location.hash.includes('target=shading')")
+    page.locator("#thumbs button").nth(3).click()
+    page.locator("#step").fill("4")
+    page.wait_for_function("location.hash.includes('step=4')")
+    assert "target=shading" in page.url
+    page.reload()
+    assert page.get_by_role("radio", name="shading").is_checked()
+    assert page.locator(".heat:visible").get_attribute("data-target") == "2"
 
 
 def test_many_samples_have_pages(browser, data, tmp_path):
@@ -370,6 +422,11 @@ def test_on_paper_every_target_is_shown(page):
     assert page.locator(".heat:visible").count() == 3
     assert page.locator("nav:visible, #play:visible").count() == 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for heat in page.locator(".heat:visible").all():
+        assert heat.evaluate("(heat) => getComputedStyle(heat).breakInside") == "avoid"
+    page.set_viewport_size({"width": 700, "height": 1000})  # A4 between its margins
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    assert page.locator(".heat table").first.bounding_box()["width"] <= 700
 
 
 def test_arrow_keys_move_between_cells(page):

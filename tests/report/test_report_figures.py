@@ -16,7 +16,9 @@ from PIL import Image
 from ldmscene import conclusions, gains
 from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, UnknownNameError
-from ldmscene.report import curves, four_panels, heatmap, save, seven_rows, transfer, write_figures
+from ldmscene.report import animate, curves, four_panels, heatmap, save, seven_rows, transfer, write_figures
+from ldmscene.report.animation import GAP, HEAD, TILE
+from ldmscene.report.colours import levels, palette
 from ldmscene.report.figures import file_names
 from tests.report.conftest import MODULES, published, with_steps
 
@@ -196,7 +198,7 @@ def test_of_many_steps_some_are_shown_on_the_same_paper_and_it_says_so(data):
 def test_figures_are_named_by_target_and_sample(data, tmp_path):
     some = data.samples.index[[4, 6]]
     files = write_figures(data, tmp_path, [some[0], some[1], some[0]])
-    assert len(files) == len(set(files)) == 3 * (3 * 3 + 2 * 3)
+    assert len(files) == len(set(files)) == 3 * (3 * 3 + 2 * 3) + 2
     assert all((tmp_path / f"{kind}-{one}.pdf").exists() for one in some for kind in ("seven-rows", "four-panels"))
 
 
@@ -204,6 +206,28 @@ def test_names_that_a_path_cannot_hold_stay_apart():
     assert file_names(["a b", "a/b", "A-B", "a-b-2", "../x"]) == {
         "a b": "a-b", "a/b": "a-b-2", "A-B": "A-B-3", "a-b-2": "a-b-2-2", "../x": "..-x",
     }  # fmt: skip
+
+
+def test_an_animation_has_a_frame_for_each_step_with_what_the_rows_show(data, tmp_path):
+    sample = data.samples.index[4]
+    path = animate(data, sample, tmp_path / "steps.webp")
+    moving = Image.open(path)
+    assert (moving.n_frames, moving.info["loop"]) == (15, 0)
+    for step in (0, 9):
+        moving.seek(step)
+        frame = np.asarray(moving.convert("RGB")).astype(float)
+        assert frame.shape[1] == 7 * (TILE + GAP) - GAP
+        picture = Image.fromarray(data.noisy.sel(sample=sample)[step].values).resize((TILE, TILE))
+        # Compression takes colour from noise, pixel by pixel; means over blocks stay.
+        found, expected = (np.asarray(one, float).reshape(36, 4, 36, 4, 3).mean((1, 3)) for one in
+                           (frame[HEAD : HEAD + TILE, :TILE], picture))  # fmt: skip
+        assert abs(found - expected).mean() < 6
+        left = TILE + GAP  # the probe of the mask: its colours are those of the figure
+        expected = palette("mask")[levels(data.predict("mask", MODULES[13], step).sel(sample=sample).values, 0, 1)]
+        shown = frame[HEAD + 4 : HEAD + TILE : 9, left + 4 : left + TILE : 9]
+        assert abs(shown - expected).mean() < 12
+    with pytest.raises(IncompleteError, match="previews"):
+        animate(replace(data, noisy=None), sample, tmp_path / "none.webp")
 
 
 def test_four_panels_are_image_and_labels(data):

@@ -62,7 +62,9 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
         ranges = _write_pictures(data, plan, folder, progress)
         (folder / "data.js").write_text(payload.script(data, plan, ranges), encoding="ascii")
         (folder / "scores.csv").write_text(numbers.as_csv(table), encoding="utf-8")
-        (folder / "scores.json").write_text(numbers.as_json(table, data.provenance), encoding="ascii")
+        scores = numbers.as_json(table, data.provenance)
+        (folder / "scores.json").write_text(scores, encoding="ascii")
+        (folder / "scores.js").write_text(f"window.ldmsceneScores={scores}", encoding="ascii")
         for asset in sorted((HERE / "assets").iterdir()):
             shutil.copyfile(asset, folder / asset.name)
         page = folder / "index.html"

@@ -1,6 +1,6 @@
 "use strict";
-// The page's address says what is shown: #sample=…&step=…&target=…&module=…&show=…, the module of that
-// target's probe.
+// The page's address says what is shown: #sample=…&step=…&target=…&module=…&show=…&beside=…, the
+// module of that target's probe.
 
 let noted = location.hash, later = 0;
 
@@ -14,6 +14,7 @@ function noteAddress(another = false) {
     target: report.targets[k].name,
     module: report.modules[at.module[k]].name,
     show: chosenMeasure(),
+    ...(at.beside === null ? {} : { beside: report.samples[at.beside].id }),
   });
   noted = `#${words}`;
   clearTimeout(later);
@@ -32,6 +33,7 @@ function readAddress() {
   if (switches.some((input) => input.value === words.get("show"))) chooseMeasure(words.get("show"));
   at.module[k] = position(report.modules.map((m) => m.name), "module", at.module[k]);
   at.step = position(report.steps, "step", at.step);
+  compare(words.has("beside") ? position(report.samples.map((s) => s.id), "beside", null) : null);
   const sample = position(report.samples.map((s) => s.id), "sample", at.sample);
   reveal(sample);
   openSample(sample);

@@ -13,8 +13,8 @@ const charts = [...document.querySelectorAll(".chart")].map((svg) => {
   };
   const openSamplesOf = (i) => {
     const k = Number(svg.dataset.target), target = report.targets[k];
-    openStep(i);
     chooseTarget(k);
+    openStep(i);
     openSamples(target, target.best, i, "");
   };
   strips.forEach((strip, i) => {

@@ -89,7 +89,9 @@ function cellSample(index) {
 }
 
 function showInBrowser(index) {
-  at.module[report.targets.indexOf(cell.target)] = cell.module;
+  const k = report.targets.indexOf(cell.target);
+  chooseTarget(k);
+  at.module[k] = cell.module;
   at.step = cell.step;
   byId("cell").close();
   reveal(index);

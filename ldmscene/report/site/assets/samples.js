@@ -1,27 +1,9 @@
 "use strict";
-// The sample browser: one sample, one step, and what probe and labeler read there.
+// The sample browser: a list that can be searched, a slider of steps, and one sample or two.
 
-const at = { sample: 0, step: 0, module: report.targets.map((target) => target.best) };
-const NAMES = { noisy: "x_t", predicted: "predicted x_0" };
-const SOURCES = Object.keys(NAMES).filter((s) => s in report.pictures || report.targets.some((target) => s in target.read));
-
-const rows = report.targets.map((target, i) => {
-  const select = make("select", { ariaLabel: `Module of the ${target.name} probe` },
-    ...report.modules.map((m, k) => make("option", { value: k, title: m.name }, k === target.best ? `${m.label} (best)` : m.label)));
-  select.addEventListener("change", () => { at.module[i] = Number(select.value); drawStep(); noteAddress(); });
-  const range = make("span", { className: "range aside" });
-  const head = make("tr", { className: "target" }, make("th", { colSpan: 2 + SOURCES.length, scope: "rowgroup" },
-    target.name, " ", make("span", { className: "aside" }, target.metric), select, range));
-  const cells = ["probe", ...SOURCES, "label"].map(() => make("td", {}, make("canvas"), make("span", { className: "score" })));
-  return { target, select, range, cells, head, body: make("tr", {}, ...cells) };
-});
-const top4 = {
-  number: make("td", { ariaHidden: "true" }, make("span", { className: "big" }), make("span", { className: "aside" })),
-  canvases: Object.fromEntries([...SOURCES, "image"].map((name) => [name, make("canvas", { className: "smooth" })])),
-};
-byId("rows").append(
-  make("tr", {}, top4.number, ...Object.values(top4.canvases).map((c) => make("td", {}, c))),
-  ...rows.flatMap((row) => [row.head, row.body]));
+const showMain = makeBoard(byId("rows"));
+byId("beside-board").append(byId("board").tHead.cloneNode(true), make("tbody"));
+const showBeside = makeBoard(byId("beside-board").tBodies[0]);
 
 let found = report.samples.map((_, i) => i);  // those whose prompt has what is searched for
 const pages = pager(byId("pages"), 24, (first, end) => {
@@ -42,9 +24,14 @@ function search(text) {
     const sample = `${report.samples[i].id} ${report.samples[i].prompt}`.toLowerCase();
     return words.every((word) => sample.includes(word));
   });
-  byId("none").hidden = found.length > 0;
+  const all = report.samples.length;
+  byId("found").hidden = found.length === all;
+  byId("found-text").textContent = found.length
+    ? `${found.length} of ${all} prompts have these words; ${all - found.length} are left out.`
+    : `No prompt has these words; all ${all} are left out.`;
   pages.reset(found.length);
 }
+byId("everyone").addEventListener("click", () => { byId("filter").value = ""; search(""); byId("filter").focus(); });
 byId("filter").addEventListener("input", (event) => search(event.target.value));
 
 // Make sure that a sample is among the thumbnails.
@@ -69,12 +56,28 @@ function chooseSample(index) {
 function openSample(index) {
   at.sample = index;
   const sample = report.samples[index];
-  byId("prompt").textContent = sample.prompt || "(empty prompt)";
-  byId("sample-id").textContent = `${sample.id}, seed ${sample.seed}`;
+  tell(sample, byId("prompt"), byId("sample-id"));
   markThumb();
-  drawImage(sample);
   drawStep();
 }
+
+function tell(sample, prompt, id) {
+  prompt.textContent = sample.prompt || "(empty prompt)";
+  id.textContent = `${sample.id}, seed ${sample.seed}`;
+}
+
+// The sample that is shown stays at the side, so that another can be chosen to stand beside it.
+function compare(index) {
+  at.beside = index;
+  byId("beside").hidden = index === null;
+  byId("browser").classList.toggle("two", index !== null);
+  byId("compare").hidden = index !== null;
+  if (index === null) return;
+  tell(report.samples[index], byId("beside-prompt"), byId("beside-id"));
+  showBeside(index);
+}
+byId("compare").addEventListener("click", () => { compare(at.sample); noteAddress(); });
+byId("alone").addEventListener("click", () => { compare(null); noteAddress(); byId("compare").focus(); });
 
 function turnSample(by) {
   const next = found.indexOf(at.sample) + by;
@@ -83,43 +86,14 @@ function turnSample(by) {
   chooseSample(found[next]);
 }
 
-function drawImage(sample) {
-  paint(top4.canvases.image, urls.image(sample), {}, "Final image");
-  for (const { target, cells, range } of rows) {
-    const label = cells.at(-1), [low, high] = target.ranges[at.sample];
-    paint(label.firstChild, urls.maps(sample, target), cut(target.label, 0), `${target.name}: label of the final image`);
-    label.lastChild.textContent = "label";
-    range.replaceChildren(low, make("span", { className: "bar", style: `background:linear-gradient(90deg,${target.ramp})` }), high);
-  }
-}
-
 function drawStep() {
-  const sample = report.samples[at.sample], i = at.step;
-  const text = `step ${report.steps[i]}, timestep ${report.timesteps[i]}`;
-  byId("step").value = i;
+  const text = stepText(at.step);
+  byId("step").value = at.step;
   byId("step").setAttribute("aria-valuetext", text);
   byId("now").textContent = text;
-  top4.number.firstChild.textContent = report.steps[i];
-  top4.number.lastChild.textContent = `t = ${report.timesteps[i]}`;
-  for (const source of SOURCES) {
-    paint(top4.canvases[source], urls.pictures(sample), cut(report.pictures[source], i), `${NAMES[source]} at ${text}`);
-  }
-  rows.forEach((row, k) => drawTarget(row, sample, at.module[k], text));
-  markCurves(i);
-}
-
-function drawTarget({ target, select, cells }, sample, module, text) {
-  const i = at.step, url = urls.maps(sample, target);
-  select.value = module;
-  paint(cells[0].firstChild, url, cut(target.probes[module], i), `${target.name}: probe of ${report.modules[module].label} at ${text}`);
-  SOURCES.forEach((source, k) =>
-    paint(cells[k + 1].firstChild, url, cut(target.read[source], i), `${target.name}: labeler on ${NAMES[source]} at ${text}`));
-  const scores = [target.scores[module][i][at.sample], ...SOURCES.map((s) => target.readings[s]?.[i][at.sample] ?? null)];
-  const best = target.sign * Math.max(...scores.filter((s) => s !== null).map((s) => target.sign * s));
-  scores.forEach((score, k) => {
-    cells[k].lastChild.textContent = k > 0 && !target.read[SOURCES[k - 1]] ? "not read" : shown(score);
-    cells[k].classList.toggle("win", score !== null && score === best);
-  });
+  showMain(at.sample);
+  if (at.beside !== null) showBeside(at.beside);
+  markCurves(at.step);
 }
 
 function openStep(i) {
