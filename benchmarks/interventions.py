@@ -144,7 +144,7 @@ def _rounded(measures: pd.DataFrame, name: str) -> float:
 def speed(store: str = "stores/demo") -> None:
     """Seconds of eight pictures without an edit, and with each rule at nine modules and five steps."""
     opened = ldmscene.open(store)
-    grid = ldmscene.evaluate(store, progress=False)
+    grid = ldmscene.evaluate(store, "mask", modules=DECODER, steps=FIRST, progress=False)
     edit = ldmscene.Edit.of(grid, "mask", wanted=WANTED, modules=DECODER, steps=FIRST)
     edit = replace(edit, spare=(), readouts={at: edit.readouts[at] for at in edit.positions})
     frame = opened.manifest.frame.query("split == 'test'").head(8)

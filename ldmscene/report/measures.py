@@ -103,7 +103,8 @@ class Gain:
         return f"{self.short(value)} %"
 
     def short(self, value: float) -> str:
-        return f"{round(100 * value):d}".replace("-", "−")
+        shown = "∞" if np.isposinf(value) else "-∞" if np.isneginf(value) else str(round(100 * value))
+        return shown.replace("-", "−")
 
 
 class Score:
