@@ -44,7 +44,17 @@ class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subc
         `degenerate` and `timestep`. Of a grid that is one image's, or a mean over them, its scores, without interval.
         Scores image by image: `grid["probe"].to_dataframe()`. xarray's table: `xarray.Dataset(grid).to_dataframe()`.
 
-        `dim_order` is that of the rows' index.
+        Parameters
+        ----------
+        dim_order : sequence of str, optional
+            Of the rows' index; the dims of `probe` less `sample` where not given.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+        >>> {"probe", "low", "high", "alpha"} <= set(grid.to_dataframe().columns)
+        True
         """
         if "probe" not in self:
             return super().to_dataframe(dim_order)

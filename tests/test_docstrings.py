@@ -13,6 +13,13 @@ import pytest
 from PIL import Image
 
 import ldmscene
+from ldmscene.capture.families import Family
+from ldmscene.edits import ControlEntry, NullEntry, RuleEntry
+from ldmscene.labelers import LabelerEntry
+from ldmscene.metrics import Metric
+from ldmscene.presets import Preset
+from ldmscene.registry import Registry
+from ldmscene.store.layout import Key
 from tests.conftest import bare_copy, make_manifest
 
 LEANING = re.compile(r"(The same|As above|As of|As for|Others as)\b")
@@ -39,6 +46,17 @@ def _doc(thing: Any) -> str:
 
 PUBLIC = dict(_public())
 CALLS = {name: thing for name, thing in PUBLIC.items() if "." not in name or name.startswith("plot.")}
+METHODS = {
+    name: getattr(thing, "__func__", thing)
+    for name, thing in PUBLIC.items()
+    if name not in CALLS and not isinstance(thing, property)
+}
+# What packages that add something are made of.
+PARTS = {
+    kind.__name__: kind
+    for kind in (ControlEntry, Family, Key, LabelerEntry, Metric, NullEntry, Preset, Registry, RuleEntry)
+}
+EXAMPLES = CALLS | PARTS | {name: thing for name, thing in METHODS.items() if ">>>" in _doc(thing)}
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +91,16 @@ def test_a_public_calls_parameters_are_all_told(name: str):
             assert re.search(rf"(^|\n|, ){parameter.name}\b", told), f"{name} doesn't tell {parameter.name}"
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_public_methods_parameters_are_all_told(name: str):
+    for parameter in inspect.signature(METHODS[name]).parameters:
+        assert parameter in ("self", "cls") or re.search(rf"\b{parameter}\b", _doc(METHODS[name])), parameter
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_a_public_docstrings_example_runs(name: str, example_folder, monkeypatch, capsys):
     """Where the examples run there are a manifest, a store with labels and a folder of pictures."""
-    examples = doctest.DocTestParser().get_doctest(_doc(CALLS[name]), {}, name, None, 0)
+    examples = doctest.DocTestParser().get_doctest(_doc(EXAMPLES[name]), {}, name, None, 0)
     assert examples.examples, f"{name} has no example"
     monkeypatch.chdir(example_folder)
     monkeypatch.setenv("COLUMNS", "200")

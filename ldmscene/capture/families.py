@@ -58,6 +58,14 @@ class Family:
         2 × 2 latents are one token before the denoiser.
     presets : mapping
         Patterns of module names, where they aren't those of most denoisers.
+
+    Examples
+    --------
+    >>> from ldmscene.capture.families import FAMILIES, Family
+    >>> FAMILIES["FluxTransformer2DModel"].joint
+    True
+    >>> Family("OwnTransformer2DModel", strides=(2,), joint=True, text_first=True).known
+    True
     """
 
     name: str

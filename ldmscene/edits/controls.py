@@ -23,7 +23,16 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True)
 class ControlEntry:
-    """A control that can be asked for by its name."""
+    """A control that can be asked for by its name.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from ldmscene.edits import ControlEntry
+    >>> entry = ControlEntry("half", lambda edit, argument: {"half": replace(edit, strength=edit.strength / 2)})
+    >>> entry.name
+    'half'
+    """
 
     name: str
     make: Callable[[Edit, str], dict[str, Edit]]

@@ -25,7 +25,16 @@ Null = Callable[[Tensor, Goal, Readout, str], Tensor]
 
 @dataclass(frozen=True)
 class NullEntry:
-    """A null that can be asked for by its name."""
+    """A null that can be asked for by its name.
+
+    Examples
+    --------
+    >>> from ldmscene.edits import NULLS, NullEntry
+    >>> list(NULLS)
+    ['random', 'rival', 'wrong-region']
+    >>> NullEntry("reversed", lambda argument: lambda change, goal, readout, key: -change).name
+    'reversed'
+    """
 
     name: str
     of: Callable[[str], Null]

@@ -24,7 +24,16 @@ Rule = Callable[[Tensor, Goal, Readout], Tensor]
 
 @dataclass(frozen=True)
 class RuleEntry:
-    """A rule that can be asked for by its name."""
+    """A rule that can be asked for by its name.
+
+    Examples
+    --------
+    >>> from ldmscene.edits import RULES, RuleEntry
+    >>> [name for name, entry in RULES.items() if entry.borrows]
+    ['donor']
+    >>> RuleEntry("unchanged", lambda x, goal, readout: x).name
+    'unchanged'
+    """
 
     name: str
     apply: Rule

@@ -37,6 +37,7 @@ class LabelerEntry:
     argument: str = ""
     """what may follow a colon behind the name, in one word; nothing where it is empty"""
     needs_argument: bool = False
+    """whether it can't be without"""
     model: str = ""
     """the embedded model whose pictures alone it knows"""
     target: str = ""

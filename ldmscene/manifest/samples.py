@@ -99,14 +99,52 @@ class Manifest:
         return np.array(names, dtype=object)
 
     def to_csv(self, path: str | Path) -> None:
+        """Write the samples as CSV, which `read_manifest` reads.
+
+        Parameters
+        ----------
+        path : path
+
+        Examples
+        --------
+        >>> from ldmscene import read_manifest
+        >>> read_manifest([("a red cube", 1)]).to_csv("one.csv")
+        >>> len(read_manifest("one.csv"))
+        1
+        """
         pyarrow.csv.write_csv(self.table, path)
 
     def only(self, sample_ids: Collection[str]) -> Manifest:
-        """Some of the samples, in the same order."""
+        """Some of the samples, in the same order.
+
+        Parameters
+        ----------
+        sample_ids : collection of str
+
+        Examples
+        --------
+        >>> from ldmscene import read_manifest
+        >>> manifest = read_manifest([("a red cube", 1), ("a blue sphere", 2)])
+        >>> len(manifest.only(manifest.frame["sample_id"][:1].tolist()))
+        1
+        """
         return Manifest(self.table.filter(pa.array([s in sample_ids for s in self.table["sample_id"].to_pylist()])))
 
     def with_splits(self, splits: Sequence[str]) -> Manifest:
-        """A manifest of these samples, each in the split that is named for it."""
+        """A manifest of these samples, each in the split that is named for it.
+
+        Parameters
+        ----------
+        splits : sequence of {"train", "val", "test"}
+            One for each sample.
+
+        Examples
+        --------
+        >>> from ldmscene import read_manifest
+        >>> manifest = read_manifest([("a red cube", 1), ("a blue sphere", 2)])
+        >>> manifest.with_splits(["train", "test"]).frame["split"].tolist()
+        ['train', 'test']
+        """
         column = self.table.column_names.index("split")
         return Manifest(self.table.set_column(column, "split", pa.array(splits, pa.string())))
 
@@ -123,6 +161,17 @@ class Manifest:
         ------
         ManifestError
             If a sample stands in another split here than there.
+
+        Parameters
+        ----------
+        other : Manifest
+
+        Examples
+        --------
+        >>> from ldmscene import read_manifest
+        >>> manifest = read_manifest([("a red cube", 1), ("a blue sphere", 2)])
+        >>> len(manifest.extended(read_manifest([("a red cube", 1), ("a red cube", 3)])))
+        3
         """
         known = dict(zip(self.keys, self.table["split"].to_pylist(), strict=True))
         theirs = list(zip(other.keys, other.table["split"].to_pylist(), strict=True))

@@ -20,7 +20,16 @@ from ldmscene.registry import Registry
 
 @dataclass(frozen=True)
 class Metric:
-    """A score for each image, and what one has to know to use it."""
+    """A score for each image, and what one has to know to use it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ldmscene.metrics import METRICS, Truth
+    >>> labels = np.arange(32.0).reshape(2, 4, 4)  # (image, H, W)
+    >>> METRICS["rmse"].score(Truth.of(labels), labels + 1), METRICS["rmse"].higher_is_better
+    (array([1., 1.]), False)
+    """
 
     name: str
     reduce: Callable[[Truth, Any], Any]

@@ -131,6 +131,22 @@ class AdamProbe(Probe):
         """Numbers or classes at the labels' resolution, (n,) or (sample, H, W).
 
         numpy; of an `xarray.DataArray` one, with its samples.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5]).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.AdamProbe(epochs=200, lr=0.05).fit(X, y)
+        >>> probe.predict(X).shape
+        (8, 16, 16)
         """
         scores, table = self._scores(X)
         values = likeliest(scores) if _classifies(self) else scores[..., 0]
@@ -139,7 +155,24 @@ class AdamProbe(Probe):
 
     @named("class", ("y", "x"))
     def predict_cells(self, X: Any) -> Any:
-        """At the activations' resolution: numbers (sample, y, x), or probabilities (sample, y, x, k)."""
+        """At the activations' resolution: numbers (sample, y, x), or probabilities (sample, y, x, k).
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5]).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.AdamProbe(epochs=200, lr=0.05).fit(X, y)
+        >>> probe.predict_cells(X).shape
+        (8, 4, 4)
+        """
         scores, _ = self._scores(X)
         return _probabilities(scores) if _classifies(self) else scores[..., 0]
 
@@ -159,7 +192,26 @@ class AdamProbe(Probe):
         return _probabilities(scores[:, 0, 0] if table else self._to_labels(scores))
 
     def score(self, X: Any, y: Any) -> float:
-        """R² over all labelled pixels, or the share of them whose class is right."""
+        """R² over all labelled pixels, or the share of them whose class is right.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+        y : array of the prediction's shape
+            In maps NaN marks a pixel without label.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5]).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.AdamProbe(epochs=200, lr=0.05).fit(X, y)
+        >>> probe.score(X, y) > 0.99
+        True
+        """
         prediction = unwrap(self.predict(X))
         labels, _ = read_score(X, y, None, prediction)
         labels, predicted, _ = known_pixels(labels, prediction, None)

@@ -150,14 +150,48 @@ class LogisticProbe(ClassifierMixin, Probe):  # type: ignore[misc]  # scikit-lea
 
     @named("class")
     def decision_function(self, X: Any) -> Any:
-        """Log odds of the second class (n,) or (sample, H, W); for k > 2 classes one score each, (..., k)."""
+        """Log odds of the second class (n,) or (sample, H, W); for k > 2 classes one score each, (..., k).
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5] > 0).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.LogisticProbe(cv=3).fit(X, y)
+        >>> probe.decision_function(X).shape
+        (8, 16, 16)
+        """
         scores, table = self._linear(X, *self._weights())
         scores = scores[:, 0, 0] if table else self._to_labels(scores)
         return scores[..., 0] if scores.shape[-1] == 1 else scores
 
     @named("class")
     def predict_proba(self, X: Any) -> Any:
-        """Probability of each class, (n, k) or (sample, H, W, k)."""
+        """Probability of each class, (n, k) or (sample, H, W, k).
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5] > 0).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.LogisticProbe(cv=3).fit(X, y)
+        >>> probe.predict_proba(X).shape
+        (8, 16, 16, 2)
+        """
         return probabilities(unwrap(self.decision_function(X)), len(self.classes_))
 
     @named("class")
@@ -165,6 +199,22 @@ class LogisticProbe(ClassifierMixin, Probe):  # type: ignore[misc]  # scikit-lea
         """The likeliest class at the labels' resolution, (n,) or (sample, H, W).
 
         numpy; of an `xarray.DataArray` one, with its samples.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5] > 0).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.LogisticProbe(cv=3).fit(X, y)
+        >>> probe.predict(X).dtype, probe.predict(X).shape
+        (dtype('bool'), (8, 16, 16))
         """
         scores, table = self._linear(X, *self._weights())
         index = likeliest(scores)
@@ -173,12 +223,49 @@ class LogisticProbe(ClassifierMixin, Probe):  # type: ignore[misc]  # scikit-lea
 
     @named("class", ("y", "x"))
     def predict_cells(self, X: Any) -> Any:
-        """Probability of each class at the activations' resolution, (sample, y, x, k)."""
+        """Probability of each class at the activations' resolution, (sample, y, x, k).
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5] > 0).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.LogisticProbe(cv=3).fit(X, y)
+        >>> probe.predict_cells(X).shape
+        (8, 4, 4, 2)
+        """
         scores, _ = self._linear(X, *self._weights())
         return probabilities(scores[..., 0] if scores.shape[-1] == 1 else scores, len(self.classes_))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of labelled pixels whose class is right."""
+        """The share of labelled pixels whose class is right.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+        y : array of the prediction's shape
+            In maps NaN marks a pixel without label.
+        sample_weight : array (n,) or (sample,), optional
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5] > 0).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.LogisticProbe(cv=3).fit(X, y)
+        >>> probe.score(X, y) > 0.95
+        True
+        """
         prediction = unwrap(self.predict(X))
         labels, weight = read_score(X, y, sample_weight, prediction)
         labels, predicted, weight = known_pixels(labels, prediction, weight)

@@ -131,9 +131,36 @@ class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn h
     def partial_fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> Self:
         """Add samples to those seen so far, by `fit` or by `partial_fit`.
 
-        Arguments are those of `fit`. A new group goes to the fold with the fewest samples, where it stays.
-        The ridge is solved when a fitted attribute is next asked for. `cv` must be a number, and neither it nor
-        `upsample` may change on the way. A call that fails changes nothing.
+        A new group goes to the fold with the fewest samples, where it stays. The ridge is solved when a fitted
+        attribute is next asked for. `cv` must be a number, and neither it nor `upsample` may change on the way. A call
+        that fails changes nothing.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch; any real dtype.
+        y : array (n,), (n, t), (sample, H, W) or (sample, H, W, t)
+            H and W are multiples of y and x. In maps NaN marks a pixel without label.
+        groups : array (n,) or (sample,), optional
+            Samples of one group, such as those of one prompt, share a fold.
+        sample_weight : array (n,) or (sample,), optional
+
+        Raises
+        ------
+        InputError
+            If X holds NaN, `cv` is no number or changed, or the probe was loaded.
+        ShapeError
+            If the labels don't tile the activations.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> X = np.random.default_rng(0).standard_normal((12, 3))
+        >>> y = X @ [1.0, -2.0, 0.5]
+        >>> probe = ldmscene.RidgeProbe(cv=3).partial_fit(X[:6], y[:6]).partial_fit(X[6:], y[6:])
+        >>> round(probe.score(X, y), 3)
+        1.0
         """
         if not isinstance(self.cv, (int, np.integer)):
             raise InputError(f"cv: partial_fit expects a number of folds, got {self.cv!r}")
@@ -170,17 +197,70 @@ class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn h
         """Targets at the labels' resolution: (n,) or (n, t) for a table, (sample, H, W[, t]) for maps.
 
         numpy; of an `xarray.DataArray` one, with its samples.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5]).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.RidgeProbe(cv=3).fit(X, y)
+        >>> probe.predict(X).shape
+        (8, 16, 16)
         """
         maps, table = self._scores(X)
         return self._squeeze(maps[:, 0, 0] if table else self._to_labels(maps))
 
     @named("target", ("y", "x"))
     def predict_cells(self, X: Any) -> Any:
-        """Targets at the activations' resolution (sample, y, x[, t]), before any upsampling."""
+        """Targets at the activations' resolution (sample, y, x[, t]), before any upsampling.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5]).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.RidgeProbe(cv=3).fit(X, y)
+        >>> probe.predict_cells(X).shape
+        (8, 4, 4)
+        """
         return self._squeeze(self._scores(X)[0])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R² over the labelled pixels of each target, averaged over targets."""
+        """R² over the labelled pixels of each target, averaged over targets.
+
+        Parameters
+        ----------
+        X : array (n, c) or (sample, y, x, c)
+            numpy, dask, xarray or torch, with the channels of the fit.
+        y : array of the prediction's shape
+            In maps NaN marks a pixel without label.
+        sample_weight : array (n,) or (sample,), optional
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> draw = np.random.default_rng(0)
+        >>> X = draw.standard_normal((8, 4, 4, 3)).astype(np.float32)
+        >>> y = (X @ [1.0, -2.0, 0.5]).repeat(4, 1).repeat(4, 2)
+        >>> probe = ldmscene.RidgeProbe(cv=3).fit(X, y)
+        >>> round(probe.score(X, y), 3)
+        1.0
+        """
         prediction = unwrap(self.predict(X))
         labels, weight = read_score(X, y, sample_weight, prediction)
         if self._single:

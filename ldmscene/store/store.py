@@ -72,7 +72,19 @@ class ActivationStore:
         self.refresh()
 
     def refresh(self) -> None:
-        """Look again at what there is and what is complete."""
+        """Look again at what there is and what is complete.
+
+        Raises
+        ------
+        StoreError
+            If the store is gone.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.refresh()
+        """
         now = metadata.read_store(self.location)
         if now is None:
             raise StoreError(f"no store at {self.root}; make one with `ldmscene extract`")
@@ -127,7 +139,25 @@ class ActivationStore:
         return sorted(path.target for path in self._arrays if path.kind == "labels" and path in self._done)
 
     def info(self, path: str) -> ShardArray:
-        """Layout and attributes of one array, by its path in the hierarchy."""
+        """Layout and attributes of one array, by its path in the hierarchy.
+
+        Parameters
+        ----------
+        path : str
+            Of an array, such as "image" or "labels/depth"; `paths` has them all.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is none.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.info("labels/depth").attributes["kind"]
+        'continuous'
+        """
         if path not in self._arrays:
             raise unknown(f"array in {self.root}", path, self._arrays)
         return self._arrays[Key(path)]
@@ -157,24 +187,88 @@ class ActivationStore:
         return frame.assign(shape=pd.Series(shapes, dtype=object)).rename_axis("array").reset_index()
 
     def complete(self, path: str) -> set[str]:
-        """The sample_ids for which an array is complete."""
+        """The sample_ids for which an array is complete.
+
+        Parameters
+        ----------
+        path : str
+            Of an array, such as "image" or "labels/depth"; `paths` has them all.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> len(store.complete("image"))
+        20
+        """
         return self._done.get(path, set())
 
     def dropped(self, path: str) -> set[str]:
-        """The sample_ids for which an array was dropped, once its statistics were stored."""
+        """The sample_ids for which an array was dropped, once its statistics were stored.
+
+        Parameters
+        ----------
+        path : str
+            Of an array, such as "image" or "labels/depth"; `paths` has them all.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.dropped("image")
+        set()
+        """
         return self._dropped.get(path, set())
 
     def finished(self, path: str) -> set[str]:
-        """The sample_ids for which nothing is left to do: complete or dropped."""
+        """The sample_ids for which nothing is left to do: complete or dropped.
+
+        Parameters
+        ----------
+        path : str
+            Of an array, such as "image" or "labels/depth"; `paths` has them all.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.finished("image") == store.complete("image")
+        True
+        """
         return self.complete(path) | self.dropped(path)
 
     def checksums(self, path: str) -> dict[str, int]:
-        """The crc32 of an array's bytes, for each sample that is complete or dropped."""
+        """The crc32 of an array's bytes, for each sample that is complete or dropped.
+
+        Parameters
+        ----------
+        path : str
+            Of an array, such as "image" or "labels/depth"; `paths` has them all.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> set(store.checksums("image")) == store.complete("image")
+        True
+        """
         rows = self.ledger[self.ledger["what"] == path]
         return dict(zip(rows["sample_id"], rows["crc32"].astype(int), strict=True))
 
     def rows(self, sample_ids: Iterable[str]) -> list[int]:
-        """Rows of the manifest, which are also those of every array."""
+        """Rows of the manifest, which are also those of every array.
+
+        Parameters
+        ----------
+        sample_ids : iterable of str
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.rows(store.manifest.frame["sample_id"][2:4])
+        [2, 3]
+        """
         return [self._index[s] for s in sample_ids]
 
     # --- what is in it ---
@@ -240,17 +334,94 @@ class ActivationStore:
         return self._load(path, split, step, which, select, out).squeeze("branch")
 
     def images(self, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
-        """Final images, uint8 (sample, Y, X, rgb); of the samples that words choose as `activations` has them."""
+        """Final images, uint8 (sample, Y, X, rgb).
+
+        Parameters
+        ----------
+        split : {"train", "val", "test"}, optional
+            All where not given.
+        which
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
+            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such split or sample.
+        IncompleteError
+            If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.images("test").shape
+        (6, 64, 64, 3)
+        """
         return self._load(layout.IMAGE, split, which=which)
 
     def latents(self, step: Steps | None = None, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
-        """The scheduler's x_t before each denoiser call, float32 (sample, step, c, latent_y, latent_x)."""
+        """The scheduler's x_t before each denoiser call, float32 (sample, step, c, latent_y, latent_x).
+
+        Parameters
+        ----------
+        step : int, slice or iterable of int, optional
+            One step (the axis is then dropped) or several; −1 is the last. All where not given.
+        split : {"train", "val", "test"}, optional
+            All where not given.
+        which
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
+            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such split or sample.
+        InputError
+            If there is no such step.
+        IncompleteError
+            If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.latents(step=0, split="test").dims
+        ('sample', 'c', 'latent_y', 'latent_x')
+        """
         return self._load(layout.LATENTS, split, step, which)
 
     def previews(
         self, source: str, split: str | None = None, *, step: Steps | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
-        """Decoded x_t (`noisy`) or predicted x_0 (`predicted`) of each step, uint8 (sample, step, Y, X, rgb)."""
+        """Decoded x_t (`noisy`) or predicted x_0 (`predicted`) of each step, uint8 (sample, step, Y, X, rgb).
+
+        Parameters
+        ----------
+        source : {"noisy", "predicted"}
+            From x_t, or from the predicted x_0.
+        split : {"train", "val", "test"}, optional
+            All where not given.
+        step : int, slice or iterable of int, optional
+            One step (the axis is then dropped) or several; −1 is the last. All where not given.
+        which
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
+            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such source, split or sample.
+        IncompleteError
+            If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.previews("noisy", "test", step=[0, 3]).dims
+        ('sample', 'step', 'Y', 'X', 'rgb')
+        """
         if source not in layout.PREVIEWS:
             raise unknown("kind of preview", source, layout.PREVIEWS)
         return self._load(layout.PREVIEWS[source], split, step, which)
@@ -262,6 +433,32 @@ class ActivationStore:
 
         `binary` makes 1 of what lies above the threshold that is stored with a mask's labels (0.5 where there is none),
         and 0 of the rest, as a LogisticProbe learns them. InputError if the labels are no mask's.
+
+        Parameters
+        ----------
+        target : str
+            One of the store's, such as "depth".
+        split : {"train", "val", "test"}, optional
+            All where not given.
+        binary : bool, default False
+            0 and 1, as a LogisticProbe learns them.
+        which
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
+            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such target, split or sample.
+        IncompleteError
+            If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.labels("mask", "test").shape
+        (6, 64, 64)
         """
         if target not in self.targets:
             raise unknown("target with labels in this store", target, self.targets)
@@ -269,19 +466,93 @@ class ActivationStore:
         return as_mask(found, target) if binary else found
 
     def predictions(self, target: str, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
-        """A classifier's probabilities for the final pictures, (sample, class); the attribute `classes` names them."""
+        """A classifier's probabilities for the final pictures, (sample, class); the attribute `classes` names them.
+
+        Parameters
+        ----------
+        target : str
+            As `ldmscene.label` was told.
+        split : {"train", "val", "test"}, optional
+            All where not given.
+        which
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
+            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such target, split or sample.
+        IncompleteError
+            If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
+
+        Examples
+        --------
+        >>> store.predictions("content", "test").attrs["classes"]  # doctest: +SKIP
+        """
         return self._load(layout.prediction_path(target), split, which=which)
 
     def intermediate(
         self, source: str, target: str, split: str | None = None, *, step: Steps | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
-        """A labeler's reading of the unfinished pictures, (sample, step, Y, X) or (sample, step, class)."""
+        """A labeler's reading of the unfinished pictures, (sample, step, Y, X) or (sample, step, class).
+
+        Parameters
+        ----------
+        source : {"noisy", "predicted"}
+            From x_t, or from the predicted x_0.
+        target : str
+            One of the store's, such as "depth".
+        split : {"train", "val", "test"}, optional
+            All where not given.
+        step : int, slice or iterable of int, optional
+            One step (the axis is then dropped) or several; −1 is the last. All where not given.
+        which
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
+            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such source, target, split or sample.
+        IncompleteError
+            If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
+
+        Examples
+        --------
+        >>> store.intermediate("noisy", "depth", "test", step=2)  # doctest: +SKIP
+        """
         return self._load(layout.intermediate_path(source, target), split, step, which)
 
     def sel(
         self, *, module: str, step: Steps | None = None, branch: str | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
-        """Activations of one module for the samples with a prompt, a seed or both; else as `activations`."""
+        """Activations of one module for the samples with a prompt, a seed or both, (sample, step, y, x, channel).
+
+        Parameters
+        ----------
+        module : str
+            Its name, or what no other name begins with.
+        step : int, slice or iterable of int, optional
+            One step (the axis is then dropped) or several; −1 is the last. All where not given.
+        branch : {"cond", "uncond"}, optional
+            The half of classifier-free guidance; needed where the store holds both.
+        which
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
+            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+
+        Raises
+        ------
+        InputError
+            If no complete sample is meant.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> first = store.manifest.frame.iloc[0]
+        >>> store.sel(module="mid_block", prompt=first["prompt"], seed=int(first["seed"]), step=1).sizes["sample"]
+        1
+        """
         return self.activations(module, step, branch=branch, **which)
 
     def torch_dataset(
