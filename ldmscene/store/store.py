@@ -341,8 +341,8 @@ class ActivationStore:
         split : {"train", "val", "test"}, optional
             All where not given.
         which
-            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
-            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
+            of the manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
 
         Raises
         ------
@@ -370,8 +370,8 @@ class ActivationStore:
         split : {"train", "val", "test"}, optional
             All where not given.
         which
-            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
-            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
+            of the manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
 
         Raises
         ------
@@ -405,8 +405,8 @@ class ActivationStore:
         step : int, slice or iterable of int, optional
             One step (the axis is then dropped) or several; −1 is the last. All where not given.
         which
-            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
-            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
+            of the manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
 
         Raises
         ------
@@ -443,8 +443,8 @@ class ActivationStore:
         binary : bool, default False
             0 and 1, as a LogisticProbe learns them.
         which
-            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
-            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
+            of the manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
 
         Raises
         ------
@@ -475,8 +475,8 @@ class ActivationStore:
         split : {"train", "val", "test"}, optional
             All where not given.
         which
-            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
-            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
+            of the manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
 
         Raises
         ------
@@ -507,8 +507,8 @@ class ActivationStore:
         step : int, slice or iterable of int, optional
             One step (the axis is then dropped) or several; −1 is the last. All where not given.
         which
-            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
-            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
+            of the manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
 
         Raises
         ------
@@ -537,8 +537,8 @@ class ActivationStore:
         branch : {"cond", "uncond"}, optional
             The half of classifier-free guidance; needed where the store holds both.
         which
-            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function of the
-            manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
+            `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
+            of the manifest's table that says of each row whether it is wanted, or its answer. All that are said hold.
 
         Raises
         ------
