@@ -118,7 +118,7 @@ def test_scenes_scheduler_is_the_published_one():
     assert float(scheduler.init_noise_sigma) == pytest.approx(sigmas[0], rel=1e-4)
 
 
-def test_what_leads_along_overrides_the_protocol():
+def test_what_is_said_overrides_the_protocol():
     given = {"depth": "tiny-depth", "shading": "", "class": None}
     model, labelers, options = protocols.find("scenes").fill("mine", given, {"steps": 2, "scheduler": None})
     assert (model, labelers) == ("mine", {"depth": "tiny-depth", "mask": "tracer"})

@@ -43,7 +43,7 @@ def test_sketches_differ_as_what_they_are_of(size, share, seed):
     assert share / 3 < found < 3 * share
 
 
-def test_the_same_model_answers_the_same_and_leads_along_back(pipeline, before):
+def test_the_same_model_answers_the_same_and_is_given_back(pipeline, before):
     plan = plan_of(pipeline)
     scheduler, state = pipeline.scheduler, {name: id(value) for name, value in vars(pipeline.scheduler).items()}
     assert canary(plan) == before

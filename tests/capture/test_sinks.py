@@ -247,7 +247,7 @@ def test_a_pipeline_that_its_user_runs_is_edited_as_in_a_run_and_steps_begin_ane
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("when", [0, 3])
-def test_the_pipeline_leads_along_back_without_a_trace_whatever_happens(tiny, error, when):
+def test_the_pipeline_is_given_back_without_a_trace_whatever_happens(tiny, error, when):
     def state():
         own = {name: dict(part.__dict__) for name, part in tiny.unet.named_modules()}
         hooks = [len(part["_forward_hooks"]) + len(part["_forward_pre_hooks"]) for part in own.values()]

@@ -55,7 +55,7 @@ def test_strength_zero_changes_nothing(tiny, edit):
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
-def test_the_pipeline_leads_along_back_whatever_happens(tiny, edit, failure):
+def test_the_pipeline_is_given_back_whatever_happens(tiny, edit, failure):
     plain, before = _call(tiny), _state(tiny)
 
     def failing(x, goal, readout):

@@ -108,7 +108,7 @@ def test_hard_masks_are_what_they_were(two, top):
 @pytest.mark.parametrize(
     "levels", [[0, 7], [0, 1, 2], [0, 1, 255], [0.0, 1.0, 255.0], [-3.0, 0.0, 3.0], [0.0, 0.5, 1.5]]
 )
-def test_masks_of_unknown_range_are_refused_until_a_threshold_leads_along(two, levels):
+def test_masks_of_unknown_range_are_refused_until_a_threshold_is_given(two, levels):
     dtype = np.uint8 if isinstance(levels[0], int) else np.float64
     mask = np.resize(levels, SIZE).astype(dtype)
     maps = dict.fromkeys(_maps(two), mask)
