@@ -59,6 +59,7 @@ class Key(str):
 
     Examples
     --------
+    >>> from ldmscene.store.layout import Key
     >>> key = Key("labels/depth")
     >>> key.kind, key.target
     ('labels', 'depth')
