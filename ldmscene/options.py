@@ -37,8 +37,6 @@ class About:
         It decides what a run captures, and so belongs to the plan and to the store's fingerprint.
     flag : str, optional
         The command line's name of it; made from the field's where None. "" for none.
-    metavar : str, optional
-        What the command line calls its value.
     typed : type, optional
         Of one value on the command line; that of the default where None.
     many : bool
@@ -50,7 +48,6 @@ class About:
     least: int | None = None
     plan: bool = False
     flag: str | None = None
-    metavar: str | None = None
     typed: type | None = None
     many: bool = False
 

@@ -29,9 +29,9 @@ def effect(
     Parameters
     ----------
     edited
-        From `intervene`, with labels of the new pictures, or its place.
+        From `intervene`, with labels of the new pictures, or its location.
     store
-        The store that was edited, or its place.
+        The store that was edited, or its location.
     judge
         The name of the labels by which new pictures are judged, best of a labeler that the probe was not fitted to;
         those of the edit's own target where not given.

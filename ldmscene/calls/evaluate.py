@@ -51,7 +51,7 @@ def evaluate(
     Parameters
     ----------
     store
-        A store, or its place.
+        A store, or its location.
     targets, modules
         Names or globs of what to evaluate, or how names of modules begin, such as `up_blocks.3`; where not given, all
         that the store has and the probe fits.

@@ -31,7 +31,7 @@ from ldmscene.store.prepare import fingerprint
 
 
 def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
-    """Fill a store: in this process, with statistics in the place of training samples, or by a cluster's workers."""
+    """Fill a store: in this process, with statistics instead of training samples, or by a cluster's workers."""
     with planned(asked) as (plan, root):
         table = _as_read(asked, table, plan)
         how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}

@@ -40,7 +40,7 @@ def label(
     Parameters
     ----------
     store
-        A store, or its place.
+        A store, or its location.
     target
         What the labels are called: letters, digits, ".", "_" and "-".
     labeler

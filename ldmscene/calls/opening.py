@@ -32,7 +32,7 @@ def open_store(path: str | Path) -> ActivationStore:
 
 
 def opened(store: ActivationStore | str | Path) -> ActivationStore:
-    """A store, opened where its place was named; InputError for anything else."""
+    """A store, opened where its location was named; InputError for anything else."""
     if isinstance(store, ActivationStore):
         return store
     if not isinstance(store, str | Path):

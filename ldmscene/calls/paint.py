@@ -38,7 +38,7 @@ def paint(
     Parameters
     ----------
     store
-        A store of pictures from prompts, or its place.
+        A store of pictures from prompts, or its location.
     grid
         What `evaluate` made of it, with linear probes; made anew where not given, from what is cached.
     model

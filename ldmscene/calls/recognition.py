@@ -27,7 +27,7 @@ def recognition(
     Parameters
     ----------
     store
-        A store, or its place.
+        A store, or its location.
     target
         Under which name the classifier's answers are stored.
     top

@@ -1,4 +1,4 @@
-"""Statistics in the place of training samples' activations: each block is generated, labelled, reduced and dropped."""
+"""Statistics instead of training samples' activations: each block is generated, labelled, reduced and dropped."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def verify(store: ActivationStore | str | Path, *, progress: bool = True) -> lis
     Parameters
     ----------
     store
-        A store, or its place.
+        A store, or its location.
     progress
         Show a bar where there is a terminal.
 

@@ -32,7 +32,7 @@ def write_report(
     Parameters
     ----------
     store
-        A store, or its place.
+        A store, or its location.
     grid
         What `evaluate` made of that store.
     folder

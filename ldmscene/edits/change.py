@@ -1,4 +1,4 @@
-"""One edit at one place: an activation in, the edited one out. Needs torch."""
+"""One edit of one module at one step: an activation in, the edited one out. Needs torch."""
 
 from __future__ import annotations
 

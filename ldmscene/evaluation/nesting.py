@@ -1,4 +1,4 @@
-"""What features add to what is known, at one place of the grid: from states to nested fits and their effects."""
+"""What features add to what is known, for one module and step: from states to nested fits and their effects."""
 
 from __future__ import annotations
 

@@ -201,7 +201,6 @@ class FromPrompts(Options):
             """A `dask.distributed` client: each worker loads a pipeline of its own and fills a part; when one is lost,
             the others do its part. The model is then a folder or a hub id that every worker can read, the scheduler a
             name.""",
-            metavar="ADDRESS",
         ),
     )
     keep: str = field(
@@ -217,7 +216,7 @@ class FromPrompts(Options):
     labelers: Mapping[str, str | Labeler | Callable[..., Any]] | None = field(
         default=None,
         kw_only=True,
-        metadata=about("Target to labeler, as `label` takes them, for keep='statistics'.", metavar="TARGET=LABELER"),
+        metadata=about("Target to labeler, as `label` takes them, for keep='statistics'."),
     )
 
     def __post_init__(self) -> None:

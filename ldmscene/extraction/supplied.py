@@ -22,7 +22,7 @@ class SuppliedPictures:
 
     Attributes
     ----------
-    places : dict of str to (Path or numpy.ndarray)
+    sources : dict of str to (Path or numpy.ndarray)
         In the order in which they came; one that came twice stands once.
     hashes, names : list of str
         Of each picture that came: the hash of its pixels, and what to call it.
@@ -30,7 +30,7 @@ class SuppliedPictures:
         Height and width.
     """
 
-    places: dict[str, Path | np.ndarray]
+    sources: dict[str, Path | np.ndarray]
     hashes: list[str]
     names: list[str]
     size: tuple[int, int]
@@ -61,10 +61,10 @@ class SuppliedPictures:
         InputError
             If a file was changed or lost since it was first read.
         """
-        images = [_pixels(self.places[name]) for name in hashes]
+        images = [_pixels(self.sources[name]) for name in hashes]
         for name, image in zip(hashes, images, strict=True):
             if _hash(image) != name:
-                raise InputError(f"{self.places[name]} was changed while its activations were being extracted")
+                raise InputError(f"{self.sources[name]} was changed while its activations were being extracted")
         return np.stack(images)
 
 
@@ -79,21 +79,21 @@ def read_images(source: np.ndarray | str | Path | Sequence[str | Path]) -> Suppl
     InputError
         If there are none, one can't be read as a picture, or they are of several sizes.
     """
-    places = list(source) if isinstance(source, np.ndarray) else _files(source)
-    if not places:
+    sources = list(source) if isinstance(source, np.ndarray) else _files(source)
+    if not sources:
         raise InputError("there are no images; expected an array, a folder or a list of files with at least one")
-    names = [str(place) if isinstance(place, Path) else f"image {i}" for i, place in enumerate(places)]
-    first = _pixels(places[0]).shape[:2]
+    names = [str(picture) if isinstance(picture, Path) else f"image {i}" for i, picture in enumerate(sources)]
+    first = _pixels(sources[0]).shape[:2]
     hashes = []
-    for name, place in zip(names, places, strict=True):
-        image = _pixels(place)
+    for name, picture in zip(names, sources, strict=True):
+        image = _pixels(picture)
         if image.shape[:2] != first:
             raise InputError(
                 f"{name} has {image.shape[0]} × {image.shape[1]} pixels, the first image has {first[0]} × "
                 f"{first[1]}; bring them to one size, and their labels with them"
             )
         hashes.append(_hash(image))
-    return SuppliedPictures(dict(zip(hashes, places, strict=True)), hashes, names, (first[0], first[1]))
+    return SuppliedPictures(dict(zip(hashes, sources, strict=True)), hashes, names, (first[0], first[1]))
 
 
 def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -105,16 +105,16 @@ def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
 
 
-def _pixels(place: Path | np.ndarray) -> np.ndarray:
-    if isinstance(place, np.ndarray):
-        if place.dtype != np.uint8 or place.ndim != 3 or place.shape[2] != 3:
-            raise InputError(f"images must be uint8 (n, Y, X, 3); got {place.dtype} {('n', *place.shape)}")
-        return place
+def _pixels(picture: Path | np.ndarray) -> np.ndarray:
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise InputError(f"images must be uint8 (n, Y, X, 3); got {picture.dtype} {('n', *picture.shape)}")
+        return picture
     try:
-        with Image.open(place) as image:
+        with Image.open(picture) as image:
             return _rgb(image)
     except (OSError, ValueError, UnidentifiedImageError) as error:
-        raise InputError(f"{place} can't be read as an image: {error}") from error
+        raise InputError(f"{picture} can't be read as an image: {error}") from error
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

@@ -33,8 +33,6 @@ class Measure(Protocol):
     """One way to say how much a module tells of a target."""
 
     key: str
-    decimals: int
-    """of `text`"""
     factor: int
     """by which values are multiplied where their unit stands beside the axis"""
 
@@ -70,7 +68,6 @@ class Gain:
     """The share of what is left by what is known that features explain: partial R²."""
 
     key = GAIN
-    decimals = 0
     factor = 100
 
     def title(self, grid: xr.Dataset) -> str:
@@ -111,7 +108,6 @@ class Score:
     """The published comparison: a target's own metric, with nothing taken off."""
 
     key = SCORE
-    decimals = 3
     factor = 1
 
     def title(self, grid: xr.Dataset) -> str:

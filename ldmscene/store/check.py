@@ -143,7 +143,7 @@ def repair(store: ActivationStore | str | Place | Location, *, progress: bool = 
     Parameters
     ----------
     store
-        A store, or its place; what was open before is as it was until its `refresh`.
+        A store, or its location; what was open before is as it was until its `refresh`.
     progress
         Show a bar where there is a terminal.
 

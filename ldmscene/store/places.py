@@ -28,7 +28,7 @@ def place(where: str | Place) -> Place:
         return Path(unquote(urlsplit(where).path))
     if scheme == "s3":
         return ObjectPath.of(where)
-    raise InputError(f"a store's place is a folder, file://… or s3://bucket/prefix; got {where!r}")
+    raise InputError(f"a store's location is a folder, file://… or s3://bucket/prefix; got {where!r}")
 
 
 def files_in(folder: Place, suffix: str) -> list[Place]:

@@ -109,8 +109,8 @@ def draw_probes(
     data: ReportData, sheets: dict[str, Sheet], bounds: dict[str, NDArray[np.float64]], onto: dict[str, Levels]
 ) -> None:
     """Put every probe's maps of all samples on their sheets; `bounds` are (sample, 2)."""
-    places = zip(*(data.grid[k].values for k in ("module", "height", "width")), strict=True)
-    for module, *size in places:
+    sizes = zip(*(data.grid[k].values for k in ("module", "height", "width")), strict=True)
+    for module, *size in sizes:
         for i, step in enumerate(data.steps):
             for target, sheet in sheets.items():
                 row = sheet.probes[str(module)]
