@@ -183,8 +183,13 @@ def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     first, most = mask.first.at, mask.most.at
     said = lead_sentence([mask])
     assert said.startswith(f"A linear probe reads mask from step {first} (most of it by step {most}).")
-    seen = mask.readings[grids.LABELER_NOISY].most.at
-    assert said.endswith(f"A labeler sees as much in the unfinished picture from step {seen} (mask).")
+    noisy, predicted = (mask.readings[name].most.at for name in (grids.LABELER_NOISY, grids.LABELER_PREDICTED))
+    assert said.endswith(
+        f"A labeler sees as much in the unfinished picture from step {noisy} (mask), "
+        f"and in the picture that the model predicts at that step from step {predicted} (mask)."
+    )
+    seen_once = replace(mask, readings={grids.LABELER_NOISY: mask.readings[grids.LABELER_NOISY]})
+    assert lead_sentence([seen_once]).endswith(f"in the unfinished picture from step {noisy} (mask).")
     last = replace(mask, most=replace(mask.most, at=14), readings={})
     never = replace(mask, target="depth", first=replace(mask.first, at=None))
     assert lead_sentence([last, never]) == (

@@ -15,6 +15,10 @@ from ldmscene.text import listed
 from ldmscene.verdicts import Finding, Lead
 from ldmscene.verdicts import sentence as in_words
 
+SEEN_IN = {
+    grids.LABELER_NOISY: "in the unfinished picture",
+    grids.LABELER_PREDICTED: "in the picture that the model predicts at that step",
+}
 LABELER_ROLES = {grids.LABELER_NOISY: "noisy", grids.LABELER_PREDICTED: "predicted"}
 WIDTH, ROW, LEFT, RIGHT = 320, 36, 6, 6
 
@@ -29,8 +33,13 @@ def lead_sentence(found: Sequence[Finding]) -> str:
     shown = [one for one in found if one.first.shown]
     others = [one.target for one in found if not one.first.shown]
     said = [f"A linear probe reads {listed([_readable(one) for one in shown])}."] if shown else []
-    if shown and all(grids.LABELER_NOISY in one.readings for one in shown):
-        said.append(f"A labeler sees as much in the unfinished picture {listed([_seen(one) for one in shown])}.")
+    seen = [
+        f"{where} {listed([_seen(one, name) for one in shown])}"
+        for name, where in SEEN_IN.items()
+        if shown and all(name in one.readings for one in shown)
+    ]
+    if seen:
+        said.append(f"A labeler sees as much {', and '.join(seen)}.")
     if others:
         said.append(f"{capital(listed(others))}: not shown.")
     return " ".join(said)
@@ -42,8 +51,8 @@ def _readable(one: Finding) -> str:
     return f"{one.target} from step {first} (most of it {late})"
 
 
-def _seen(one: Finding) -> str:
-    most = _step(one, one.readings[grids.LABELER_NOISY].most.at)
+def _seen(one: Finding, labeler: str) -> str:
+    most = _step(one, one.readings[labeler].most.at)
     return f"from step {most} ({one.target})" if most is not None else f"never ({one.target})"
 
 
