@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,9 +74,14 @@ def write_report(
     data = replace(data, interventions=shown_edits(opened, grid, edited) if edited else ())
     if command:
         data = replace(data, provenance={**data.provenance, "command": command})
-    with naming_the_cause(Path(folder)):
+    with naming_the_cause(Path(folder)), ThreadPoolExecutor(1) as beside:
         unmark(Path(folder))
-        figures = write_figures(data, Path(folder) / "figures", progress=progress)
-        page = write_site(data, folder, figures=figures, progress=progress)
+        # Figures are drawn while pictures are read and compressed, which leaves Python free; the page waits for both.
+        drawn = beside.submit(write_figures, data, Path(folder) / "figures")
+        page = write_site(data, folder, figures=_result(drawn), progress=progress)
         mark(Path(folder), grid, data.samples.index.tolist(), edited)
     return page
+
+
+def _result(drawn: Future[list[Path]]) -> Iterator[Path]:
+    yield from drawn.result()

@@ -70,7 +70,7 @@ def _frame(tiles: list[tuple[str, Image.Image]], step: int, share: float) -> Ima
     frame = Image.new("RGB", (width, HEAD + TILE + FOOT), "white")
     draw, font = ImageDraw.Draw(frame), ImageFont.load_default(FONT)
     for k, (name, picture) in enumerate(tiles):
-        draw.text((k * (TILE + GAP), 2), name.replace("$", ""), fill=INK, font=font)
+        draw.text((k * (TILE + GAP), 2), name.replace("xₜ", "x_t"), fill=INK, font=font)
         frame.paste(picture, (k * (TILE + GAP), HEAD))
     draw.text((0, HEAD + TILE + 3), f"step {step}", fill=INK, font=font)
     draw.rectangle((60, HEAD + TILE + 9, 60 + share * (width - 61), HEAD + TILE + 12), fill=BAR)

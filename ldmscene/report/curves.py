@@ -15,7 +15,7 @@ from ldmscene.report.marks import Mark
 from ldmscene.report.measures import measure_of
 from ldmscene.report.saving import FONT, SMALL, TINY, new_axes, quiet
 from ldmscene.report.series import Series, dodge, lone, span
-from ldmscene.report.words import capital
+from ldmscene.report.words import capital, subscripts
 
 
 def curves(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, *, measure: str | None = None) -> Axes:
@@ -74,7 +74,7 @@ def curves(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, 
     _frame(ax, steps)
     ax.set_ylabel(shown.axis(grid, target), fontsize=FONT)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value * shown.factor:g}".replace("-", "−"))
-    ax.set_title(capital(target), fontsize=FONT, loc="left", fontweight="bold")
+    ax.set_title(capital(target), fontsize=FONT, loc="left")
     return ax
 
 
@@ -126,7 +126,7 @@ def _label_ends(ax: Axes, steps: Ints, found: list[Series]) -> None:
     wanted = np.array([one.mean[i] for one, i in zip(found, last, strict=True)])
     for one, i, y in zip(found, last, dodge(wanted, 1.35 * SMALL * (high - low) / height), strict=True):
         ax.annotate(
-            one.name.replace("x_t", "$x_t$").replace("x_0", "$x_0$"),
+            subscripts(one.name),
             xy=(steps[i], one.mean[i]),
             xytext=(1.04, y),
             textcoords=ax.get_yaxis_transform(),  # beside the axes, however many steps they have

@@ -65,7 +65,7 @@ def heatmap(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None,
     _shape(ax, grid, tops)
     _name_rows(ax, grid, shown.module(grid, target), tops)
     _name_steps(ax, grid)
-    ax.set_title(capital(target), fontsize=FONT, loc="left", fontweight="bold")
+    ax.set_title(capital(target), fontsize=FONT, loc="left")
     bar = ax.figure.colorbar(mesh, ax=ax, fraction=0.05, pad=0.02, aspect=30)
     bar.set_label(shown.axis(grid, target), fontsize=FONT)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value * shown.factor:g}".replace("-", "−"))

@@ -83,7 +83,7 @@ def _columns(count: int, compact: bool) -> tuple[list[int], NDArray[np.int_]]:
 def rows_over_steps(data: ReportData, sample_id: str, shown: Sequence[int]) -> Iterator[Row]:
     """The unfinished picture, then probe and labeler of each target, at these positions of steps."""
     assert data.noisy is not None
-    yield Row("image $x_t$", data.noisy.sel(sample=sample_id).isel(step=shown).values)
+    yield Row("image xₜ", data.noisy.sel(sample=sample_id).isel(step=shown).values)
     for target in in_published_order(data.labels):
         bounds = label_limits(data, target, sample_id)
         yield Row(f"{target}: probe", _probe_maps(data, target, sample_id, shown), target, bounds)

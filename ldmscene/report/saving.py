@@ -90,7 +90,8 @@ def _laid_out(figure: Figure) -> Iterator[None]:
         FigureCanvasAgg(figure)
         figure.set_dpi(DPI)
         if engine is not None:
-            for _ in range(PASSES):
+            pictures = any(ax.get_aspect() != "auto" for ax in figure.axes)
+            for _ in range(PASSES if pictures else 1):
                 engine.execute(figure)
         figure.set_layout_engine("none")
         yield

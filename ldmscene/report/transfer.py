@@ -35,7 +35,7 @@ def transfer(gains: xr.DataArray, target: str, ax: Axes | None = None) -> Axes:
     mesh = _cells(ax, gains)
     steps = gains["fitted"].values
     _name_steps(ax, steps)
-    ax.set_title(capital(target), fontsize=FONT, loc="left", fontweight="bold")
+    ax.set_title(capital(target), fontsize=FONT, loc="left")
     bar = ax.figure.colorbar(mesh, ax=ax, fraction=0.05, pad=0.02, aspect=30)
     bar.set_label("Gain (%)", fontsize=FONT)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")

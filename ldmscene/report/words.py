@@ -30,3 +30,8 @@ def target_words(target: str) -> str:
 def capital(text: str) -> str:
     """The first letter large, the others as they are."""
     return text[:1].upper() + text[1:]
+
+
+def subscripts(text: str) -> str:
+    """`xₜ` and `x₀`, as letters of the same font: each font that a figure has is embedded in its PDF."""
+    return text.replace("x_t", "xₜ").replace("x_0", "x₀")

@@ -36,6 +36,10 @@ END = "transformer_blocks.0.attn1.to_out.0"
         (["up_blocks.1.attentions.0.a.x", "up_blocks.1.attentions.0.b.x"], ["up 1.0 a", "up 1.0 b"]),
         (["up_blocks.1.attentions.0", "up_blocks.1.resnets.0"], None),
         (["conv_in", "conv_out"], ["conv_in", "conv_out"]),
+        ([f"transformer_blocks.{i}.attn.to_out.0" for i in (3, 11)], ["3", "11"]),
+        (["blocks.0.attn", "blocks.0.mlp", "blocks.1.attn"], ["0.attn", "0.mlp", "1.attn"]),
+        (["blocks.0", "blocks.0.mlp"], None),
+        (["transformer_blocks.5.attn"], None),
         ([], []),
     ],
 )

@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 AT_ONCE = 16_000_000  # bytes of one kind of pictures that are read together
 
 
-def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (), *, progress: bool = False) -> Path:
+def write_site(data: ReportData, folder: str | Path, figures: Iterable[Path] = (), *, progress: bool = False) -> Path:
     """Write the report as static files that open from `file://` and ask nothing of any network.
 
     Parameters
@@ -40,7 +40,7 @@ def write_site(data: ReportData, folder: str | Path, figures: Sequence[Path] = (
     folder
         Where to write; made where needed. Files of an earlier report there are replaced, others stay.
     figures
-        Files in that folder for the page to link, as `write_figures` returns them.
+        Files in that folder for the page to link, as `write_figures` returns them; asked for last.
     progress
         Show a bar where there is a terminal.
 
@@ -185,7 +185,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def links(data: ReportData, figures: Sequence[Path], folder: Path) -> list[Printed]:
+def links(data: ReportData, figures: Iterable[Path], folder: Path) -> list[Printed]:
     """Each figure, and where its files lie, seen from the page."""
     shown = captions(data)
     found: dict[str, Printed] = {}
