@@ -85,7 +85,7 @@ class StoreBackend(BackendEntrypoint):
 
 def group_of(key: Key) -> str:
     """Where an array stands in the tree."""
-    return key.rpartition("/")[0] if key.kind == "activations" else str(key)
+    return key.folders[-1] if key.kind == "activations" else str(key)
 
 
 def _dataset(store: ActivationStore, key: Key) -> xr.Dataset:
@@ -101,7 +101,7 @@ def _dataset(store: ActivationStore, key: Key) -> xr.Dataset:
         coords |= {"step": store.steps, "timestep": ("step", store.timesteps)}
     if "branch" in array.dims:
         coords["branch"] = list(store.config["branches"])
-    return xr.Dataset({key.rpartition("/")[2]: variable}, coords)
+    return xr.Dataset({key.name: variable}, coords)
 
 
 class _Lazy(BackendArray):

@@ -63,6 +63,8 @@ class Key(str):
     >>> key = Key("labels/depth")
     >>> key.kind, key.target
     ('labels', 'depth')
+    >>> Key("activations/mid_block/activation").folders
+    ['activations', 'activations/mid_block']
     """
 
     __slots__ = ()
@@ -86,6 +88,17 @@ class Key(str):
     def target(self) -> str:
         """The target of labels and of what else labelers give; "" of other arrays."""
         return _parts(self).get("target", "")
+
+    @property
+    def folders(self) -> list[str]:
+        """The groups that the array lies in, outermost first."""
+        parts = self.split("/")
+        return ["/".join(parts[:n]) for n in range(1, len(parts))]
+
+    @property
+    def name(self) -> str:
+        """The array's own name, in its group."""
+        return self.split("/")[-1]
 
     @property
     def source(self) -> str:

@@ -86,19 +86,13 @@ def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], sampl
     new = [spec for spec in specs if spec.path not in there]
     found: Documents = {}
     for spec in new:
-        for folder in _folders(spec.path):
+        for folder in spec.path.folders:
             found[f"{ZARR}/{folder}/zarr.json"] = _json({"attributes": {}, "zarr_format": 3, "node_type": "group"})
     asked = {spec.path: spec for spec in specs}
     for path, spec in (asked | there).items():  # all of them, since they share the axis
         now = arrays.with_choices(spec, asked[path]) if path in asked else spec
         found[f"{ZARR}/{path}/zarr.json"] = arrays.write(now, samples)
     return found
-
-
-def _folders(path: str) -> list[str]:
-    """The groups that an array lies in, outermost first."""
-    parts = path.split("/")
-    return ["/".join(parts[:n]) for n in range(1, len(parts))]
 
 
 def declare(root: str | Place | Location, specs: Sequence[ArraySpec]) -> None:
