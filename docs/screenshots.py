@@ -25,10 +25,10 @@ def take(report: Path) -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(**WIDE)
         page.goto(address)
-        _part(page, "findings", "curves", HERE / "report.png")
-        _part(page, "modules", "modules", HERE / "modules.png")
+        _part(page, "header", "#findings", HERE / "report.png")
+        _part(page, "#modules", "#modules", HERE / "modules.png")
         _at_step(page, STEP)
-        _part(page, "samples", "samples", HERE / "samples.png")
+        _part(page, "#samples", "#samples", HERE / "samples.png")
         page = browser.new_page(**PHONE)
         page.goto(address)
         _at_step(page, STEP)
@@ -58,8 +58,8 @@ def _at_step(page: Page, step: int) -> None:
 
 
 def _part(page: Page, first: str, last: str, path: Path) -> None:
-    """From the top of one section to the end of another."""
-    boxes = [page.locator(f"#{name}").bounding_box() for name in (first, last)]
+    """From the top of one part to the end of another, by their selectors."""
+    boxes = [page.locator(name).first.bounding_box() for name in (first, last)]
     top, end = boxes[0]["y"], boxes[1]["y"] + boxes[1]["height"]
     scroll = page.evaluate("scrollY")
     clip = {"x": 0, "y": top + scroll, "width": WIDE["viewport"]["width"], "height": end - top}

@@ -185,21 +185,23 @@ def test_the_line_of_steps_has_the_probe_and_each_labeler_with_its_lead(data):
 def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     mask = conclusions.finding(data.grid, "mask")
     first, most = mask.first.at, mask.most.at
-    said = lead_sentence([mask])
-    assert said.startswith(f"A linear probe reads mask from step {first} (most of it by step {most}).")
     noisy, predicted = (mask.readings[name].most.at for name in (grids.LABELER_NOISY, grids.LABELER_PREDICTED))
-    assert said.endswith(
-        f"A labeler sees as much in the unfinished picture from step {noisy} (mask), "
-        f"and in the picture that the model predicts at that step from step {predicted} (mask)."
+    assert lead_sentence([mask]) == (
+        f"A linear probe reads mask from step {first} on, and most of it by step {most}. A labeler sees as much in the "
+        f"unfinished picture by step {noisy}, and in the finished one that the model predicts by step {predicted}."
     )
     seen_once = replace(mask, readings={grids.LABELER_NOISY: mask.readings[grids.LABELER_NOISY]})
-    assert lead_sentence([seen_once]).endswith(f"in the unfinished picture from step {noisy} (mask).")
-    last = replace(mask, most=replace(mask.most, at=14), readings={})
-    never = replace(mask, target="depth", first=replace(mask.first, at=None))
-    assert lead_sentence([last, never]) == (
-        f"A linear probe reads mask from step {first} (most of it not before the last step). Depth: not shown."
+    assert lead_sentence([seen_once]).endswith(f"sees as much in the unfinished picture by step {noisy}.")
+    last = replace(mask, target="depth", most=replace(mask.most, at=14), readings={})
+    other = replace(mask, target="light", first=replace(mask.first, at=None))
+    assert lead_sentence([replace(mask, readings={}), last, other]) == (
+        f"A linear probe reads mask and depth from step {first} on, and most of it by steps {most} and 14 (the last). "
+        "Light: not shown."
     )
-    assert lead_sentence([never]) == "Depth: not shown."
+    assert lead_sentence([other]) == "Light: not shown."
+    unseen = mask.readings[grids.LABELER_NOISY]
+    unseen = {grids.LABELER_NOISY: replace(unseen, most=replace(unseen.most, at=None))}
+    assert lead_sentence([replace(mask, readings=unseen)]).endswith("in the unfinished picture never.")
 
 
 def test_cells_and_leaders_are_the_means_and_intervals_of_the_grid(data):

@@ -17,7 +17,7 @@ from ldmscene.verdicts import sentence as in_words
 
 SEEN_IN = {
     grids.LABELER_NOISY: "in the unfinished picture",
-    grids.LABELER_PREDICTED: "in the picture that the model predicts at that step",
+    grids.LABELER_PREDICTED: "in the finished one that the model predicts",
 }
 LABELER_ROLES = {grids.LABELER_NOISY: "noisy", grids.LABELER_PREDICTED: "predicted"}
 WIDTH, ROW, LEFT, RIGHT = 320, 36, 6, 6
@@ -29,31 +29,38 @@ def findings(grid: xr.Dataset) -> dict[str, Finding]:
 
 
 def lead_sentence(found: Sequence[Finding]) -> str:
-    """The answer for all targets at once."""
+    """The answer for all targets at once; steps stand in the order of the targets."""
     shown = [one for one in found if one.first.shown]
     others = [one.target for one in found if not one.first.shown]
-    said = [f"A linear probe reads {listed([_readable(one) for one in shown])}."] if shown else []
-    seen = [
-        f"{where} {listed([_seen(one, name) for one in shown])}"
-        for name, where in SEEN_IN.items()
-        if shown and all(name in one.readings for one in shown)
-    ]
-    if seen:
+    said = [_readable(shown)] if shown else []
+    if shown and (seen := _seen(shown)):
         said.append(f"A labeler sees as much {', and '.join(seen)}.")
     if others:
         said.append(f"{capital(listed(others))}: not shown.")
     return " ".join(said)
 
 
-def _readable(one: Finding) -> str:
-    first, most = _step(one, one.first.at), _step(one, one.most.at)
-    late = "not before the last step" if most == one.steps[-1] else f"by step {most}"
-    return f"{one.target} from step {first} (most of it {late})"
+def _readable(shown: Sequence[Finding]) -> str:
+    first = _in_order("from", [_step(one, one.first.at) for one in shown], shown[0].steps[-1])
+    most = _in_order("by", [_step(one, one.most.at) for one in shown], shown[0].steps[-1])
+    return f"A linear probe reads {listed([one.target for one in shown])} {first} on, and most of it {most}."
 
 
-def _seen(one: Finding, labeler: str) -> str:
-    most = _step(one, one.readings[labeler].most.at)
-    return f"from step {most} ({one.target})" if most is not None else f"never ({one.target})"
+def _seen(shown: Sequence[Finding]) -> list[str]:
+    found = []
+    for name, where in SEEN_IN.items():
+        if all(name in one.readings for one in shown):
+            steps = [_step(one, one.readings[name].most.at) for one in shown]
+            found.append(f"{where} {_in_order('by', steps, shown[0].steps[-1])}")
+    return found
+
+
+def _in_order(when: str, steps: Sequence[int | None], last: int) -> str:
+    """`by step 0` where all are equal, else `by steps 5, 6 and 9`."""
+    words = ["never" if step is None else f"{step}{' (the last)' * (step == last)}" for step in steps]
+    if len(set(words)) > 1:
+        return f"{when} steps {listed(words)}"
+    return words[0] if words[0] == "never" else f"{when} step {words[0]}"
 
 
 def card(found: Finding) -> dict[str, object]:
