@@ -170,9 +170,19 @@ def _step(folder: int, name: str, make: bool) -> int:
 
 def _open(folder: int, name: str, how: int = os.O_RDONLY) -> int:
     """A handle of a regular file. Devices aren't opened at all: that alone may hang or do something."""
-    if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+    _check_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), name)
+    handle = os.open(name, how | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        _check_regular(os.fstat(handle), name)  # it may have been swapped meanwhile
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_regular(found: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
-    return os.open(name, how | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], sampl
     Raises
     ------
     StoreError
-        If an array is there with another shape, origin or encoding.
+        If an array is there with another shape, origin or encoding, or under a name that differs in case alone.
     """
     there = dict(contents.arrays) if contents else {}
     for spec in specs:
@@ -84,6 +84,7 @@ def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], sampl
         if why:
             raise StoreError(f"{spec.path} {why}")
     new = [spec for spec in specs if spec.path not in there]
+    _check_case([*there, *(spec.path for spec in new)])
     found: Documents = {}
     for spec in new:
         for folder in spec.path.folders:
@@ -93,6 +94,14 @@ def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], sampl
         now = arrays.with_choices(spec, asked[path]) if path in asked else spec
         found[f"{ZARR}/{path}/zarr.json"] = arrays.write(now, samples)
     return found
+
+
+def _check_case(paths: Sequence[str]) -> None:
+    """Refuse two arrays that would share a folder on disks that don't tell capitals apart."""
+    known: dict[str, str] = {}
+    for path in paths:
+        if known.setdefault(path.casefold(), path) != path:
+            raise StoreError(f"{path} differs from {known[path.casefold()]} in case alone; name it differently")
 
 
 def declare(root: str | Place | Location, specs: Sequence[ArraySpec]) -> None:

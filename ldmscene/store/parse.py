@@ -6,13 +6,14 @@ Each function takes a value and where it stands, and raises CorruptError unless 
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from ldmscene.errors import CorruptError
 
+LARGEST = sys.float_info.max
 DEEP = 40  # levels of nesting in a document; ours have about ten
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ def any_document(data: bytes, where: str) -> Any:
 def tree(data: bytes, where: str) -> Any:
     """JSON of bounded depth; its texts may hold halves of characters."""
     try:
-        found = json.loads(data.decode())
+        found = json.loads(data.decode(), object_pairs_hook=_once)
         level, depth = [found], 0
         while level:
             depth += 1
@@ -52,6 +53,14 @@ def tree(data: bytes, where: str) -> Any:
             level = [child for node in level for child in _children(node)]
     except (ValueError, RecursionError) as error:
         raise wrong(where, "JSON", str(error)) from error
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; readers differ in which of two members of one name they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object with two members of one name")
     return found
 
 
@@ -85,7 +94,7 @@ def whole(value: object, where: str, low: int = 0, high: int = 2**31 - 1) -> int
 
 
 def number(value: object, where: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -LARGEST <= value <= LARGEST:
         raise wrong(where, "a number", value)
     return float(value)
 

@@ -11,6 +11,8 @@ from ldmscene.store.parse import wrong
 
 SPREAD = 2**28  # bytes of text that a file may hold by repeating it; a long prompt with many seeds is repeated
 DENSE = 8  # rows for each byte of a file: rows that differ in little are packed tightly
+CODECS = ("UNCOMPRESSED", "SNAPPY")
+MOST_PARTS = 2**14  # items of any list in a file's footer
 RATIO = 64  # and beyond: bytes in memory for each byte of the file
 
 
@@ -27,10 +29,11 @@ def read(data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] =
         If it is something else.
     """
     try:
-        there = pyarrow.parquet.read_schema(pa.BufferReader(data))
-        names = _columns(there, schema, optional, where)
+        there = _opened(data, [])
+        names = _columns(there.schema_arrow, schema, optional, where)
+        _check_codecs(there.metadata, where)
         texts = [name for name in names if schema.field(name).type == pa.string()]
-        file = pyarrow.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+        file = _opened(data, texts)
         if file.metadata.num_rows > DENSE * len(data):
             raise wrong(where, f"at most {DENSE * len(data)} rows in {len(data)} bytes", file.metadata.num_rows)
         table = file.read(columns=names, use_threads=False)
@@ -45,6 +48,21 @@ def read(data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] =
     if any(table[name].null_count for name in names):
         raise wrong(where, "a value in every row and column", "none in some")
     return table
+
+
+def _opened(data: bytes, dictionaries: list[str]) -> pyarrow.parquet.ParquetFile:
+    return pyarrow.parquet.ParquetFile(
+        pa.BufferReader(data), read_dictionary=dictionaries, thrift_container_size_limit=MOST_PARTS
+    )
+
+
+def _check_codecs(found: pyarrow.parquet.FileMetaData, where: str) -> None:
+    """Refuse codecs by which a page can hold far more than its bytes; snappy's is at most twenty times as much."""
+    for group in range(found.num_row_groups):
+        for column in range(found.num_columns):
+            codec = found.row_group(group).column(column).compression
+            if codec not in CODECS:
+                raise wrong(where, f"columns in {' or '.join(CODECS)}", codec)
 
 
 def _columns(found: pa.Schema, schema: pa.Schema, optional: tuple[str, ...], where: str) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import resource
 import shutil
 import warnings
 import zlib
@@ -15,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from ldmscene.errors import CorruptError, InputError, LdmsceneError, StoreError
-from ldmscene.store import ActivationStore, ArraySpec, layout
+from ldmscene.store import ActivationStore, ArraySpec, arrays, layout, tables
 from ldmscene.store.cache import Cache
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.layout import LEDGER, MANIFEST, PROBES, ROOT, TERMS, ZARR, Key
@@ -158,6 +161,27 @@ def test_no_link_to_a_folder_is_followed(root, folder):
     assert forger.tree_hash(outside) == before
 
 
+def test_a_file_that_is_swapped_for_a_pipe_once_it_was_looked_at(root, monkeypatch):
+    key, real = f"{ZARR}/image/c.0.0.0.0", os.open
+
+    def swapped(name, *how, **where):
+        if name == "c.0.0.0.0":
+            (root / key).unlink()
+            os.mkfifo(root / key)
+        return real(name, *how, **where)
+
+    monkeypatch.setattr(os, "open", swapped)
+    with pytest.raises(CorruptError, match="a link or a device"):
+        location(root).read(key)
+
+
+def test_names_that_differ_in_case_alone_share_no_store(root):
+    """On many disks of Macs they are one folder."""
+    declare(root, [ArraySpec(layout.label_path("depth"), ("Y", "X"), (8, 8), "float32")])
+    with pytest.raises(StoreError, match="labels/Depth differs from labels/depth in case alone"):
+        declare(root, [ArraySpec(layout.label_path("Depth"), ("Y", "X"), (8, 8), "float32")])
+
+
 def test_the_root_itself_may_be_a_link(root):
     link = root.parent / "link"
     link.symlink_to(root)
@@ -214,6 +238,38 @@ def test_many_rows_in_few_bytes(root):
     assert find_faults(root) == []
 
 
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "brotli"])
+def test_codecs_that_spread_without_bound(root, codec):
+    forger.write_ledger(root, pa.Table.from_pylist(forger.rows(root), schema=SCHEMA), compression=codec)
+    with pytest.raises(CorruptError, match=f"UNCOMPRESSED or SNAPPY, got '{codec.upper()}'"):
+        ActivationStore(root)
+    _use(root)
+
+
+@pytest.mark.parametrize("field", ["uncompressed size", "values"])
+def test_a_page_that_claims_to_be_huge(field):
+    """2 GiB in a dictionary's page of half a kilobyte."""
+    sink = pa.BufferOutputStream()
+    texts = pa.table({"text": [f"text {i % 50}" for i in range(1000)]})
+    pa.parquet.write_table(texts, sink)
+    data = sink.getvalue().to_pybytes()
+    assert tables.read(data, texts.schema, "plain").num_rows == 1000
+    page = pa.parquet.ParquetFile(pa.BufferReader(data)).metadata.row_group(0).column(0).dictionary_page_offset
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CorruptError, match=r"expected size|end of stream"):
+        tables.read(_claiming(data, page, field), texts.schema, "bomb")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # kilobytes
+
+
+def _claiming(data: bytes, page: int, field: str) -> bytes:
+    """A file whose first page's header names the largest number there is; headers are Thrift's compact protocol."""
+    sizes = re.compile(rb"\x15[\x80-\xff]*[\0-\x7f]\x15([\x80-\xff]*[\0-\x7f])\x15[\x80-\xff]*[\0-\x7f]\x4c\x15")
+    header = sizes.match(data, page)
+    assert header is not None
+    begin, end = header.span(1) if field == "uncompressed size" else (header.end(), header.end() + 1)
+    return data[:begin] + b"\xfe\xff\xff\xff\x0f" + data[end:]
+
+
 def test_much_text_in_few_bytes(root):
     found = worlds.plan(3).table
     long = pa.array(["x" * 10**6] * 1000)
@@ -245,6 +301,18 @@ def test_empty_publications(root):
 # --- what is sealed and wrong ---
 
 
+def read_root(root: Path) -> bytes:
+    now = read_store(root)
+    assert now is not None
+    return now.documents[ROOT]
+
+
+def _labels(root: Path, **attributes: object) -> dict:
+    """The document of labels, made from that of the pictures."""
+    spec = ArraySpec(layout.label_path("x"), ("Y", "X"), (8, 8), "float32", attributes=attributes)
+    return json.loads(arrays.write(spec, 3))
+
+
 NESTED: object = {"deep": []}
 for _ in range(200):
     NESTED = [NESTED]
@@ -257,6 +325,10 @@ SPOILT: dict[str, Callable[[Path], None]] = {
     "attributes as list": lambda root: forger.publish(root, {ROOT: {"attributes": []}}),
     "root is no JSON": lambda root: forger.publish(root, {ROOT: b"\xff{"}),
     "root is nested": lambda root: forger.change_attributes(root, config={"branches": ["cond"], "x": NESTED}),
+    "a number beyond all floats": lambda root: forger.publish(
+        root, {f"{ZARR}/labels/x/zarr.json": _labels(root, kind="binary", threshold=10**400)}
+    ),
+    "a member twice": lambda root: forger.publish(root, {ROOT: b'{"attributes": 1, ' + read_root(root)[1:]}),
     "root has half a character": lambda root: forger.change_attributes(root, model="\ud800"),
     "fingerprint": lambda root: forger.change_attributes(root, fingerprint="\x1b]0;owned\x07"),
     "no branches": lambda root: forger.change_attributes(root, config={}),
