@@ -29,7 +29,7 @@ def label(
     on: str = "image",
     split: str | None = None,
     device: str | None = None,
-    batch_size: int = 32,
+    batch_size: int = labeling.BATCH,
     progress: bool = True,
 ) -> ActivationStore:
     """Add labels for a target to a store, and to an edited store's controls; samples that have theirs are left alone.
@@ -69,7 +69,8 @@ def label(
     device
         Of a labeler that is given by name; the fastest there is where not given.
     batch_size
-        Pictures read together.
+        Pictures read together. The last batch is filled up with copies of its last picture, since networks round
+        otherwise in batches of another size.
     progress
         Show a bar where there is a terminal.
 

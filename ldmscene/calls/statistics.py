@@ -53,7 +53,7 @@ def extract_statistics(
         store.refresh()
         for target, labeler in found.items():
             wanted = labeling.Wanted(store, target, "image", None, frozenset(sample_ids))
-            labeling.label(wanted, labeler, kind=None, threshold=None, device=None, batch_size=32, progress=False)
+            labeling.label(wanted, labeler)
 
     specs = extraction.array_specs(plan, options["previews"])
     if progress and find_missing(store, manifest, specs, options["previews"], options["batch_size"]).samples:

@@ -61,7 +61,8 @@ def reduce_training(
     sweep(store)
     for blocks in training_folds(store.manifest, cv):
         for loss in _losses(store, targets, blocks):
-            produce(loss.sample_ids)  # labels alone may have been lost: statistics are known by them
+            for block in loss.blocks:  # as before, since networks round otherwise in batches of another size
+                produce(block.ids)  # labels alone may have been lost: statistics are known by them
             store.refresh()
         for loss in _losses(store, targets, blocks):
             forget(store, loss.sample_ids, activation_path(loss.module))
@@ -117,7 +118,11 @@ def _absorb(bench: Bench, features: ModuleOutput, blocks: Sequence[SampleBlock],
 @dataclass(frozen=True)
 class _Loss:
     module: str
-    sample_ids: tuple[str, ...]
+    blocks: tuple[SampleBlock, ...]
+
+    @property
+    def sample_ids(self) -> list[str]:
+        return [sample_id for block in self.blocks for sample_id in block.ids]
 
 
 def find_lost(store: ActivationStore) -> list[Fault]:
@@ -142,7 +147,7 @@ def _losses(store: ActivationStore, targets: Sequence[str], blocks: Sequence[Sam
         # A run that was stopped may have counted the next block in, and not dropped it yet.
         prefixes = [blocks[:n] for n in (done, done + 1) if n <= len(blocks) and all(labelled[:n])]
         if done and not _has_all(store, targets, module, prefixes):
-            found.append(_Loss(module, tuple(sample_id for block in blocks[:done] for sample_id in block.ids)))
+            found.append(_Loss(module, tuple(blocks[:done])))
     return found
 
 

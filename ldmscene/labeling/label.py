@@ -9,7 +9,7 @@ from ldmscene import labelers
 from ldmscene.errors import InputError, unknown
 from ldmscene.labelers import SuppliedLabels
 from ldmscene.labeling.naming import resolve
-from ldmscene.labeling.pictures import read_pictures
+from ldmscene.labeling.pictures import BATCH, read_pictures
 from ldmscene.labeling.supplied import take_supplied
 from ldmscene.labeling.wanted import Wanted
 from ldmscene.metrics import metrics_of
@@ -24,7 +24,7 @@ def label(
     void: float | None = None,
     metric: str | None = None,
     device: str | None = None,
-    batch_size: int = 32,
+    batch_size: int = BATCH,
     progress: bool = False,
 ) -> None:
     """Bring labels into a store from whatever gives them: a name, a callable, or the labels themselves."""

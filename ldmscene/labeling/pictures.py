@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ldmscene.labeling.writing import stored_label, write_labels
 from ldmscene.store import ArraySpec
 from ldmscene.store.arrays import same_origin
 
+BATCH = 16  # pictures read together, where nothing else is asked
 SOME = 4  # samples by which a function shows that it is still the one that labelled
 FEW, ROUNDING = 0.01, 1e-3  # the share of pixels that may differ, and by what share of the largest label the others may
 
@@ -25,17 +27,16 @@ def read_pictures(
     """Label final pictures (`on="image"`) or those of each step (`noisy`, `predicted`) that aren't labelled yet."""
     store, spec = wanted.store, wanted.spec({"kind": "continuous", **said})
 
-    def read(sample_ids: Sequence[str], most: int | None = None) -> np.ndarray:
-        if wanted.on == "image":
-            images = store.images(samples=sample_ids).to_numpy()
-        else:
-            images = store.previews(wanted.on, samples=sample_ids).to_numpy()
-        pictures = images.reshape(-1, *images.shape[-3:])[:most]
-        parts = [pictures[i : i + batch_size] for i in range(0, len(pictures), batch_size)]
-        return np.concatenate([labelers.read(labeler, wanted.target, part, said) for part in parts])
+    def pictures(sample_ids: Sequence[str]) -> np.ndarray:
+        of = store.images if wanted.on == "image" else partial(store.previews, wanted.on)
+        found = of(samples=sample_ids).to_numpy()
+        return found.reshape(-1, *found.shape[-3:])
 
-    def of(sample_ids: Sequence[str]) -> np.ndarray:
-        return read(sample_ids).reshape(len(sample_ids), *spec.shape)
+    def read(sample_ids: Sequence[str]) -> np.ndarray:
+        found = pictures(sample_ids)
+        parts = [found[i : i + batch_size] for i in range(0, len(found), batch_size)]
+        maps = [labelers.read(labeler, wanted.target, _filled(part, batch_size), said)[: len(part)] for part in parts]
+        return np.concatenate(maps).reshape(len(sample_ids), *spec.shape)
 
     labelled = [s for s in wanted.sample_ids if s in store.complete(spec.path)]
     if (
@@ -43,13 +44,22 @@ def read_pictures(
         and not hasattr(labeler, "provenance")
         and same_origin(store.info(spec.path).attributes, spec.attributes)
     ):
-        _check_unchanged(wanted, spec, labelled[:SOME], of(labelled[:SOME]))
+        _check_unchanged(wanted, spec, labelled[:SOME], read(labelled[:SOME]))
     todo = [s for s in wanted.sample_ids if s not in store.complete(spec.path)]
     if todo:  # a labeler that doesn't work must leave no trace
-        read(todo[:1], most=1)
+        labelers.read(labeler, wanted.target, pictures(todo[:1])[:1], said)
     together = max(1, batch_size // (spec.shape[0] if spec.dims[0] == "step" else 1))
     parts = [todo[i : i + together] for i in range(0, len(todo), together)]
-    write_labels(wanted, spec, parts, of, progress)
+    write_labels(wanted, spec, parts, read, progress)
+
+
+def _filled(pictures: np.ndarray, size: int) -> np.ndarray:
+    """A batch of a fixed size, the last picture in it as often as needed.
+
+    Networks round otherwise in a batch of another size, and labels that are made again must be what they were, however
+    many are made with them.
+    """
+    return pictures[np.minimum(np.arange(size), len(pictures) - 1)]
 
 
 def _check_unchanged(wanted: Wanted, spec: ArraySpec, labelled: Sequence[str], labels: np.ndarray) -> None:

@@ -67,8 +67,7 @@ def kept(made, tmp_path) -> ldmscene.ActivationStore:
 
 
 def _assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
-    # Labels are read in batches of other sizes, in which a network rounds otherwise: by up to 3e-6 in a score.
-    xr.testing.assert_allclose(found.drop_attrs(), expected.drop_attrs(), rtol=1e-5, atol=5e-6)
+    xr.testing.assert_allclose(found.drop_attrs(), expected.drop_attrs(), rtol=1e-5, atol=1e-6)
 
 
 def test_the_grid_is_that_of_all_activations(whole, kept):

@@ -8,8 +8,9 @@ import pytest
 import ldmscene
 from ldmscene import testbed
 from ldmscene.errors import IncompleteError, InputError, ShapeError, StoreError, UnknownNameError
+from ldmscene.store.dropping import forget
 from ldmscene.store.history import publish
-from ldmscene.store.layout import label_path
+from ldmscene.store.layout import intermediate_path, label_path
 from tests.conftest import bare_copy, files
 
 
@@ -17,7 +18,7 @@ def test_labels_are_what_the_labeler_says_of_the_stored_images(store):
     images = store.images().values
     for name, labeler in testbed.LABELERS.items():
         target = name.removeprefix("tiny-")
-        np.testing.assert_array_equal(store.labels(target).values, labeler(images)[target])
+        np.testing.assert_array_equal(store.labels(target).values, labeler(images)[target])  # no batch is of one
         assert store.labels(target).attrs == labeler.provenance
 
 
@@ -68,6 +69,25 @@ def test_what_is_labelled_is_not_read_again(two):
 
     ldmscene.label(two, "depth", Untouchable())
     assert two.ledger.equals(before)
+
+
+@pytest.mark.parametrize("on", ["image", "noisy"])
+def test_labels_that_are_made_again_are_what_they_were(store, tmp_path, on):
+    """However few are missing, and in whichever order: each batch is of one size."""
+    samples, calls = store.manifest.frame.query("split == 'test'")["sample_id"].tolist(), []
+
+    def rounding(images):
+        calls.append(len(images))
+        return images[..., 0] / 255 + np.float32(1e-6) * len(images)
+
+    copied = bare_copy(store, tmp_path / "copy")
+    ldmscene.label(copied, "own", rounding, on=on, split="test", batch_size=8)
+    path = label_path("own") if on == "image" else intermediate_path("noisy", "own")
+    before = copied.checksums(path)
+    forget(copied, [samples[4], samples[1]], path)
+    ldmscene.label(copied, "own", rounding, on=on, split="test", batch_size=8)
+    assert copied.checksums(path) == before
+    assert set(calls) == {1, 8}  # one picture tells whether the labeler works at all
 
 
 def test_bad_labelers_and_targets_are_refused_in_one_sentence_and_leave_no_trace(two):
