@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from ldmscene.errors import InputError
 from ldmscene.intervention.controls import controls_of
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import write_file
@@ -17,8 +18,21 @@ MARK = "made-from.txt"
 
 
 def unmark(folder: Path) -> None:
-    """Forget what the report in a folder shows, before anything of it is replaced."""
-    (folder / MARK).unlink(missing_ok=True)
+    """Forget what the report in a folder shows, before anything of it is replaced.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something, and no report.
+    """
+    mark = folder / MARK
+    names = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    if names and not mark.exists():
+        raise InputError(
+            f"folder: expected an empty one or an earlier report, got {folder} with {', '.join(names[:3])}; "
+            "name another"
+        )
+    write_file(mark, b"unfinished")
 
 
 def mark(folder: Path, grid: xr.Dataset, samples: Sequence[str], edited: Sequence[ActivationStore] = ()) -> None:

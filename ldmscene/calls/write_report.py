@@ -58,8 +58,10 @@ def write_report(
     ------
     UnknownNameError
         If no held-out sample is called so.
+    InputError
+        If the folder holds something else, such as a store.
     WriteError
-        If the folder can't be written to.
+        If it can't be written to.
 
     Examples
     --------

@@ -73,7 +73,15 @@ def test_a_bucket_that_is_gone_is_not_taken_for_the_reports_folder(store, grid, 
     with pytest.raises(UnreachableError, match="s3://bucket/store"):
         write_site(data, tmp_path / "report")
     with pytest.raises(UnreachableError, match="s3://bucket/store"):
-        ldmscene.write_report(store, grid, tmp_path / "report")
+        ldmscene.write_report(store, grid, tmp_path / "other")
+
+
+def test_no_report_is_written_into_a_store_or_a_folder_of_other_things(store, grid, tmp_path):
+    (tmp_path / "diary").write_text("private")
+    for folder, name in ((store.root, "activations.zarr"), (tmp_path, "diary")):
+        with pytest.raises(InputError, match=rf"an empty one or an earlier report, got .* with {name}"):
+            ldmscene.write_report(store, grid, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["diary"]
 
 
 def test_the_page_says_how_many_are_shown(store, grid, tmp_path):
