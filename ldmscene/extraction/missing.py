@@ -79,8 +79,8 @@ class Missing:
     @property
     def sample_ids(self) -> list[str]:
         """Of those that lack something."""
-        ids = self.manifest.frame["sample_id"].to_numpy()
-        return [str(ids[row]) for rows in self.cuts for row in rows if self.lacks[row].any()]
+        ids = self.manifest.table["sample_id"]
+        return [ids[int(row)].as_py() for rows in self.cuts for row in rows if self.lacks[row].any()]
 
     @property
     def _each(self) -> np.ndarray:
@@ -98,14 +98,14 @@ def find_missing(
 ) -> Missing:
     """What a store, or None where there is none yet, lacks of a part of a manifest, in batches of a size."""
     whole = store.manifest.extended(manifest) if store else manifest
-    frame, wanted = whole.frame, set(manifest.keys)
-    asked = np.array([key in wanted for key in whole.keys])
+    asked = whole.among(manifest)
     lacks = np.tile(asked[:, None], len(specs))
     for column, spec in enumerate(specs):
         if store:
-            lacks[:, column] &= ~frame["sample_id"].isin(store.finished(spec.path)).to_numpy()
+            finished = store.finished_rows(spec.path)
+            lacks[: len(finished), column] &= ~finished
         if spec.path in PREVIEWS.values() and previews is not True:
-            lacks[:, column] &= frame["split"].eq(previews).to_numpy()
+            lacks[:, column] &= whole.table["split"].to_numpy(zero_copy_only=False) == previews
     segments = sorted({*(store.attributes["segments"] if store else ()), len(whole)})
     cuts = _cut(np.flatnonzero(asked), [0, *segments], size)
     # Complete batches are counted too, so that parts stay the same while the store fills.

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from ldmscene.array_types import AnyArray
 from ldmscene.errors import ManifestError
@@ -77,8 +79,7 @@ class Manifest:
     @property
     def keys(self) -> list[tuple[Any, ...]]:
         """What makes each sample the one it is: prompt, seed, and the hash of a supplied picture."""
-        columns = [name for name in ("prompt", "seed", IMAGE) if name in self.table.column_names]
-        return list(zip(*(self.table[name].to_pylist() for name in columns), strict=True))
+        return _keys(self.table)
 
     @property
     def groups(self) -> AnyArray:
@@ -173,7 +174,8 @@ class Manifest:
         >>> len(manifest.extended(read_manifest([("a red cube", 1), ("a red cube", 3)])))
         3
         """
-        known = dict(zip(self.keys, self.table["split"].to_pylist(), strict=True))
+        same = self.table.filter(self._prompts_of(other))
+        known = dict(zip(_keys(same), same["split"].to_pylist(), strict=True))
         theirs = list(zip(other.keys, other.table["split"].to_pylist(), strict=True))
         for key, split in theirs:
             if known.get(key, split) != split:
@@ -184,12 +186,58 @@ class Manifest:
         new = pa.array([key not in known for key, _ in theirs], pa.bool_())
         # What a model reads counts only where it is known of all.
         shared = [name for name in self.table.column_names if name in other.table.column_names or name != READ]
+        if shared == self.table.column_names and not pc.any(new).as_py():
+            return self
         return Manifest(pa.concat_tables([self.table.select(shared), other.table.filter(new).select(shared)]))
+
+    def among(self, other: Manifest) -> NDArray[np.bool_]:
+        """Which of these samples are among those of another manifest, by row."""
+        wanted, found = set(other.keys), np.array(self._prompts_of(other))
+        shared = self.table.filter(pa.array(found))
+        found[found] = [key in wanted for key in _keys(shared)]
+        return found
+
+    def _prompts_of(self, other: Manifest) -> pa.ChunkedArray:
+        """Which of these samples have a prompt of another manifest: a few of many, where that is small."""
+        return pc.is_in(self.table["prompt"], value_set=pc.unique(other.table["prompt"]))
+
+
+def _keys(table: pa.Table) -> list[tuple[Any, ...]]:
+    columns = [name for name in ("prompt", "seed", IMAGE) if name in table.column_names]
+    return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
 
 
 def _checked(table: pa.Table) -> pa.Table:
     if table.num_rows == 0:
         raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
+    image = [IMAGE] if IMAGE in table.column_names else []
+    if not _is_sound(table, image):
+        _refuse_rows(table, image)
+    return table.select([*COLUMNS, *(name for name in OPTIONAL if name in table.column_names)])
+
+
+def _is_sound(table: pa.Table, image: Sequence[str]) -> bool:
+    """Whether no row is to be refused; quick, and of few types, so that it may say no where nothing is wrong."""
+    if any(table[name].null_count for name in COLUMNS) or table["sample_id"].type != pa.string():
+        return False
+
+    def different(*names: str) -> int:
+        distinct: int = table.group_by(list(names)).aggregate([]).num_rows
+        return distinct
+
+    low, high = pc.min_max(table["seed"]).as_py().values()
+    unit = IMAGE if image else "prompt"
+    return bool(
+        0 <= low <= high <= MAX_SEED
+        and pc.all(pc.is_in(table["split"], value_set=pa.array(SPLITS))).as_py()
+        and pc.all(pc.match_substring_regex(table["sample_id"], rf"^(?:{SAFE_ID.pattern})\z")).as_py()
+        and different("sample_id") == different("prompt", "seed", *image) == len(table)
+        and different(unit) == different(unit, "split")
+    )
+
+
+def _refuse_rows(table: pa.Table, image: Sequence[str]) -> None:
+    """Name the first row that can't be."""
     frame = table.to_pandas(ignore_metadata=True)
     for column in COLUMNS:
         if frame[column].isna().any():
@@ -201,14 +249,11 @@ def _checked(table: pa.Table) -> pa.Table:
         ~frame["sample_id"].map(lambda s: bool(SAFE_ID.fullmatch(s))),
         "a sample_id is letters, digits, '.', '_' and '-'",
     )
-    image = [IMAGE] if IMAGE in frame else []
-    read = [READ] if READ in frame else []
     _refuse(frame, frame.duplicated(["prompt", "seed", *image]), "the same prompt and seed stand in an earlier row")
     _refuse(frame, frame.duplicated("sample_id"), "the same sample_id stands in an earlier row")
     unit = IMAGE if image else "prompt"
     splits = frame.groupby(unit)["split"].transform("nunique")
     _refuse(frame, splits > 1, f"its {unit} lies in more than one split, which would leak into the test scores")
-    return table.select([*COLUMNS, *image, *read])
 
 
 def _refuse(frame: pd.DataFrame, bad: pd.Series, why: str) -> None:

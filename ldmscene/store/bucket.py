@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from ldmscene.errors import UnreachableError, WriteError
-from ldmscene.store.objects import ObjectPath
+from ldmscene.errors import CorruptError, UnreachableError, WriteError
+from ldmscene.store.objects import NO_CONDITIONS, ObjectPath
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 REQUESTS = 16  # to an object store at once, each of which waits for the network
 
@@ -24,10 +28,23 @@ class Bucket:
         return (self.root / key).read_bytes(most)
 
     def each(self, keys: Sequence[str], soon: Sequence[tuple[int, int]], work: Callable[[int, _Object], None]) -> None:
-        """Several at once."""
-        if keys:
-            with ThreadPoolExecutor(min(REQUESTS, len(keys))) as pool:
-                list(pool.map(lambda number: work(number, _Object(self.root / keys[number])), range(len(keys))))
+        """Several at once. What isn't as it should be is read once more, since an answer may have been cut short."""
+
+        def read(number: int) -> None:
+            path = self.root / keys[number]
+            try:
+                work(number, _Object(path, _fetched(path, soon)))
+            except CorruptError:
+                work(number, _Object(path))
+
+        self.side_by_side(read, range(len(keys)))
+
+    def side_by_side(self, work: Callable[[T], R], items: Collection[T]) -> list[R]:
+        """Many at once, since each waits for the network."""
+        if not items:
+            return []
+        with ThreadPoolExecutor(min(REQUESTS, len(items))) as pool:
+            return list(pool.map(work, items))
 
     def write(self, key: str, data: bytes) -> None:
         with _writing(self.root / key):
@@ -42,15 +59,23 @@ class Bucket:
             return self.read(key) == data  # a request that was sent twice finds its own bytes
         return True
 
+    def check_creates(self, folder: str) -> None:
+        probe = f"{folder}/.probe-{uuid.uuid4().hex}"
+        try:
+            if not (self.create(probe, b"first") and not self.create(probe, b"second")):
+                raise WriteError(f"can't make a store at {self.root}: {NO_CONDITIONS}")
+        finally:
+            self.delete(probe)
+
     def exists(self, key: str) -> bool:
         return (self.root / key).is_file()
 
     def names(self, folder: str = "") -> tuple[list[str], list[str]]:
         return (self.root / folder).names()
 
-    def delete(self, key: str) -> None:
-        with _writing(self.root / key):
-            (self.root / key).unlink(missing_ok=True)
+    def delete(self, *keys: str) -> None:
+        with _writing(self.root):
+            self.root.delete(keys)
 
     def free(self) -> int | None:
         return None
@@ -62,18 +87,26 @@ class Bucket:
 class _Object:
     """See `Opened`."""
 
-    def __init__(self, path: ObjectPath) -> None:
+    def __init__(self, path: ObjectPath, fetched: Mapping[tuple[int, int], memoryview] | None = None) -> None:
         self._path = path
+        self._fetched = dict(fetched or {})
         self.size = 0  # known once its tail was read
 
     def tail(self, length: int) -> bytes:
+        last = max(self._fetched, default=None)
+        if last is not None and last[1] == length:  # a guess: whoever asks checks what it gets
+            self.size = sum(last)
+            return bytes(self._fetched[last])
         data, self.size = self._path.read_tail(length)
         return data
 
     def fill(self, wanted: Sequence[tuple[int, Sequence[Any]]]) -> Iterator[int]:
         """All ranges at once, since each waits for the network."""
         lengths = [sum(memoryview(buffer).nbytes for buffer in buffers) for _, buffers in wanted]
-        parts = self._path.read_ranges([offset for offset, _ in wanted], lengths) if wanted else []
+        begins = [offset for offset, _ in wanted]
+        maybe = [self._part(begin, length) for begin, length in zip(begins, lengths, strict=True)]
+        here = [part for part in maybe if part is not None]
+        parts = here if len(here) == len(maybe) else self._path.read_ranges(begins, lengths)
         for part, (_, buffers) in zip(parts, wanted, strict=True):
             begin = 0
             for buffer in buffers:
@@ -83,6 +116,23 @@ class _Object:
                 begin += into.nbytes
             yield len(part)
 
+    def _part(self, begin: int, length: int) -> memoryview | None:
+        """A range that was fetched before."""
+        for (first, size), data in self._fetched.items():
+            if first <= begin and begin + length <= first + size:
+                return data[begin - first :][:length]
+        return None
+
+
+def _fetched(path: ObjectPath, soon: Sequence[tuple[int, int]]) -> dict[tuple[int, int], memoryview]:
+    """Ranges that will be wanted, all in one request where they lie close; none where the object is shorter."""
+    if not soon:
+        return {}
+    try:
+        return dict(zip(soon, path.read_ranges(*zip(*soon, strict=True)), strict=True))
+    except UnreachableError:
+        return {}
+
 
 @contextmanager
 def _writing(path: ObjectPath) -> Iterator[None]:
@@ -90,5 +140,6 @@ def _writing(path: ObjectPath) -> Iterator[None]:
         yield
     except UnreachableError as error:
         raise WriteError(
-            f"can't write {path}: {error.strerror}. Finished samples are safe; mend that and run the same command again"
+            f"can't write {path}: {error.strerror}. Nothing that is finished is lost; mend that and run the same "
+            "command again"
         ) from error

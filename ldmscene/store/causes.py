@@ -33,7 +33,8 @@ def naming_the_cause(path: object) -> Iterator[None]:
         raise
     except OSError as error:
         raise WriteError(
-            f"can't write {path}: {_cause(error)}. Finished samples are safe; mend that and run the same command again"
+            f"can't write {path}: {_cause(error)}. Nothing that is finished is lost; mend that and run the same "
+            "command again"
         ) from error
 
 

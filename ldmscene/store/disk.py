@@ -9,11 +9,11 @@ import shutil
 import stat
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from ldmscene.errors import CorruptError, StoreError
 from ldmscene.store.causes import naming_the_cause, reading
@@ -23,6 +23,8 @@ CREATING = ".creating"  # locked by who creates a file in its folder, on disks w
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 AHEAD = 8  # files that the disk is told of before they are read
 DEEPEST = 6  # folders below a store's root
+T = TypeVar("T")
+R = TypeVar("R")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -98,6 +100,13 @@ class Disk:
                         os.unlink(temporary, dir_fd=folder)
                 sync_folder(folder)
 
+    def check_creates(self, folder: str) -> None:
+        """Disks have links or locks."""
+
+    def side_by_side(self, work: Callable[[T], R], items: Collection[T]) -> list[R]:
+        """One after the other, as a disk likes it."""
+        return [work(item) for item in items]
+
     def exists(self, key: str) -> bool:
         try:
             with reading(self.root / key), self._folder(key) as (folder, name):
@@ -118,10 +127,11 @@ class Disk:
         files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
         return sorted(files), sorted(entry.name for entry in found if not entry.is_file(follow_symlinks=False))
 
-    def delete(self, key: str) -> None:
-        gone = suppress(FileNotFoundError, NotADirectoryError)
-        with naming_the_cause(self.root / key), gone, self._folder(key) as (folder, name):
-            os.unlink(name, dir_fd=folder)
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            gone = suppress(FileNotFoundError, NotADirectoryError)
+            with naming_the_cause(self.root / key), gone, self._folder(key) as (folder, name):
+                os.unlink(name, dir_fd=folder)
 
     def free(self) -> int | None:
         return shutil.disk_usage(next(path for path in (self.root, *self.root.parents) if path.exists())).free

@@ -5,19 +5,18 @@ What a stranger's store says comes in here and nowhere else. `schema.json` besid
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypedDict
 
 import numpy as np
-import pyarrow as pa
 
-from ldmscene.errors import CorruptError, ManifestError, StoreError
-from ldmscene.manifest import OPTIONAL, Manifest
-from ldmscene.store import arrays, parse, tables
+from ldmscene.errors import StoreError
+from ldmscene.manifest import Manifest
+from ldmscene.store import arrays, manifests, parse
 from ldmscene.store.layout import (
     BRANCHES,
     CANARY,
@@ -25,6 +24,7 @@ from ldmscene.store.layout import (
     FORMAT,
     IMAGE,
     MANIFEST,
+    READABLE,
     ROOT,
     TERMS,
     ZARR,
@@ -41,10 +41,6 @@ MOST_STEPS = 10_000
 _COMPRESSIONS = ("none", "lossless", "rounded")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _CONTROL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+-]{0,99}")
-_MANIFEST = pa.schema(
-    {"sample_id": pa.string(), "prompt_id": pa.int64(), "prompt": pa.string(), "seed": pa.int64(), "split": pa.string(),
-     "image": pa.string(), "read": pa.string()}
-)  # fmt: skip
 
 
 class Attributes(TypedDict):
@@ -97,7 +93,8 @@ def admit(documents: Documents) -> Contents:
     for path in documents:
         if not is_document(path):
             raise wrong("a publication", "paths of documents that a store has", path)
-    manifest = _manifest(_required(documents, MANIFEST))
+    _required(documents, MANIFEST)
+    manifest = manifests.read(documents)
     contents = Contents(
         attributes,
         manifest,
@@ -126,7 +123,7 @@ def _attributes(documents: Documents) -> Attributes:
             f"the store has format {number}, this ldmscene reads up to {FORMAT}; it was written by "
             f"ldmscene {found.get('ldmscene')}, which reads it"
         )
-    parse.one_of(number, f"{ROOT}, format", (FORMAT,))
+    parse.one_of(number, f"{ROOT}, format", READABLE)
     shapes: dict[str, Callable[[object, str], object]] = {
         "ldmscene": parse.text,
         "fingerprint": lambda value, where: parse.text(value, where, _FINGERPRINT),
@@ -168,13 +165,16 @@ def _segment(value: object, where: str) -> int:
     return parse.whole(value, where, 1)
 
 
-@lru_cache(maxsize=8)
-def _manifest(data: bytes) -> Manifest:
-    """Parsed once for each content, since a command looks at its store several times."""
-    try:
-        return Manifest(tables.read(data, _MANIFEST, MANIFEST, optional=OPTIONAL))
-    except ManifestError as error:
-        raise CorruptError(f"{MANIFEST}: {error}; the store is damaged or not one of ldmscene's") from error
+def of_this_format(documents: Documents) -> Documents:
+    """The same documents, as a store has them that this version writes to."""
+    if ROOT not in documents:
+        return documents
+    root = parse.document(documents[ROOT], ROOT)
+    attributes = record(member(root, "attributes", ROOT), f"{ROOT}, attributes")
+    if attributes.get("format") not in READABLE or attributes["format"] == FORMAT:
+        return documents
+    newer = root | {"attributes": attributes | {"format": FORMAT}}
+    return documents | {ROOT: json.dumps(newer, indent=2).encode()}
 
 
 def _timesteps(documents: Documents) -> tuple[float, ...]:

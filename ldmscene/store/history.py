@@ -4,8 +4,12 @@ A publication holds the documents that it adds or replaces (Zarr's metadata, coo
 of each holds. Of two processes that prepare a store at once only one can create the next number; the other looks again
 and builds on it. So no row of the manifest is ever given to two samples, without a lock and whatever the clocks say.
 
+Publications 64, 128 … 1024, 2048, 3072 … hold all documents, so that those before are needed no more, and are deleted.
+They are marked, since none of format 2 is one of these.
+
 Every publication lies in the ledger's folder twice, with its checksum. Documents also lie where other readers expect
-them, such as `manifest.parquet`; ldmscene itself never reads those, and writes them anew where they differ.
+them, such as `manifest.parquet`; ldmscene itself never reads those, and writes them anew where they differ. The second
+copy comes last: where it is missing, documents may be, too.
 """
 
 from __future__ import annotations
@@ -13,22 +17,25 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ldmscene.errors import CorruptError, StoreError
-from ldmscene.store import parse
-from ldmscene.store.documents import Contents, Documents, admit
-from ldmscene.store.layout import LEDGER
+from ldmscene.store import manifests, parse
+from ldmscene.store.documents import Contents, Documents, admit, of_this_format
+from ldmscene.store.layout import LEDGER, MANIFEST, PARTS
 from ldmscene.store.ledger import READERS
 from ldmscene.store.locations import MOST, Location, location
 from ldmscene.store.parse import wrong
 from ldmscene.store.places import Place
 from ldmscene.store.seal import seal, unseal
 
-_NAME = re.compile(r"metadata-(\d{6})\.(?:json|copy)")
-_LOOKS = 3  # at a listing, which may miss what is created meanwhile
+FIRST_WHOLE = 64  # number of the first publication that holds all documents
+APART = 1024  # publications between two of these, at most
+WHOLE = "*"  # a member that marks these
+_NAME = re.compile(r"metadata-(\d{6})\.(json|copy)")
+_LOOKS = 3  # at a listing, which may miss what is created or deleted meanwhile
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Published:
     number: int = 0
     documents: Documents = field(default_factory=dict)
     said: Contents | None = None
+    paths: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """of each publication that was read, the documents that it holds"""
 
     @property
     def contents(self) -> Contents:
@@ -45,8 +54,12 @@ class Published:
         return self.said
 
 
+class _LostError(CorruptError):
+    """No copy of a publication is whole."""
+
+
 def newest(where: Location) -> int:
-    """How many publications there are.
+    """How many publications there were.
 
     Raises
     ------
@@ -54,12 +67,46 @@ def newest(where: Location) -> int:
         If one before the last is gone.
     """
     for _ in range(_LOOKS):
-        names = where.names(LEDGER)[0]
-        numbers = {int(found[1]) for name in names if (found := _NAME.fullmatch(name))}
-        if max(numbers, default=0) == len(numbers):
-            return len(numbers)
-    gone = next(n for n in range(1, len(numbers) + 2) if n not in numbers)
+        numbers = _numbers(where.names(LEDGER)[0])
+        last = max(numbers, default=0)
+        begin = next((n for n in _beginnings(last) if n in numbers), next(_beginnings(last)))
+        gone = next((n for n in range(begin, last) if n not in numbers), None)
+        if gone is None:
+            return last
+    assert gone is not None
     raise _lost(where, gone)
+
+
+def last_of(names: Iterable[str]) -> int:
+    """The number of the last publication in a listing of the ledger's folder."""
+    return max(_numbers(names), default=0)
+
+
+def _numbers(names: Iterable[str]) -> dict[int, set[str]]:
+    """The publications in a listing, each with the endings of its files."""
+    found: dict[int, set[str]] = {}
+    for name in names:
+        if match := _NAME.fullmatch(name):
+            found.setdefault(int(match[1]), set()).add(match[2])
+    return found
+
+
+def _is_whole(number: int) -> bool:
+    return number % APART == 0 if number > APART else number >= FIRST_WHOLE and number & (number - 1) == 0
+
+
+def _before(whole: int) -> int:
+    """The whole publication before one, where there is any."""
+    return whole - APART if whole > APART else whole // 2
+
+
+def _beginnings(last: int) -> Iterator[int]:
+    """From where on publications up to the last may say all, latest first."""
+    whole = last - last % APART if last >= APART else 1 << (last.bit_length() - 1) if last else 0
+    while whole >= FIRST_WHOLE:
+        yield whole
+        whole = _before(whole)
+    yield 1
 
 
 def read(where: Location) -> Published:
@@ -72,14 +119,39 @@ def read(where: Location) -> Published:
     StoreError
         If a newer ldmscene wrote it.
     """
-    number = newest(where)
+    for _ in range(_LOOKS):
+        number = newest(where)
+        try:
+            return _read(where, number)
+        except _LostError:
+            if newest(where) == number:  # else it was deleted, since it isn't needed any more
+                raise
+    return _read(where, newest(where))
+
+
+def _read(where: Location, number: int) -> Published:
     documents: Documents = {}
-    with ThreadPoolExecutor(READERS) as pool:
-        for begin in range(1, number + 1, READERS):  # a few at once: the first that is wrong ends it
-            some = range(begin, min(begin + READERS, number + 1))
-            for n, data in zip(some, pool.map(lambda n: _sound(where, n), some), strict=True):
-                documents |= _decode(data, _keys(n)[0])
-    return Published(number, documents, _admitted(where, documents) if number else None)
+    paths: dict[int, tuple[str, ...]] = {}
+    for n, found in _publications(where, number):
+        documents = documents | found
+        paths[n] = tuple(found)
+    documents = manifests.current(documents)
+    return Published(number, documents, _admitted(where, documents) if number else None, paths)
+
+
+def _publications(where: Location, number: int) -> Iterator[tuple[int, Documents]]:
+    """Those that say all, in order."""
+    for begin in _beginnings(number) if number else ():
+        first = _decode(_sound(where, begin), _keys(begin)[0])
+        if begin > 1 and first.pop(WHOLE, None) is None:
+            continue
+        yield begin, first
+        with ThreadPoolExecutor(READERS) as pool:
+            for start in range(begin + 1, number + 1, READERS):  # a few at once: the first that is wrong ends it
+                some = range(start, min(start + READERS, number + 1))
+                for n, data in zip(some, pool.map(lambda n: _sound(where, n), some), strict=True):
+                    yield n, _decode(data, _keys(n)[0])
+        return
 
 
 def _admitted(where: Location, documents: Documents) -> Contents:
@@ -89,10 +161,13 @@ def _admitted(where: Location, documents: Documents) -> Contents:
         raise type(error)(f"{where.root}: {error}") from error
 
 
-def publish(root: str | Place | Location, change: Callable[[Published], Mapping[str, bytes]]) -> Published:
+def publish(
+    root: str | Place | Location, change: Callable[[Published], Mapping[str, bytes]], *, thorough: bool = False
+) -> Published:
     """Add what `change` says of the documents that hold; nothing is added where all are so already.
 
-    `change` is called until all that it says holds, since others may have been faster. Returns what holds then.
+    `change` is called until all that it says holds, since others may have been faster. Returns what holds then. Where
+    nothing is to be added, `thorough` has every copy and document compared with what was published.
     """
     where = location(root)
     where.sweep()
@@ -100,17 +175,60 @@ def publish(root: str | Place | Location, change: Callable[[Published], Mapping[
         before = read(where)
         new = {path: data for path, data in change(before).items() if before.documents.get(path) != data}
         if not new:
-            return complete(where)
-        _admitted(where, before.documents | new)  # what nobody would read is never published
-        where.create(_keys(before.number + 1)[0], _encode(new))
+            return complete(where) if thorough else _finish(where, before)
+        documents = manifests.current(of_this_format(before.documents | new))
+        _admitted(where, documents)  # what nobody would read is never published
+        number = before.number + 1
+        if number == 1:
+            where.check_creates(LEDGER)
+        said = (
+            {WHOLE: b""} | manifests.merged(documents) if _is_whole(number) else _changed(before.documents, documents)
+        )
+        if where.create(_keys(number)[0], _encode(said)):
+            return _finish(where, read(where))
+
+
+def _changed(before: Documents, now: Documents) -> Documents:
+    return {path: data for path, data in now.items() if before.get(path) != data}
+
+
+def _finish(where: Location, now: Published) -> Published:
+    """Write the documents of publications that lack their second copy, and then that."""
+    mine: set[str] = set()
+    while True:
+        listed = _numbers(where.names(LEDGER)[0])
+        late = [n for n in now.paths if "copy" not in listed.get(n, ())]
+        mine |= {path for n in late for path in now.paths[n]}
+        wanted = [(path, now.documents[path]) for path in sorted(mine) if path in now.documents]
+        for some in (wanted, [(_keys(n)[1], _sound(where, n)) for n in late]):
+            where.side_by_side(lambda one: where.write(*one), some)
+        if MANIFEST in mine:
+            where.delete(*_stray_parts(where, now))
+        if any(map(_is_whole, late)):
+            _clear(where, now, listed)
+        if newest(where) == now.number:  # else an older document may have been written over a newer one
+            return now
+        now = read(where)
+
+
+def _clear(where: Location, now: Published, listed: Iterable[int]) -> None:
+    """Delete what a publication of all documents makes superfluous; readers may be at the one before."""
+    begin = max(n for n in now.paths if _is_whole(n))
+    where.delete(*(key for n in sorted(listed) if n < _before(begin) for key in _keys(n)))
+
+
+def _stray_parts(where: Location, now: Published) -> list[str]:
+    """Parts of the manifest that were merged into it."""
+    paths = (f"{PARTS}/{name}" for name in where.names(PARTS)[0])
+    return [path for path in paths if manifests.is_part(path) and path not in now.documents]
 
 
 def complete(where: Location) -> Published:
     """Write copies and documents wherever they aren't as published."""
     while True:
         now = read(where)
-        for key, data, _ in _differing(where, now):
-            where.write(key, data)
+        where.side_by_side(lambda one: where.write(one[0], one[1]), _differing(where, now))
+        where.delete(*_stray_parts(where, now))
         if newest(where) == now.number:  # else an older document may have been written over a newer one
             return now
 
@@ -119,11 +237,13 @@ def differing(where: Location, now: Published) -> Iterator[tuple[str, str]]:
     """Copies and documents that aren't as published: path in the store, and why."""
     for key, _, found in _differing(where, now):
         yield key, "is missing" if found is None else "doesn't match its checksum"
+    for path in _stray_parts(where, now):
+        yield path, "holds samples that the manifest holds already"
 
 
 def _differing(where: Location, now: Published) -> list[tuple[str, bytes, bytes | None]]:
     """Where something else lies than should: key, what should, and what does."""
-    wanted = [(key, data) for n in range(1, now.number + 1) for data in [_sound(where, n)] for key in _keys(n)]
+    wanted = [(key, data) for n in now.paths for data in [_sound(where, n)] for key in _keys(n)]
     wanted += list(now.documents.items())
     with ThreadPoolExecutor(READERS) as pool:
         found = pool.map(lambda one: _there(where, one[0], len(one[1])), wanted)
@@ -139,9 +259,9 @@ def _sound(where: Location, number: int) -> bytes:
     raise _lost(where, number)
 
 
-def _lost(where: Location, number: int) -> CorruptError:
+def _lost(where: Location, number: int) -> _LostError:
     first, second = _keys(number)
-    return CorruptError(
+    return _LostError(
         f"{where.root}/{first} and {second.rpartition('/')[2]} are both damaged or gone, and without them nobody "
         "knows what the store holds; restore one of them from a copy of the store"
     )

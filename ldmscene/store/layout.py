@@ -12,9 +12,10 @@ import numpy as np
 from ldmscene.errors import InputError
 from ldmscene.store.shards import ShardLayout
 
-FORMAT = 2
+FORMAT, READABLE = 3, (2, 3)  # what is written, and what is read
 BRANCHES = ("uncond", "cond")
 ZARR, MANIFEST, LEDGER, PROBES = "activations.zarr", "manifest.parquet", "ledger", "probes"
+PARTS = "manifest"  # the folder of rows that were added to the manifest
 TERMS = "statistics/terms.json"  # of a store that keeps statistics instead of activations: which targets and folds
 CANARY = "canary.json"  # what the model answered to a fixed input when the store was begun
 CONTROLS = "edit/controls.json"  # of an edited store: the names of its controls, each a store in controls/<name>
@@ -37,6 +38,7 @@ _KINDS = {
 }
 _ARRAYS = re.compile("|".join(f"(?P<{kind}>{re.sub('<', f'<{kind}_', path)})" for kind, path in _KINDS.items()))
 _GROUPS = re.compile(rf"activations(?:/{_MODULE})?|previews|labels|predictions|intermediate(?:/{_SOURCE})?|edit|wanted")
+PART = re.compile(rf"{PARTS}/(\d{{9}})\.parquet")  # called by the number of its first row
 _COORDINATES = re.compile(r"(?:sample|step|timestep|branch)/(?:zarr\.json|c/\d{1,6})")
 
 
@@ -120,7 +122,7 @@ def _parts(key: str) -> dict[str, str]:
 
 def is_document(path: str) -> bool:
     """Whether a store may hold a document (metadata or the manifest) called so."""
-    if path in (MANIFEST, CANARY, TERMS, CONTROLS, ROOT):
+    if path in (MANIFEST, CANARY, TERMS, CONTROLS, ROOT) or PART.fullmatch(path):
         return True
     folder, slash, inside = path.partition("/")
     if folder != ZARR or not slash:

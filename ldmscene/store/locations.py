@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ldmscene.store.bucket import Bucket
 from ldmscene.store.disk import Disk
 from ldmscene.store.places import Place, place
 
 MOST = 2**28  # bytes of a file that is read whole, where nothing else says; a publication of a million samples is less
+T = TypeVar("T")
+R = TypeVar("R")
 Buffer = Any  # what can be written into: bytearray, memoryview, numpy array
 
 
@@ -53,13 +55,19 @@ class Location(Protocol):
         Of several processes that create different bytes at once, exactly one is told so.
         """
 
+    def check_creates(self, folder: str) -> None:
+        """WriteError where `create` doesn't keep its word in a folder; asked once, before a store is made."""
+
+    def side_by_side(self, work: Callable[[T], R], items: Collection[T]) -> list[R]:
+        """What `work` makes of each item, in order; as many at once as is good."""
+
     def exists(self, key: str) -> bool:
         """Whether there is a file or object of this key."""
 
     def names(self, folder: str = "") -> tuple[list[str], list[str]]:
         """Files and folders directly in a folder, each in order; none where there is no folder."""
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
         """Nothing happens where there is nothing."""
 
     def free(self) -> int | None:

@@ -10,29 +10,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 
 from ldmscene.errors import CorruptError, StoreError
-from ldmscene.manifest import Manifest
 from ldmscene.store import arrays
 from ldmscene.store.documents import Contents, Documents
 from ldmscene.store.history import Published, publish, read
-from ldmscene.store.layout import BRANCHES, LEDGER, MANIFEST, ROOT, ZARR, ArraySpec
+from ldmscene.store.layout import BRANCHES, LEDGER, ROOT, ZARR, ArraySpec
 from ldmscene.store.ledger import ledger_files
 from ldmscene.store.locations import Location, location
 from ldmscene.store.places import Place
+
+ROWS = 1024  # in a chunk of the coordinate `sample`, so that an extension adds a few
 
 
 def root_document(attributes: dict[str, Any]) -> Documents:
     meta = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     return {ROOT: _json(meta)}
-
-
-def manifest_document(manifest: Manifest) -> Documents:
-    sink = pa.BufferOutputStream()
-    pyarrow.parquet.write_table(manifest.table, sink)
-    return {MANIFEST: sink.getvalue().to_pybytes()}
 
 
 def read_store(root: str | Place | Location) -> Published | None:
@@ -120,17 +113,22 @@ def coordinate_documents(steps: Sequence[float], branches: Sequence[str], sample
     ]
     found: Documents = {}
     for name, dim, values, attributes in sorted(coordinates, key=lambda one: one[0]):
-        if values.any():  # Zarr leaves out what is zero altogether
-            found[f"{ZARR}/{name}/c/0"] = values.astype(values.dtype.newbyteorder("<")).tobytes()
-        found[f"{ZARR}/{name}/zarr.json"] = _json(_coordinate(dim, values, attributes))
+        length = ROWS if dim == "sample" else len(values)
+        for number, begin in enumerate(range(0, len(values), length)):
+            chunk = np.zeros(length, values.dtype.newbyteorder("<"))
+            some = values[begin : begin + length]
+            chunk[: len(some)] = some
+            if chunk.any():  # Zarr leaves out what is zero altogether
+                found[f"{ZARR}/{name}/c/{number}"] = chunk.tobytes()
+        found[f"{ZARR}/{name}/zarr.json"] = _json(_coordinate(dim, values, length, attributes))
     return found  # values before what declares them
 
 
-def _coordinate(dim: str, values: np.ndarray, attributes: dict[str, Any]) -> dict[str, Any]:
+def _coordinate(dim: str, values: np.ndarray, chunk: int, attributes: dict[str, Any]) -> dict[str, Any]:
     return {
         "shape": [len(values)],
         "data_type": values.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [len(values)]}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [chunk]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": 0.0 if values.dtype.kind == "f" else 0,
         "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],

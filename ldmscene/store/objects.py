@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+import re
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
 TIMEOUT = timedelta(minutes=5)  # of one request; a shard of 40 MB must fit through a slow line
+AGAIN = (0.1, 0.5, 2.5)  # seconds before a request is sent again that obstore itself doesn't repeat
+NO_CONDITIONS = (
+    "the object store knows no conditional puts (If-None-Match), without which two writers would overwrite each "
+    "other's metadata; use one that does"
+)
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 
 
 @dataclass(frozen=True)
@@ -114,19 +122,27 @@ class ObjectPath:
         FileExistsError
             If there is one.
         """
-        with asking(self):
-            self._client.put(self.key, data, mode="create", use_multipart=False)
+        for pause in (*AGAIN, None):
+            try:
+                with asking(self):
+                    self._client.put(self.key, data, mode="create", use_multipart=False)
+                return
+            except FileExistsError:
+                if self.is_file():
+                    raise
+                if pause is None:
+                    raise _unreachable(self, "the object store says that it is there, and that it isn't") from None
+                time.sleep(pause)  # another request for it may be under way
 
-    def unlink(self, missing_ok: bool = False) -> None:
-        with asking(self):
-            if not missing_ok:
-                self._client.head(self.key)
-            self._client.delete(self.key)
+    def delete(self, names: Collection[str]) -> None:
+        """Delete objects below this prefix, where they are there."""
+        if names:
+            with asking(self):
+                self._client.delete([(self / name).key for name in names])
 
     def names(self) -> tuple[list[str], list[str]]:
         """Of objects and of prefixes directly under this one, each in order."""
-        with asking(self):
-            found = self._client.list_with_delimiter(self.key or None)
+        found = self._listing()
         objects = (one["path"] for one in found["objects"])
         return tuple(  # type: ignore[return-value]
             sorted(path.strip("/").rpartition("/")[2] for path in paths)
@@ -135,14 +151,26 @@ class ObjectPath:
 
     def iterdir(self) -> Iterator[ObjectPath]:
         """What lies directly under this prefix: objects and prefixes."""
-        with asking(self):
-            found = self._client.list_with_delimiter(self.key or None)
+        found = self._listing()
         yield from (ObjectPath(self.bucket, one["path"]) for one in found["objects"])
         yield from (ObjectPath(self.bucket, prefix.strip("/")) for prefix in found["common_prefixes"])
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """Those directly under this prefix whose name fits."""
         return (path for path in self.iterdir() if fnmatch(path.name, pattern))
+
+    def _listing(self) -> Any:
+        """What lies directly under this prefix; asked for again where the answer was cut off, as obstore does not."""
+        for pause in AGAIN:
+            try:
+                with asking(self):
+                    return self._client.list_with_delimiter(self.key or None)
+            except UnreachableError as error:
+                if "response body" not in str(error.__cause__):
+                    raise
+                time.sleep(pause)
+        with asking(self):
+            return self._client.list_with_delimiter(self.key or None)
 
     @property
     def _client(self) -> obstore.store.S3Store:
@@ -161,7 +189,11 @@ def _client(url: str, settings: tuple[tuple[str, str], ...]) -> obstore.store.S3
         from obstore.store import S3Store
     except ImportError as error:
         raise InputError(f"{url} needs obstore; install it with `pip install 'ldmscene[s3]'`") from error
-    plain = {k.upper(): v.lower() for k, v in settings}.get("AWS_ALLOW_HTTP") in ("1", "true")
+    known = {k.upper(): v for k, v in settings}
+    plain = known.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        if known.get(name, "").lower().startswith("http://") and not plain:
+            raise InputError(f"{name} is without encryption, {known[name]}; set AWS_ALLOW_HTTP=true to allow that")
     return S3Store.from_url(url, client_options={"timeout": TIMEOUT, "allow_http": plain}, retry_config=RETRY)  # type: ignore[arg-type]
 
 
@@ -183,11 +215,14 @@ def asking(path: object) -> Iterator[None]:
 
 
 def _cause(error: Exception) -> str:
-    kind, text = type(error).__name__, str(error).partition("\n")[0]
+    kind, text = type(error).__name__, str(error).partition("\n")[0].partition("<")[0].rstrip(": ")
+    code = _CODE.search(str(error))
     if "NoSuchBucket" in str(error):
         return "there is no such bucket"
-    if kind in ("PermissionDeniedError", "UnauthenticatedError"):
-        return "permission was denied"
+    if kind in ("PermissionDeniedError", "UnauthenticatedError") or re.search(r"\b40[13] \w", str(error)):
+        return "permission was denied" + (f" ({code[1]})" if code else "")
+    if "501 Not Implemented" in str(error):
+        return NO_CONDITIONS
     if "169.254.169.254" in text:  # where a machine inside AWS would be told its own
         return "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     return f"the object store doesn't answer ({text})" if "HTTP error" in text else text

@@ -10,7 +10,7 @@ from typing import Any
 
 from ldmscene.errors import FingerprintError, StoreError
 from ldmscene.manifest import Manifest
-from ldmscene.store import layout, metadata
+from ldmscene.store import layout, manifests, metadata
 from ldmscene.store.compression import settings
 from ldmscene.store.documents import Attributes, Documents
 from ldmscene.store.history import Published, publish
@@ -131,10 +131,10 @@ def prepare_store(
             **metadata.root_document(attributes),
             **metadata.array_documents(now.said, specs, len(samples)),
             **metadata.coordinate_documents(timesteps, config["branches"], len(samples)),
-            **metadata.manifest_document(samples),
+            **manifests.write(samples, now.contents.manifest if now.number else None),
         }
 
-    publish(where, extended)
+    publish(where, extended, thorough=True)
     Ledger(where).tidy()
     return ActivationStore(root)
 

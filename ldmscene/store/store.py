@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from ldmscene.errors import IncompleteError, InputError, StoreError, unknown
 from ldmscene.manifest import SPLITS
 from ldmscene.selection import Steps, choose_one, choose_steps
 from ldmscene.store import layout, metadata
+from ldmscene.store.finished import Finished
 from ldmscene.store.layout import Key
 from ldmscene.store.ledger import Ledger
 from ldmscene.store.locations import Location, location
@@ -98,16 +100,22 @@ class ActivationStore:
         self.terms: dict[str, Any] | None = now.contents.terms
         self.canary = now.contents.canary
         self._arrays = {path: ShardArray.of(self.location, spec) for path, spec in now.contents.arrays.items()}
-        rows = Ledger(self.location).rows()
-        known = rows["sample_id"].isin(now.contents.sample_ids) & rows["what"].isin(list(self._arrays))
-        self.ledger = rows[known]  # of others, `verify` tells
-        stored = self.ledger["bytes"] > 0
-        self._done, self._dropped = (
-            {str(what): set(ids) for what, ids in rows.groupby("what")["sample_id"]}
-            for rows in (self.ledger[stored], self.ledger[~stored])
-        )
-        frame = self.manifest.frame
-        self._index = dict(zip(frame["sample_id"], range(len(frame)), strict=True))
+        rows = Ledger(self.location).tables()  # of samples and arrays that aren't here, `verify` tells
+        self._finished = Finished.of(rows, self.manifest.table["sample_id"], list(self._arrays))
+        self._sets: dict[tuple[bool, str], set[str]] = {}
+        self._rows: dict[str, int] = {}
+
+    @property
+    def ledger(self) -> pd.DataFrame:
+        """One row for each array of a sample, oldest first."""
+        return self._finished.frame
+
+    @property
+    def _index(self) -> dict[str, int]:
+        """The row of each sample."""
+        if not self._rows:
+            self._rows = dict(zip(self._finished.names.tolist(), range(len(self.manifest)), strict=True))
+        return self._rows
 
     # --- what there is ---
 
@@ -117,9 +125,10 @@ class ActivationStore:
 
         Where no modules are stored, a sample is complete once its picture is.
         """
-        frame, paths = self.manifest.frame, self._activation_paths() or [layout.IMAGE]
-        whole, dropped = (set.intersection(*map(which, paths)) for which in (self.finished, self.dropped))
-        return frame.assign(complete=frame["sample_id"].isin(whole), dropped=frame["sample_id"].isin(dropped))
+        paths = self._activation_paths() or [layout.IMAGE]
+        whole = np.all([self.finished_rows(path) for path in paths], 0)
+        dropped = np.all([self._finished.dropped(path) for path in paths], 0)
+        return self.manifest.frame.assign(complete=whole, dropped=dropped)
 
     @property
     def modules(self) -> list[str]:
@@ -136,7 +145,7 @@ class ActivationStore:
     @property
     def targets(self) -> list[str]:
         """Targets that have labels, by name."""
-        return sorted(path.target for path in self._arrays if path.kind == "labels" and path in self._done)
+        return sorted(path.target for path in self.complete_paths if path.kind == "labels")
 
     def info(self, path: str) -> ShardArray:
         """Layout and attributes of one array, by its path in the hierarchy.
@@ -170,19 +179,12 @@ class ActivationStore:
     @property
     def complete_paths(self) -> list[Key]:
         """Arrays of which at least one sample is complete."""
-        return [Key(path) for path in sorted(self._done)]
+        return sorted(path for path in self._arrays if self._finished.stored(path).any())
 
     @property
     def contents(self) -> pd.DataFrame:
         """One row for each array: how many samples are complete, their bytes on disk, and the shape of one."""
-        per_array = self.ledger.groupby("what", sort=False)
-        frame = pd.DataFrame(
-            {
-                "samples": per_array["sample_id"].nunique(),
-                "bytes": per_array["bytes"].sum(),
-                "nonfinite": per_array["nonfinite"].sum(),
-            }
-        )
+        frame = self._finished.totals
         shapes = {path: " × ".join(map(str, self.info(path).layout.shape)) for path in frame.index}
         return frame.assign(shape=pd.Series(shapes, dtype=object)).rename_axis("array").reset_index()
 
@@ -201,7 +203,7 @@ class ActivationStore:
         >>> len(store.complete("image"))
         20
         """
-        return self._done.get(path, set())
+        return self._set(path, stored=True)
 
     def dropped(self, path: str) -> set[str]:
         """The sample_ids for which an array was dropped, once its statistics were stored.
@@ -218,7 +220,13 @@ class ActivationStore:
         >>> store.dropped("image")
         set()
         """
-        return self._dropped.get(path, set())
+        return self._set(path, stored=False)
+
+    def _set(self, path: str, *, stored: bool) -> set[str]:
+        if (stored, path) not in self._sets:
+            which = self._finished.stored(path) if stored else self._finished.dropped(path)
+            self._sets[stored, path] = set(self._finished.names[which].tolist())
+        return self._sets[stored, path]
 
     def finished(self, path: str) -> set[str]:
         """The sample_ids for which nothing is left to do: complete or dropped.
@@ -237,6 +245,23 @@ class ActivationStore:
         """
         return self.complete(path) | self.dropped(path)
 
+    def finished_rows(self, path: str) -> NDArray[np.bool_]:
+        """For each row of the manifest, whether an array is complete or dropped.
+
+        Parameters
+        ----------
+        path : str
+            Of an array, such as "image" or "labels/depth"; `paths` has them all.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> int(store.finished_rows("image").sum())
+        20
+        """
+        return np.logical_or(self._finished.stored(path), self._finished.dropped(path))
+
     def checksums(self, path: str) -> dict[str, int]:
         """The crc32 of an array's bytes, for each sample that is complete or dropped.
 
@@ -252,8 +277,7 @@ class ActivationStore:
         >>> set(store.checksums("image")) == store.complete("image")
         True
         """
-        rows = self.ledger[self.ledger["what"] == path]
-        return dict(zip(rows["sample_id"], rows["crc32"].astype(int), strict=True))
+        return self._finished.checksums(path)
 
     def rows(self, sample_ids: Iterable[str]) -> list[int]:
         """Rows of the manifest, which are also those of every array.
@@ -706,7 +730,7 @@ class ActivationStore:
             "modules": len(self.modules),
             "steps": len(self.steps),
             "targets": ", ".join(self.targets) or "none yet",
-            "size": human_bytes(int(self.ledger["bytes"].sum())),
+            "size": human_bytes(int(self._finished.totals["bytes"].sum())),
             "fingerprint": self.fingerprint,
         }
         if samples["dropped"].any():

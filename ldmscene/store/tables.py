@@ -16,12 +16,14 @@ MOST_PARTS = 2**14  # items of any list in a file's footer
 RATIO = 64  # and beyond: bytes in memory for each byte of the file
 
 
-def read(data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] = ()) -> pa.Table:
+def read(
+    data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] = (), *, encoded: bool = False
+) -> pa.Table:
     """The columns of a schema, of exactly its types, without a missing value.
 
     A file names how many rows and characters it holds before any is read. Rows that share their text cost nothing in
     Parquet, so both are bounded: at most eight rows for each byte (ours take a few, since each has a checksum or an id
-    of its own), and text in proportion.
+    of its own), and text in proportion. `encoded` leaves text as a dictionary, each text once.
 
     Raises
     ------
@@ -37,10 +39,11 @@ def read(data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] =
         if file.metadata.num_rows > DENSE * len(data):
             raise wrong(where, f"at most {DENSE * len(data)} rows in {len(data)} bytes", file.metadata.num_rows)
         table = file.read(columns=names, use_threads=False)
-        spread = sum(_spread(table[name]) for name in texts)
+        spread = 0 if encoded else sum(_spread(table[name]) for name in texts)
         if spread > max(SPREAD, RATIO * len(data)):
             raise wrong(where, f"at most {SPREAD} characters in {len(data)} bytes", spread)
-        wanted = pa.schema([schema.field(name) for name in names], table.schema.metadata)
+        wanted = _encoded(schema, texts) if encoded else schema
+        wanted = pa.schema([wanted.field(name) for name in names], table.schema.metadata)
         table = table.select(names).cast(wanted)
         table.validate(full=True)
     except (pa.ArrowException, OSError, MemoryError, ValueError, KeyError) as error:
@@ -48,6 +51,11 @@ def read(data: bytes, schema: pa.Schema, where: str, optional: tuple[str, ...] =
     if any(table[name].null_count for name in names):
         raise wrong(where, "a value in every row and column", "none in some")
     return table
+
+
+def _encoded(schema: pa.Schema, texts: list[str]) -> pa.Schema:
+    kind = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([pa.field(field.name, kind if field.name in texts else field.type) for field in schema])
 
 
 def _opened(data: bytes, dictionaries: list[str]) -> pyarrow.parquet.ParquetFile:

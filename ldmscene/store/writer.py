@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,8 +12,8 @@ import numpy as np
 
 from ldmscene.errors import StoreError
 from ldmscene.store.compression import round_mantissa
-from ldmscene.store.history import newest
-from ldmscene.store.layout import ArraySpec, shard_key
+from ldmscene.store.history import last_of
+from ldmscene.store.layout import LEDGER, ArraySpec, shard_key
 from ldmscene.store.ledger import Entry, Ledger
 from ldmscene.store.locations import Location, location
 from ldmscene.store.metadata import read_store
@@ -49,9 +49,9 @@ class _Plan:
         self._ids = now.contents.sample_ids if now else []
         return now.contents.attributes["fingerprint"] if now else None
 
-    def check(self, row: Row) -> None:
+    def check(self, row: Row, names: Sequence[str]) -> None:
         """StoreError where the row isn't the sample's any more: another store lies there now."""
-        if newest(self._location) != self._number and self._look() != self._fingerprint:
+        if last_of(names) != self._number and self._look() != self._fingerprint:
             raise StoreError(
                 f"{self._location.root} was replaced by another store while this one was written; name another location"
             )
@@ -113,17 +113,18 @@ class StoreWriter:
 
     def _write(self, row: Row) -> None:
         try:
-            self._plan.check(row)
-            self._look()
-            new = {path: a for path, a in row.arrays.items() if row.sample_id not in self._finished[path]}
+            names = self._location.names(LEDGER)[0]
+            self._plan.check(row, names)
+            self._look(names)
+            new = [item for item in row.arrays.items() if row.sample_id not in self._finished[item[0]]]
             if new:
-                self._ledger.append([self._write_array(row, path, array) for path, array in new.items()])
+                self._ledger.append(self._location.side_by_side(lambda item: self._write_array(row, *item), new))
         finally:
             self._places.release()
 
-    def _look(self) -> None:
-        """Take note of what others have finished meanwhile."""
-        for table in self._ledger.news():
+    def _look(self, names: Sequence[str]) -> None:
+        """Take note of what others have finished meanwhile, by a listing of the ledger's folder."""
+        for table in self._ledger.news(names):
             for sample_id, what in zip(table["sample_id"].to_pylist(), table["what"].to_pylist(), strict=True):
                 if what in self._finished:
                     self._finished[what].add(sample_id)

@@ -19,6 +19,7 @@ from ldmscene.store.compression import COMPRESSIONS, round_mantissa
 from ldmscene.store.disk import Disk
 from ldmscene.store.files import write_file
 from ldmscene.store.ledger import Entry, Ledger
+from ldmscene.store.locations import location
 from ldmscene.store.metadata import read_store, root_document
 from ldmscene.store.places import files_in, place
 from tests.store import worlds
@@ -131,7 +132,7 @@ def test_damage_is_never_served_and_repaired_by_making_it_again(root, damage, co
     path = store.info(ACTIVATION).file(1)
     data = bytearray(path.read_bytes())
     if damage == "remove":
-        path.unlink()
+        location(path.parent).delete(path.name)
     else:
         data[{"flip": 20, "index": -10, "cut": 0}[damage]] ^= 1
         write_file(path, bytes(data[:25] if damage == "cut" else data))

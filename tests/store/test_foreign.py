@@ -18,13 +18,13 @@ import pyarrow as pa
 import pytest
 
 from ldmscene.errors import CorruptError, InputError, LdmsceneError, StoreError
-from ldmscene.store import ActivationStore, ArraySpec, arrays, layout, tables
+from ldmscene.store import ActivationStore, ArraySpec, arrays, layout, manifests, tables
 from ldmscene.store.cache import Cache
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.layout import LEDGER, MANIFEST, PROBES, ROOT, TERMS, ZARR, Key
 from ldmscene.store.ledger import SCHEMA, Ledger
 from ldmscene.store.locations import location
-from ldmscene.store.metadata import declare, manifest_document, read_store
+from ldmscene.store.metadata import declare, read_store
 from ldmscene.store.seal import seal
 from ldmscene.store.shards import crc32c
 from tests.store import forger, worlds
@@ -293,7 +293,7 @@ def test_a_publication_that_does_not_follow(root):
 def test_empty_publications(root):
     for number in range(2, 20_002):
         (root / LEDGER / f"metadata-{number:06d}.json").write_bytes(seal(b"{}"))
-    with pytest.raises(CorruptError, match=r"metadata-000002\.json: expected documents, got 'none'"):
+    with pytest.raises(CorruptError, match=r"metadata-019456\.json: expected documents, got 'none'"):
         ActivationStore(root)
     _use(root)
 
@@ -342,7 +342,7 @@ SPOILT: dict[str, Callable[[Path], None]] = {
     "details": lambda root: forger.change_attributes(root, details={"a": 1}),
     "compression": lambda root: forger.change_attributes(root, compression="zip"),
     "manifest": lambda root: forger.publish(root, {MANIFEST: b"PAR1PAR1"}),
-    "manifest of fewer": lambda root: forger.publish(root, manifest_document(worlds.plan(2))),
+    "manifest of fewer": lambda root: forger.publish(root, manifests.write(worlds.plan(2))),
     "terms": lambda root: forger.publish(root, {TERMS: {"targets": ["../x"], "cv": 2}}),
     "terms of one fold": lambda root: forger.publish(root, {TERMS: {"targets": ["depth"], "cv": 1}}),
     "terms of many folds": lambda root: forger.publish(root, {TERMS: {"targets": ["depth"], "cv": 10**12}}),

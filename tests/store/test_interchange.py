@@ -90,13 +90,13 @@ def test_a_store_is_what_its_schema_says(store, two):
     jsonschema.Draft202012Validator.check_schema(_schema())
     jsonschema.validate(_document(store), _schema())
     jsonschema.validate(_document(two), _schema())
-    assert _schema()["properties"]["attributes"]["properties"]["format"]["const"] == layout.FORMAT
+    assert _schema()["properties"]["attributes"]["properties"]["format"]["enum"] == list(layout.READABLE)
 
 
 NAMES = st.sampled_from(
     ["image", "labels", "depth", "activations", "a.b", "activation", "zarr.json", "previews", "noisy", "c", "0",
      "timestep", layout.ZARR, layout.MANIFEST, "..", "", "edit", "controls.json", "wanted", "size", "intermediate",
-     "a\n", "statistics", "canary.json"]
+     "a\n", "statistics", "canary.json", "manifest", "000001000.parquet"]
 )  # fmt: skip
 
 
@@ -105,6 +105,7 @@ NAMES = st.sampled_from(
 @example("activations.zarr/activations/a.b/activation/zarr.json")
 @example("activations.zarr/timestep/c/0")
 @example("intermediate/noisy/depth")
+@example("manifest/000001000.parquet")
 def test_the_schema_and_the_code_know_the_same_paths(path):
     row = _schema()["properties"]["ledger"]["items"]["properties"]["what"]
     names = _schema()["properties"]["metadata"]["items"]["propertyNames"]
@@ -114,7 +115,7 @@ def test_the_schema_and_the_code_know_the_same_paths(path):
 
 
 @pytest.mark.parametrize(
-    ("where", "value"), [("format", 3), ("fingerprint", "?"), ("modules", ["a", "a"]), ("compression", "int8")]
+    ("where", "value"), [("format", 9), ("fingerprint", "?"), ("modules", ["a", "a"]), ("compression", "int8")]
 )
 def test_what_is_no_store_fails_the_schema(store, where, value):
     document = _document(store)
