@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ldmscene.calls.paint import paint
     from ldmscene.calls.recognition import recognition
     from ldmscene.calls.run import run
+    from ldmscene.calls.tidy import tidy
     from ldmscene.calls.transfer import transfer
     from ldmscene.calls.verify import verify
     from ldmscene.calls.write_report import write_report
@@ -63,6 +64,7 @@ _HOMES = {
     "repair": ("ldmscene.store.check", "repair"),
     "run": ("ldmscene.calls.run", "run"),
     "until_when": ("ldmscene.calls.effect", "until_when"),
+    "tidy": ("ldmscene.calls.tidy", "tidy"),
     "transfer": ("ldmscene.calls.transfer", "transfer"),
     "verify": ("ldmscene.calls.verify", "verify"),
     "write_report": ("ldmscene.calls.write_report", "write_report"),
@@ -96,6 +98,7 @@ __all__ = [
     "recognition",
     "repair",
     "run",
+    "tidy",
     "transfer",
     "until_when",
     "verify",

@@ -15,6 +15,7 @@ from rich.table import Table
 from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.store import ActivationStore
+from ldmscene.store.beside import sizes
 from ldmscene.store.layout import Key
 from ldmscene.text import human_bytes, printable
 
@@ -208,7 +209,7 @@ def human_seconds(seconds: float) -> str:
 
 def info(store: ActivationStore) -> dict[str, Any]:
     """A store's facts, for a script."""
-    samples = store.samples
+    samples, arrays, beside = store.samples, store.contents.to_dict("records"), sizes(store.location)
     return {
         "store": str(store.root),
         "fingerprint": store.fingerprint,
@@ -217,8 +218,9 @@ def info(store: ActivationStore) -> dict[str, Any]:
         "modules": store.modules,
         "steps": len(store.steps),
         "targets": store.targets,
-        "bytes": int(store.ledger["bytes"].sum()),
-        "arrays": store.contents.to_dict("records"),
+        "bytes": sum(beside.values()) + sum(row["bytes"] for row in arrays),
+        "arrays": arrays,
+        "beside": beside,
     }
 
 
@@ -243,5 +245,8 @@ def info_table(store: ActivationStore) -> Table:
             f"{row['nonfinite']:,}",
         )
     table.add_row()
+    for kind, size in facts["beside"].items():
+        if size:
+            table.add_row(kind, "", "", human_bytes(size), "")
     table.add_row("all", "", "", human_bytes(facts["bytes"]), "")
     return table

@@ -15,6 +15,7 @@ from ldmscene.commands.paint import paint
 from ldmscene.commands.repair import repair
 from ldmscene.commands.report import report
 from ldmscene.commands.run import run
+from ldmscene.commands.tidy import tidy
 from ldmscene.commands.verify import verify
 
 COMMANDS = (
@@ -32,5 +33,6 @@ COMMANDS = (
     repair,
     report,
     run,
+    tidy,
     verify,
 )

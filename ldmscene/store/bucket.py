@@ -77,6 +77,9 @@ class Bucket:
         with _writing(self.root):
             self.root.delete(keys)
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        return {f"{folder}/{name}": size for name, size in (self.root / folder).sizes().items()}
+
     def free(self) -> int | None:
         return None
 

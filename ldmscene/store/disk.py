@@ -133,13 +133,25 @@ class Disk:
             with naming_the_cause(self.root / key), gone, self._folder(key) as (folder, name):
                 os.unlink(name, dir_fd=folder)
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        try:
+            with reading(self.root / folder), self._folder(f"{folder}/.") as (handle, _):
+                for path, _, names, inside in _walk(handle):
+                    stats = [(name, os.stat(name, dir_fd=inside, follow_symlinks=False)) for name in names]
+                    place = f"{folder}/{path}".replace("/./", "/").removesuffix("/.")
+                    found |= {f"{place}/{name}": one.st_size for name, one in stats if stat.S_ISREG(one.st_mode)}
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        return found
+
     def free(self) -> int | None:
         return shutil.disk_usage(next(path for path in (self.root, *self.root.parents) if path.exists())).free
 
     def sweep(self, folder: str = "") -> int:
         try:
             with reading(self.root / folder), self._folder(f"{folder}/.".lstrip("/")) as (handle, _):
-                return sum(_swept(names, inside) for names, inside in _walk(handle))
+                return sum(_swept(names, inside) for _, _, names, inside in _walk(handle))
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
@@ -297,12 +309,12 @@ def sync_folder(handle: int) -> None:
             raise
 
 
-def _walk(handle: int) -> Iterator[tuple[list[str], int]]:
-    """Names of files in a folder and in those below it, with a handle of each; links aren't followed."""
+def _walk(handle: int) -> Iterator[tuple[str, list[str], list[str], int]]:
+    """As `os.fwalk` gives them, a folder and those below it; links aren't followed."""
     for path, folders, names, inside in os.fwalk(".", dir_fd=handle, follow_symlinks=False):
         if path.count("/") >= DEEPEST:
             folders.clear()
-        yield names, inside
+        yield path, folders, names, inside
 
 
 def _swept(names: Sequence[str], folder: int) -> int:

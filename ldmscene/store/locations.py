@@ -70,6 +70,9 @@ class Location(Protocol):
     def delete(self, *keys: str) -> None:
         """Nothing happens where there is nothing."""
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of the files in a folder and those below it, by key."""
+
     def free(self) -> int | None:
         """Bytes that can still be written; None where nobody knows."""
 

@@ -149,6 +149,12 @@ class ObjectPath:
             for paths in (objects, found["common_prefixes"])
         )
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of all objects below this prefix, by what follows on it."""
+        with asking(self):
+            found = [one for some in self._client.list(f"{self.key}/") for one in some]
+        return {one["path"][len(self.key) + 1 :]: one["size"] for one in found}
+
     def iterdir(self) -> Iterator[ObjectPath]:
         """What lies directly under this prefix: objects and prefixes."""
         found = self._listing()
