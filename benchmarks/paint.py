@@ -30,6 +30,7 @@ from ldmscene.painting.measured import MEASURED, weights
 from ldmscene.painting.offer import BEGIN
 
 PROMPTS = 20
+TIMED = 3  # of them
 LEAST = 60  # pixels of an object that is one
 GROWTH = 0.05
 DRAWS = 100
@@ -93,7 +94,7 @@ def sound_masks(studio: Studio, count: int, split: str = "test") -> Iterator[tup
 def speed(store: str = "stores/demo", rounds: int = 9) -> None:
     """Seconds from asking to the first live step and to the picture; aims: 0.3 and 2."""
     studio = studio_of(store)
-    asked = [asked_of(studio, *one) for one in sound_masks(studio, 3)]
+    asked = [asked_of(studio, *one) for one in sound_masks(studio, TIMED)]
     for one in asked:
         draw(studio, one)  # own pictures and readouts are there now, as after a first look
     found = [draw(studio, one) for _ in range(rounds // len(asked)) for one in asked]

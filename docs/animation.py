@@ -18,6 +18,7 @@ import ldmscene
 HERE = Path(__file__).parent
 SCREEN = {"width": 1120, "height": 900}
 SHOWN = {"x": 0, "y": 300, "width": 1120, "height": 600}
+SIZE = (896, 480)
 SECONDS = 90_000  # milliseconds that a picture may take
 
 
@@ -32,11 +33,10 @@ def take(store: str) -> None:
         _shoot(page, frames, 900)
         _drag(page, frames)
         page.locator("#draw").click()
-        for step in range(1, 100):
-            if page.locator("#status").inner_text() == "done":
-                break
-            expect(page.locator("#status")).not_to_contain_text(f"step {step - 1} of", timeout=SECONDS)
+        said = page.locator("#status")
+        while (now := said.inner_text()) != "done":
             _shoot(page, frames, 160)
+            expect(said).not_to_have_text(now, timeout=SECONDS)
         _shoot(page, frames, 3000)
         browser.close()
     first, *others = [frame for frame, _ in frames]
@@ -60,8 +60,8 @@ def _drag(page: Page, frames: list[tuple[Image.Image, int]]) -> None:
 
 
 def _shoot(page: Page, frames: list[tuple[Image.Image, int]], milliseconds: int) -> None:
-    page.wait_for_timeout(60)
-    frames.append((Image.open(io.BytesIO(page.screenshot(clip=SHOWN))).convert("RGB"), milliseconds))
+    shot = Image.open(io.BytesIO(page.screenshot(clip=SHOWN))).convert("RGB")
+    frames.append((shot.resize(SIZE, Image.Resampling.LANCZOS), milliseconds))
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ def serve(studio: Studio, about: dict[str, Any], *, host: str, port: int) -> Pai
         log_level="critical",
         access_log=False,
         lifespan="off",
+        ws="none",
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=3,
         server_header=False,

@@ -71,6 +71,7 @@ async function draw({ again = false } = {}) {
   const wanted = encode(easel.levels), change = form.change(wanted), place = address(true);
   results.target = form.target;
   results.wanted = easel.levels.slice();
+  at.touched = true;
   results.clear("edit", "random");
   film.clear("edit", "random");
   film.turn("edit");

@@ -1,0 +1,283 @@
+"""The page in a real browser: Playwright with Debian's Chromium, on the embedded model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from ldmscene.painting import runs, serve
+from tests.report.test_report_browser import CHROMIUM, FLAGS, SCREENS, serious
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+if not CHROMIUM.exists():
+    pytest.skip(f"needs {CHROMIUM}: apt-get install chromium", allow_module_level=True)
+
+PIXELS = 64
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def opened(browser, address: str, **how):
+    """A page, and what went wrong on it: messages on the console, and requests to anybody else."""
+    context = browser.new_context(viewport=SCREENS["desktop"], accept_downloads=True, **how)
+    page, troubles = context.new_page(), []
+    home = address.split("#")[0]
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith((home, "data:", "blob:")) else troubles.append(r.url[:200]))
+    page.goto(address)
+    return page, troubles
+
+
+@pytest.fixture
+def page(browser, painting) -> Iterator:
+    page, troubles = opened(browser, painting.address)
+    ready(page)
+    yield page
+    assert troubles == []
+    page.context.close()
+
+
+def ready(page, words: str = "done") -> None:
+    """Wait until the page has drawn what was asked for."""
+    playwright.expect(page.locator("html")).to_have_attribute("data-ready", "yes", timeout=60_000)
+    playwright.expect(page.locator("#status")).to_have_text(words, timeout=60_000)
+
+
+def wanted(page) -> np.ndarray:
+    """What is painted, as the address says it."""
+    page.wait_for_timeout(250)
+    text = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('wanted')")
+    return runs.decode(text, (PIXELS, PIXELS))
+
+
+def spot(page, x: float, y: float) -> tuple[float, float]:
+    """Where a pixel of the map is on the screen."""
+    box = page.locator("#wanted").bounding_box()
+    return box["x"] + x / PIXELS * box["width"], box["y"] + y / PIXELS * box["height"]
+
+
+def stroke(page, *points: tuple[float, float]) -> None:
+    page.locator("#wanted").scroll_into_view_if_needed()
+    page.mouse.move(*spot(page, *points[0]))
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*spot(page, *point), steps=3)
+    page.mouse.up()
+
+
+def tool(page, name: str) -> None:
+    page.get_by_role("radio", name=name, exact=True).check(force=True)
+
+
+def object_of(page) -> tuple[float, float, float]:
+    """Middle and area of what is painted."""
+    rows, columns = np.nonzero(wanted(page))
+    return rows.mean(), columns.mean(), len(rows)
+
+
+def test_paint_draw_and_come_back(page, browser, painting):
+    tool(page, "Brush")
+    page.locator("#clear").click()
+    stroke(page, (20, 20), (44, 20))
+    painted = wanted(page)
+    assert painted[20, 20:44].all()
+    assert not painted[30:].any()
+    tool(page, "Eraser")
+    stroke(page, (32, 20), (34, 20))
+    assert not wanted(page)[20, 33]
+    page.locator("#undo").click()
+    np.testing.assert_array_equal(wanted(page), painted)
+    page.locator("#draw").click()
+    ready(page)
+    dice = page.locator("#edit-result .score").inner_text()
+    assert dice.startswith("Dice 0.")
+    assert "A random edit of the same size gives" in page.locator("#verdict").inner_text()
+    assert page.locator("#film tbody tr").count() == 4
+    assert page.locator("#film tbody tr").first.locator("img").count() == 4
+    assert page.locator("#attempts button").count() == 1
+    again, troubles = opened(browser, page.url)
+    ready(again)
+    assert again.locator("#edit-result .score").inner_text() == dice
+    np.testing.assert_array_equal(wanted(again), painted)
+    assert troubles == []
+    again.context.close()
+    page.locator("#step").fill("2")
+    assert page.locator("#now").inner_text().startswith("step 2, timestep")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="edit as JSON").click()
+    edit = json.loads(saved.value.path().read_text())
+    np.testing.assert_array_equal(runs.decode(edit["wanted"], (PIXELS, PIXELS)), painted)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="picture", exact=True).click()
+    assert saved.value.path().read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_own_object_is_dragged_and_scaled_by_mouse_and_keys(page):
+    before, (y, x, area) = wanted(page), object_of(page)
+    stroke(page, (x, y), (x + 5, y - 3))
+    right = min(5, PIXELS - 1 - np.nonzero(before)[1].max())  # it stays inside the frame
+    np.testing.assert_array_equal(wanted(page), np.roll(before, (-3, right), (0, 1)))
+    moved = object_of(page)
+    page.locator("#wanted").focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    assert object_of(page)[:2] == pytest.approx((moved[0] + 1, moved[1] - 4), abs=0.01)
+    page.keyboard.press("-")
+    assert object_of(page)[2] < area
+    page.keyboard.press("Control+z")
+    assert object_of(page)[2] == moved[2]
+
+
+def test_a_finger_paints_and_two_scale(browser, painting):
+    page, troubles = opened(browser, painting.address, has_touch=True)
+    ready(page)
+    page.locator("#wanted").scroll_into_view_if_needed()
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        at = [dict(zip("xy", spot(page, *point), strict=True)) | {"id": i} for i, point in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    y, x, area = object_of(page)
+    touch("touchStart", (x - 4, y))
+    touch("touchStart", (x - 4, y), (x + 4, y))
+    touch("touchMove", (x - 5, y), (x + 5, y))
+    touch("touchEnd")
+    assert object_of(page)[2] > 1.2 * area
+    page.locator("#clear").click()
+    tool(page, "Brush")
+    page.locator("#wanted").scroll_into_view_if_needed()
+    touch("touchStart", (10, 30))
+    touch("touchMove", (20, 30))
+    touch("touchMove", (40, 30))
+    touch("touchEnd")
+    assert wanted(page)[30, 10:40].all()
+    assert troubles == []
+    page.context.close()
+
+
+def test_another_prompt_even_a_hostile_one(page):
+    before = page.locator("#own-result canvas").evaluate("(canvas) => canvas.toDataURL()")
+    page.locator("#prompt").fill("<script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>")
+    page.locator("#prompt").press("Enter")
+    ready(page)
+    assert page.evaluate("window.harmed") is None
+    assert page.locator("#own-result canvas").evaluate("(canvas) => canvas.toDataURL()") != before
+    page.locator("#draw").click()
+    ready(page)
+    assert page.evaluate("window.harmed") is None
+
+
+def test_wrong_input_is_told_beside_its_field(browser, painting):
+    page, _ = opened(browser, painting.address)  # the browser itself writes of a refused request on the console
+    ready(page)
+    page.locator("#seed").fill("-3")
+    page.locator("#show").click()
+    playwright.expect(page.locator("#seed-wrong")).to_contain_text("whole number")
+    assert page.locator("#seed").get_attribute("aria-invalid") == "true"
+    page.locator("#seed").fill("3")
+    page.locator("#show").click()
+    ready(page)
+    assert page.locator("#seed-wrong").inner_text() == ""
+    page.locator("#settings summary").click()
+    page.locator("#steps").fill("0:99")
+    page.locator("#draw").click()
+    playwright.expect(page.locator("#steps-wrong")).to_contain_text("no '4' here")
+    page.context.close()
+
+
+def test_cancel_stops_it_and_a_newer_request_takes_its_place(page):
+    page.locator("#draw").click()
+    page.locator("#cancel").click()
+    playwright.expect(page.locator("#status")).to_have_text(re.compile("^(cancelled|done)$"), timeout=60_000)
+    page.locator("#draw").click()
+    page.locator("#draw").click()
+    ready(page)
+    assert page.locator("#attempts button").count() >= 1
+
+
+def test_two_tabs_draw_at_once(page, browser, painting):
+    other, troubles = opened(browser, painting.address)
+    ready(other)
+    page.locator("#draw").click()
+    other.locator("#draw").click()
+    ready(other)
+    ready(page)
+    assert page.locator("#edit-result .score").inner_text() == other.locator("#edit-result .score").inner_text() != ""
+    assert troubles == []
+    other.context.close()
+
+
+def test_depth_is_painted_with_a_value(page):
+    page.get_by_role("radio", name="depth").check(force=True)
+    page.locator("#value").fill("200")
+    stroke(page, (10, 10), (50, 10))
+    levels = wanted(page)
+    assert set(levels[10, 10:50]) == {200}
+    assert levels[40, 40] == runs.UNPAINTED
+    page.locator("#draw").click()
+    ready(page)
+    assert page.locator("#edit-result .score").inner_text().startswith("error ")
+
+
+def test_back_leads_to_the_attempt_before(page):
+    page.locator("#draw").click()
+    ready(page)
+    first = page.url
+    page.locator("#wanted").focus()
+    page.keyboard.press("Shift+ArrowRight")
+    page.locator("#draw").click()
+    ready(page)
+    assert page.url != first
+    page.locator("#attempts button").first.click()
+    ready(page, "attempt 1")
+    assert page.url == first
+    page.go_back()
+    ready(page, "attempt 2")
+
+
+def test_the_page_encodes_as_python_does(page):
+    levels = np.random.default_rng(0).choice([0, 254, 255, 7], (PIXELS, PIXELS)).astype(np.uint8)
+    script = """async ([list, text]) => {
+        const { encode, decode } = await import("./assets/runs.js");
+        return [encode(Uint8Array.from(list)), [...decode(text, list.length)], decode("c-0", list.length)];
+    }"""
+    text = runs.encode(levels)
+    assert page.evaluate(script, [levels.ravel().tolist(), text]) == [text, levels.ravel().tolist(), None]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_serious_fault_of_accessibility(browser, painting, screen, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    page, troubles = opened(browser, painting.address, color_scheme=scheme)
+    page.set_viewport_size(SCREENS[screen])
+    ready(page)
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen]["width"]
+    assert serious(axe.Axe().run(page)) == []
+    assert troubles == []
+    page.context.close()
+
+
+def test_a_server_that_dies_is_told(browser, studio_on_store):
+    served = serve(studio_on_store, {"model": "", "measured": ""}, host="127.0.0.1", port=0)
+    page, _ = opened(browser, served.address)
+    ready(page)
+    served.close()
+    page.locator("#draw").click()
+    playwright.expect(page.locator("#page-wrong")).to_contain_text("doesn’t answer")
+    assert page.locator("#progress").is_hidden()
+    page.context.close()
