@@ -52,11 +52,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Asked:
-    """A picture, and how it is to be changed; None: not at all."""
+    """A picture, and how it is to be changed; None: not at all.
+
+    Attributes
+    ----------
+    labelers : bool
+        Whether labelers read each step's unfinished picture, too.
+    """
 
     prompt: str
     seed: int
     change: Change | None
+    labelers: bool = False
 
     @classmethod
     def of(cls, words: object, offer: Offer) -> Asked:
@@ -70,7 +77,10 @@ class Asked:
         if not isinstance(words, Mapping):
             raise FieldError("page", f"expected an object, got {type(words).__name__}")
         change = words.get("change")
-        return cls(_prompt(words), _seed(words), None if change is None else _change(change, offer))
+        labelers = words.get("labelers", False)
+        if not isinstance(labelers, bool):
+            raise FieldError("page", f"labelers: expected true or false, got {str(labelers)[:30]!r}")
+        return cls(_prompt(words), _seed(words), None if change is None else _change(change, offer), labelers)
 
 
 def _prompt(words: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def draw(
     *,
     probes: Mapping[str, Probe],
     branch: str,
-    show: Callable[[Shown], None],
+    show: Callable[[Shown], object],
     editor: capture.Editor | None = None,
 ) -> Array:
     """The finished picture, uint8 (Y, X, rgb).

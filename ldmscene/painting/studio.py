@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,11 @@ from ldmscene.painting.judges import Finished, Judges, wanted_map
 from ldmscene.painting.offer import Offer
 from ldmscene.painting.readings import probes_of
 from ldmscene.painting.script import script_of
-from ldmscene.painting.telling import Teller
+from ldmscene.painting.telling import EDIT, OWN, RANDOM, Teller
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
 
-OWN, EDIT, RANDOM = "own", "edit", "random"
-REMEMBERED = 16  # own pictures with their labels
+REMEMBERED = 16  # own pictures with their labels and steps
 READOUTS = 1024  # probes with their covariances
 
 
@@ -62,7 +61,7 @@ class Studio:
         self._probes = probes_of(grid, self.offer)
         self._sources = {one.name: Readouts(store, grid, one.name) for one in self.offer.targets}
         self._readout = lru_cache(READOUTS)(self._find_readout)
-        self._known: dict[tuple[str, int], Finished] = {}
+        self._known: dict[tuple[str, int, bool], tuple[Finished, list[dict[str, Any]]]] = {}
         with self._scheduler():
             self._plan = plan_for(
                 loaded,
@@ -103,7 +102,8 @@ class Studio:
             each step, and `picture` at its end; then `edit`. It stops the work by raising.
         """
         change = asked.change
-        teller = Teller(self.offer, change, self._probes, self.steps, tell)
+        judges = self._judges if asked.labelers else None
+        teller = Teller(self.offer, change, self._probes, self.steps, tell, judges)
         own = self._own(asked, teller)
         teller.finish(OWN, own)
         if change is None:
@@ -111,21 +111,27 @@ class Studio:
         edit = self.edit(change)
         for run, one in ((EDIT, edit), (RANDOM, replace(edit, null="random:0"))):
             start, worker = time.perf_counter(), self._worker(one, own)
-            found = self._finished(asked, teller.of(run), worker)
+            found = self._finished(asked, partial(teller.step, run), worker)
             size = float(np.mean([*worker.sizes.values()])) if worker.sizes else 0.0
             teller.finish(run, found, size=size, seconds=time.perf_counter() - start)
         tell("edit", **script_of(self.store, asked, change, self.offer, edit.fingerprint))
 
     def _own(self, asked: Asked, teller: Teller) -> Finished:
-        key = asked.prompt, asked.seed
-        if key not in self._known:
-            found = self._finished(asked, teller.of(OWN))
-            while len(self._known) >= REMEMBERED:
-                self._known.pop(next(iter(self._known)))
-            self._known[key] = found
-        return self._known[key]
+        """The model's own picture; its steps are told as they are made, or from the cache."""
+        key = asked.prompt, asked.seed, asked.labelers
+        if key in self._known:
+            found, steps = self._known[key]
+            for words in steps:
+                teller.tell("step", **words, cached=True)
+            return found
+        steps = []
+        found = self._finished(asked, lambda shown: steps.append(teller.step(OWN, shown)))
+        while len(self._known) >= REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+        self._known[key] = found, steps
+        return found
 
-    def _finished(self, asked: Asked, show: Callable[[Shown], None], editor: Worker | None = None) -> Finished:
+    def _finished(self, asked: Asked, show: Callable[[Shown], object], editor: Worker | None = None) -> Finished:
         with self._scheduler():
             picture = draw(
                 self._plan, asked.prompt, asked.seed, probes=self._probes, branch=self._branch, show=show, editor=editor

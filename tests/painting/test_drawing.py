@@ -84,13 +84,13 @@ def test_each_run_is_told_step_by_step_and_the_edited_one_is_what_editing_draws(
     events = _told(studio, asked)
     assert asked.change is not None
     told = [(event["event"], event.get("run"), event.get("step")) for event in events]
-    first = [("picture", "own", None)]
+    first = [("step", "own", STEPS - 1), ("picture", "own", None)]
     later = [
         (kind, run, step)
         for run in ("edit", "random")
         for kind, step in [*(("step", s) for s in range(STEPS)), ("picture", None)]
     ]
-    assert told[-11:] == [*first, *later, ("edit", None, None)][-11:]
+    assert told[-13:] == [*first, *later, ("edit", None, None)]
     changed = [event["changed"] for event in events if event.get("run") == "edit" and event["event"] == "step"]
     assert changed[0] == changed[1] != []
     assert changed[2] == changed[3] == []

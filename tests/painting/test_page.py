@@ -231,6 +231,17 @@ def test_depth_is_painted_with_a_value(page):
     assert page.locator("#edit-result .score").inner_text().startswith("error ")
 
 
+def test_labelers_read_unfinished_pictures_where_that_is_asked_for(page):
+    page.locator("#labelers").check()
+    page.locator("#draw").click()
+    ready(page)
+    names = page.locator("#film th").all_inner_texts()
+    assert [name.replace("\n", "") for name in names][1:3] == ["mask", "mask, labeler"]
+    assert page.locator("#film img").count() == 7 * 4
+    page.get_by_role("radio", name="own", exact=True).check(force=True)
+    assert page.locator("#film img").count() == 7 * 4
+
+
 def test_back_leads_to_the_attempt_before(page):
     page.locator("#draw").click()
     ready(page)

@@ -4,7 +4,12 @@ import { byId, make } from "./elements.js";
 
 export class Film {
   constructor(targets) {
-    this.rows = [null, ...targets.map(({ name }) => name)];
+    const picture = { name: "picture", read: (event) => event.picture };
+    const ways = (target) => [
+      { name: target, target, read: (event) => event.maps[target] },
+      { name: `${target}, labeler`, labeler: true, read: (event) => event.labels[target] },
+    ];
+    this.all = [picture, ...targets.flatMap(({ name }) => ways(name))];
     this.clear();
     byId("step").addEventListener("input", () => this.go(Number(byId("step").value)));
     for (const input of document.getElementsByName("run")) input.addEventListener("change", () => this.turn(input.value));
@@ -26,6 +31,9 @@ export class Film {
 
   get shown() { return this.runs[this.run]; }
 
+  // Those that the chosen run has pictures for.
+  get rows() { return this.all.filter((row) => !row.labeler || this.shown.some(row.read)); }
+
   turn(run) {
     this.run = run;
     for (const input of document.getElementsByName("run")) input.checked = input.value === run;
@@ -44,7 +52,7 @@ export class Film {
 
   draw() {
     byId("film").tBodies[0].replaceChildren(...this.rows.map((row) =>
-      make("tr", {}, make("th", { scope: "row" }, row ?? unfinished()), ...this.shown.map((event) => this.cell(event, row)))));
+      make("tr", {}, make("th", { scope: "row" }, title(row)), ...this.shown.map((event) => this.cell(event, row)))));
     this.go(this.step);
   }
 
@@ -55,10 +63,10 @@ export class Film {
   }
 
   image(event, row) {
-    const src = row ? event.maps[row] : event.picture;
+    const src = row.read(event);
     if (!src) return [];
-    const alt = row ? `what the ${row} probe reads at step ${event.step}` : `the unfinished picture at step ${event.step}`;
-    return [make("img", { src, alt, className: event.changed.includes(row) ? "asked" : "" })];
+    const alt = `${row.target ? `what the ${row.target} probe reads` : row.name} at step ${event.step}`;
+    return [make("img", { src, alt, className: event.changed.includes(row.target) ? "asked" : "" })];
   }
 
   go(step) {
@@ -82,11 +90,12 @@ export class Film {
   }
 
   caption(event, row) {
-    if (!row) return unfinished();
-    if (!event.maps[row]) return `${row}: no probe at this step`;
-    if (!event.changed.includes(row)) return `${row}, as read`;
-    return event.asked === row ? `${row}, as asked for` : `${row}, in a changed module`;
+    const { target } = row;
+    if (!target) return title(row);
+    if (!row.read(event)) return `${target}: no probe at this step`;
+    if (!event.changed.includes(target)) return `${target}, as read`;
+    return event.asked === target ? `${target}, as asked for` : `${target}, in a changed module`;
   }
 }
 
-const unfinished = () => make("i", {}, "x", make("sub", {}, "t"));
+const title = ({ name }) => (name === "picture" ? make("i", {}, "x", make("sub", {}, "t")) : name);

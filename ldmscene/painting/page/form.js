@@ -46,7 +46,7 @@ export class Form {
   }
 
   // What the server is asked for; its own checks have the last word.
-  picture() { return { prompt: byId("prompt").value, seed: byId("seed").value.trim() }; }
+  picture() { return { prompt: byId("prompt").value, seed: byId("seed").value.trim(), labelers: byId("labelers").checked }; }
 
   change(wanted) {
     const strength = byId("strength").value.trim();
@@ -60,12 +60,14 @@ export class Form {
     return {
       prompt: byId("prompt").value, seed: byId("seed").value, target: this.target.name, rule: byId("rule").value,
       strength: byId("strength").value, steps: byId("steps").value, modules: this.moduleWords,
+      ...(byId("labelers").checked ? { labelers: 1 } : {}),
     };
   }
 
   read(words) {
     for (const field of ["prompt", "seed", "strength", "steps"]) if (words.has(field)) byId(field).value = words.get(field);
     if (this.offer.rules.includes(words.get("rule"))) byId("rule").value = words.get("rule");
+    byId("labelers").checked = words.has("labelers");
     if (words.has("modules")) this.moduleWords = words.get("modules");
     if (words.has("target")) this.choose(words.get("target"));
   }

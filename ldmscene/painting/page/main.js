@@ -101,6 +101,7 @@ async function hear(event, runs, began, place) {
   if (event.event === "queued" && event.before) say(`waiting: ${event.before} before it`);
   if (event.event === "step") {
     film.add(event);
+    if (event.cached) return;
     await results.set(event.run, event);
     tick(event, runs, began);
   }
@@ -247,7 +248,7 @@ byId("redo").addEventListener("click", () => easel.redo());
 byId("own").addEventListener("click", () => { easel.remember(); const back = easel.back; startFromOwn(); easel.back = back; note(); });
 byId("clear").addEventListener("click", () => easel.clear());
 for (const id of ["width", "value"]) byId(id).addEventListener("input", dials);
-for (const id of ["rule", "strength", "steps", "modules"]) byId(id).addEventListener("change", note);
+for (const id of ["rule", "strength", "steps", "modules", "labelers"]) byId(id).addEventListener("change", note);
 byId("prompt").addEventListener("input", () => { at.own = null; mark(); note(); });
 byId("seed").addEventListener("input", () => { at.own = null; mark(); note(); });
 byId("prompt").addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); byId("show").click(); } });
