@@ -49,11 +49,13 @@ class Drawn:
     steps: int = 3
     asked: list[Any] = field(default_factory=list)
     may: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    began: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
     store: Any = field(default_factory=lambda: SimpleNamespace(manifest=make_manifest(2, 2)))
 
     def draw(self, asked, tell) -> None:
         self.asked.append(asked)
+        self.began.set()
         try:
             for step in range(self.steps):
                 assert self.may.acquire(timeout=20)

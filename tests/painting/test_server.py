@@ -123,17 +123,14 @@ def test_cancelling_stops_the_model_at_its_next_step(client, studio):
     assert client.send("POST", "cancel/none").status == 204
 
 
-def test_a_picture_that_nobody_waits_for_is_not_drawn(client, studio, served):
+def test_a_picture_that_nobody_waits_for_is_not_drawn(client, studio):
     _, found = client.draw(words())
+    assert studio.began.wait(20)
     with client.opened("GET", f"events/{found['job']}") as answer:
         answer.readline()
-    for _ in range(200):
-        studio.may.release()
-        if studio.left.wait(0.1):
-            break
-    _, other = client.draw(words())
-    studio.may.release(3)
-    assert _names(client.events(other["job"]))[-1] == "done"
+    assert _names(client.events(found["job"])) == ["queued", "cancelled"]
+    studio.may.release()
+    assert studio.left.wait(20)
 
 
 def test_two_tabs_wait_for_each_other_and_a_newer_request_replaces_an_older_one(client, studio):
