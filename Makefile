@@ -13,7 +13,7 @@ demo: .venv/.installed
 test-quick: .venv/.installed
 	$(BIN)/python -m pytest -m "not slow" tests/metrics tests/probes/test_ridge.py tests/probes/test_stats.py \
 		tests/probes/test_folds.py tests/store/test_ledger.py tests/store/test_shards.py tests/test_cells.py \
-		tests/test_grid.py tests/test_layers.py tests/test_manifest.py tests/test_table.py
+		tests/test_grid.py tests/test_layers.py tests/test_manifest.py
 
 test: demo .venv/labelers/.installed
 	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadfile
