@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ldmscene import plot
+    from ldmscene.calls.check import check
     from ldmscene.calls.edit import Edit
     from ldmscene.calls.editing import editing
     from ldmscene.calls.effect import effect, effect_sentence, until_when
@@ -44,6 +45,7 @@ _HOMES = {
     "LogisticProbe": ("ldmscene.probes", "LogisticProbe"),
     "Manifest": ("ldmscene.manifest", "Manifest"),
     "RidgeProbe": ("ldmscene.probes", "RidgeProbe"),
+    "check": ("ldmscene.calls.check", "check"),
     "editing": ("ldmscene.calls.editing", "editing"),
     "effect": ("ldmscene.calls.effect", "effect"),
     "effect_sentence": ("ldmscene.calls.effect", "effect_sentence"),
@@ -78,6 +80,7 @@ __all__ = [
     "LogisticProbe",
     "Manifest",
     "RidgeProbe",
+    "check",
     "editing",
     "effect",
     "effect_sentence",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 when done, 2 when refused, 130 when interrupted."""
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # their advice on optional packages isn't for our users
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of ASCII gets a question mark, not a traceback
+        sys.stdout.reconfigure(errors="replace")
     try:
         sys.exit(cli.main(arguments, standalone_mode=False) or SUCCESS)
     except click.ClickException as error:

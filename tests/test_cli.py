@@ -565,3 +565,13 @@ def test_effects_may_be_beyond_other_targets(store):
     code, _, err = call(*words, "--beyond", "depth")
     assert code != 0
     assert "'depth' is to be predicted, too" in err
+
+
+def test_a_terminal_of_ascii_gets_question_marks_and_no_traceback(store):
+    words = [sys.executable, "-m", "ldmscene", "info", str(store.root)]
+    found = subprocess.run(
+        words, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    )
+    assert found.returncode == 0, found.stderr
+    assert b"?" in found.stdout
+    assert found.stdout.isascii()

@@ -6,7 +6,7 @@ from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
 from ldmscene.capture.modules import ModuleShape, find_modules, presets_in
 from ldmscene.capture.pictures import at_once, decode, decode_counting
-from ldmscene.capture.plan import Plan, make_plan
+from ldmscene.capture.plan import Plan, has_two_branches, make_plan
 from ldmscene.capture.readings import readings
 from ldmscene.capture.record import Recording
 from ldmscene.capture.shapes import outline_shapes
@@ -40,6 +40,7 @@ __all__ = [
     "denoiser_of",
     "environment",
     "find_modules",
+    "has_two_branches",
     "identity",
     "latent_channels",
     "load_outline",

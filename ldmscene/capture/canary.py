@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ldmscene.capture.conditions import example
 from ldmscene.capture.fold import first_tensor
-from ldmscene.capture.hooks import instead, quiet, running_uncompiled
+from ldmscene.capture.hooks import call, instead, quiet, running_uncompiled
 from ldmscene.capture.latents import unpack
 from ldmscene.capture.modules import find_modules, presets_in
 from ldmscene.capture.pictures import decode
@@ -29,7 +30,7 @@ from ldmscene.capture.plan import Plan
 from ldmscene.capture.source import denoiser_of, with_scheduler
 from ldmscene.capture.supplied import along
 
-PROMPT, SEED = "a photograph of a red cube on a table", 0
+SEED = 0
 CALLS = 3  # steps of the scheduler
 BUCKETS = 32
 STRIP = 8  # latent positions: a strip's width is a multiple of it
@@ -55,7 +56,7 @@ def _answer(plan: Plan, *, from_the_middle: bool) -> Canary:
     pipeline, heard = plan.pipeline, _Listener()
     with torch.no_grad(), quiet(pipeline), with_scheduler(pipeline, None), running_uncompiled(pipeline) as denoiser:
         begin = {"set_timesteps": _middle} if from_the_middle and not plan.supplied else {}
-        arguments = plan.arguments([PROMPT], [SEED])
+        arguments = plan.arguments([example(pipeline)], [SEED])
         if plan.supplied:
             arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
         with ExitStack() as hooks:
@@ -63,12 +64,12 @@ def _answer(plan: Plan, *, from_the_middle: bool) -> Canary:
                 hooks.callback(part.register_forward_hook(heard.hook(name)).remove)
             hooks.enter_context(instead(pipeline.scheduler, step=heard.watch, **begin))
             try:
-                pipeline(**arguments)
+                call(pipeline, arguments)
             except _Heard:
                 pass
             finally:
                 pipeline.maybe_free_model_hooks()
-        latents = unpack(pipeline, heard.latents.float(), (plan.height, plan.width))
+        latents = unpack(pipeline, plan.own(heard.latents.float()), (plan.height, plan.width))
     return {**heard.found, PICTURE: sketch(torch.from_numpy(decode(pipeline, strip(latents))))}
 
 

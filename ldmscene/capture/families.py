@@ -54,6 +54,8 @@ class Family:
         There is no guidance without a negative prompt, be it empty.
     masked_text : bool
         The denoiser can't do without the text's attention mask.
+    doubled : bool
+        The pipeline steps each sample once for each branch, both alike.
     packed : bool
         2 × 2 latents are one token before the denoiser.
     presets : mapping
@@ -82,6 +84,7 @@ class Family:
     guidance: str = "guidance_scale"
     asks_negative: bool = False
     masked_text: bool = False
+    doubled: bool = False
     packed: bool = False
     presets: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,6 +118,8 @@ FAMILIES: Registry[Family] = Registry(
         Family("PixArtTransformer2DModel", (2,)),
         Family("SanaTransformer2DModel", (1,)),
         Family("HunyuanDiT2DModel", (2,)),
+        Family("UNet2DModel", _UNET_STRIDES),
+        Family("DiTTransformer2DModel", (2,), cond_first=True, doubled=True),
         # The pipeline guides three of four channels, as the model's authors do.
         Family("LuminaNextDiT2DModel", (2,), cond_first=True, guided_channels=3),
         Family("Lumina2Transformer2DModel", (2,), joint=True, image_at=AFTER_TEXT, cond_first=True, rescaled_rows=True),

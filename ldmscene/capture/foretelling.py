@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ldmscene.capture.branches import customary_order
+from ldmscene.capture.conditions import example
 from ldmscene.capture.fold import first_tensor
-from ldmscene.capture.hooks import instead, quiet, running_uncompiled
+from ldmscene.capture.hooks import call, instead, quiet, running_uncompiled
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.sorting import compare
 from ldmscene.capture.supplied import along
 from ldmscene.errors import InputError
 
-PROMPT, SEED = "a photograph of a red cube on a table", 0  # any: the order belongs to the pipeline
+SEED = 0  # any, as the prompt: the order belongs to the pipeline
 
 
 class _Told(Exception):  # noqa: N818, it isn't an error
@@ -45,9 +46,10 @@ def rehearsed(plan: Plan) -> Plan:
 
     def watch(take_step: Callable[..., Any]) -> Callable[..., Any]:
         def watched(model_output: Tensor, timestep: Any, sample: Tensor, *args: object, **kwargs: object) -> Any:
-            _parts, orders = compare(raw, model_output, sample, plan.applied_guidance, plan.folding.family)
+            guided, latents = plan.own(model_output), plan.own(sample)
+            _parts, orders = compare(raw, guided, latents, plan.applied_guidance, plan.folding.family)
             if order := _chosen(plan, orders):
-                found.append(_by_call(order, raw, len(sample)))
+                found.append(_by_call(order, raw, len(latents)))
                 raise _Told
             raw.clear()
             return take_step(model_output, timestep, sample, *args, **kwargs)
@@ -57,14 +59,15 @@ def rehearsed(plan: Plan) -> Plan:
     def leave(_module: nn.Module, _args: tuple[Any, ...], output: object) -> None:
         raw.append(first_tensor(output).detach().clone())
 
-    arguments = plan.arguments([PROMPT], [SEED])
+    prompt = example(pipeline)
+    arguments = plan.arguments([prompt], [SEED])
     if plan.supplied:
         arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
     with torch.no_grad(), quiet(pipeline), running_uncompiled(pipeline) as denoiser:
         handle = denoiser.register_forward_hook(leave)
         try:
             with instead(pipeline.scheduler, step=watch):
-                pipeline(**arguments)
+                call(pipeline, arguments)
         except _Told:
             pass
         finally:
@@ -73,7 +76,7 @@ def rehearsed(plan: Plan) -> Plan:
     if not found:
         raise InputError(
             "an edit needs to know which part of the denoiser's output is conditional, and that can't be told: in a "
-            f"rehearsal with the prompt {PROMPT!r} several orders fit; use another negative prompt or guidance_scale"
+            f"rehearsal with the prompt {prompt!r} several orders fit; use another negative prompt or guidance_scale"
         )
     return replace(plan, calls=found[0])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +56,21 @@ def running_uncompiled(pipeline: Any) -> Iterator[nn.Module]:
             setattr(pipeline, role, held)
         for part, call in compiled.items():
             part._compiled_call_impl = call
+
+
+def call(pipeline: Any, arguments: dict[str, Any]) -> None:
+    """Call a pipeline; one that takes no `latents` draws those that are asked for, by its module's `randn_tensor`."""
+    if "latents" not in arguments or "latents" in inspect.signature(pipeline.__call__).parameters:
+        pipeline(**arguments)
+        return
+    source: Any = sys.modules[type(pipeline).__module__]
+    draw, rest = source.randn_tensor, {**arguments}
+    latents = rest.pop("latents")
+    try:
+        source.randn_tensor = lambda *_args, **_options: latents
+        pipeline(**rest)
+    finally:
+        source.randn_tensor = draw
 
 
 @contextmanager

@@ -6,12 +6,15 @@ from typing import Any
 
 import torch
 from diffusers import SCMScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from ldmscene.capture.source import autoencoder_of
 from ldmscene.errors import InputError
 
 _BLOCKS = ("block_out_channels", "encoder_block_out_channels", "down_block_out_channels")
+
+
+_BY_INVERSE = ("DiTPipeline", "LDMTextToImagePipeline")  # multiply by 1 / scale, which rounds otherwise
 
 
 def vae_factor(pipeline: Any) -> int:
@@ -87,7 +90,9 @@ def unscaled(pipeline: Any, latents: Tensor) -> Tensor:
     if _patchified(pipeline):
         mean, deviation = _batch_norm(vae, latents)
         return _unpatchified(pipeline, pipeline._patchify_latents(latents) * deviation + mean)
-    scale, shift = _scale_and_shift(vae, latents)
+    scale, shift = _scale_and_shift(pipeline, latents)
+    if type(pipeline).__name__ in _BY_INVERSE:
+        return 1 / scale * latents
     return latents / scale + shift
 
 
@@ -97,7 +102,7 @@ def scaled(pipeline: Any, z: Tensor) -> Tensor:
     if _patchified(pipeline):
         mean, deviation = _batch_norm(vae, z)
         return _unpatchified(pipeline, (pipeline._patchify_latents(z) - mean) / deviation)
-    scale, shift = _scale_and_shift(vae, z)
+    scale, shift = _scale_and_shift(pipeline, z)
     return (z - shift) * scale
 
 
@@ -116,9 +121,14 @@ def _batch_norm(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.sqrt(variance + vae.config.batch_norm_eps)
 
 
-def _scale_and_shift(vae: Any, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
-    config = vae.config
-    scale = 1.0 if type(vae).__name__ == "VQModel" else config.get("scaling_factor") or 1.0
+def has_movq(pipeline: Any) -> bool:
+    """Whether latents are decoded unscaled and unquantised, as Kandinsky's are."""
+    return isinstance(getattr(pipeline, "movq", None), nn.Module)
+
+
+def _scale_and_shift(pipeline: Any, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
+    config = autoencoder_of(pipeline).config
+    scale = 1.0 if has_movq(pipeline) else config.get("scaling_factor") or 1.0
     if config.get("latents_mean") is None or config.get("latents_std") is None:
         return scale, config.get("shift_factor") or 0.0
     mean, std = (torch.tensor(config[key]).view(1, -1, 1, 1).to(z) for key in ("latents_mean", "latents_std"))

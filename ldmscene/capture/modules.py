@@ -61,6 +61,12 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     patterns = _patterns(denoiser)
     matches = {one: _matching(one, names, patterns) for one in asked}
     for one, found in matches.items():
+        if not found and one in patterns:
+            there = ", ".join(presets_in(denoiser)) or "none"
+            raise InputError(
+                f"{type(denoiser).__name__} has no module that the preset {one!r} means; its presets: {there}. Name "
+                "modules or a glob"
+            )
         if not found:
             raise unknown("module or preset", one, [*PRESETS, *names])
     # A list of modules is never called: a glob doesn't mean it, a name that is one is refused later.

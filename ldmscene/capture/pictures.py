@@ -11,7 +11,7 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
-from ldmscene.capture.latents import is_video, scaled, unscaled, vae_factor
+from ldmscene.capture.latents import has_movq, is_video, scaled, unscaled, vae_factor
 from ldmscene.capture.source import autoencoder_of
 
 _PIXELS = 1 << 18  # that are decoded together
@@ -46,7 +46,7 @@ def at_once(height: int, width: int) -> int:
 
 def _decoded(pipeline: Any, vae: Any, latents: Tensor) -> tuple[np.ndarray, int]:
     z = unscaled(pipeline, latents.to(pipeline._execution_device, vae.dtype))
-    found = vae.decode(z[:, :, None] if is_video(vae) else z, return_dict=False, **_plain(vae))[0]
+    found = vae.decode(z[:, :, None] if is_video(vae) else z, return_dict=False, **_plain(pipeline))[0]
     images = found[:, :, 0] if is_video(vae) else found
     lost = images.numel() - int(images.isfinite().sum())
     pixels = VaeImageProcessor().postprocess(images.float().nan_to_num(nan=-1.0), output_type="np")
@@ -66,8 +66,8 @@ def encode(pipeline: Any, images: np.ndarray) -> Tensor:
     return scaled(pipeline, z.float()).cpu()
 
 
-def _plain(vae: Any) -> dict[str, bool]:
-    return {"force_not_quantize": True} if type(vae).__name__ == "VQModel" else {}
+def _plain(pipeline: Any) -> dict[str, bool]:
+    return {"force_not_quantize": True} if has_movq(pipeline) else {}
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
+from torch import Tensor
 
 from ldmscene.capture.clean import predict_clean
+from ldmscene.capture.conditions import check_begins_with_noise, conditions, example, takes
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.hooks import quiet
@@ -22,7 +23,7 @@ from ldmscene.capture.layout import TOKENS
 from ldmscene.capture.modules import ModuleShape, find_modules
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.shapes import FirstCall, module_shapes, rehearse
-from ldmscene.capture.source import denoiser_of
+from ldmscene.capture.source import autoencoder_of, denoiser_of
 from ldmscene.capture.supplied import leads_along
 from ldmscene.errors import InputError
 
@@ -72,6 +73,12 @@ class Plan:
         """The scale by which the pipeline guides, which some count from another number than others."""
         return self.guidance_scale + self.folding.family.added_guidance
 
+    def own(self, stepped: Tensor) -> Tensor:
+        """A scheduler's samples; where the pipeline steps each once for each branch, those of one branch."""
+        family = self.folding.family
+        doubled = family.doubled and self.guidance_scale > family.guided_above
+        return stepped[: len(stepped) // 2] if doubled else stepped
+
     @property
     def step_bytes(self) -> int:
         """Of all modules' outputs for one sample at one step, over as many parts as a pipeline can compute at once."""
@@ -86,7 +93,7 @@ class Plan:
         return _call_arguments(
             self.pipeline,
             self.folding.family,
-            prompt=list(prompts),
+            **conditions(self.pipeline, prompts),
             negative_prompt=[self.negative_prompt] * len(prompts) if self._negative else None,
             generator=[torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds],
             num_inference_steps=self.steps,
@@ -143,6 +150,8 @@ def make_plan(
         raise InputError(f"steps must be at least 1, got {steps}")
     if not math.isfinite(guidance_scale):
         raise InputError(f"guidance_scale must be a finite number, got {guidance_scale}")
+    check_begins_with_noise(pipeline)
+    _check_picture(pipeline)
     denoiser = denoiser_of(pipeline)[1]
     family = family_of(denoiser)
     if "uncond" in BRANCH_CHOICES[branch] and guidance_scale <= family.guided_above:
@@ -173,7 +182,7 @@ def make_plan(
         hashes=hashes or WeightHashes(),
     )
     with quiet(pipeline):
-        first = rehearse(pipeline, plan.arguments([""], [0]))
+        first = rehearse(pipeline, plan.arguments(["" if "prompt" in takes(pipeline) else example(pipeline)], [0]))
     if first.size not in (None, plan.latent):
         drawn = " × ".join(str(side * factor) for side in first.size or ())
         raise InputError(f"{type(pipeline).__name__} draws {drawn} where {height} × {width} is asked for; ask for that")
@@ -185,6 +194,13 @@ def make_plan(
         _check_latents(plan, first)
     _check_lengths(plan, first)
     return plan
+
+
+def has_two_branches(pipeline: DiffusionPipeline, guidance_scale: float) -> bool:
+    """Whether a pipeline runs an unconditional branch at a guidance scale."""
+    family = family_of(denoiser_of(pipeline)[1])
+    distilled = family.distilled or pipeline.config.get("is_distilled")
+    return not distilled and guidance_scale > family.guided_above
 
 
 def _check_lengths(plan: Plan, first: FirstCall) -> None:
@@ -224,6 +240,15 @@ def _check_latents(plan: Plan, first: FirstCall) -> None:
         )
 
 
+def _check_picture(pipeline: DiffusionPipeline) -> None:
+    """Refuse what isn't a picture of three channels, as those with depth are."""
+    channels = autoencoder_of(pipeline).config.get("out_channels", 3)
+    if channels != 3:
+        raise InputError(
+            f"the autoencoder of {type(pipeline).__name__} decodes {channels} channels; expected 3, of a picture"
+        )
+
+
 def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
         raise InputError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
@@ -235,6 +260,14 @@ def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width
         own * factor if side is None else side
         for side, own in zip((height, width), default_latent(denoiser_of(pipeline)[1]), strict=True)
     ]
+    if "height" not in takes(pipeline):
+        own_size = tuple(side * factor for side in default_latent(denoiser_of(pipeline)[1]))
+        if tuple(sides) != own_size:
+            raise InputError(
+                f"{type(pipeline).__name__} draws {own_size[0]} × {own_size[1]} alone, got {sides[0]} × {sides[1]}; "
+                "leave height and width out"
+            )
+        return own_size[0], own_size[1]
     multiple = math.lcm(factor * (min(family.strides) if family.known else 2), 8)  # diffusers' own rule is 8
     if min(sides) < multiple or any(side % multiple for side in sides):
         raise InputError(f"height and width must be multiples of {multiple}, got {sides[0]} × {sides[1]}")
@@ -243,15 +276,14 @@ def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width
 
 def _call_arguments(pipeline: DiffusionPipeline, family: Family, **wanted: Any) -> dict[str, Any]:
     """What the pipeline's call takes of it, with prompts and sizes taken as they are."""
-    takes = inspect.signature(pipeline.__call__).parameters
+    found = takes(pipeline)
     if wanted["negative_prompt"] is None:  # the pipeline's own unconditional input
         del wanted["negative_prompt"]
-    lost = {"prompt", "negative_prompt", "height"} & set(wanted) - set(takes)
-    if lost:
-        raise InputError(f"{type(pipeline).__name__} takes no {lost.pop()}; expected a text-to-image pipeline")
+    if "negative_prompt" in wanted and "negative_prompt" not in found:
+        raise InputError(f"{type(pipeline).__name__} takes no negative_prompt; leave it empty")
     scale = wanted.pop("guidance_scale")
-    if family.guidance not in takes and scale != 1:
-        others = [name for name in takes if "guidance" in name or "cfg" in name]
+    if family.guidance not in found and scale != 1:
+        others = [name for name in found if "guidance" in name or "cfg" in name]
         raise InputError(
             f"{type(pipeline).__name__} takes no guidance_scale{', only ' + ', '.join(others) if others else ''}; "
             "ask for guidance_scale=1, which leaves it as it is"
@@ -260,4 +292,4 @@ def _call_arguments(pipeline: DiffusionPipeline, family: Family, **wanted: Any) 
     wanted |= {"use_resolution_binning": False, "clean_caption": False}
     if wanted["num_inference_steps"] != 2:
         wanted["intermediate_timesteps"] = None  # which Sana Sprint has by default, and takes for two steps only
-    return {name: value for name, value in wanted.items() if name in takes}
+    return {name: value for name, value in wanted.items() if name in found}

@@ -123,17 +123,18 @@ class _Run:
         def watched(model_output: Tensor, timestep: Any, sample: Tensor, *args: object, **kwargs: object) -> Any:
             for device in self.now.copying:
                 torch.cuda.current_stream(device).synchronize()
-            self.sorter.add(self.now, model_output, sample)
-            clean = predict_clean(self.plan.pipeline.scheduler, model_output, timestep, sample)
+            guided, latents = self.plan.own(model_output), self.plan.own(sample)
+            self.sorter.add(self.now, guided, latents)
+            clean = predict_clean(self.plan.pipeline.scheduler, guided, timestep, latents)
             self.recorded.timesteps.append(float(torch.as_tensor(timestep).flatten()[0]))
-            self.recorded.latents.append(self._unpacked(sample.detach()))
+            self.recorded.latents.append(self._unpacked(latents.detach()))
             self.recorded.predicted.append(self._unpacked(clean))
             if self._on_step is not None:
                 self._on_step(self.recorded)
             self.now.begin(self.now.number + 1)
-            self.now.samples = len(sample)
+            self.now.samples = len(latents)
             stepped = take_step(model_output, timestep, sample, *args, **kwargs)
-            self.recorded.final = self._unpacked(stepped[0].detach())
+            self.recorded.final = self._unpacked(self.plan.own(stepped[0].detach()))
             return stepped
 
         return watched

@@ -121,8 +121,21 @@ def module_shapes(denoiser: Any, modules: Sequence[str], folding: Folding, first
     except InputError:
         raise
     except Exception:  # whatever an operation says that needs values, or a module that was added later
-        found = _call(denoiser, modules, folding, first)  # raises what is really wrong
+        found = _really_called(denoiser, modules, folding, first)
     return _in_order(found, modules)
+
+
+def _really_called(denoiser: Any, modules: Sequence[str], folding: Folding, first: FirstCall) -> dict[str, ModuleShape]:
+    try:
+        return _call(denoiser, modules, folding, first)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a denoiser dislikes of what its pipeline hands it
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise InputError(
+            f"{type(denoiser).__name__} can't be run with what its pipeline hands it ({reason}); try its own size, and "
+            "supply what it needs beside a prompt"
+        ) from error
 
 
 def _in_order(found: Mapping[str, ModuleShape], modules: Sequence[str]) -> list[ModuleShape]:
@@ -220,6 +233,8 @@ def _typical_inputs(denoiser: Any, family: Family, latent: tuple[int, int], text
     }
     if "style" in needed:  # HunyuanDiT's, by number
         inputs["style"] = torch.empty(1, dtype=torch.int64, device="meta")
+    if "class_labels" in needed and config.get("num_embeds_ada_norm"):
+        inputs["class_labels"] = torch.empty(1, dtype=torch.int64, device="meta")
     if "img_shapes" in needed:
         inputs["img_shapes"] = [[(1, latent[0] // 2, latent[1] // 2)]]
     if "added_cond_kwargs" in needed:

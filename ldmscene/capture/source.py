@@ -17,6 +17,7 @@ from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 from torch import nn
 
 from ldmscene.capture.families import ROLES
+from ldmscene.capture.pixels import Pixels
 from ldmscene.device import best_device
 from ldmscene.errors import InputError, unknown
 from ldmscene.hub import check_there
@@ -130,10 +131,16 @@ def autoencoder_of(pipeline: DiffusionPipeline) -> Any:
     InputError
         If there is none.
     """
-    for name in ("vae", "movq"):
+    for name in ("vae", "movq", "vqvae"):
         if isinstance(getattr(pipeline, name, None), nn.Module):
             return getattr(pipeline, name)
-    raise InputError(f"{type(pipeline).__name__} has no autoencoder; expected a latent text-to-image pipeline")
+    denoiser = denoiser_of(pipeline)[1]
+    if type(denoiser).__name__ == "UNet2DModel" and denoiser.config.in_channels in (1, 3):
+        return Pixels(denoiser)
+    raise InputError(
+        f"{type(pipeline).__name__} has no autoencoder; expected a pipeline with vae, movq or vqvae, or a "
+        "UNet2DModel of pixels"
+    )
 
 
 def _move(pipeline: DiffusionPipeline, device: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from torch import Tensor
 
 from ldmscene.capture.latents import as_argument, pack
@@ -53,10 +54,11 @@ class _Along:
         generator: Any = None,
         return_dict: bool = True,
         **_: object,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Any:
         self.call += 1
         ahead = self.noisy(self.chosen[min(self.call, len(self.chosen) - 1)]).to(sample.device, sample.dtype)
-        return ahead, ahead
+        ahead = torch.cat([ahead] * (len(sample) // len(ahead)))  # a pipeline may step each branch by itself
+        return DDIMSchedulerOutput(ahead, ahead) if return_dict else (ahead, ahead)
 
     def noisy(self, timestep: float) -> Tensor:
         raise NotImplementedError

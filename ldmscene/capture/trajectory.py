@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ldmscene.capture.foretelling import rehearsed
-from ldmscene.capture.hooks import quiet
+from ldmscene.capture.hooks import call, quiet
 from ldmscene.capture.pictures import decode_counting
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.record import Recording, recording
@@ -83,7 +83,7 @@ def run(
     if supplied is not None:
         arguments["latents"] = along(plan.pipeline, supplied, seeds)
     with torch.no_grad(), quiet(plan.pipeline), recording(plan, sink or arrays, editor, on_step=on_step) as recorded:
-        plan.pipeline(**arguments)
+        call(plan.pipeline, arguments)
     _check_steps(plan, recorded)
     # One by one, so that a picture doesn't depend on those beside it.
     decoded = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ldmscene.commands.check import check
 from ldmscene.commands.completion import completion
 from ldmscene.commands.effect import effect
 from ldmscene.commands.evaluate import evaluate
@@ -19,6 +20,7 @@ from ldmscene.commands.tidy import tidy
 from ldmscene.commands.verify import verify
 
 COMMANDS = (
+    check,
     completion,
     effect,
     evaluate,

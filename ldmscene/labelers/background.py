@@ -25,20 +25,31 @@ class Rembg:
     ----------
     name : str
         As `rembg.new_session` knows it.
+    file : str
+        The ONNX file of one of rembg's custom models, which have none of their own.
     threshold : float
         The soft map is stored; a pixel above this is foreground.
     """
 
-    def __init__(self, name: str = DEFAULT, threshold: float = 0.5) -> None:
+    def __init__(self, name: str = DEFAULT, threshold: float = 0.5, file: str = "") -> None:
         need("onnxruntime", INSTALL)  # without it, importing rembg ends the process
         kinds = {one.name(): one for one in need("rembg.sessions", INSTALL).sessions_class}
         if name not in kinds or not kinds[name].is_local():
             raise unknown("model of rembg that runs here", name, [n for n, one in kinds.items() if one.is_local()])
+        if name.endswith("_custom") != bool(file):
+            raise InputError(
+                f"rembg: expected 'rembg:{name}:FILE', of an ONNX file, got no file"
+                if not file
+                else f"rembg: {name} has weights of its own, got {file}; a file goes with u2net_custom and dis_custom"
+            )
+        if file and not Path(file).is_file():
+            raise InputError(f"rembg: no ONNX file at {file}")
+        where = {"model_path": file} if file else {}
         with naming_the_download(
             f"rembg's weights of {name}", f"python -c 'import rembg; rembg.new_session(\"{name}\")'"
         ):
-            path = Path(kinds[name].download_models())
-            self.session = need("rembg", INSTALL).new_session(name)
+            path = Path(kinds[name].download_models(**where))
+            self.session = need("rembg", INSTALL).new_session(name, **where)
         self.provenance = {
             "labeler": f"{name} (rembg)",
             "weights": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
@@ -62,4 +73,6 @@ class Rembg:
 
 
 def load_rembg(name: str = "", device: str | None = None) -> Rembg:
-    return Rembg(name or DEFAULT)
+    """As `Rembg`, by "NAME" or "NAME:FILE"."""
+    kind, _, file = name.partition(":")
+    return Rembg(kind or DEFAULT, file=file)

@@ -71,10 +71,18 @@ def read(labeler: Callable[..., Any], target: str, images: np.ndarray, meaning: 
     expected = images.shape[:-1]
     if meaning.get("kind") == CLASSIFICATION:
         expected = (len(images), len(meaning["classes"]))
-    maps = np.asarray(found)
+    maps = _as_numpy(found)
     if maps.shape != expected:
         raise ShapeError(f"the labeler returned {maps.shape} for images {images.shape}; expected {expected}")
     return as_labels(maps, meaning, "the labeler returned")
+
+
+def _as_numpy(found: Any) -> np.ndarray:
+    """numpy from arrays and tensors, wherever these are; numpy has no bfloat16, which comes as float32."""
+    if not hasattr(found, "detach"):
+        return np.asarray(found)
+    here = found.detach().cpu()
+    return np.asarray(here.float() if "bfloat16" in str(here.dtype) else here)
 
 
 def as_labels(maps: np.ndarray, meaning: Mapping[str, Any], what: str) -> np.ndarray:

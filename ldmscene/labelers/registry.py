@@ -72,7 +72,7 @@ LABELERS: Registry[LabelerEntry] = Registry(
         LabelerEntry("midas", f"{_HERE}.depth:load_midas", argument="MODEL"),
         LabelerEntry("depth", f"{_HERE}.depth:load_depth", argument="MODEL", needs_argument=True),
         LabelerEntry("tracer", f"{_HERE}.tracer:load_tracer", argument="WEIGHTS"),
-        LabelerEntry("rembg", f"{_HERE}.background:load_rembg", argument="WEIGHTS"),
+        LabelerEntry("rembg", f"{_HERE}.background:load_rembg", argument="NAME"),
         LabelerEntry("intrinsic", f"{_HERE}.intrinsic:load_intrinsic", argument="WEIGHTS"),
         LabelerEntry("files", f"{_HERE}.supplied:load_files", "supplied", "FOLDER", needs_argument=True),
         LabelerEntry("masks", f"{_HERE}.supplied:load_masks", "supplied", "FOLDER", needs_argument=True),

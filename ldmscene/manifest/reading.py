@@ -13,8 +13,7 @@ import pyarrow as pa
 from ldmscene.errors import ManifestError
 from ldmscene.manifest.files import delimited, read_table
 from ldmscene.manifest.published import PUBLISHED_COLUMNS
-from ldmscene.manifest.samples import COLUMNS, IMAGE, MAX_SEED, SCHEMA, Manifest
-from ldmscene.prompts import normal
+from ldmscene.manifest.samples import COLUMNS, IMAGE, MAX_SEED, SCHEMA, Manifest, unit
 
 TEST_SHARE = 0.2
 
@@ -76,7 +75,7 @@ def image_manifest(
 def _from_frame(frame: pd.DataFrame) -> pa.Table:
     if not frame.columns.is_unique:
         raise ManifestError(f"a column stands twice in the table; it has {', '.join(map(str, frame.columns))}")
-    known = [column for column in frame.columns if column in (*COLUMNS, *PUBLISHED_COLUMNS)]
+    known = [column for column in frame.columns if column in (*COLUMNS, "class", *PUBLISHED_COLUMNS)]
     try:
         return pa.Table.from_pandas(frame[known], preserve_index=False)
     except (pa.ArrowException, UnicodeEncodeError) as error:
@@ -100,6 +99,7 @@ def _from_pairs(pairs: Iterable[tuple[str, int]]) -> pa.Table:
 
 
 def _with_defaults(table: pa.Table) -> pa.Table:
+    table = _with_prompts(table)
     missing = {"prompt", "seed"} - set(table.column_names)
     if set(PUBLISHED_COLUMNS) <= set(table.column_names):
         raise ManifestError(
@@ -115,6 +115,7 @@ def _with_defaults(table: pa.Table) -> pa.Table:
     if table.num_rows == 0:
         raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
     frame = table.to_pandas()
+    _check_text(frame, "prompt")
     _check_whole(frame, "seed")
     if "prompt_id" in frame:
         _check_whole(frame, "prompt_id")
@@ -123,11 +124,28 @@ def _with_defaults(table: pa.Table) -> pa.Table:
     if "sample_id" not in frame:
         frame["sample_id"] = [f"{p:x}-{s}" for p, s in zip(frame["prompt_id"], frame["seed"], strict=True)]
     if "split" not in frame:
-        frame["split"] = [_draw_split(normal(prompt)) for prompt in frame["prompt"].fillna("")]
+        pairs = zip(frame["prompt"].fillna(""), frame["seed"], strict=True)
+        frame["split"] = [_draw_split(unit(prompt, seed)) for prompt, seed in pairs]
     try:
         return pa.Table.from_pandas(frame[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ManifestError(f"a column has values of the wrong type: {error}") from error
+
+
+def _with_prompts(table: pa.Table) -> pa.Table:
+    """A column `class` as prompts, for models of classes; a table of seeds alone without any."""
+    columns = set(table.column_names)
+    if "class" in columns and "prompt" not in columns:
+        return table.append_column("prompt", table["class"].cast(pa.string()))
+    if "seed" in columns and columns <= {"seed", "split", "sample_id"}:
+        return table.append_column("prompt", pa.array([""] * table.num_rows, pa.string()))
+    return table
+
+
+def _check_text(frame: pd.DataFrame, column: str) -> None:
+    strange = [value for value in frame[column].dropna() if not isinstance(value, str)]
+    if strange:
+        raise ManifestError(f"{column}s must be text; the column holds {strange[0]!r}, for example")
 
 
 def _draw_split(prompt: str) -> str:

@@ -85,15 +85,17 @@ class Manifest:
     def groups(self) -> AnyArray:
         """What samples share that aren't independent: the supplied image, or the prompt, however it is spelled.
 
-        Prompts of which a model reads the same are one group, by the name of the first in alphabetical order.
+        Prompts of which a model reads the same are one group, by the name of the first in alphabetical order. Samples
+        without a prompt share nothing but a seed.
         """
         if IMAGE in self.table.column_names:
             images: AnyArray = self.table[IMAGE].to_numpy(zero_copy_only=False)
             return images
-        spelled = np.array([normal(prompt) for prompt in self.table["prompt"].to_pylist()], dtype=object)
+        spelled = np.array([unit(prompt, seed) for prompt, seed in self.pairs], dtype=object)
         if READ not in self.table.column_names:
             return spelled
-        read, names, before = self.table[READ].to_pandas(), pd.Series(spelled), None
+        names, before = pd.Series(spelled), None
+        read = self.table[READ].to_pandas().where(~names.str.startswith(" "), names)
         while before is None or not names.equals(before):  # each pass joins groups that share a spelling or a reading
             before = names
             names = names.groupby(read).transform("min").groupby(spelled).transform("min")
@@ -207,6 +209,11 @@ def _keys(table: pa.Table) -> list[tuple[Any, ...]]:
     return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
 
 
+def unit(prompt: str, seed: int) -> str:
+    """What a sample shares with those that aren't independent of it: the normal prompt; of an empty one, the seed."""
+    return normal(prompt) or f" seed {seed}"
+
+
 def _checked(table: pa.Table) -> pa.Table:
     if table.num_rows == 0:
         raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
@@ -251,9 +258,10 @@ def _refuse_rows(table: pa.Table, image: Sequence[str]) -> None:
     )
     _refuse(frame, frame.duplicated(["prompt", "seed", *image]), "the same prompt and seed stand in an earlier row")
     _refuse(frame, frame.duplicated("sample_id"), "the same sample_id stands in an earlier row")
-    unit = IMAGE if image else "prompt"
-    splits = frame.groupby(unit)["split"].transform("nunique")
-    _refuse(frame, splits > 1, f"its {unit} lies in more than one split, which would leak into the test scores")
+    shared = frame[IMAGE] if image else frame["prompt"].where(frame["prompt"].str.strip() != "", frame["sample_id"])
+    splits = frame.groupby(shared)["split"].transform("nunique")
+    kind = IMAGE if image else "prompt"
+    _refuse(frame, splits > 1, f"its {kind} lies in more than one split, which would leak into the test scores")
 
 
 def _refuse(frame: pd.DataFrame, bad: pd.Series, why: str) -> None:

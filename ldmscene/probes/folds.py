@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import GroupKFold
 
 from ldmscene.array_types import Ints
@@ -33,6 +34,8 @@ def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Ints:
     """
     if groups is not None and len(groups) != n_samples:
         raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(groups)}")
+    if groups is not None and (nameless := pd.isna(np.asarray(groups))).any():
+        raise InputError(f"groups: sample {int(nameless.argmax())} has none; expected the group of every sample")
     if not isinstance(cv, (int, np.integer)):
         splits = cv.split(np.zeros(n_samples), groups=groups) if hasattr(cv, "split") else cv
         return _from_splits(splits, n_samples)

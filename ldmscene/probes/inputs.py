@@ -107,12 +107,14 @@ def check_same_samples(X: Any, **beside: Any) -> None:
 
 
 def _sample_names(array: Any) -> Array | None:
-    return array.coords["sample"].values if hasattr(array, "dims") and "sample" in array.coords else None
+    return array.coords["sample"].values if "sample" in getattr(array, "coords", ()) else None
 
 
 def unwrap(X: Any) -> Any:
-    """The numpy or dask array inside an xarray.DataArray; anything else as it is."""
-    return X.data if hasattr(X, "dims") and hasattr(X, "data") else X
+    """The numpy or dask array inside an xarray.DataArray, or an array on disk as numpy; anything else as it is."""
+    X = X.data if hasattr(X, "dims") and hasattr(X, "data") else X
+    on_disk = hasattr(X, "chunks") and not is_dask(X)  # h5py's and zarr's
+    return np.asarray(X) if on_disk else X
 
 
 def is_tensor(X: Any) -> bool:

@@ -315,6 +315,45 @@ def test_rembg_is_an_alternative_and_sends_no_picture_elsewhere(monkeypatch, tmp
         ldmscene.label(two, "other", "rembg:elsewhere")
 
 
+class Custom(Session):
+    @classmethod
+    def name(cls, *args, **kwargs):
+        return "dis_custom"
+
+    @classmethod
+    def download_models(cls, *args, model_path, **kwargs):
+        return model_path
+
+
+def test_rembg_takes_the_file_of_a_custom_model(monkeypatch, tmp_path, two):
+    asked = {}
+    Session.file = weights = tmp_path / "mine.onnx"
+    weights.write_bytes(b"weights")
+    _package(monkeypatch, "onnxruntime")
+    _package(monkeypatch, "rembg", new_session=lambda name, **where: asked.update(where, name=name) or Custom(name))
+    _package(monkeypatch, "rembg.sessions", sessions_class=[Session, Custom])
+    ldmscene.label(two, "mask", f"rembg:dis_custom:{weights}")
+    assert asked == {"name": "dis_custom", "model_path": str(weights)}
+    with pytest.raises(InputError, match="expected 'rembg:dis_custom:FILE'"):
+        ldmscene.label(two, "other", "rembg:dis_custom")
+    with pytest.raises(InputError, match="u2net has weights of its own"):
+        ldmscene.label(two, "other", f"rembg:u2net:{weights}")
+
+
+def test_tensors_of_bfloat16_or_with_a_gradient_are_labels_too(two):
+    def of_bfloat16(images):
+        return torch.from_numpy(images.mean(-1)).to(torch.bfloat16)
+
+    def with_a_gradient(images):
+        return torch.nn.Parameter(torch.from_numpy(images.mean(-1)).float())
+
+    ldmscene.label(two, "rounded", of_bfloat16)
+    ldmscene.label(two, "learned", with_a_gradient)
+    wanted = two.images().values.mean(-1)
+    np.testing.assert_allclose(two.labels("learned"), wanted, rtol=1e-6)
+    np.testing.assert_allclose(two.labels("rounded"), wanted, rtol=2**-8)
+
+
 # --- what is missing ---
 
 

@@ -1,0 +1,84 @@
+"""What a pipeline is told of a picture: a prompt, a class, or nothing."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from ldmscene.capture.source import denoiser_of
+from ldmscene.errors import InputError, unknown
+
+EXAMPLE = "a photograph of a red cube on a table"
+CLASSES = "class_labels"
+_PICTURES = ("image", "mask_image", "control_image", "video", "depth_map", "example_image")
+
+
+def takes(pipeline: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a pipeline's call, by name."""
+    found = inspect.signature(pipeline.__call__).parameters
+    return {name: one for name, one in found.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+
+
+def check_begins_with_noise(pipeline: Any) -> None:
+    """Refuse a pipeline that needs more than a prompt or a class to begin with.
+
+    Raises
+    ------
+    InputError
+        With what it needs.
+    """
+    found = takes(pipeline)
+    needed = [name for name, one in found.items() if one.default is one.empty and name not in ("prompt", CLASSES)]
+    if "prompt" in found and "height" not in found:  # it has the size of a picture that it begins with
+        needed += [name for name in _PICTURES if name in found and name not in needed]
+    if needed:
+        raise InputError(
+            f"{type(pipeline).__name__} needs {', '.join(needed)} beside a prompt, and begins with what it is handed; "
+            "expected a pipeline that begins with noise"
+        )
+    if denoiser_of(pipeline)[1].config.get("encoder_hid_dim_type") == "ip_image_proj":
+        raise InputError(
+            f"an IP-Adapter is loaded into {type(pipeline).__name__}, which needs a picture beside the prompt; call "
+            "pipeline.unload_ip_adapter() first"
+        )
+    if "num_frames" in found or "video_length" in found:
+        raise InputError(f"{type(pipeline).__name__} draws videos; expected a pipeline that draws pictures")
+
+
+def example(pipeline: Any) -> str:
+    """A prompt of any kind that a pipeline takes: text, a class, or nothing."""
+    found = takes(pipeline)
+    return EXAMPLE if "prompt" in found else "0" if CLASSES in found else ""
+
+
+def conditions(pipeline: Any, prompts: Sequence[str]) -> dict[str, Any]:
+    """Prompts as arguments of a pipeline's call: as they are, as classes, or as how many there are.
+
+    A class is named by its number, or by one of the pipeline's `labels`.
+
+    Raises
+    ------
+    InputError
+        If the pipeline has no such class, or takes no prompt at all.
+    """
+    found = takes(pipeline)
+    if "prompt" in found:
+        return {"prompt": list(prompts)}
+    if CLASSES in found:
+        return {CLASSES: [_class(pipeline, prompt.strip()) for prompt in prompts]}
+    if any(prompt.strip() for prompt in prompts):
+        raise InputError(
+            f"{type(pipeline).__name__} takes no prompt; its samples differ by their seeds alone: leave prompts empty"
+        )
+    return {"batch_size": len(prompts)}
+
+
+def _class(pipeline: Any, name: str) -> int:
+    labels: dict[str, int] = getattr(pipeline, "labels", None) or {}
+    if name in labels:
+        return int(labels[name])
+    count = denoiser_of(pipeline)[1].config.get("num_embeds_ada_norm") or len(labels)
+    if name.isascii() and name.isdigit() and int(name) < count:
+        return int(name)
+    raise unknown(f"class of {type(pipeline).__name__}, which takes numbers from 0 to {count - 1},", name, labels)

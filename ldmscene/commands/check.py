@@ -1,0 +1,51 @@
+"""The verb that holds a model to an independent hook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+import ldmscene
+from ldmscene import parameters as take
+from ldmscene.text import human_bytes, printable
+
+
+@click.command()
+@take.MODEL
+@click.option(
+    "--modules",
+    **take.several(),
+    shell_complete=take.completing(take.presets),
+    help="Presets, globs or names, repeated or with commas; self-attention where not given.",
+)
+@click.option("--steps", type=int, default=3, show_default=True, help="Denoising steps.")
+@click.option("--guidance-scale", type=float, default=7.5, show_default=True, help="As `extract` takes it.")
+@click.option("--device", help="Where the model runs, such as cpu or cuda.")
+@click.option("--compute-dtype", help="float32, bfloat16 or float16.")
+@take.AS_JSON
+def check(model: str, modules: Sequence[str], as_json: bool, **how: str | int | float | None) -> None:
+    """Capture one sample of a MODEL, and hold it to hooks that know nothing of ldmscene's.
+
+    \b
+    Example:
+        ldmscene check tiny-scenes
+    """
+    found = ldmscene.check(model, list(modules) or "self-attention", **how)  # type: ignore[arg-type]
+    if as_json:
+        print(json.dumps(found))
+        return
+    shapes = found["shapes"]
+    first, last = next(iter(shapes)), next(reversed(shapes))
+    lines = {
+        "model": found["model"],
+        "branches": ", ".join(found["branches"]),
+        "modules": f"{len(shapes)}, from {first} {shapes[first]} to {last} {shapes[last]}",
+        "captured = returned": f"{100 * found['equal']:.4g} % of all vectors, {found['steps']} steps",
+        "asked twice": "the same" if found["steady"] else f"another answer: {found['unsteady']}",
+        "known to be on": ", ".join(found["on"]) or "nothing",
+        "one sample": f"{human_bytes(found['bytes'])} in float16, {found['seconds']:.3g} s",
+    }
+    for name, text in lines.items():
+        print(printable(f"{name:>20}  {text}"))

@@ -1,0 +1,59 @@
+"""A model is held to hooks that know nothing of ours."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+import ldmscene
+from ldmscene.cli import main
+from ldmscene.errors import InputError
+from tests.capture.pipelines import build
+from tests.conftest import FIRST, LAST
+
+
+def test_a_sound_model_is_captured_as_it_is(tiny):
+    found = ldmscene.check(tiny, [FIRST, LAST], steps=2)
+    assert found["branches"] == ["uncond", "cond"]
+    assert list(found["shapes"]) == [FIRST, LAST]
+    assert (found["equal"], found["steady"], found["on"]) == (1.0, True, [])
+    values = sum(y * x * c for y, x, c in found["shapes"].values())
+    assert found["bytes"] > 2 * 2 * 2 * values  # float16, two steps, two branches; latents and the picture beside them
+
+
+def test_joint_sequences_are_held_to_what_a_block_returns():
+    found = ldmscene.check(build("stable_diffusion_3"), ["self-attention", "all-blocks"], steps=1)
+    assert (found["equal"], found["steady"]) == (1.0, True)
+
+
+def test_a_model_that_answers_otherwise_each_time_is_found(tiny):
+    count = itertools.count()
+    handle = tiny.unet.mid_block.register_forward_hook(lambda _m, _a, output: output * (1 + 0.01 * next(count)))
+    try:
+        found = ldmscene.check(tiny, [FIRST, LAST], steps=2)
+    finally:
+        handle.remove()
+    assert 0.2 < found["equal"] < 0.8  # what comes before the hook in the first step is the same
+    assert not found["steady"]
+    assert found["unsteady"].startswith("mid_block, step 0")
+    assert found["on"] == ["a forward hook of unet.mid_block"]
+
+
+def test_one_screen_says_it_all(capsys):
+    words = ["check", "tiny-scenes", "--steps", "1", "--modules", FIRST]
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    shown = capsys.readouterr().out
+    assert "100 % of all vectors, 1 steps" in shown
+    assert "asked twice  the same" in shown
+    assert len(shown.splitlines()) == 7
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--json"])
+    assert json.loads(capsys.readouterr().out)["equal"] == 1
+
+
+def test_no_steps_are_refused(tiny):
+    with pytest.raises(InputError, match="steps must be at least 1, got 0"):
+        ldmscene.check(tiny, steps=0)
