@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -26,7 +28,8 @@ def curves(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, 
     90 % of what it ever gains is there. Thin lines are ceilings: no map of that size could gain more. Published scores
     have 95 % intervals of each step alone.
 
-    Lines are labelled at their right end, and `line.get_label()` names each; a value without neighbours is a point.
+    Lines are labelled at their right end, labelers with how much later than the probe they read as much;
+    `line.get_label()` names each. A value without neighbours is a point.
 
     Parameters
     ----------
@@ -65,12 +68,13 @@ def curves(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, 
     pad = 0.04 * (high - low or 1)
     ax.set(ylim=(low - pad, max([high, *ceilings.values()]) + pad), xlim=(steps[0] - 0.3, steps[-1] + 0.3))
     _draw_ceilings(ax, ceilings)
+    judged = conclusions.finding(grid, target) if found and shown is measure_of(grid) else None
     if found:
-        _label_ends(ax, steps, found)
+        _label_ends(ax, steps, found, marks.leads(judged) if judged else {})
     else:
         ax.text(0.5, 0.5, "no scores", transform=ax.transAxes, ha="center", fontsize=FONT)
-    if shown is measure_of(grid) and found:
-        _draw_marks(ax, steps, found[0], marks.of_probe(conclusions.finding(grid, target)))
+    if judged:
+        _draw_marks(ax, steps, found[0], marks.of_probe(judged))
     _frame(ax, steps)
     ax.set_ylabel(shown.axis(grid, target), fontsize=FONT)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value * shown.factor:g}".replace("-", "−"))
@@ -119,14 +123,14 @@ def _draw(ax: Axes, steps: Ints, one: Series) -> None:
         drawn.set_dashes(line.dash)
 
 
-def _label_ends(ax: Axes, steps: Ints, found: list[Series]) -> None:
+def _label_ends(ax: Axes, steps: Ints, found: list[Series], leads: Mapping[str, str]) -> None:
     low, high = ax.get_ylim()
     height = ax.get_position().height * ax.figure.get_figure(root=True).get_figheight() * 72
     last = [int(np.flatnonzero(np.isfinite(one.mean))[-1]) for one in found]
     wanted = np.array([one.mean[i] for one, i in zip(found, last, strict=True)])
     for one, i, y in zip(found, last, dodge(wanted, 1.35 * SMALL * (high - low) / height), strict=True):
         ax.annotate(
-            subscripts(one.name),
+            subscripts(", ".join(filter(None, [one.name, leads.get(one.name)]))),
             xy=(steps[i], one.mean[i]),
             xytext=(1.04, y),
             textcoords=ax.get_yaxis_transform(),  # beside the axes, however many steps they have

@@ -41,6 +41,20 @@ def of_probe(found: Finding) -> list[Mark]:
     return [mark for mark in (_mark("first", found.first), _mark("most", found.most)) if mark]
 
 
+def leads(found: Finding) -> dict[str, str]:
+    """How much later than the probe each labeler reads as much, in short: `+2 steps`, `same step`, `never`."""
+    if not found.first.shown:
+        return {}
+    return {name: _short(reading.lead_most) for name, reading in found.readings.items()}
+
+
+def _short(lead: Lead) -> str:
+    if lead.steps is None:
+        return "never"
+    many = f"{lead.steps:+d} step{'s' * (abs(lead.steps) != 1)}".replace("-", "−")
+    return many if lead.steps else "same step"
+
+
 def _mark(kind: str, step: Step) -> Mark | None:
     if step.at is None or step.low is None or step.high is None:
         return None

@@ -20,6 +20,8 @@ from ldmscene.report import animate, curves, four_panels, heatmap, save, seven_r
 from ldmscene.report.animation import GAP, HEAD, TILE
 from ldmscene.report.colours import levels, palette
 from ldmscene.report.figures import file_names
+from ldmscene.report.marks import leads
+from ldmscene.verdicts import Lead
 from tests.report.conftest import MODULES, published, with_steps
 
 
@@ -76,6 +78,20 @@ def test_both_steps_of_the_verdict_are_marked_with_their_intervals(data):
     assert points == expected
     of_scores = curves(data.grid, "shading", measure="score").collections
     assert not any(isinstance(c, PathCollection) for c in of_scores)
+
+
+def test_labelers_are_named_with_their_leads(data):
+    found = conclusions.finding(data.grid, "shading")
+    lead = found.readings[grids.LABELER_NOISY].lead_most.steps
+    ax = curves(data.grid, "shading")
+    texts = {text.get_text() for text in ax.texts}
+    assert lead > 1
+    assert f"labeler on xₜ, +{lead} steps" in texts
+    assert not any("steps" in text.get_text() for text in curves(data.grid, "shading", measure="score").texts)
+    ax.figure.draw_without_rendering()
+    assert max(Text.get_window_extent(text).x1 for text in ax.texts) <= ax.figure.bbox.x1
+    never = replace(found.readings[grids.LABELER_NOISY], lead_most=Lead(None, None, None))
+    assert leads(replace(found, readings={"one": never})) == {"one": "never"}
 
 
 def test_heatmap_is_the_mean_of_each_cell(data):
