@@ -19,12 +19,12 @@ import zarr
 import zarrs  # noqa: F401, registers its pipeline
 from rich.console import Console
 
+from benchmarks import ledger
 from benchmarks.harness import compare, measure, save, table
 from ldmscene.manifest import read_manifest
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter, files
 from ldmscene.store.compression import compress
 from ldmscene.store.layout import LATENTS, ZARR, activation_path
-from ldmscene.store.ledger import Entry, Ledger
 from ldmscene.store.prepare import prepare_store
 from ldmscene.store.reader import ShardArray
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--folder", help="on the disk to be measured; a temporary folder where not given")
     options = parser.parse_args()
     samples, rounds = (2, 1) if options.quick else (24, 7)
-    ledger = (10, 100) if options.quick else (1_000, 10_000, 100_000)
+    sizes, extensions = ((10, 100), 20) if options.quick else ((1_000, 60_000, 1_000_000), 1000)
     shapes = {"mid_block": SHAPES["mid_block"]} if options.quick else SHAPES
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for module, shape in shapes.items():
@@ -46,9 +46,11 @@ def main() -> None:
             for name, rows in benchmark_module(place, module, shape, samples, rounds):
                 save(f"store-{name}-{module}", rows)
                 Console().print(table(rows, f"{name}, {module} {shape}, {samples} samples"))
-        rows = [benchmark_ledger(Path(folder) / f"ledger-{n}", n, rounds) for n in ledger]
-        save("store-ledger", rows)
-        Console().print(table(rows, "open and list a store"))
+        grown = [ledger.measure_growth(Path(folder) / f"ledger-{n}", n) for n in sizes]
+        extended = ledger.measure_extensions(Path(folder) / "extended", extensions)
+        for name, rows in (("ledger", grown), ("extensions", extended)):
+            save(f"store-{name}", rows)
+            Console().print(table(rows, name))
 
 
 def benchmark_module(
@@ -156,25 +158,6 @@ def _evict(folder: Path) -> None:
             os.fsync(handle)
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(handle)
-
-
-def benchmark_ledger(root: Path, rows: int, rounds: int) -> dict:
-    """A store of as many ledger rows as 18 arrays a sample make."""
-    samples = max(rows // 18, 1)
-    names = [f"block.{i}" for i in range(17)]
-    specs = [
-        ArraySpec(activation_path(n), ("step", "branch", "y", "x", "c"), (1,) * 5, "float16", cut=2) for n in names
-    ]
-    specs.append(ArraySpec(LATENTS, ("step",), (1,), "float32"))
-    manifest = read_manifest([(f"prompt {i}", i) for i in range(samples)])
-    prepare_store(root, {"branches": ["cond"]}, manifest, names, [0.0], specs, list)
-    ids = manifest.frame["sample_id"].tolist()
-    for start in range(0, samples, 1000):
-        some = ids[start : start + 1000]
-        Ledger(root).append(Entry(s, spec.path, 0, 2, 0) for s in some for spec in specs)
-    seconds = measure({"open": lambda: ActivationStore(root), "list": lambda: ActivationStore(root).samples}, rounds)
-    middle = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
-    return {"ledger rows": samples * 18, "samples": samples, **{k: round(v, 4) for k, v in middle.items()}}
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ def test_the_store_benchmark_runs(tmp_path, monkeypatch, capsys):
     store_benchmark.main()
     assert "TensorStore" in capsys.readouterr().out
     names = {path.stem for path in tmp_path.glob("*.json")}
-    assert {"store-ledger", "store-write-mid_block", "store-read-cached-mid_block"} <= names
+    assert {"store-ledger", "store-extensions", "store-write-mid_block", "store-read-cached-mid_block"} <= names
     kept = json.loads((tmp_path / "store-ledger.json").read_text())
     assert kept["machine"]["cores"] >= 1
-    assert kept["rows"][0]["ledger rows"] == 18
+    assert kept["rows"][0]["ledger rows"] == 180
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset's tar files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from ldmscene.errors import CorruptError, StoreError, UnreachableError
 from ldmscene.progress import Advance, bar
 from ldmscene.store.cache import damaged
 from ldmscene.store.documents import Contents
-from ldmscene.store.history import complete, differing
+from ldmscene.store.history import Published, complete, differing
 from ldmscene.store.layout import LEDGER, ZARR, ArraySpec, Key
 from ldmscene.store.ledger import Entry, Ledger, ledger_files, read_if_there
 from ldmscene.store.locations import MOST, Location, files_with, location
@@ -24,6 +25,7 @@ from ldmscene.store.reader import ShardArray
 from ldmscene.store.shards import whole_checksum
 from ldmscene.store.store import ActivationStore
 
+PAUSES = (0.2, 1.0)  # seconds in which a writer that has begun to publish has mostly finished
 _SHARD = re.compile(r"c\.(\d{1,9})(?:\.0)*")
 
 
@@ -43,7 +45,8 @@ def find_faults(store: str | Place | Location | ActivationStore, *, progress: bo
     """Compare every file that was written for good with its checksum: presence, length, bytes.
 
     These are the shards that the ledger lists, the ledger, metadata and their copies, statistics and grids. Works on
-    stores that are too broken to be opened.
+    stores that are too broken to be opened, and beside writers, which it waits for a little where one has begun to add
+    metadata.
 
     Raises
     ------
@@ -55,18 +58,30 @@ def find_faults(store: str | Place | Location | ActivationStore, *, progress: bo
     where = _where(store)
     unreadable = _unreadable(where)
     faults = [Fault("", key, why) for key, why in unreadable.items()]
+    rows = Ledger(where).rows(without=unreadable)  # before the samples, which others may add meanwhile
     try:
         now = read_store(where)
     except CorruptError as error:
         return [*faults, Fault("", f"{LEDGER}/metadata-*.json", str(error))]
     if now is None:
         raise StoreError(f"no store at {where.root}")
-    rows = Ledger(where).rows(without=unreadable)
-    faults += [Fault("", key, why) for key, why in differing(where, now)]
+    faults += [Fault("", key, why) for key, why in _differing_for_good(where, now)]
     faults += _dropped_faults(now.contents, rows)
     with bar("verifying", int((rows["bytes"] > 0).sum()), enabled=progress) as advance:
         faults += _shard_faults(where, now.contents, rows, advance)
     return faults + [Fault("", key, "doesn't match its checksum") for key in damaged(where)]
+
+
+def _differing_for_good(where: Location, now: Published) -> list[tuple[str, str]]:
+    """Copies and documents that aren't as published, nor become so: a writer may be about to write them."""
+    found = differing(where, now)
+    for pause in PAUSES:
+        if found:
+            begun = any(key.endswith(".copy") and why == "is missing" for (key, _), why in found.items())
+            time.sleep(pause if begun else 0)
+            again = differing(where, read_store(where) or now)
+            found = {one: why for one, why in found.items() if one in again}
+    return [(key, why) for (key, _), why in found.items()]
 
 
 def _where(store: str | Place | Location | ActivationStore) -> Location:

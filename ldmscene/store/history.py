@@ -233,12 +233,13 @@ def complete(where: Location) -> Published:
             return now
 
 
-def differing(where: Location, now: Published) -> Iterator[tuple[str, str]]:
-    """Copies and documents that aren't as published: path in the store, and why."""
-    for key, _, found in _differing(where, now):
-        yield key, "is missing" if found is None else "doesn't match its checksum"
-    for path in _stray_parts(where, now):
-        yield path, "holds samples that the manifest holds already"
+def differing(where: Location, now: Published) -> dict[tuple[str, bytes], str]:
+    """Copies and documents that aren't as published: path in the store and what should be there, and why."""
+    found = {
+        (key, data): "is missing" if there is None else "doesn't match its checksum"
+        for key, data, there in _differing(where, now)
+    }
+    return found | {(path, b""): "holds samples that the manifest holds already" for path in _stray_parts(where, now)}
 
 
 def _differing(where: Location, now: Published) -> list[tuple[str, bytes, bytes | None]]:

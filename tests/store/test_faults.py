@@ -105,6 +105,26 @@ def test_the_same_samples_twice_at_once_are_there_once(root, tmp_path):
     assert contents(ActivationStore(root).root) == contents(worlds.make(tmp_path / "whole", 8).root)
 
 
+def _grow(root: str, samples: int) -> None:
+    """A run after another, each with one sample more."""
+    for count in range(2, samples + 1):
+        worlds.fill_rest(root, count)
+
+
+def test_verify_finds_nothing_wrong_beside_a_writer(root):
+    worlds.make(root, 1)
+    writer = _process(_grow, root, 8)
+    writer.start()
+    found = []
+    while writer.is_alive():
+        found.append(find_faults(root))
+    writer.join()
+    assert writer.exitcode == 0
+    assert [faults for faults in found if faults] == []
+    assert len(found) > 1
+    assert len(ActivationStore(root).manifest) == 8
+
+
 def _append(folder: Path, name: str, count: int) -> None:
     from ldmscene.store import ledger
 
