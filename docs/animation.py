@@ -16,9 +16,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 import ldmscene
 
 HERE = Path(__file__).parent
-SCREEN = {"width": 1120, "height": 900}
-SHOWN = {"x": 0, "y": 300, "width": 1120, "height": 600}
-SIZE = (896, 480)
+SCREEN = {"width": 1120, "height": 2000}  # high enough that nothing scrolls
+HIGH, SIZE = 900, (896, 720)  # of what is shown, before and after it is made smaller
 SECONDS = 90_000  # milliseconds that a picture may take
 
 
@@ -41,7 +40,7 @@ def take(store: str) -> None:
         browser.close()
     first, *others = [frame for frame, _ in frames]
     first.save(
-        HERE / "paint.webp", save_all=True, append_images=others, duration=[d for _, d in frames], loop=0, quality=70
+        HERE / "paint.webp", save_all=True, append_images=others, duration=[d for _, d in frames], loop=0, quality=60
     )
 
 
@@ -60,7 +59,10 @@ def _drag(page: Page, frames: list[tuple[Image.Image, int]]) -> None:
 
 
 def _shoot(page: Page, frames: list[tuple[Image.Image, int]], milliseconds: int) -> None:
-    shot = Image.open(io.BytesIO(page.screenshot(clip=SHOWN))).convert("RGB")
+    bench = page.locator(".bench").bounding_box()
+    assert bench is not None
+    clip = {"x": 0, "y": bench["y"], "width": SCREEN["width"], "height": HIGH}
+    shot = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
     frames.append((shot.resize(SIZE, Image.Resampling.LANCZOS), milliseconds))
 
 
