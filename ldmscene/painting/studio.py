@@ -20,7 +20,7 @@ from ldmscene.intervention.running import Worker
 from ldmscene.painting.asked import Asked, Change
 from ldmscene.painting.drawing import Shown, draw
 from ldmscene.painting.judges import Finished, Judges, wanted_map
-from ldmscene.painting.offer import Offer
+from ldmscene.painting.offer import BEGIN, Offer
 from ldmscene.painting.readings import probes_of
 from ldmscene.painting.script import script_of
 from ldmscene.painting.telling import EDIT, OWN, RANDOM, Teller
@@ -65,7 +65,7 @@ class Studio:
         with self._scheduler():
             self._plan = plan_for(
                 loaded,
-                self.edit(_any_change(self.offer)),
+                self.edit(_first_change(self.offer)),
                 modules=list(dict.fromkeys(probe.module for probe in self._probes.values())),
                 branches=[self._branch],
             )
@@ -157,7 +157,13 @@ class Studio:
             yield
 
 
-def _any_change(offer: Offer) -> Change:
-    """For what a plan checks of an edit, which is where its probes come from."""
-    blank: Any = np.zeros(offer.size, np.uint8)
-    return Change(offer.targets[0].name, blank, offer.rules[0], 1.0, offer.modules[:1], offer.steps[:1])
+def _first_change(offer: Offer) -> Change:
+    """As the page begins: its probes are cached before somebody waits for them."""
+    return Change(
+        target=offer.targets[0].name,
+        levels=np.zeros(offer.size, np.uint8),
+        rule=offer.rules[0],
+        strength=BEGIN["strength"],
+        modules=offer.modules[: BEGIN["modules"]],
+        steps=offer.steps[: BEGIN["steps"]],
+    )
