@@ -344,7 +344,7 @@ class ActivationStore:
         >>> store.activations("up_blocks.3.attentions.0", step=-1, split="test").sizes["sample"]
         6
         >>> store.activations("mid_block", slice(0, 2), where=lambda samples: samples["seed"] < 103).shape
-        (3, 2, 2, 2, 128)
+        (3, 2, 2, 2, 96)
         """
         name = choose_one("module in this store", module, self.modules)
         branches = self.config["branches"]
