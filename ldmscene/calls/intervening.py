@@ -34,8 +34,10 @@ def plan_edits(named: Protocol | None, targets: Sequence[str], plan: capture.Pla
     Raises
     ------
     InputError
-        If the run lacks a module or a step of one; nothing was extracted yet.
+        If there is no target, or the run lacks a module or a step of one; nothing was extracted yet.
     """
+    if not targets:
+        raise InputError("interventions: expected a labeler that reads new pictures; supplied labels can't judge them")
     steps, names = len(plan.timesteps), [module.name for module in plan.modules]
     planned = named.edits if named and named.edits else usual_edits(targets, len(names), steps, plan.width)
     found = [one for one in planned if one.target in targets]

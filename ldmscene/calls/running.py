@@ -51,8 +51,8 @@ class Also:
     named: Protocol | None = None
 
     def edits(self, labelers: Mapping[str, Any], plan: capture.Plan) -> list[PlannedEdit]:
-        """InputError if the plan lacks what one needs."""
-        return plan_edits(self.named, _maps(labelers), plan) if self.interventions else []
+        """InputError if the plan lacks what one needs, or no labeler reads pictures that are new."""
+        return plan_edits(self.named, _judges(labelers), plan) if self.interventions else []
 
 
 def run(
@@ -81,7 +81,7 @@ def run(
         extracting.extract(replace(asked, model=loaded.permuted(), store=beside, previews=False), table)
     grid = evaluate(filled, _maps(labelers), permuted=beside, progress=asked.progress)
     with capture.with_scheduler(loaded.pipeline, asked.scheduler):
-        edited = intervene_as_planned(filled, grid, edits, {name: found[name] for name in _maps(labelers)}, asked)
+        edited = intervene_as_planned(filled, grid, edits, {name: found[name] for name in _judges(labelers)}, asked)
     page = up_to_date(Path(report), grid, shown_samples(filled, grid), edited)
     return grid, page or write_report(filled, grid, report, interventions=edited, command=line, progress=asked.progress)
 
@@ -89,6 +89,11 @@ def run(
 def _maps(labelers: Mapping[str, Any]) -> list[str]:
     """Targets that probes can be fitted to."""
     return [target for target, one in labelers.items() if labeling.gives_maps(one)]
+
+
+def _judges(labelers: Mapping[str, Any]) -> list[str]:
+    """Of these, the targets whose labelers can read edited pictures."""
+    return [target for target in _maps(labelers) if labeling.reads_pictures(labelers[target])]
 
 
 def _checked(asked: FromPrompts, labelers: Mapping[str, Any], also: Also) -> list[PlannedEdit]:

@@ -89,7 +89,7 @@ class Intervention:
         Part.parse(self.part)
         if self.previews not in (True, False, *SPLITS):
             raise InputError(f"previews must be True, False or a split ({', '.join(SPLITS)}); got {self.previews!r}")
-        if isinstance(self.samples, int) and self.samples < 1:
+        if self.samples is not None and (self.samples if isinstance(self.samples, int) else len(self.samples)) < 1:
             raise InputError(f"samples: expected a count of at least 1, or ids; got {self.samples}")
 
 

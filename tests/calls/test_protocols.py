@@ -77,6 +77,11 @@ def test_edits_of_what_a_run_lacks_are_refused_before_anything_is_extracted(tmp_
         ldmscene.run(make_manifest(6, 2), modules=LAST, **options)
     with pytest.raises(InputError, match="the edit of mask needs 5 steps, got 3"):
         ldmscene.run(make_manifest(6, 2), steps=3, **options)
+    supplied = {"own": {name: np.zeros((64, 64)) for name in make_manifest(6, 2).frame["sample_id"]}}
+    with pytest.raises(InputError, match="supplied labels can't judge them"):
+        ldmscene.run(
+            make_manifest(6, 2), store=tmp_path / "s", report=tmp_path / "r", labelers=supplied, interventions=True
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -81,6 +81,7 @@ def test_names_that_arent_there(store, grid, edit, tiny, tmp_path):
     _refused(store, edit, tmp_path / "edited", tiny, "no sample of split 'val'", split="val")
     _refused(store, edit, tmp_path / "edited", tiny, "no sample of split 'test' in .* 'x'", samples=["x"])
     _refused(store, edit, tmp_path / "edited", tiny, "samples: expected a count of at least 1", samples=0)
+    _refused(store, edit, tmp_path / "edited", tiny, "samples: expected a count of at least 1", samples=[])
     _refused(store, edit, tmp_path / "edited", tiny, "no control named 'rnd'", UnknownNameError, controls=["rnd"])
 
 
