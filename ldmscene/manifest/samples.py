@@ -152,7 +152,20 @@ class Manifest:
         return Manifest(self.table.set_column(column, "split", pa.array(splits, pa.string())))
 
     def with_readings(self, readings: Sequence[Hashable]) -> Manifest:
-        """A manifest of these samples, with what a model reads of each prompt."""
+        """A manifest of these samples, with what a model reads of each prompt.
+
+        Parameters
+        ----------
+        readings : sequence of hashable
+            One for each sample, such as its tokens; equal ones make prompts equal to the model.
+
+        Examples
+        --------
+        >>> from ldmscene import read_manifest
+        >>> manifest = read_manifest([("a red cube", 1), ("a blue sphere", 2)])
+        >>> len(manifest.with_readings([(1, 2, 3), (1, 4, 5)]))
+        2
+        """
         read = [hashlib.sha256(repr(one).encode()).hexdigest()[:16] for one in readings]
         rest = self.table.drop_columns([READ]) if READ in self.table.column_names else self.table
         return Manifest(rest.append_column(READ, pa.array(read, pa.string())))
@@ -160,14 +173,14 @@ class Manifest:
     def extended(self, other: Manifest) -> Manifest:
         """These samples, then those of `other` that aren't among them (by prompt and seed).
 
+        Parameters
+        ----------
+        other : Manifest
+
         Raises
         ------
         ManifestError
             If a sample stands in another split here than there.
-
-        Parameters
-        ----------
-        other : Manifest
 
         Examples
         --------
@@ -193,7 +206,19 @@ class Manifest:
         return Manifest(pa.concat_tables([self.table.select(shared), other.table.filter(new).select(shared)]))
 
     def among(self, other: Manifest) -> NDArray[np.bool_]:
-        """Which of these samples are among those of another manifest, by row."""
+        """Which of these samples are among those of another manifest (by prompt and seed), bool (n,).
+
+        Parameters
+        ----------
+        other : Manifest
+
+        Examples
+        --------
+        >>> from ldmscene import read_manifest
+        >>> manifest = read_manifest([("a red cube", 1), ("a blue sphere", 2)])
+        >>> manifest.among(read_manifest([("a blue sphere", 2)])).tolist()
+        [False, True]
+        """
         wanted, found = set(other.keys), np.array(self._prompts_of(other))
         shared = self.table.filter(pa.array(found))
         found[found] = [key in wanted for key in _keys(shared)]
