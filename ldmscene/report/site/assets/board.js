@@ -5,10 +5,10 @@ const at = { sample: 0, beside: null, step: 0, module: report.targets.map((targe
 const NAMES = { noisy: "x_t", predicted: "predicted x_0" };
 const SOURCES = Object.keys(NAMES).filter((s) => s in report.pictures || report.targets.some((target) => s in target.read));
 
-function makeBoard(body) {
+function makeBoard(body, chooses) {
   const step = make("span", { className: "big" }), timestep = make("span", { className: "aside" });
   const canvases = Object.fromEntries([...SOURCES, "image"].map((name) => [name, make("canvas", { className: "smooth" })]));
-  const rows = report.targets.map(boardRow);
+  const rows = report.targets.map((target, k) => boardRow(target, k, chooses));
   body.append(
     make("tr", {}, make("td", { ariaHidden: "true" }, step, timestep), ...Object.values(canvases).map((c) => make("td", {}, c))),
     ...rows.flatMap((row) => [row.head, row.body]));
@@ -27,10 +27,16 @@ function makeBoard(body) {
 
 const stepText = (i) => `step ${report.steps[i]}, timestep ${report.timesteps[i]}`;
 
-function boardRow(target, k) {
+function moduleChoice(target, k) {
   const select = make("select", { ariaLabel: `Module of the ${target.name} probe` },
     ...report.modules.map((m, i) => make("option", { value: i, title: m.name }, i === target.best ? `${m.label} (best)` : m.label)));
   select.addEventListener("change", () => { at.module[k] = Number(select.value); drawStep(); noteAddress(); });
+  return select;
+}
+
+// The first board has the choice of modules; the one beside it says what was chosen.
+function boardRow(target, k, chooses) {
+  const select = chooses ? moduleChoice(target, k) : make("span", { className: "aside chosen" });
   const range = make("span", { className: "range aside" });
   const head = make("tr", { className: "target" }, make("th", { colSpan: 2 + SOURCES.length, scope: "rowgroup" },
     target.name, " ", make("span", { className: "aside" }, target.metric), select, range));
@@ -38,7 +44,8 @@ function boardRow(target, k) {
 
   function show(index) {
     const sample = report.samples[index], i = at.step, module = at.module[k], url = urls.maps(sample, target), when = stepText(i);
-    select.value = module;
+    if (chooses) select.value = module;
+    else select.textContent = report.modules[module].label;
     paint(cells[0].firstChild, url, cut(target.probes[module], i), `${target.name}: probe of ${report.modules[module].label} at ${when}`);
     SOURCES.forEach((source, n) =>
       paint(cells[n + 1].firstChild, url, cut(target.read[source], i), `${target.name}: labeler on ${NAMES[source]} at ${when}`));

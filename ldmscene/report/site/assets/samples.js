@@ -1,9 +1,9 @@
 "use strict";
 // The sample browser: a list that can be searched, a slider of steps, and one sample or two.
 
-const showMain = makeBoard(byId("rows"));
+const showMain = makeBoard(byId("rows"), true);
 byId("beside-board").append(byId("board").tHead.cloneNode(true), make("tbody"));
-const showBeside = makeBoard(byId("beside-board").tBodies[0]);
+const showBeside = makeBoard(byId("beside-board").tBodies[0], false);
 
 let found = report.samples.map((_, i) => i);  // those whose prompt has what is searched for
 const pages = pager(byId("pages"), 24, (first, end) => {
