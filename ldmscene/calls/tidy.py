@@ -45,8 +45,8 @@ def tidy(
     Examples
     --------
     >>> import ldmscene
-    >>> ldmscene.tidy("stores/demo", dry_run=True) > 0
-    True
+    >>> ldmscene.tidy("stores/demo", dry_run=True)  # nothing was fitted yet
+    0
     """
     found = opened(store)
     if statistics and found.terms is not None:
