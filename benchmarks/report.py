@@ -15,7 +15,7 @@ from rich.console import Console
 import ldmscene
 from benchmarks import harness
 
-AIM = {"seconds": 10.0, "MB": 15.0}
+AIM = {"seconds": 4.0, "MB": 15.0}
 
 
 def measured(store: str) -> list[dict]:
