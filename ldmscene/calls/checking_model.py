@@ -17,6 +17,7 @@ from ldmscene.capture import Plan
 from ldmscene.capture.canary import canary, first_difference, tolerance, turned_on
 from ldmscene.capture.conditions import example
 from ldmscene.capture.hooks import quiet
+from ldmscene.errors import InputError
 from ldmscene.extraction.fill import array_specs
 
 SEED = 0
@@ -36,7 +37,7 @@ def checked(
     apart = first_difference(canary(plan), canary(plan), tolerance(compute, same_device=True))
     return {
         "model": capture.name_of(plan.pipeline),
-        "branches": list(capture.rehearsed(plan).calls[0]) if len(plan.branches) > 1 else list(plan.branches),
+        "branches": _branches(plan),
         "shapes": {m.name: m.shape for m in plan.modules},
         "steps": len(plan.timesteps),
         "equal": _share_that_is_there(ours.activations, raw, len(plan.timesteps)),
@@ -46,6 +47,14 @@ def checked(
         "bytes": sum(spec.layout.shard_bytes for spec in array_specs(replace(plan, dtype="float16"), False)),
         "seconds": seconds,
     }
+
+
+def _branches(plan: Plan) -> list[str]:
+    """In the denoiser's order, where it can be told before a run."""
+    try:
+        return [branch for call in capture.rehearsed(plan).calls for branch in call]
+    except InputError:  # it can't, as with perturbed attention at its first steps; a run tells it later
+        return list(plan.branches)
 
 
 def _plan(loaded: capture.Model, modules: str | Sequence[str], steps: int, guidance_scale: float) -> Plan:

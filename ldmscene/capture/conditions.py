@@ -49,7 +49,7 @@ def check_begins_with_noise(pipeline: Any) -> None:
 def example(pipeline: Any) -> str:
     """A prompt of any kind that a pipeline takes: text, a class, or nothing."""
     found = takes(pipeline)
-    return EXAMPLE if "prompt" in found else "0" if CLASSES in found else ""
+    return EXAMPLE if "prompt" in found else "0" if CLASSES in found and _count(pipeline) else ""
 
 
 def conditions(pipeline: Any, prompts: Sequence[str]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def conditions(pipeline: Any, prompts: Sequence[str]) -> dict[str, Any]:
     found = takes(pipeline)
     if "prompt" in found:
         return {"prompt": list(prompts)}
-    if CLASSES in found:
+    if CLASSES in found and _count(pipeline):
         return {CLASSES: [_class(pipeline, prompt.strip()) for prompt in prompts]}
     if any(prompt.strip() for prompt in prompts):
         raise InputError(
@@ -78,7 +78,14 @@ def _class(pipeline: Any, name: str) -> int:
     labels: dict[str, int] = getattr(pipeline, "labels", None) or {}
     if name in labels:
         return int(labels[name])
-    count = denoiser_of(pipeline)[1].config.get("num_embeds_ada_norm") or len(labels)
+    count = _count(pipeline)
     if name.isascii() and name.isdigit() and int(name) < count:
         return int(name)
     raise unknown(f"class of {type(pipeline).__name__}, which takes numbers from 0 to {count - 1},", name, labels)
+
+
+def _count(pipeline: Any) -> int:
+    """How many classes a model knows."""
+    config = denoiser_of(pipeline)[1].config
+    count: int = config.get("num_embeds_ada_norm") or config.get("num_class_embeds") or 0
+    return count

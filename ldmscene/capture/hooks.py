@@ -35,7 +35,10 @@ def instead(scheduler: Any, **methods: Callable[[Callable[..., Any]], Callable[.
 
 @contextmanager
 def running_uncompiled(pipeline: Any) -> Iterator[nn.Module]:
-    """The denoiser without `torch.compile` inside the block: a compiled graph runs past hooks set after it."""
+    """The denoiser without `torch.compile` inside the block: a compiled graph runs past hooks set after it.
+
+    Its attention processors are those of before afterwards: a pipeline that is stopped may have left others.
+    """
     role, plain = denoiser_of(pipeline)
     held = getattr(pipeline, role)
     compiled = {part: part._compiled_call_impl for part in plain.modules() if part._compiled_call_impl is not None}
@@ -45,6 +48,7 @@ def running_uncompiled(pipeline: Any) -> Iterator[nn.Module]:
             "graph has no modules to listen to",
             stacklevel=4,
         )
+    processors = dict(getattr(plain, "attn_processors", {}))
     try:
         if plain is not held:
             setattr(pipeline, role, plain)
@@ -54,6 +58,8 @@ def running_uncompiled(pipeline: Any) -> Iterator[nn.Module]:
     finally:
         if plain is not held:
             setattr(pipeline, role, held)
+        if processors and plain.attn_processors != processors:
+            plain.set_attn_processor(processors)
         for part, call in compiled.items():
             part._compiled_call_impl = call
 

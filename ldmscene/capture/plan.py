@@ -186,6 +186,12 @@ def make_plan(
     if first.size not in (None, plan.latent):
         drawn = " × ".join(str(side * factor) for side in first.size or ())
         raise InputError(f"{type(pipeline).__name__} draws {drawn} where {height} × {width} is asked for; ask for that")
+    packed = first.sample.shape[1] if family.packed and first.sample is not None else None
+    if packed not in (None, plan.latent[0] // 2 * (plan.latent[1] // 2)):
+        raise InputError(
+            f"{type(pipeline).__name__} draws another size than {height} × {width}, which is asked for, with {packed} "
+            "tokens of 2 × 2 latents; ask for the size that it draws"
+        )
     image_tokens = 0 if family.known else first.image_tokens(denoiser.config.get("patch_size"))
     folding = replace(plan.folding, text_tokens=first.text_tokens, image_tokens=image_tokens)
     shapes = module_shapes(denoiser, names, folding, first)
@@ -243,6 +249,8 @@ def _check_latents(plan: Plan, first: FirstCall) -> None:
 def _check_picture(pipeline: DiffusionPipeline) -> None:
     """Refuse what isn't a picture of three channels, as those with depth are."""
     channels = autoencoder_of(pipeline).config.get("out_channels", 3)
+    if "LDM3D" in type(getattr(pipeline, "image_processor", None)).__name__:
+        channels = 6  # pictures and depths, of which it gives no latents
     if channels != 3:
         raise InputError(
             f"the autoencoder of {type(pipeline).__name__} decodes {channels} channels; expected 3, of a picture"
@@ -288,7 +296,7 @@ def _call_arguments(pipeline: DiffusionPipeline, family: Family, **wanted: Any) 
             f"{type(pipeline).__name__} takes no guidance_scale{', only ' + ', '.join(others) if others else ''}; "
             "ask for guidance_scale=1, which leaves it as it is"
         )
-    wanted |= {family.guidance: scale, "output_type": "latent"}
+    wanted |= {family.guidance: scale, "output_type": "latent" if "prompt" in found else "pt"}
     wanted |= {"use_resolution_binning": False, "clean_caption": False}
     if wanted["num_inference_steps"] != 2:
         wanted["intermediate_timesteps"] = None  # which Sana Sprint has by default, and takes for two steps only

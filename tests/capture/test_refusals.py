@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline
+from diffusers import (
+    ControlNetModel,
+    FluxKontextPipeline,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+)
 
 from ldmscene import capture
 from ldmscene.errors import InputError
@@ -58,3 +63,16 @@ def test_an_autoencoder_of_more_than_a_picture_is_refused():
     deep.vae.register_to_config(out_channels=6)
     with pytest.raises(InputError, match="decodes 6 channels; expected 3"):
         plan_of(deep, "stable_diffusion", "self-attention")
+
+
+def test_a_pipeline_that_is_stopped_leaves_no_attention_processors_behind():
+    perturbed = build("perturbed_attention")
+    before = perturbed.unet.attn_processors
+    plan_of(perturbed, "perturbed_attention", "self-attention")
+    assert perturbed.unet.attn_processors == before
+
+
+def test_a_packed_size_that_the_pipeline_changes_is_refused():
+    kontext = FluxKontextPipeline(**build("flux").components)
+    with pytest.raises(InputError, match="FluxKontextPipeline draws another size than 32 × 48"):
+        plan_of(kontext, "flux", "self-attention")

