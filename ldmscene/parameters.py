@@ -214,12 +214,14 @@ GRID = group(
         help="Names or globs, repeated or with commas; all that have labels where not given.",
     ),
     click.option(
-        "--modules", **several(), help="Names or globs, repeated or with commas; all that are stored where not given."
+        "--modules",
+        **several(),
+        help="Names, how they begin, or globs, repeated or with commas; all that are stored where not given.",
     ),
     click.option(
         "--steps",
         **several(int),
-        help="Which denoiser calls, from 0, such as 2,14 or 0:5, which is 0 to 4; all where not given.",
+        help="Which denoiser calls, from 0, such as 2,14 or 0:5, which is 0 to 4; -1 is the last. All where not given.",
     ),
     click.option(
         "--probe",

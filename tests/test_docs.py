@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import ldmscene
+from tests.conftest import make_manifest
 from tests.test_readme import folder, python_blocks  # noqa: F401, a fixture
 
 ROOT = Path(__file__).parents[1]
@@ -26,14 +30,47 @@ def test_the_site_builds_and_its_reference_has_every_public_name(tmp_path):
     assert outside == []
 
 
+PAGES = {"index": 2, "how-to": 7, "models": 1, "stores": 1, "training-data": 2}  # in the order in which they are read
+SLOW = ("interventions", "paint")
+
+
 def test_what_the_pages_show_runs(store, folder):  # noqa: F811
-    names: dict = {}
-    for page in ("index", "how-to", "training-data"):
-        blocks = python_blocks((ROOT / "docs" / f"{page}.md").read_text())
-        assert len(blocks) > 1
+    ids = make_manifest(6, 2).frame["sample_id"].tolist()
+    names: dict = {"part_maps": {one: (np.indices((64, 64))[1] // 16 + i) % 4 * 1.0 for i, one in enumerate(ids)}}
+    for page, count in PAGES.items():
+        blocks = python_blocks(_page(page))
+        assert len(blocks) == count, page
         for block in blocks:
             exec(compile(block, f"docs/{page}.md", "exec"), names)
     assert (folder / "report" / "index.html").exists()
+    assert ldmscene.open("stores/small").samples["dropped"].sum() == 6
+
+
+@pytest.mark.slow
+def test_what_the_pages_on_interventions_show_runs(tiny, folder):  # noqa: F811
+    made = ldmscene.extract(tiny, "manifests/demo.csv", "stores/demo", steps=15, batch_size=8)
+    for target in ("depth", "mask", "shading"):
+        ldmscene.label(made, target, f"tiny-{target}")
+    names = {"pipeline": tiny, "torch": torch}
+    for page in SLOW:
+        for block in python_blocks(_page(page)):
+            exec(compile(block, f"docs/{page}.md", "exec"), names)
+    assert names["image"].size == (64, 64)
+
+
+def test_no_page_shows_python_that_is_not_run():
+    shown = {path.stem for path in (ROOT / "docs").glob("*.md") if python_blocks(path.read_text())}
+    assert shown == {*PAGES, *SLOW}
+
+
+def test_the_table_of_costs_is_what_the_models_configurations_say():
+    """By the script that the page names; and its bytes and files are those that an estimate says of a real run."""
+    costs = runpy.run_path(str(ROOT / "docs" / "costs.py"))
+    assert costs["table"]() in _page("costs")
+
+
+def _page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text()
 
 
 _CALLS = {f"ldmscene.{n}": getattr(ldmscene, n) for n in ldmscene.__all__} | {

@@ -42,6 +42,13 @@ def test_every_example_is_listed_and_run_here():
         assert f'"{path.name}"' in own
 
 
+@pytest.mark.slow
+def test_a_whole_study(run):
+    out = run("study.py")
+    assert "of the pixels are right" in out
+    assert "the edit gains" in out
+
+
 def test_a_model_of_ones_own(tmp_path, run):
     out = run("own_model.py")
     fingerprints = {line.split("fingerprint ")[1].split(":")[0] for line in out.splitlines() if "fingerprint" in line}

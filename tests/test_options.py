@@ -184,6 +184,13 @@ ldmscene.extract("tiny-scenes", [("a", 1)], "s", steps=3).samples
 ldmscene.extract("tiny-scenes", [("a", 1)], dry_run=True)["bytes"]
 ldmscene.estimate("tiny-scenes", [("a", 1)], "s")["bytes"]
 ldmscene.extract_images("tiny-scenes", "folder", "s", timesteps=[1.0]).samples
+store = ldmscene.open("s")
+store.activations("up_blocks.3", slice(0, 5), seed=[1, 2], where=lambda samples: samples["seed"] < 3).mean("channel")
+store.labels("mask", binary=True, prompt="a red cube").sel(sample="a")
+grid = ldmscene.evaluate(ldmscene.label(store, "mask", "tiny-mask"), "mask", steps=-1)
+ldmscene.emergence(grid).loc["mask"]
+ldmscene.plot.curves(grid).set_title("mask")
+ldmscene.write_report(store, grid, "report").name
 """
 MISTYPED = {
     'ldmscene.extract("tiny-scenes", [("a", 1)], stepss=3)': "stepss",
@@ -191,6 +198,13 @@ MISTYPED = {
     'ldmscene.extract("tiny-scenes", [("a", 1)]).bytes_per_sample': "bytes_per_sample",
     'ldmscene.estimate("tiny-scenes", [("a", 1)], dry_run=True)': "dry_run",
     'ldmscene.extract_images("tiny-scenes", "folder", "s")': "No overload",
+    'store.images(promt="a red cube")': "promt",
+    'store.activations("up_blocks.3", step="last")': '"str"',
+    'store.labels("mask", binary="yes")': '"str"',
+    'ldmscene.evaluate(store, target="mask")': "target",
+    "ldmscene.plot.curves(store)": '"ActivationStore"',
+    'ldmscene.label("mask", "tiny-mask")': "labeler",
+    "ldmscene.write_report(grid, store, 'report')": '"Grid"',
 }
 
 

@@ -22,6 +22,7 @@ from ldmscene.capture.latents import latent_channels, unpack, vae_factor
 from ldmscene.capture.layout import TOKENS
 from ldmscene.capture.modules import ModuleShape, find_modules
 from ldmscene.capture.pictures import decode
+from ldmscene.capture.quiet import quietly
 from ldmscene.capture.shapes import FirstCall, module_shapes, rehearse
 from ldmscene.capture.source import autoencoder_of, denoiser_of
 from ldmscene.capture.supplied import leads_along
@@ -124,6 +125,7 @@ class Plan:
         }
 
 
+@quietly()
 def make_plan(
     pipeline: DiffusionPipeline,
     *,

@@ -13,20 +13,25 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from ldmscene.capture.families import ROLES
 from ldmscene.capture.pixels import Pixels
+from ldmscene.capture.quiet import quietly
 from ldmscene.device import best_device
 from ldmscene.errors import InputError, unknown
 from ldmscene.hub import check_there
+
+with quietly():
+    from diffusers import AutoPipelineForText2Image
 
 INDEX = "model_index.json"
 COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 _DECODERS = ("KandinskyPipeline", "KandinskyV22Pipeline")  # made from a prior's embedding; their cards name the prior
 
 
+@quietly()
 def load_pipeline(
     model: str | Path | DiffusionPipeline,
     device: str | None = None,
