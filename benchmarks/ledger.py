@@ -22,6 +22,7 @@ from ldmscene.store.layout import LATENTS, activation_path
 from ldmscene.store.ledger import FULL, SCHEMA, Entry, Ledger
 from ldmscene.store.prepare import prepare_store
 
+HERE = Path(__file__).parents[1]
 NAMES = [f"block.{i}" for i in range(17)]
 _DIMS = ("step", "branch", "y", "x", "channel")
 SPECS = [
@@ -36,9 +37,9 @@ def measure_growth(root: Path, samples: int) -> dict[str, float]:
     prepare(root, manifest)
     for table in _rows(manifest):
         Ledger(root).write(table)
-    code = f"from benchmarks import ledger; print(*ledger.look({str(root)!r}))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    opened, listed, missing, before, after = map(float, told)
+    code = f"from benchmarks import ledger; print(*ledger.look({str(root.absolute())!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+    opened, listed, missing, before, after = map(float, done.stdout.split())
     begin = time.perf_counter()
     ids = manifest.table["sample_id"].slice(0, 8).to_pylist()
     Ledger(root).append(Entry(sample_id, spec.path, 1, 2, 0) for sample_id in ids for spec in SPECS)
