@@ -72,7 +72,8 @@ def evaluate(
         Σ over label pixels (y − prediction)² + alpha × |coefficients|², of a logistic regression in
         Σ over label pixels of the log loss + ½ alpha × |coefficients|².
     permuted
-        A store of the same samples from the model with permuted weights: the same probes are fitted on it.
+        A store of the same samples from the model with permuted weights, such as `extract(control=…)` makes: the same
+        probes are fitted on it.
     client
         A `dask.distributed` client; local threads where not given.
     progress
@@ -125,7 +126,8 @@ def evaluate(
         task.check_control(opened, control, scope, todo)
     with doubting(opened.location):
         bench = assembly.set_up(opened, kind, todo, scope, known, client, progress=progress)
-        grid = assembly.fit(bench, scope, control, client, "fitting" if progress else "")
+        rival = None if control is None else assembly.of_control(bench, control, known)
+        grid = assembly.fit(bench, scope, rival, client, "fitting" if progress else "")
     bounds = interval(grid["probe"])
     grid["low"], grid["high"] = bounds["low"], bounds["high"]
     grid.attrs["beyond"] = json.dumps(known.names if known else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ldmscene import capture
+from ldmscene.calls.opening import opened
 from ldmscene.calls.options import load_model
-from ldmscene.calls.statistics import extract_statistics
+from ldmscene.calls.statistics import extract_control, extract_statistics
 from ldmscene.capture import Plan
 from ldmscene.errors import LdmsceneError
 from ldmscene.evaluation.task import CV
@@ -35,6 +36,8 @@ def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
     with planned(asked) as (plan, root):
         table = _as_read(asked, table, plan)
         how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}
+        if asked.control is not None:
+            return extract_control(plan, table, root, opened(asked.control), asked.beyond, CV, **how)
         if asked.keep == "statistics":
             return extract_statistics(plan, table, root, asked.labelers or {}, CV, **how)
         if asked.client is None:
@@ -58,12 +61,15 @@ def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
 
 def estimate(asked: FromPrompts, table: Manifest) -> dict[str, float]:
     """What it would take to fill a store."""
-    kept = asked.labelers or {} if asked.keep == "statistics" else ()
+    kept: Collection[str] = asked.labelers or {} if asked.keep == "statistics" else ()
+    if asked.control is not None:
+        kept = opened(asked.control).targets
     with planned(asked) as (plan, root):
         table = _as_read(asked, table, plan)
         return estimation.estimate(
-            plan, table, root, **asked.storing(), part=Part.parse(asked.part), statistics=kept, folds=CV
-        )
+            plan, table, root, **asked.storing(), part=Part.parse(asked.part), statistics=kept, folds=CV,
+            held_out=asked.control is None,
+        )  # fmt: skip
 
 
 def _as_read(asked: FromPrompts, table: Manifest, plan: Plan) -> Manifest:
@@ -78,6 +84,7 @@ def _as_read(asked: FromPrompts, table: Manifest, plan: Plan) -> Manifest:
 def planned(asked: FromPrompts) -> Iterator[tuple[Plan, Place]]:
     """The plan, with its scheduler in the pipeline inside the block, and where its store lies."""
     loaded = load_model(asked.model, **asked.weights())
+    loaded = loaded if asked.control is None else loaded.permuted()
     with capture.with_scheduler(loaded.pipeline, asked.scheduler):
         plan = capture.make_plan(loaded.pipeline, **asked.plan(), hashes=loaded.hashes)
         named = Path("stores") / fingerprint(plan.config() | settings(asked.compression))

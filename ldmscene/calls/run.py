@@ -60,7 +60,7 @@ def run(
         Target to labeler, as `label` takes them. The embedded model has its own three where none are given; of a
         protocol's, "" leaves one out.
     control
-        Also extract from the model with permuted weights, into a store beside this one.
+        Also run the model with permuted weights. Only statistics of it are stored, beside this store.
     interventions
         Also edit what the probes read, on one held-out sample of each prompt, and measure what becomes of the pictures,
         beside their controls: the protocol's edits, or each target moved by a quarter of the width. Edited stores lie

@@ -78,7 +78,7 @@ def run(
             label(filled, target, labeler, on=source, split="test", progress=asked.progress)
     beside = f"{asked.store}-permuted" if also.control else None
     if also.control:
-        extracting.extract(replace(asked, model=loaded.permuted(), store=beside, previews=False), table)
+        extracting.extract(replace(asked, model=loaded, store=beside, previews=False, control=filled), filled.manifest)
     grid = evaluate(filled, _maps(labelers), permuted=beside, progress=asked.progress)
     with capture.with_scheduler(loaded.pipeline, asked.scheduler):
         edited = intervene_as_planned(filled, grid, edits, {name: found[name] for name in _judges(labelers)}, asked)
@@ -120,6 +120,7 @@ def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], a
     pictures = {target: pictures_of(target, one) for target, one in labelers.items()}
     labels = 4 * size[0] * size[1] * sum(pictures[target] for target in _maps(labelers))
     controls = _incomplete(f"{store}-permuted", table) if also.control else 0
+    of_control = len(_maps(labelers)) * found["bytes_of_statistics_of_a_target"] if controls else 0
     each = {
         target: labeling.seconds_per_picture(one, size, asked.device) if pictures[target] else 0.0
         for target, one in labelers.items()
@@ -133,8 +134,8 @@ def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], a
     return {
         **found,
         "bytes_of_labels": labels,
-        "bytes_of_the_control": controls * found["bytes_per_sample"],
-        "bytes_of_all": found["bytes"] + labels + controls * found["bytes_per_sample"] + runs * bytes_of_a_run,
+        "bytes_of_the_control": of_control,
+        "bytes_of_all": found["bytes"] + labels + of_control + runs * bytes_of_a_run,
         "seconds_of_labels": reading,
         "seconds_of_the_control": again,
         "seconds_of_all": found["seconds"] + reading + again + edited,

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ldmscene import labeling, metrics
 from ldmscene.capture import Plan
 from ldmscene.errors import InputError
-from ldmscene.evaluation.absorbing import reduce_training
+from ldmscene.evaluation.absorbing import Reduction, reduce_training
+from ldmscene.evaluation.controlling import reduce_control
 from ldmscene.evaluation.samples import cut
-from ldmscene.evaluation.task import check_splits
+from ldmscene.evaluation.task import check_same_run, check_splits
 from ldmscene.extraction import fill as extraction
 from ldmscene.extraction.missing import find_missing
 from ldmscene.labelers import provenance
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar
 from ldmscene.store import ActivationStore
-from ldmscene.store.compression import compress
+from ldmscene.store.compression import compress, settings
 from ldmscene.store.documents import Documents
 from ldmscene.store.history import Published, publish
 from ldmscene.store.layout import TERMS
@@ -60,11 +61,51 @@ def extract_statistics(
         extraction.say_bound(plan, compress(specs, options["compression"]), options["batch_size"])
     frame = store.manifest.frame
     with bar("extracting", len(frame), enabled=progress) as advance:
-        reduce_training(store, list(found), cv, produce, advance, progress=progress)
+        reduce_training(Reduction(store, list(found)), cv, produce, advance, progress=progress)
         for sample_ids in cut(frame["sample_id"][frame["split"] != "train"]):
             produce(sample_ids)
             advance(len(sample_ids))
     return store
+
+
+def extract_control(
+    plan: Plan,
+    manifest: Manifest,
+    root: Place,
+    labelled: ActivationStore,
+    beyond: str | Sequence[str],
+    cv: int,
+    *,
+    progress: bool,
+    **options: Any,
+) -> ActivationStore:
+    """Fill a store with what `evaluate` needs of a labelled store's control; `options` are those of `fill`.
+
+    Raises
+    ------
+    InputError
+        If samples, or more than the denoiser's weights, differ from those of the labelled store.
+    """
+    if set(manifest.keys) != set(labelled.manifest.keys):
+        raise InputError(
+            f"control: expected the samples of {labelled.root}, but the manifest has others; give that store's own, "
+            f"{labelled.root}/manifest.parquet"
+        )
+    check_splits(labelled.manifest, cv)
+    check_same_run(labelled.config, plan.config() | settings(options["compression"]), root)
+    control = extraction.prepare(plan, labelled.manifest, root, False, options["compression"])
+    _agree(root, {"targets": [], "cv": cv, "control": True})
+
+    def produce(sample_ids: Sequence[str]) -> None:
+        extraction.fill(plan, control.manifest.only(sample_ids), root, progress=False, **options)
+
+    specs = compress(extraction.array_specs(plan, False), options["compression"])
+    if progress and find_missing(control, manifest, specs, False, options["batch_size"]).samples:
+        extraction.say_bound(plan, specs, options["batch_size"])
+    some = control.manifest.frame["split"].isin(("train", "test")).sum()
+    with bar("extracting the control", int(some), enabled=progress) as advance:
+        reduce_control(labelled, control, beyond, cv, produce, advance, progress=progress)
+    return control
 
 
 def _check_kinds(labelers: Mapping[str, object]) -> None:

@@ -7,9 +7,9 @@ the store or in the statistics of every module and step, so that a run that was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 from dask.delayed import delayed
 
@@ -27,18 +27,55 @@ from ldmscene.evaluation.states import (
     state_keys,
     write_states,
 )
-from ldmscene.evaluation.targets import targets_of
+from ldmscene.evaluation.targets import Target, targets_of
 from ldmscene.evaluation.task import Task
 from ldmscene.store import ActivationStore
 from ldmscene.store.cache import STATISTICS, Cache
 from ldmscene.store.check import Fault
 from ldmscene.store.dropping import drop, forget, sweep
-from ldmscene.store.layout import activation_path, label_path
+from ldmscene.store.layout import IMAGE, LATENTS, Key, activation_path, label_path
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Whose activations become statistics, and of which labels.
+
+    Parameters
+    ----------
+    store : ActivationStore
+    targets : sequence of str
+        All that will be evaluated. Where the labels are the store's own, none can be added later.
+    labelled : ActivationStore, optional
+        Whose labels they are: of a control, the store whose control it is. None: the same store.
+    """
+
+    store: ActivationStore
+    targets: Sequence[str]
+    labelled: ActivationStore | None = None
+
+    @property
+    def labels(self) -> ActivationStore:
+        return self.labelled or self.store
+
+    def bench(self, blocks: Sequence[SampleBlock]) -> Bench:
+        todo = Task(self._found, (tuple(blocks),), (), ())
+        plain = ungrouped(self.labels, Cache(self.labels.location), RIDGE, todo)
+        return replace(plain, source=self.store, own=Cache(self.store.location))
+
+    @cached_property
+    def _found(self) -> tuple[Target, ...]:
+        """Classes are known of labels that are all there, as those of a control are."""
+        frame = self.labels.manifest.frame
+        train = frame["sample_id"][frame["split"] == "train"] if self.labelled else ()
+        return targets_of(self.labels, self.targets, train)
+
+    def paths(self, modules: Iterable[str]) -> list[Key]:
+        """Arrays that statistics stand in for: of a control all that there are."""
+        return [*map(activation_path, modules), *((IMAGE, LATENTS) if self.labelled else ())]
 
 
 def reduce_training(
-    store: ActivationStore,
-    targets: Sequence[str],
+    todo: Reduction,
     cv: int,
     produce: Callable[[Sequence[str]], None],
     advance: Callable[[int], None],
@@ -49,8 +86,9 @@ def reduce_training(
 
     Parameters
     ----------
-    targets
-        All that will be evaluated; targets can't be added later.
+    todo
+    cv
+        Folds over groups of prompts.
     produce
         Fills the store with the activations and labels of some samples (sample_ids).
     advance
@@ -58,46 +96,42 @@ def reduce_training(
     progress
         Show a bar for each block that is brought in.
     """
+    store = todo.store
     sweep(store)
     for blocks in training_folds(store.manifest, cv):
-        for loss in _losses(store, targets, blocks):
+        for loss in _losses(todo, blocks):
             for block in loss.blocks:  # as before, since networks round otherwise in batches of another size
                 produce(block.ids)  # labels alone may have been lost: statistics are known by them
             store.refresh()
-        for loss in _losses(store, targets, blocks):
+        for loss in _losses(todo, blocks):
             forget(store, loss.sample_ids, activation_path(loss.module))
         for n, block in enumerate(blocks, start=1):
             left = [m for m in store.modules if not set(block.ids) <= store.dropped(activation_path(m))]
             if left:
                 produce(block.ids)
                 store.refresh()
-                absorb(store, targets, blocks[:n], left, title="absorbing" if progress else "")
-                drop(store, block.ids, map(activation_path, left))
+                absorb(todo, blocks[:n], left, title="absorbing" if progress else "")
+                drop_stored(store, block.ids, todo.paths(left))
             advance(len(block.ids))
 
 
-def absorb(
-    store: ActivationStore,
-    targets: Sequence[str],
-    blocks: Sequence[SampleBlock],
-    modules: Sequence[str],
-    title: str = "",
-) -> None:
+def drop_stored(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[Key]) -> None:
+    """Drop those of some arrays that weren't dropped before."""
+    drop(store, sample_ids, [path for path in paths if not set(sample_ids) <= store.dropped(path)])
+
+
+def absorb(todo: Reduction, blocks: Sequence[SampleBlock], modules: Sequence[str], title: str = "") -> None:
     """Add the last of a fold's blocks to the statistics of those before it, at every step of some modules."""
+    store = todo.store
     outputs = [ModuleOutput.of(store, module, step) for module in modules for step in store.steps]
-    reduce_labels(_bench(store, targets, blocks[-1:]), [output.size for output in outputs])
-    shared = delayed(_bench(store, targets, blocks), traverse=False)
+    reduce_labels(todo.bench(blocks[-1:]), [output.size for output in outputs])
+    shared = delayed(todo.bench(blocks), traverse=False)
     checksums = {output.path: store.checksums(output.path) for output in outputs}
     jobs = [
         Job(delayed(partial(_absorb, features=output, blocks=blocks, checksum=checksums[output.path]))(shared))
         for output in outputs
     ]
     compute(jobs, title=title)
-
-
-def _bench(store: ActivationStore, targets: Sequence[str], blocks: Sequence[SampleBlock]) -> Bench:
-    todo = Task(targets_of(store, targets, ()), (tuple(blocks),), (), ())
-    return ungrouped(store, Cache(store.location), RIDGE, todo)
 
 
 def _absorb(bench: Bench, features: ModuleOutput, blocks: Sequence[SampleBlock], checksum: Mapping[str, int]) -> None:
@@ -109,7 +143,7 @@ def _absorb(bench: Bench, features: ModuleOutput, blocks: Sequence[SampleBlock],
         states = merge_states([read_states(bench, before), states], bench.kind)
     write_states(bench, states, keys)
     for key in before:
-        bench.cache.remove(STATES, key)
+        bench.own.remove(STATES, key)
 
 
 # --- what was lost ---
@@ -126,41 +160,43 @@ class _Loss:
 
 
 def find_lost(store: ActivationStore) -> list[Fault]:
-    """What a store dropped and has no statistics of; the same `extract` makes it again."""
+    """What a store dropped and has no statistics of; the same `extract` makes it again.
+
+    Nothing of a control: what its statistics are of are another store's labels, and `evaluate` says what it lacks.
+    """
     terms = store.terms
-    if terms is None:
+    if terms is None or terms.get("control"):
         return []
     return [
         Fault("", f"{STATISTICS}/{STATES}", f"lacks {loss.module} of {len(loss.sample_ids)} samples that were dropped")
         for blocks in training_folds(store.manifest, terms["cv"])
-        for loss in _losses(store, terms["targets"], blocks)
+        for loss in _losses(Reduction(store, terms["targets"]), blocks)
     ]
 
 
-def _losses(store: ActivationStore, targets: Sequence[str], blocks: Sequence[SampleBlock]) -> list[_Loss]:
+def _losses(todo: Reduction, blocks: Sequence[SampleBlock]) -> list[_Loss]:
     """Modules whose statistics of a fold are gone, with the samples that were dropped for them."""
-    labelled = [set(block.ids) <= _labelled(store, targets) for block in blocks]
+    labelled = [set(block.ids) <= _labelled(todo) for block in blocks]
     found = []
-    for module in store.modules:
-        dropped = store.dropped(activation_path(module))
+    for module in todo.store.modules:
+        dropped = todo.store.dropped(activation_path(module))
         done = sum(set(block.ids) <= dropped for block in blocks)
         # A run that was stopped may have counted the next block in, and not dropped it yet.
         prefixes = [blocks[:n] for n in (done, done + 1) if n <= len(blocks) and all(labelled[:n])]
-        if done and not _has_all(store, targets, module, prefixes):
+        if done and not _has_all(todo, module, prefixes):
             found.append(_Loss(module, tuple(blocks[:done])))
     return found
 
 
-def _labelled(store: ActivationStore, targets: Sequence[str]) -> set[str]:
-    return set.intersection(*(store.complete(label_path(target)) for target in targets))
+def _labelled(todo: Reduction) -> set[str]:
+    return set.intersection(*(todo.labels.complete(label_path(target)) for target in todo.targets))
 
 
-def _has_all(
-    store: ActivationStore, targets: Sequence[str], module: str, prefixes: Sequence[Sequence[SampleBlock]]
-) -> bool:
+def _has_all(todo: Reduction, module: str, prefixes: Sequence[Sequence[SampleBlock]]) -> bool:
     """Whether the statistics of one of a fold's beginnings are there, for every step of a module."""
+    store = todo.store
     checksum = store.checksums(activation_path(module))
-    benches = [(_bench(store, targets, some), some) for some in prefixes]
+    benches = [(todo.bench(some), some) for some in prefixes]
     outputs = [ModuleOutput.of(store, module, step) for step in store.steps]
     return all(
         any(are_cached(bench, state_keys(bench, output, some, checksum)) for bench, some in benches)

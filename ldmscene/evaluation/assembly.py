@@ -25,6 +25,7 @@ from ldmscene.evaluation.task import Task
 from ldmscene.grid import POSITION, RAW_LATENT
 from ldmscene.store import ActivationStore
 from ldmscene.store.cache import Cache
+from ldmscene.store.layout import activation_path
 
 
 def set_up(
@@ -49,9 +50,16 @@ def set_up(
     return bench if beyond is None else replace(bench, known=known_of(bench, beyond, sizes))
 
 
-def fit(
-    bench: Bench, scope: Scope, control: ActivationStore | None = None, client: Any = None, title: str = ""
-) -> xr.Dataset:
+def of_control(bench: Bench, control: ActivationStore, beyond: Beyond | None) -> Bench:
+    """The same work on a control's features; where they were dropped, statistics are of one target each."""
+    found = bench.on(control)
+    if not any(control.dropped(activation_path(module)) for module in control.modules):
+        return found
+    apart = replace(found, grouped=tuple((target,) for target in bench.task.targets))
+    return apart if beyond is None else replace(apart, known=known_of(apart, beyond, bench.known))
+
+
+def fit(bench: Bench, scope: Scope, control: Bench | None = None, client: Any = None, title: str = "") -> xr.Dataset:
     """The grid of a store with its baselines and, where there is one, its control; all of it as one graph.
 
     Coordinates say what its modules, steps and samples are.
@@ -63,7 +71,7 @@ def fit(
     position = Position(POSITION, 0, raw[0].size)
     todo = [
         fit_jobs(bench, [*own, *raw, position]),
-        [] if control is None else fit_jobs(bench.on(control), own),
+        [] if control is None else fit_jobs(control, own),
         reading_jobs(bench, steps),
     ]
     results = iter(compute([job for jobs in todo for job in jobs], client, title))

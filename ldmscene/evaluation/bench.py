@@ -30,6 +30,9 @@ class Bench:
     source: ActivationStore
     """of features: the same store, or that of a control"""
     cache: Cache
+    """of what is computed from labels"""
+    own: Cache
+    """of what is computed from features, in their own store"""
     kind: Kind
     task: Task
     labels: Mapping[tuple[str, SampleBlock], LabelBlock]
@@ -40,7 +43,7 @@ class Bench:
 
     def on(self, control: ActivationStore) -> Bench:
         """The same work on another store's features, against the same labels."""
-        return replace(self, source=control)
+        return replace(self, source=control, own=Cache.beside(control.root))
 
     @property
     def groups(self) -> list[Group]:
@@ -62,7 +65,7 @@ def ungrouped(store: ActivationStore, cache: Cache, kind: Kind, task: Task) -> B
         for target in task.targets
         for block in (*task.train, *task.test)
     }
-    return Bench(store, store, cache, kind, task, labels, tuple((target,) for target in task.targets))
+    return Bench(store, store, cache, cache, kind, task, labels, tuple((target,) for target in task.targets))
 
 
 def reduce_labels(bench: Bench, sizes: Iterable[MapSize], client: Any = None, title: str = "") -> Bench:

@@ -67,7 +67,7 @@ def known_of(bench: Bench, beyond: Beyond, sizes: Iterable[MapSize]) -> dict[Map
     found = {}
     for size in set(sizes):
         count = max(_terms(bench, target, size) for target in bench.task.targets) if beyond.position else 0
-        found[size] = tuple(Known(count, supplied, together) for together in products)
+        found[size] = tuple(Known(count, supplied, together, beyond.position) for together in products)
     return found
 
 

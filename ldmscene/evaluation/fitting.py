@@ -14,10 +14,11 @@ from dask.delayed import delayed
 
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import Features
+from ldmscene.evaluation.held_out import scored
 from ldmscene.evaluation.kind import Fits, State, Training, TrainingBlock
 from ldmscene.evaluation.running import Job
 from ldmscene.evaluation.samples import SampleBlock
-from ldmscene.evaluation.scoring import collect, score_block
+from ldmscene.evaluation.scoring import collect
 from ldmscene.evaluation.states import (
     are_cached,
     check_stored,
@@ -59,17 +60,16 @@ def _fit_job(bench: Bench, shared: Any, features: Features, checksum: Mapping[st
     if bench.kind.rereads:
         check_stored(bench, features, bench.task.train)
     fits = delayed(partial(solve, features=features, keys=keys))(shared, folds=states)
-    scored = [
-        delayed(partial(score_block, features=features, block=block, key=features_key(features, block, checksum)))(
-            shared, fits=fits
-        )
+    scores = [
+        delayed(partial(scored, features=features, block=block, key=key, states=keys))(shared, fits=fits)
         for block in bench.task.test
+        for key in [features_key(features, block, checksum)]
     ]
     size = 0
     if features.path and not known:  # else held-out projections are cached, too
         samples = sum(len(block.ids) for block in (*bench.task.train, *bench.task.test))
         size = bench.source.info(features.path).layout.chunk_bytes * samples
-    return Job(delayed(collect)(shared, fits, scored), size)
+    return Job(delayed(collect)(shared, fits, scores), size)
 
 
 def solve(bench: Bench, features: Features, keys: Sequence[Sequence[str]], folds: Sequence[Sequence[State]]) -> Fits:
@@ -87,7 +87,7 @@ def solve(bench: Bench, features: Features, keys: Sequence[Sequence[str]], folds
     name = f"{features.name}, step {features.step}"
     known = bench.known.get(features.size)
     return bench.kind.solve(
-        Training(name, bench.groups, folds, bench.task.alphas, blocks, bench.cache, key, features.size, known)
+        Training(name, bench.groups, folds, bench.task.alphas, blocks, bench.own, key, features.size, known)
     )
 
 

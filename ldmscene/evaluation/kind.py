@@ -75,6 +75,8 @@ class Known:
     """other targets"""
     products: tuple[Array, ...] = ()
     """[fold] how labels vary together over pixels, [t, t]: the group's own targets, then the supplied ones"""
+    position: bool = True
+    """whether the position was asked for, be it that no function of it is wanted"""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,17 @@ from ldmscene.cells import MapSize
 from ldmscene.errors import InputError
 from ldmscene.evaluation.kind import Group, Known, Nested, Training
 from ldmscene.evaluation.targets import Response
-from ldmscene.probes import Moments, NestedSolution, Subspace, cosines, merge_all, solve_nested, supply, terms
-
-# Frequencies along a side that states hold: all of maps up to 8 × 8, and what larger maps' labels were seen to need.
-SIDE = 8
+from ldmscene.probes import (
+    SIDE,
+    Moments,
+    NestedSolution,
+    Subspace,
+    cosines,
+    merge_all,
+    solve_nested,
+    supply,
+    terms,
+)
 
 
 def side_of(size: MapSize) -> int:

@@ -13,7 +13,7 @@ from ldmscene.store.prepare import fingerprint
 
 def state(store: ActivationStore, targets: Sequence[str]) -> dict[str, Any]:
     """What a grid depends on in a store: whose activations, which samples, which labels."""
-    read = [label_path(t) for t in targets] + [p for p in store.complete_paths if p.kind != "labels"]
+    read = [label_path(t) for t in targets] + [p for p in store.paths if p.kind != "labels"]
     rows = store.ledger[store.ledger["what"].isin(read)].sort_values(["what", "sample_id"])
     return {
         "fingerprint": store.fingerprint,

@@ -68,17 +68,22 @@ def score_block(bench: Bench, features: Features, block: SampleBlock, key: Mappi
     return Scored(found, effects)
 
 
+def coordinates_key(fits: Fits, key: Mapping[str, Any]) -> dict[str, Any]:
+    """What projections of a block depend on; `key` is what its features do."""
+    return {"fits": fits.key, "features": key}
+
+
 def project(bench: Bench, features: Features, block: SampleBlock, key: Mapping[str, Any], fits: Fits) -> np.ndarray:
     """What predictions need of a block's features, from the cache or into it."""
-    under = {"fits": fits.key, "features": key}
-    if bench.cache.has(COORDINATES, under):
-        return bench.cache.read(COORDINATES, under)["coordinates"]
+    under = coordinates_key(fits, key)
+    if bench.own.has(COORDINATES, under):
+        return bench.own.read(COORDINATES, under)["coordinates"]
     X = features.read(bench.source, block.ids)
     with np.errstate(invalid="ignore"):
         projected = fits.project(X)
     if not np.isfinite(projected).all():
         check_finite(bench, features, block, X)
-    bench.cache.write(COORDINATES, under, {"coordinates": projected})
+    bench.own.write(COORDINATES, under, {"coordinates": projected})
     return projected
 
 

@@ -35,18 +35,18 @@ def state_keys(
 
 
 def are_cached(bench: Bench, keys: Sequence[str]) -> bool:
-    return all(bench.cache.has(STATES, key) for key in keys)
+    return all(bench.own.has(STATES, key) for key in keys)
 
 
 def read_states(bench: Bench, keys: Sequence[str]) -> list[State]:
     """The cached state of each group."""
-    return [bench.kind.unpack(bench.cache.read(STATES, key)) for key in keys]
+    return [bench.kind.unpack(bench.own.read(STATES, key)) for key in keys]
 
 
 def write_states(bench: Bench, states: Sequence[State], keys: Sequence[str]) -> Sequence[State]:
     """Put the state of each group into the cache, and hand them on."""
     for key, state in zip(keys, states, strict=True):
-        bench.cache.write(STATES, key, bench.kind.pack(state))
+        bench.own.write(STATES, key, bench.kind.pack(state))
     return states
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -140,10 +141,19 @@ def check_control(store: ActivationStore, control: ActivationStore, scope: Scope
     for sample_id in ids:
         if sample_id not in theirs.index or not theirs.loc[sample_id].equals(ours.loc[sample_id]):
             raise InputError(f"the control {control.root} has no sample {sample_id} with the same prompt and seed")
-    differing = differences(store.config, control.config)
+    check_same_run(store.config, control.config, control.root)
+    check_complete(control, scope.modules, ids)
+
+
+def check_same_run(ours: Mapping[str, Any], theirs: Mapping[str, Any], control: Any) -> None:
+    """Refuse a control, by its place, whose configuration differs in more than the denoiser's weights, or in nothing.
+
+    Raises
+    ------
+    InputError
+        With what differs.
+    """
+    differing = differences(ours, theirs)
     if [path for path, *_ in differing] not in (["components.unet.weights"], ["components.transformer.weights"]):
         found = "; ".join(f"{path}: {a} and {b}" for path, a, b in differing) or "nothing"
-        raise InputError(
-            f"the control {control.root} must differ in the denoiser's weights alone; what differs: {found}"
-        )
-    check_complete(control, scope.modules, ids)
+        raise InputError(f"the control {control} must differ in the denoiser's weights alone; what differs: {found}")

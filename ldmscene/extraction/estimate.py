@@ -19,6 +19,7 @@ from ldmscene.extraction.missing import Batch, Missing, existing, find_missing
 from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.extraction.supplied import SuppliedPictures
 from ldmscene.manifest import Manifest
+from ldmscene.probes import SIDE, terms
 from ldmscene.store import ArraySpec, Row
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.files import write_file
@@ -41,6 +42,7 @@ def estimate(
     part: Part = WHOLE,
     statistics: Collection[str] = (),
     folds: int = 0,
+    held_out: bool = True,
 ) -> dict[str, float]:
     """What it takes to fill what a store lacks: bytes, counts, and seconds after its first batch was timed.
 
@@ -53,6 +55,8 @@ def estimate(
         Targets of which statistics are stored instead of training samples' activations.
     folds
         Of those statistics.
+    held_out
+        Whether held-out samples are stored then; nothing is stored of a control.
 
     Raises
     ------
@@ -71,6 +75,7 @@ def estimate(
         "width": plan.width,
         "denoiser_calls_per_sample": len(plan.timesteps),
         "bytes_per_sample": sum(spec.layout.shard_bytes for spec in specs if spec.path not in PREVIEWS.values()),
+        **({"bytes_of_statistics_of_a_target": bytes_of_statistics(plan, 1, folds)} if folds else {}),
         "bytes": missing.bytes,
         "files": missing.files,
         **({"bytes_of_memory": peak_memory()} if missing.samples else {}),
@@ -79,18 +84,25 @@ def estimate(
         "seconds": seconds,
         "seconds_if_generated_again_for_each_module_and_step": seconds * len(plan.modules) * len(plan.timesteps),
     }
-    return found | (_kept(plan, missing, len(statistics), folds) if statistics else {})
+    return found | (_kept(plan, missing, len(statistics), folds, held_out) if statistics else {})
 
 
-def _kept(plan: Plan, missing: Missing, targets: int, folds: int) -> dict[str, float]:
-    """What differs where training samples are dropped; statistics at most, since targets may share them."""
+def _kept(plan: Plan, missing: Missing, targets: int, folds: int, held_out: bool) -> dict[str, float]:
+    """What differs where samples are dropped; statistics at most, since targets may share them."""
     paths = {activation_path(m.name) for m in plan.modules}
     train = missing.manifest.frame["split"].eq("train").to_numpy()
-    held_out = replace(missing, lacks=missing.lacks & ~np.outer(train, [spec.path in paths for spec in missing.specs]))
-    lengths = [m.shape[-1] for m in plan.modules]
-    moments = sum(8 * (c * (c + 1) // 2 + c * (targets + 1) + 2 * targets + 1) for c in lengths)
-    statistics = moments * len(plan.timesteps) * folds * targets if train.any() else 0
-    return {"bytes": held_out.bytes + statistics, "files": held_out.files, "bytes_of_statistics": statistics}
+    gone = np.outer(train, [spec.path in paths for spec in missing.specs]) if held_out else np.True_
+    stored = replace(missing, lacks=missing.lacks & ~gone)
+    statistics = bytes_of_statistics(plan, targets, folds) if train.any() else 0
+    return {"bytes": stored.bytes + statistics, "files": stored.files, "bytes_of_statistics": statistics}
+
+
+def bytes_of_statistics(plan: Plan, targets: int, folds: int) -> int:
+    """Of all modules and steps: features and functions of the position, against labels and those that are lent."""
+    maps = [m.shape for m in plan.modules if "y" in m.dims]
+    lengths = [c + terms((y, x), min(SIDE, max(y, x))) for y, x, c in maps]
+    moments = sum(8 * (c * (c + 1) // 2 + c * 3 + 5) for c in lengths)
+    return moments * len(plan.timesteps) * folds * targets
 
 
 class Timing(NamedTuple):

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from ldmscene.capture import Model
     from ldmscene.labelers import Labeler
     from ldmscene.manifest import Manifest
+    from ldmscene.store import ActivationStore
     from ldmscene.store.places import Place
 
 # As `manifest`, `testbed` and `capture` have them, which take longer to load than --help may.
 SPLITS = ("train", "val", "test")
 EMBEDDED = "tiny-scenes"
 INDEX = "model_index.json"
-RUNS_DECIDE = frozenset({"previews", "part", "client", "keep", "allow_nonfinite"})  # and take no such option
+# What runs decide themselves, and take no option for.
+RUNS_DECIDE = frozenset({"previews", "part", "client", "keep", "allow_nonfinite", "control", "beyond"})
 MODEL = """"tiny-scenes" (the embedded model), a local folder, a hub id, or a loaded diffusers pipeline."""
 MODULES = """A preset ("self-attention", "cross-attention", "resnet", "all-blocks"), a glob, a name, or a list of
     them."""
@@ -218,6 +220,21 @@ class FromPrompts(Options):
         kw_only=True,
         metadata=about("Target to labeler, as `label` takes them, for keep='statistics'."),
     )
+    control: ActivationStore | str | Path | None = field(
+        default=None,
+        kw_only=True,
+        metadata=about(
+            """A store with all its labels, whose control this is to be: the model's weights are permuted, and nothing
+            is stored but what `evaluate(permuted=…)` needs for that store's targets. The manifest and all options are
+            those of that store.""",
+            metavar="STORE",
+        ),
+    )
+    beyond: str | Sequence[str] = field(
+        default="position",
+        kw_only=True,
+        metadata=about("Of a control: what is known anyway, as `evaluate` has it.", many=True, typed=str),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -225,6 +242,8 @@ class FromPrompts(Options):
         alone = self.client is None and self.part == "1/1"
         if self.keep == "statistics" and not (alone and self.labelers):
             raise InputError("keep='statistics' needs labelers=, and runs in one process: without client= and part=")
+        if self.control is not None and not (alone and self.keep == "activations" and self.previews is False):
+            raise InputError("control= runs in one process, and takes no client=, part=, keep= or previews=")
         named = isinstance(self.model, str | Path) and isinstance(self.scheduler, str | None)
         if self.client is not None and not named:
             raise InputError("with client=, name the model and the scheduler: each worker loads a pipeline of its own")

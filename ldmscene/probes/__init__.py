@@ -9,7 +9,7 @@ from ldmscene.probes.fourier import FourierFeatures
 from ldmscene.probes.logistic import LogisticSolution, fit_logistic
 from ldmscene.probes.logistic_probe import LogisticProbe
 from ldmscene.probes.nested import NestedSolution, Projection, solve_nested
-from ldmscene.probes.position import Position, choose_side, cosines, terms
+from ldmscene.probes.position import SIDE, Position, choose_side, cosines, terms
 from ldmscene.probes.ridge import RidgeSolution, Spectrum, held_out_errors, solve
 from ldmscene.probes.ridge_probe import RidgeProbe
 from ldmscene.probes.stats import Moments, merge_all
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ldmscene.probes.adam import AdamProbe
 
 __all__ = [
+    "SIDE",
     "AdamProbe",
     "FourierFeatures",
     "LabelProducts",

@@ -24,6 +24,8 @@ from ldmscene.probes.stats import Moments, merge_all
 from ldmscene.probes.targets import Targets
 from ldmscene.probes.widening import subtract
 
+# Frequencies along a side that statistics hold: all of maps up to 8 × 8, and what larger maps' labels want.
+SIDE = 8
 _VALUES = 1 << 19  # of features stay in the cache between the cast and the sum
 # Held-out error that may be left on the table for fewer terms: a tenth of the least effect that counts.
 _SLACK = 0.002

@@ -1,0 +1,124 @@
+"""A control of which nothing stays but statistics and scores: features of the model with permuted weights.
+
+Training samples become statistics of the labels of the store that is controlled; held-out ones are scored by the fits
+that follow. Both are generated and dropped block by block, so that a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from dask.delayed import delayed
+
+from ldmscene.evaluation import assembly
+from ldmscene.evaluation.absorbing import Reduction, drop_stored, reduce_training
+from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.beyond import Beyond
+from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.fitting import solve
+from ldmscene.evaluation.held_out import Keys, are_scored, score_keys, write_scored
+from ldmscene.evaluation.kind import Fits
+from ldmscene.evaluation.ridge import RIDGE
+from ldmscene.evaluation.running import Job, compute
+from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.evaluation.scope import Scope
+from ldmscene.evaluation.scoring import COORDINATES, coordinates_key, score_block
+from ldmscene.evaluation.states import features_key, read_states, state_keys
+from ldmscene.evaluation.task import check_choice, load_task
+from ldmscene.store import ActivationStore
+from ldmscene.store.dropping import forget
+from ldmscene.store.layout import activation_path
+
+Produce = Callable[[Sequence[str]], None]
+
+
+def reduce_control(
+    labelled: ActivationStore,
+    control: ActivationStore,
+    beyond: str | Iterable[str],
+    cv: int,
+    produce: Produce,
+    advance: Callable[[int], None],
+    *,
+    progress: bool = False,
+) -> None:
+    """Bring a control to hold what `evaluate` needs of it, with its default penalties, and nothing else.
+
+    Parameters
+    ----------
+    labelled
+        The store that is controlled: its targets, its labels, its splits.
+    control
+        An empty store of the same samples, modules and steps.
+    beyond
+        As `evaluate` has it; held-out samples are scored for these.
+    cv
+        Folds over groups of prompts.
+    produce
+        Fills the control with the activations of some samples (sample_ids).
+    advance
+        Told of each number of samples that is done.
+    progress
+        Show a bar for each block that is brought in.
+    """
+    reduce_training(Reduction(control, labelled.targets, labelled), cv, produce, advance, progress=progress)
+    _score_held_out(_bench(labelled, control, Beyond.of(beyond, labelled.targets), cv), produce, advance)
+
+
+def _bench(labelled: ActivationStore, control: ActivationStore, known: Beyond, cv: int) -> Bench:
+    predicted = [target for target in labelled.targets if target not in known.targets]
+    scope = Scope.of(labelled, predicted, control.modules, None, RIDGE.fits)
+    cv, alphas = check_choice(cv, RIDGE.alphas)
+    todo = load_task(labelled, scope, cv, alphas, known.targets)
+    return assembly.of_control(assembly.set_up(labelled, RIDGE, todo, scope, known), control, known)
+
+
+def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], None]) -> None:
+    control = bench.source
+    outputs = [ModuleOutput.of(control, module, step) for module in control.modules for step in control.steps]
+    checksums = {output.path: control.checksums(output.path) for output in outputs}
+    states = [[state_keys(bench, one, fold, checksums[one.path]) for fold in bench.task.folds] for one in outputs]
+    fits: list[Fits] = []
+    for block in bench.task.test:
+        if not _is_scored(bench, outputs, states, block):
+            for path in map(activation_path, control.modules):
+                if set(block.ids) <= control.dropped(path):  # for other scores than these
+                    forget(control, block.ids, path)
+            produce(block.ids)
+            control.refresh()
+            fits = fits or _on_each(bench, _solve, outputs, states)
+            _on_each(bench, partial(_score, block=block), outputs, states, fits)
+            drop_stored(control, block.ids, Reduction(control, (), bench.store).paths(control.modules))
+        advance(len(block.ids))
+
+
+def _on_each(bench: Bench, work: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
+    """What work gives of the bench and of each row of the columns."""
+    shared = delayed(bench, traverse=False)
+    return compute([Job(delayed(partial(_spread, work, row))(shared)) for row in zip(*columns, strict=True)])
+
+
+def _spread(work: Callable[..., Any], row: Sequence[Any], bench: Bench) -> Any:
+    return work(bench, *row)
+
+
+def _is_scored(bench: Bench, outputs: Sequence[ModuleOutput], states: Sequence[Keys], block: SampleBlock) -> bool:
+    checksums = {output.path: bench.source.checksums(output.path) for output in outputs}
+    return all(
+        set(block.ids) <= bench.source.dropped(one.path)
+        and are_scored(bench, score_keys(bench, one, block, features_key(one, block, checksums[one.path]), keys))
+        for one, keys in zip(outputs, states, strict=True)
+    )
+
+
+def _solve(bench: Bench, output: ModuleOutput, keys: Keys) -> Fits:
+    return solve(bench, output, keys, [read_states(bench, names) for names in keys])
+
+
+def _score(bench: Bench, output: ModuleOutput, keys: Keys, fits: Fits, block: SampleBlock) -> None:
+    key = features_key(output, block, bench.source.checksums(output.path))
+    found = score_block(bench, output, block, key, fits)
+    write_scored(bench, score_keys(bench, output, block, key, keys), found)
+    bench.own.remove(COORDINATES, coordinates_key(fits, key))  # which can take more than the activations

@@ -1,0 +1,190 @@
+"""A control of which nothing stays but statistics: the same grid as from one whose activations are stored."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ldmscene
+from ldmscene import capture
+from ldmscene.errors import InputError
+from ldmscene.evaluation import samples as sampling
+from ldmscene.extraction import fill
+from tests.conftest import FIRST, LAST, STEPS, bare_copy, files, make_manifest
+from tests.test_cli import call
+
+HOW = {"modules": [FIRST, LAST], "steps": STEPS, "batch_size": 10, "progress": False}
+MODULES = {"modules": [FIRST, LAST], "progress": False}
+COMPUTED = shutil.ignore_patterns("statistics", "probes")
+PARTS = ("permuted", "permuted_cv_score", "rival_explained", "rival_left")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks():
+    """So that folds and held-out samples are several blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "BLOCK", 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def labelled(store, small_blocks, tmp_path_factory):
+    return bare_copy(store, tmp_path_factory.mktemp("controls") / "store")
+
+
+@pytest.fixture(scope="module")
+def stored(tiny, labelled, tmp_path_factory):
+    """A control whose activations are all stored."""
+    root = tmp_path_factory.mktemp("controls") / "stored"
+    return ldmscene.extract(capture.permute_weights(tiny), labelled.manifest, root, **HOW)
+
+
+@pytest.fixture(scope="module")
+def whole(labelled, stored) -> xr.Dataset:
+    return ldmscene.evaluate(labelled, permuted=stored, **MODULES)
+
+
+@pytest.fixture(scope="module")
+def made(tiny, labelled, stored, whole, tmp_path_factory):
+    """Of the same activations, statistics alone."""
+    root = shutil.copytree(stored.root, tmp_path_factory.mktemp("controls") / "made", ignore=COMPUTED)
+    return ldmscene.extract(tiny, labelled.manifest, root, control=labelled, **HOW)
+
+
+@pytest.fixture
+def control(made, tmp_path):
+    return ldmscene.open(shutil.copytree(made.root, tmp_path / "control"))
+
+
+def _anew(labelled, **arguments) -> xr.Dataset:
+    """Not the cached grid, which is the same: a control is known by its checksums."""
+    shutil.rmtree(labelled.root / "probes")
+    return ldmscene.evaluate(labelled, **arguments, **MODULES)
+
+
+def _same(found: xr.Dataset, expected: xr.Dataset) -> None:
+    for name in PARTS:
+        xr.testing.assert_allclose(found[name].drop_attrs(), expected[name].drop_attrs(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_grid_is_that_of_stored_activations(labelled, made, whole):
+    found = _anew(labelled, permuted=made)
+    _same(found, whole)
+    assert "permuted weights" in found["rival"].values
+    assert "not excluded" not in ldmscene.emergence(found).loc["mask", "sentence"]
+
+
+@pytest.mark.slow
+def test_samples_are_generated_block_by_block_and_read_as_the_same(tiny, labelled, whole, tmp_path):
+    """Batches of another size round otherwise, and a model with permuted weights makes more of it."""
+    root = tmp_path / "control"
+    control = ldmscene.extract(tiny, labelled.manifest, root, control=labelled, **HOW)
+    assert control.samples["dropped"].all()
+    found = ldmscene.evaluate(labelled, "mask", permuted=control, **MODULES)
+    gain, expected = (
+        (grid["rival_explained"].sum("sample") / grid["rival_left"].sum("sample")).sel(
+            rival="permuted weights", target="mask"
+        )
+        for grid in (found, whole)
+    )
+    np.testing.assert_allclose(gain, expected, atol=0.01)
+
+
+def test_nothing_but_statistics_is_stored(made):
+    arrays = ("activations/", "image/", "latents/")
+    names = [name for name in files(made.root / "activations.zarr") if name.startswith(arrays)]
+    assert names
+    assert all(name.endswith("zarr.json") for name in names)
+    assert made.ledger["bytes"].sum() == 0
+    assert {name.split("/")[0] for name in files(made.root / "statistics")} >= {"moments", "held-out"}
+    assert not list((made.root / "statistics").glob("coordinates/*"))
+    assert made.samples["dropped"].all()
+    assert ldmscene.verify(made, progress=False) == []
+
+
+def test_some_of_the_targets_and_other_penalties(labelled, made, whole):
+    found = ldmscene.evaluate(labelled, "mask", permuted=made, **MODULES)
+    expected = whole["permuted"].sel(target=["mask"], metric=found["metric"])
+    xr.testing.assert_allclose(found["permuted"].drop_attrs(), expected.drop_attrs(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match=r"found none, .* dropped; leave alphas="):
+        ldmscene.evaluate(labelled, permuted=made, alphas=(1.0, 100.0), **MODULES)
+
+
+@pytest.mark.slow
+def test_more_that_is_known_is_scored_anew(tiny, labelled, control):
+    more = {"beyond": ["position", "mask"]}
+    with pytest.raises(InputError, match=r"give `extract\(control=…\)` the same beyond="):
+        ldmscene.evaluate(labelled, "depth", permuted=control, **more, **MODULES)
+    states = files(control.root / "statistics" / "moments")
+    ldmscene.extract(tiny, labelled.manifest, control.root, control=labelled, **more, **HOW)
+    assert files(control.root / "statistics" / "moments") == states
+    found = ldmscene.evaluate(labelled, "depth", permuted=ldmscene.open(control.root), **more, **MODULES)
+    assert np.isfinite(found["rival_explained"].sel(rival="permuted weights")).all()
+
+
+class _Stop(BaseException):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [60, 150, 300])
+def test_a_run_that_was_stopped_goes_on(tiny, labelled, stored, whole, tmp_path, monkeypatch, at):
+    replace, count = os.replace, 0
+
+    def stop(*names, **folders):
+        nonlocal count
+        count += 1
+        if count == at:
+            raise _Stop
+        return replace(*names, **folders)
+
+    root = shutil.copytree(stored.root, tmp_path / "control", ignore=COMPUTED)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop)
+        with pytest.raises(_Stop):
+            ldmscene.extract(tiny, labelled.manifest, root, control=labelled, **HOW)
+    again = ldmscene.extract(tiny, labelled.manifest, root, control=labelled, **HOW)
+    _same(_anew(labelled, permuted=again), whole)
+
+
+def test_the_same_call_again_generates_nothing(tiny, labelled, control, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a sample was generated")
+
+    monkeypatch.setattr(fill, "generate", refuse)
+    before = control.ledger
+    again = ldmscene.extract(tiny, labelled.manifest, control.root, control=labelled, **HOW)
+    assert again.ledger.equals(before)
+
+
+def test_another_run_is_no_control(tiny, labelled, tmp_path):
+    root = tmp_path / "control"
+    with pytest.raises(InputError, match="the manifest has others"):
+        ldmscene.extract(tiny, make_manifest(2, 1), root, control=labelled, **HOW)
+    with pytest.raises(InputError, match=r"weights alone; what differs: .*steps"):
+        ldmscene.extract(tiny, labelled.manifest, root, control=labelled, **HOW | {"steps": 3})
+    with pytest.raises(InputError, match="takes no client="):
+        ldmscene.extract(tiny, labelled.manifest, root, control=labelled, keep="statistics", labelers={"a": "b"}, **HOW)
+    assert not root.exists()
+
+
+@pytest.mark.slow
+def test_what_a_control_takes_is_foretold(tiny, labelled, made, tmp_path):
+    found = ldmscene.estimate(tiny, labelled.manifest, tmp_path / "control", control=labelled, **HOW)
+    moments = sum(map(len, files(made.root / "statistics" / "moments").values()))
+    assert found["bytes"] == found["bytes_of_statistics"]
+    assert found["bytes"] == pytest.approx(moments, rel=0.2)
+
+
+@pytest.mark.slow
+def test_the_command_line_makes_one(labelled, made):
+    code, _, err = call(
+        "extract", "tiny-scenes", labelled.root / "manifest.parquet", "--store", made.root, "--control", labelled.root,
+        "--modules", FIRST, "--modules", LAST, "--steps", STEPS, "--batch-size", 10,
+    )  # fmt: skip
+    assert code == 0, err
+    assert ldmscene.open(made.root).ledger["bytes"].sum() == 0
