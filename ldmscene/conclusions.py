@@ -52,6 +52,9 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
         - `rival`: what decided, the rival (or the least effect) that the probe passes last;
         - `correlation` of what is left and what features say, `refit`, the standard error that other training prompts
           would add to the gain, and `ceiling`, the largest gain on maps of the module's size; NaN with `beyond=None`;
+        - `score_known`, `score_both`: the metric at the last step of the fit on what is known, and with features; NaN
+          beyond other targets;
+        - `nonlinear`: the gain at the last step of random functions of features beside these; NaN where not run;
         - for each labeler that was run its own `first` and `most` by the same rules, such as
           "labeler on x_t first_low", where `most` is the probe's mark, and `lead`, `lead_low`, `lead_high`: how many
           steps later than the probe it comes first;
@@ -117,11 +120,16 @@ def _reading(found: Finding, reading: Reading) -> dict[str, object]:
 
 
 def _beside(grid: xr.Dataset, target: str, module: str) -> dict[str, float]:
-    names = ("correlation", "refit", "ceiling")
+    names = ("correlation", "refit", "ceiling", "score_known", "score_both", "nonlinear")
     if not gains.has_gains(grid):
         return dict.fromkeys(names, np.nan)
-    last = grid[list(names)].sel(target=target, module=module).isel(step=-1)
-    return {name: float(last[name].mean()) for name in names}
+    last = grid.sel(target=target, module=module).isel(step=-1)
+    found = {name: float(last[name].mean()) for name in names[:-1]}
+    return found | {"nonlinear": _share(last, "nonlinear") if "nonlinear_left" in grid else np.nan}
+
+
+def _share(grid: xr.Dataset, name: str) -> float:
+    return float(grid[f"{name}_explained"].sum() / grid[f"{name}_left"].sum())
 
 
 def _of_effects(grid: xr.Dataset, target: str) -> Finding:

@@ -18,11 +18,13 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `explained` | target, module, step, sample | Σ over pixels: by how much features lower what is left |
 | `left` | target, module, step, sample | Σ over pixels: the squared error of the fit on what is known, `beyond` |
 | `correlation` | target, module, step, sample | of what is left and what features say |
+| `score_known`, `score_both` | target, module, step, sample | the primary metric of both fits; NaN beyond targets |
 | `gain_cv` | target, module, step | explained ÷ left on held-out folds of training samples; modules are chosen by it |
 | `refit` | target, module, step | the standard error that other training prompts would add to the gain |
 | `known_map` | target, module, step, position | what the fit on what is known predicts at each position, row by row |
 | `gain_coef`, `gain_map` | … channel; … position | the fit with features says X @ gain_coef + gain_map more |
 | `ceiling` | target, module, step | the largest gain on maps of the module's size |
+| `nonlinear_explained`, `nonlinear_left` | target, step, sample | the same of `evaluate(nonlinear=True)` |
 | `rival_explained`, `rival_left` | rival, target, step, sample | the same for what knows nothing of the picture |
 | `labeler_explained`, `labeler_left` | labeler, target, step, sample | the same for labelers on unfinished pictures |
 

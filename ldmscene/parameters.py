@@ -233,6 +233,7 @@ GRID = group(
         **several(),
         help="What probes may use anyway: position, and targets by name; position alone where not given.",
     ),
+    click.option("--nonlinear", is_flag=True, help="Also read random functions of features: what linear probes miss."),
     click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty."),
     click.option(
         "--alphas",

@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
+from ldmscene.errors import InputError
 from ldmscene.evaluation import assembly, grid_file, provenance, task
 from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.kind import Kind
@@ -24,7 +25,7 @@ from ldmscene.store import ActivationStore
 from ldmscene.store.cache import doubting
 from ldmscene.table import Grid
 
-VERSION = 2  # of grids; to be counted up when they hold something new
+VERSION = 3  # of grids; to be counted up when they hold something new
 
 
 def evaluate(
@@ -38,6 +39,7 @@ def evaluate(
     cv: int = CV,
     alphas: Sequence[float] | None = None,
     permuted: ActivationStore | str | Path | None = None,
+    nonlinear: bool = False,
     client: Any = None,
     progress: bool = True,
 ) -> Grid:
@@ -74,6 +76,9 @@ def evaluate(
     permuted
         A store of the same samples from the model with permuted weights, such as `extract(control=…)` makes: the same
         probes are fitted on it.
+    nonlinear
+        Also fit 256 random functions of the features of each target's own module (Rahimi and Recht 2007), beside the
+        features: what a linear probe misses. It needs `beyond` and training samples that are stored.
     client
         A `dask.distributed` client; local threads where not given.
     progress
@@ -89,8 +94,8 @@ def evaluate(
     IncompleteError
         If a sample lacks activations or labels.
     InputError
-        If a name, the splits or the control don't fit, a target is none that the kind of probe fits, or one that is
-        named in `beyond`, too.
+        If a name, the splits or the control don't fit, `nonlinear` lacks what it needs, a target is none that the kind
+        of probe fits, or one that is named in `beyond`, too.
 
     Examples
     --------
@@ -105,6 +110,8 @@ def evaluate(
     known = None if beyond is None or not kind.nests else Beyond.of(beyond, opened.targets)
     scope = Scope.of(opened, _without(opened, targets, known), modules, steps, kind.fits)
     supplied = known.targets if known else ()
+    if nonlinear and known is None:
+        raise InputError("nonlinear: expected something in beyond=, and a probe that has effects, such as 'ridge'")
     cv, alphas = task.check_choice(cv, kind.alphas if alphas is None else alphas)
     made_from = {
         "version": VERSION,
@@ -113,6 +120,7 @@ def evaluate(
         "alphas": alphas,
         "kind": kind.key(),
         "beyond": known and known.names,
+        "nonlinear": nonlinear,
         "metrics": [metric.key() for metric in METRICS.values()],
         "ldmscene": version("ldmscene"),
         "data": provenance.state(opened, [*scope.targets, *supplied]),
@@ -127,7 +135,7 @@ def evaluate(
     with doubting(opened.location):
         bench = assembly.set_up(opened, kind, todo, scope, known, client, progress=progress)
         rival = None if control is None else assembly.of_control(bench, control, known)
-        grid = assembly.fit(bench, scope, rival, client, "fitting" if progress else "")
+        grid = assembly.fit(bench, scope, rival, client, "fitting" if progress else "", nonlinear=nonlinear)
     bounds = interval(grid["probe"])
     grid["low"], grid["high"] = bounds["low"], bounds["high"]
     grid.attrs["beyond"] = json.dumps(known.names if known else [])

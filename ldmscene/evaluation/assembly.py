@@ -18,6 +18,7 @@ from ldmscene.evaluation.features import Latents, ModuleOutput, Position
 from ldmscene.evaluation.fitting import fit_jobs
 from ldmscene.evaluation.gains import gains
 from ldmscene.evaluation.kind import Kind
+from ldmscene.evaluation.nonlinear import nonlinear_gains
 from ldmscene.evaluation.running import compute
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.scoring import Fit
@@ -59,7 +60,15 @@ def of_control(bench: Bench, control: ActivationStore, beyond: Beyond | None) ->
     return apart if beyond is None else replace(apart, known=known_of(apart, beyond, bench.known))
 
 
-def fit(bench: Bench, scope: Scope, control: Bench | None = None, client: Any = None, title: str = "") -> xr.Dataset:
+def fit(
+    bench: Bench,
+    scope: Scope,
+    control: Bench | None = None,
+    client: Any = None,
+    title: str = "",
+    *,
+    nonlinear: bool = False,
+) -> xr.Dataset:
     """The grid of a store with its baselines and, where there is one, its control; all of it as one graph.
 
     Coordinates say what its modules, steps and samples are.
@@ -94,7 +103,8 @@ def fit(bench: Bench, scope: Scope, control: Bench | None = None, client: Any = 
     grid["baseline"] = xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
     grid = described(grid, bench, scope, task)
     prompt = grid["prompt"].values
-    return grid.merge(gains(bench, modules, steps, fits[: len(own)], fits[len(own) : -1], permuted, prompt))
+    grid = grid.merge(gains(bench, modules, steps, fits[: len(own)], fits[len(own) : -1], permuted, prompt))
+    return grid.merge(nonlinear_gains(bench, grid, client, title)) if nonlinear else grid
 
 
 def assemble(fits: Sequence[Mapping[str, Fit]], task: Task, modules: Sequence[str], steps: Sequence[int]) -> xr.Dataset:

@@ -32,6 +32,10 @@ class Effects:
     """[sample] of what is left and what features say"""
     shuffled: Array
     """[sample] as `explained`, of fits to other samples' labels; NaN where there are none"""
+    score_known: Array
+    """[sample] the target's own metric of the fit on what is known, and with features; NaN beyond other targets, which
+    vary inside cells"""
+    score_both: Array
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,25 @@ def _effects(
     if lent in fits.nested:
         by_lent = fits.nested[lent].said(projected)[0]
         shuffled = Residuals.of(left.cells.weight, left.mean, by_lent, within[0]).explained
-    return Effects(sums.explained, sums.rr[0], within[0], sums.correlation[0], shuffled)
+    unknown = np.full_like(shuffled, np.nan)
+    scores = (unknown, unknown) if left.names else _scores(bench, features, block, target, nested, said[0])
+    return Effects(sums.explained, sums.rr[0], within[0], sums.correlation[0], shuffled, *scores)
+
+
+def _scores(
+    bench: Bench, features: Features, block: SampleBlock, target: Target, nested: Nested, said: Array
+) -> tuple[Array, Array]:
+    """[sample] by a target's own metric, without features and with them."""
+    truth = bench.labels[target.name, block].truth(bench.cache, features.size)
+    (metric,) = (metric for metric in target.metrics if metric.name == target.primary)
+
+    def of(value: Array, log_odds: tuple[float, float] | None) -> Array:
+        if log_odds is not None:
+            value = log_odds[0] * value + log_odds[1]
+        return metric.score(truth, value > 0 if metric.needs == "mask" else value)
+
+    alone = np.broadcast_to(nested.alone, said.shape)
+    return of(alone, nested.alone_log_odds), of(alone + said, nested.log_odds)
 
 
 def _within(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from ldmscene.array_types import Array
 from ldmscene.cells import MapSize, block_mean
 from ldmscene.errors import InputError
+from ldmscene.probes import FourierFeatures
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import LATENTS, activation_path, intermediate_path
 
@@ -69,6 +72,37 @@ class ModuleOutput:
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
         select = {"step": [self.step], "branch": [self.branch]}
         return store.info(self.path).read(store.rows(sample_ids), select)[:, 0, 0]
+
+
+@dataclass(frozen=True)
+class Widened:
+    """A module's output, and random functions of it beside."""
+
+    output: ModuleOutput
+    functions: FourierFeatures
+
+    @property
+    def name(self) -> str:
+        return f"{self.output.name}, widened"
+
+    @property
+    def step(self) -> int:
+        return self.output.step
+
+    @property
+    def size(self) -> MapSize:
+        return self.output.size
+
+    @property
+    def path(self) -> str:
+        return self.output.path
+
+    def key(self) -> dict[str, Any]:
+        drawn = b"".join(array.tobytes() for array in vars(self.functions).values())
+        return {**self.output.key(), "functions": zlib.crc32(drawn)}
+
+    def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> Array:
+        return self.functions(self.output.read(store, sample_ids))
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ def _modules(fits: Fits, names: Sequence[str], modules: int, steps: int) -> xr.D
             "explained": (per_image, of(lambda fit: fit.effects.explained[0]).astype(np.float32)),
             "left": (per_image, of(lambda fit: fit.effects.left).astype(np.float32)),
             "correlation": (per_image, of(lambda fit: fit.effects.correlation).astype(np.float32)),
+            "score_known": (per_image, of(lambda fit: fit.effects.score_known).astype(np.float32)),
+            "score_both": (per_image, of(lambda fit: fit.effects.score_both).astype(np.float32)),
             "gain_cv": (per_image[:3], of(lambda fit: fit.nested.gain)),
             "refit": (per_image[:3], refit_error(np.moveaxis(effects[..., 1:], -1, 0))),
             "gain_coef": ((*per_image[:3], "channel"), of(lambda fit: _padded(fit.nested.coef, channels))),

@@ -102,6 +102,9 @@ class Nested:
     """[channel] of features in the second fit of all folds"""
     apart: Array
     """[y, x] what position and constants differ by there, beside coefficients of features as they come"""
+    log_odds: tuple[float, float] | None = None
+    """slope and intercept from a prediction of the second fit to log odds, of binary targets"""
+    alone_log_odds: tuple[float, float] | None = None
 
     def said(self, projected: Array) -> Array:
         """By how much the second fits differ from the first, [fit, sample, y, x], but for supplied targets' part."""

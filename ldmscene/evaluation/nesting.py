@@ -21,6 +21,7 @@ from ldmscene.probes import (
     NestedSolution,
     Subspace,
     cosines,
+    log_odds,
     merge_all,
     solve_nested,
     supply,
@@ -88,6 +89,8 @@ class NestedGroup:
         apart = coefs[:, :known] - found.alone[i]
         constant = intercepts - found.alone_intercept[i]
         position = np.einsum("yxk,fk->fyx", self.basis, apart[:, g:]) + constant[:, None, None]
+        alone = np.concatenate([found.alone[i], np.zeros(self.coef.shape[1])])
+        binary = self.responses[i].binary
         return Nested(
             float(found.gain[i]),
             self.basis @ found.alone[i, g:] + found.alone_intercept[i],
@@ -97,7 +100,17 @@ class NestedGroup:
             apart[:, :g],
             features[0],
             position[0],
+            _to_log_odds(self.train, i, coefs[0], intercepts[0]) if binary else None,
+            _to_log_odds(self.train, i, alone, found.alone_intercept[i]) if binary else None,
         )
+
+
+def _to_log_odds(train: Moments, i: int, coef: Array, intercept: float) -> tuple[float, float]:
+    """Slope and intercept that turn a prediction into log odds."""
+    scaled, constant = log_odds(train, i, coef)
+    largest = int(np.abs(coef).argmax())
+    slope = float(scaled[largest] / coef[largest]) if coef.any() else 0.0
+    return slope, constant - slope * intercept
 
 
 def nested_groups(training: Training) -> list[NestedGroup]:

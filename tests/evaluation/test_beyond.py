@@ -8,16 +8,18 @@ import shutil
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold
 
 import ldmscene
 from ldmscene.errors import InputError
 from ldmscene.evaluation import beyond
+from ldmscene.probes import FourierFeatures, Moments, cosines
 from tests.conftest import LAST, bare_copy
 
 SMALL = "mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"
+MIDDLE = "up_blocks.2.attentions.0.transformer_blocks.0.attn1.to_out.0"
 ALPHAS = (1e0, 1e2, 1e4)
 ARGUMENTS = {"modules": [LAST, SMALL], "steps": [1, 3], "cv": 3, "alphas": ALPHAS, "progress": False}
 
@@ -41,7 +43,10 @@ def grid(copy) -> xr.Dataset:
 
 
 def _pixels(store, module: str, step: int, target: str, given: tuple[str, ...] = ()):
-    """For each split: known columns, features and labels of pixels (sample, pixel, …), the position one by one."""
+    """For each split: known columns, features and labels of pixels (sample, pixel, …).
+
+    The position is a column for each, or on maps larger than 8 × 8 the cosines that statistics hold.
+    """
     found = []
     for split in ("train", "test"):
         X = store.activations(module, step, split).values.astype(np.float64)
@@ -49,7 +54,8 @@ def _pixels(store, module: str, step: int, target: str, given: tuple[str, ...] =
         lift = 64 // size
         X = X.repeat(lift, 1).repeat(lift, 2).reshape(n, 64 * 64, -1)
         where = np.arange(size * size).reshape(size, size).repeat(lift, 0).repeat(lift, 1).ravel()
-        columns = [np.broadcast_to(np.eye(size * size)[where], (n, 64 * 64, size * size))]
+        position = np.eye(size * size) if size <= 8 else cosines((size, size), 8).reshape(size * size, -1)
+        columns = [np.broadcast_to(position[where], (n, 64 * 64, position.shape[1]))]
         columns += [_labels(store, name, split)[..., None] for name in given]
         found.append((np.concatenate(columns, -1), X, _labels(store, target, split)))
     return found
@@ -85,8 +91,8 @@ def _chosen(store, Z, X, y) -> tuple[float, float]:
     return ALPHAS[mean.argmin()], 1 - mean.min() / alone.mean()
 
 
-def _compare(store, cell: xr.Dataset, target: str, given: tuple[str, ...] = ()) -> None:
-    (Z, X, y), held = _pixels(store, SMALL, 3, target, given)
+def _compare(store, cell: xr.Dataset, target: str, given: tuple[str, ...] = (), module: str = SMALL) -> None:
+    (Z, X, y), held = _pixels(store, module, 3, target, given)
     alpha, gain = _chosen(store, Z, X, y)
     assert float(cell["gain_cv"]) == pytest.approx(gain, abs=1e-6)
     without, adds = _explicit(Z, X, y, alpha)
@@ -99,9 +105,35 @@ def _compare(store, cell: xr.Dataset, target: str, given: tuple[str, ...] = ()) 
         assert float(cell["correlation"][i]) == pytest.approx(pearsonr(r, d).statistic, abs=1e-5)
 
 
+@pytest.mark.parametrize(("target", "metric"), [("depth", spearmanr), ("shading", pearsonr)])
+def test_scores_without_and_with_features_are_those_of_both_explicit_fits(copy, grid, target, metric):
+    (Z, X, y), held = _pixels(copy, SMALL, 3, target)
+    cell = grid.sel(target=target, module=SMALL, step=3)
+    without, adds = _explicit(Z, X, y, _chosen(copy, Z, X, y)[0])
+    for i, (z, x, truth) in enumerate(zip(*held, strict=True)):
+        known = ~np.isnan(truth)
+        alone = without(z[known])
+        both = alone + adds(z[known], x[known])
+        expected = [metric(truth[known], np.round(one, 9)).statistic for one in (alone, both)]
+        np.testing.assert_allclose([cell["score_known"][i], cell["score_both"][i]], expected, atol=1e-5)
+
+
+def test_scores_of_masks_are_higher_with_features(grid):
+    means = grid.sel(target="mask", module=LAST, step=3)[["score_known", "score_both"]].mean("sample")
+    assert 0 < means["score_known"] < means["score_both"] < 1
+
+
 @pytest.mark.parametrize("target", ["depth", "mask", "shading"])
 def test_effects_beyond_position_are_those_of_indicator_columns(copy, grid, target):
     _compare(copy, grid.sel(target=target, module=SMALL, step=3), target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [MIDDLE, LAST])
+@pytest.mark.parametrize("target", ["depth", "shading"])
+def test_effects_on_larger_maps_are_those_of_explicit_columns(copy, module, target):
+    found = ldmscene.evaluate(copy, target, **ARGUMENTS | {"modules": [module], "steps": [3]})
+    _compare(copy, found.sel(target=target, module=module, step=3), target, module=module)
 
 
 def test_effects_beyond_a_target_are_those_of_its_pixels(copy, grid):
@@ -110,7 +142,33 @@ def test_effects_beyond_a_target_are_those_of_its_pixels(copy, grid):
     _compare(copy, found.sel(target="depth", module=SMALL, step=3), "depth", ("mask",))
     assert "beyond position and mask" in ldmscene.emergence(found).loc["depth", "sentence"]
     assert json.loads(found.attrs["beyond"]) == ["position", "mask"]
+    assert found["score_both"].isnull().all()
     assert (found["left"].sum("sample") < grid["left"].sel(target=["depth"]).sum("sample")).all()
+
+
+def test_a_nonlinear_reading_is_that_of_its_explicit_columns(copy):
+    found = ldmscene.evaluate(copy, "depth", nonlinear=True, **ARGUMENTS | {"modules": [SMALL], "steps": [3]})
+    functions = FourierFeatures.of(Moments.of(*_flat(copy)))
+    (Z, X, y), held = _pixels(copy, SMALL, 3, "depth")
+    alpha, _ = _chosen(copy, Z, functions(X), y)
+    without, adds = _explicit(Z, functions(X), y, alpha)
+    cell = found.sel(target="depth", step=3)
+    for i, (z, x, truth) in enumerate(zip(*held, strict=True)):
+        r, d = truth - without(z), adds(z, functions(x))
+        share = ((r**2).sum() - ((r - d) ** 2).sum()) / (r**2).sum()
+        assert float(cell["nonlinear_explained"][i] / cell["nonlinear_left"][i]) == pytest.approx(share, abs=1e-5)
+    gain = float(found["nonlinear_explained"].sum() / found["nonlinear_left"].sum())
+    assert ldmscene.emergence(found).loc["depth", "nonlinear"] == pytest.approx(gain)
+
+
+def _flat(store) -> tuple[np.ndarray, None, np.ndarray]:
+    X = store.activations(SMALL, 3, "train").values.astype(np.float64)
+    return X.reshape(-1, X.shape[-1]), None, np.zeros(X[..., 0].size)
+
+
+def test_a_nonlinear_reading_needs_effects_and_activations(copy):
+    with pytest.raises(InputError, match="nonlinear: expected something in beyond="):
+        ldmscene.evaluate(copy, "depth", nonlinear=True, beyond=None, **ARGUMENTS)
 
 
 def test_refits_rivals_labelers_and_ceilings_are_there(grid):

@@ -1,0 +1,48 @@
+"""What a linear reading misses: the same fits on random functions of features beside the features themselves.
+
+Only of the module that speaks for each target, since these are many columns. Their scale comes from the statistics that
+linear fits are from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.features import ModuleOutput, Widened
+from ldmscene.evaluation.fitting import fit_jobs
+from ldmscene.evaluation.nesting import features_alone
+from ldmscene.evaluation.running import compute
+from ldmscene.evaluation.states import read_states, state_keys
+from ldmscene.probes import FourierFeatures, merge_all
+
+
+def nonlinear_gains(bench: Bench, grid: xr.Dataset, client: Any = None, title: str = "") -> xr.Dataset:
+    """`nonlinear_explained` and `nonlinear_left` of a grid, (target, step, sample), from its effects by module."""
+    targets, steps = grid["target"].values.tolist(), grid["step"].values.tolist()
+    best = grid["gain_cv"].mean("step").argmax("module").values
+    modules = [str(grid["module"].values[m]) for m in best]
+    places = list(dict.fromkeys((module, step) for module in modules for step in steps))
+    fits = dict(zip(places, _fits(bench, places, client, title), strict=True))
+    effects = [
+        [fits[module, step][target].effects for step in steps] for target, module in zip(targets, modules, strict=True)
+    ]
+    dims = ("target", "step", "sample")
+    explained = np.array([[one.explained[0] for one in row] for row in effects], np.float32)
+    left = np.array([[one.left for one in row] for row in effects], np.float32)
+    return xr.Dataset({"nonlinear_explained": (dims, explained), "nonlinear_left": (dims, left)})
+
+
+def _fits(bench: Bench, places: Sequence[tuple[str, int]], client: Any, title: str) -> list[Any]:
+    widened = [_widened(bench, ModuleOutput.of(bench.store, module, step)) for module, step in places]
+    return compute(fit_jobs(bench, widened), client, title)
+
+
+def _widened(bench: Bench, output: ModuleOutput) -> Widened:
+    checksum = bench.source.checksums(output.path)
+    folds = [read_states(bench, state_keys(bench, output, fold, checksum))[0] for fold in bench.task.folds]
+    return Widened(output, FourierFeatures.of(features_alone(merge_all(folds), output.size)))
