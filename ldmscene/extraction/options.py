@@ -227,7 +227,6 @@ class FromPrompts(Options):
             """A store with all its labels, whose control this is to be: the model's weights are permuted, and nothing
             is stored but what `evaluate(permuted=…)` needs for that store's targets. The manifest and all options are
             those of that store.""",
-            metavar="STORE",
         ),
     )
     beyond: str | Sequence[str] = field(
