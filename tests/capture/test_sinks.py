@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ldmscene import capture
-from ldmscene.capture import foretelling
+from ldmscene.capture.conditions import EXAMPLE
 from ldmscene.errors import InputError, LdmsceneError, UnknownNameError
 from tests.capture.known import KNOWN, PROMPT, STEPS, Known, plan_of
 from tests.capture.pipelines import PIPELINES, build
@@ -267,7 +267,7 @@ def test_the_pipeline_is_given_back_without_a_trace_whatever_happens(tiny, error
 
 
 def test_a_branch_that_cannot_be_told_beforehand_is_refused(tiny):
-    plan = _plan(tiny, negative_prompt=foretelling.PROMPT)
+    plan = _plan(tiny, negative_prompt=EXAMPLE)
     with pytest.raises(InputError, match="several orders fit; use another negative prompt"):
         capture.run(plan, PROMPTS, SEEDS, editor=Edit([LAST], _unchanged))
 
