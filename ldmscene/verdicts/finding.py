@@ -115,6 +115,8 @@ def find(
 
     last = Draws.of(probe[-1], drawn)
     low, high = (float(bound(LEVEL)) for bound in (last.lower, last.upper))
+    if measure == PARTIAL_R2:
+        high = min(high, 1.0)  # no share is more, though an interval over few prompts would reach beyond
     return Finding(
         target,
         module,

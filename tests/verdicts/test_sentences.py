@@ -157,3 +157,9 @@ def test_nothing_is_shown_by_three_prompts() -> None:
     found = find("depth", "mid", curves(0.5, prompts=3), steps=range(15))
     assert not found.first.shown
     assert "(no interval). Only 3 prompts" in sentence(found)
+
+
+def test_no_share_is_above_the_whole() -> None:
+    effects = np.repeat([[0.99, 0.99, 0.99, 0.7]], 3, axis=0)  # an interval about the mean reaches beyond 1
+    assert find("depth", "mid", effects, steps=range(3)).gain_high == 1
+    assert find("depth", "mid", effects, steps=range(3), measure="rmse").gain_high > 1
