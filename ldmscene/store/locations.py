@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from ldmscene.errors import InputError
 from ldmscene.store.bucket import Bucket
 from ldmscene.store.disk import Disk
+from ldmscene.store.objects import ObjectPath
 from ldmscene.store.places import Place, place
 
 MOST = 2**28  # bytes of a file that is read whole, where nothing else says; a publication of a million samples is less
@@ -30,6 +32,7 @@ class Opened(Protocol):
         """Fill the buffers of each (offset, buffers), one behind the other; yields the bytes read for each in turn."""
 
 
+@runtime_checkable
 class Location(Protocol):
     """A folder, or a prefix in an object store, and what lies below it by key: a path with slashes.
 
@@ -81,17 +84,21 @@ class Location(Protocol):
 
 
 def location(where: str | Place | Location) -> Location:
-    """A location by its address: a folder's path, `file://…`, `s3://bucket/prefix` or a `Place`.
+    """A location by its address: a folder's path, `file://…`, `s3://bucket/prefix` or a `Place`; itself by itself.
 
     Raises
     ------
     InputError
-        If the URL is of another kind.
+        If the URL is of another kind, or `where` is something else.
     """
-    if isinstance(where, Disk | Bucket):
+    if isinstance(where, Location):
         return where
-    found = place(where)  # type: ignore[arg-type]
-    return Disk(found.absolute()) if isinstance(found, Path) else Bucket(found)
+    found = place(where)
+    if isinstance(found, Path):
+        return Disk(found.absolute())
+    if isinstance(found, ObjectPath):
+        return Bucket(found)
+    raise InputError(f"a store's location is a folder, a URL or a Location; got {where!r}")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from ldmscene.errors import InputError
 from ldmscene.store.objects import ObjectPath
 
-Place = Path | ObjectPath  # both have the part of pathlib's interface that a store uses
+
+class Place(Protocol):
+    """A file or folder, or an object or prefix: the part of pathlib's interface that a store uses.
+
+    `str` of it is its address. It compares, hashes and pickles by that, and holds no credentials.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parent(self) -> Place: ...
+
+    def __truediv__(self, part: str, /) -> Place: ...
+
+    def with_suffix(self, suffix: str, /) -> Place: ...
+
+    def exists(self) -> bool:
+        """Whether there is a file or folder, or an object of this very key."""
+
+    def read_bytes(self) -> bytes: ...
+
+    def glob(self, pattern: str, /) -> Iterator[Place]:
+        """What lies directly in this folder or under this prefix, and whose name fits."""
 
 
 def place(where: str | Place) -> Place:

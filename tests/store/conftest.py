@@ -49,7 +49,8 @@ def rows_of(ledger: pd.DataFrame) -> bytes:
 @pytest.fixture(params=["folder", "s3"])
 def new_root(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
     """Names an empty place of each kind that a store may lie in."""
-    base = str(tmp_path) if request.param == "folder" else request.getfixturevalue("s3")
+    bases = {"folder": lambda: str(tmp_path), "s3": lambda: request.getfixturevalue("s3")}
+    base = bases[request.param]()
     return lambda: f"{base}/{next(_NAMES)}"
 
 

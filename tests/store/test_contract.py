@@ -13,13 +13,11 @@ import zarr
 
 from ldmscene.errors import CorruptError, FingerprintError, IncompleteError, InputError, StoreError
 from ldmscene.store import ActivationStore, history, layout
-from ldmscene.store.bucket import Bucket
 from ldmscene.store.check import find_faults, find_orphans, repair
 from ldmscene.store.compression import COMPRESSIONS, round_mantissa
-from ldmscene.store.disk import Disk
 from ldmscene.store.files import write_file
 from ldmscene.store.ledger import Entry, Ledger
-from ldmscene.store.locations import location
+from ldmscene.store.locations import Location, location
 from ldmscene.store.metadata import read_store, root_document
 from ldmscene.store.places import files_in, place
 from tests.store import worlds
@@ -40,7 +38,8 @@ def test_a_run_stopped_at_any_write_goes_on_to_the_same_store(new_root, tmp_path
             return how(where, key, data)
 
         with monkeypatch.context() as patch:
-            for kind, name in itertools.product((Bucket, Disk), ("write", "create")):
+            kind = type(location(root))
+            for name in ("write", "create"):
                 patch.setattr(kind, name, partialmethod(partial(failing, getattr(kind, name))))
             try:
                 worlds.make(root, 2)
@@ -219,6 +218,41 @@ def test_no_credential_is_ever_kept(s3):
     assert not any(b"somebody" in text or b"127.0.0.1" in text for text in texts)
     assert "somebody" not in repr(store.root)
     assert b"somebody" not in pickle.dumps(store.info(ACTIVATION))  # what dask sends to its workers
+
+
+class Watched:
+    """A location of a class of its own, around another: every call is noted."""
+
+    def __init__(self, inner):
+        self.inner, self.root, self.calls = inner, inner.root, []
+
+
+def _noted(name):
+    def call(self, *args):
+        self.calls.append(name)
+        return getattr(self.inner, name)(*args)
+
+    return call
+
+
+for _name, _member in vars(Location).items():
+    if callable(_member) and not _name.startswith("_"):
+        setattr(Watched, _name, _noted(_name))
+
+
+def test_a_location_of_another_class_is_used_as_it_is(root):
+    worlds.make(root, 2)
+    watched = Watched(location(root))
+    assert location(watched) is watched
+    assert read_store(watched).contents == read_store(root).contents
+    assert rows_of(Ledger(watched).rows()) == rows_of(Ledger(root).rows())
+    assert find_faults(watched) == []
+    assert {"read", "names"} <= set(watched.calls)
+
+
+def test_what_is_no_location_is_refused():
+    with pytest.raises(InputError, match="a folder, a URL or a Location; got 5"):
+        location(5)
 
 
 def test_a_file_url_is_a_folder(tmp_path):
