@@ -18,6 +18,12 @@ from ldmscene.registry import Registry
 ROLES = ("unet", "transformer")  # the names under which a pipeline holds its denoiser
 _UNET_STRIDES = (1, 2, 4, 8, 16, 32, 64)
 FIRST, LAST, AFTER_TEXT = "first", "last", "after each sample's own text"
+# Modules of the text's side in most denoisers.
+_TEXT_SIDE = (
+    r"(.*\.)?(attn2\.(to_[kv]|norm_k)|add_[kqv]_proj|to_add_out|norm_added_[kq]|ff_context|norm\w*_context"
+    r"|context_embedder|context_refiner|cap_embedder|add_time_condition|encoder_hid_proj|caption_projection"
+    r"|caption_norm|te?xt_\w+)(\..*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -27,39 +33,41 @@ class Family:
     Attributes
     ----------
     name : str
-        The denoiser's class.
-    strides : tuple of int
+        The name of the denoiser's class.
+    strides : tuple of int, default ()
         Latent positions along one side of a token, of all that occur; none for a denoiser that isn't known.
-    joint : bool
+    joint : bool, default False
         Text and image tokens attend to each other in one attention; text tokens are left out of what is captured.
-    text_first : bool
-        Joint blocks return (text, image) rather than (image, text).
-    image_at : str
-        Where the image's tokens lie among those of a joint sequence.
-    distilled : bool
+    text_first : bool, default False
+        A block returns a tuple (text, image) rather than (image, text). It says nothing of sequences.
+    image_at : {"first", "last", "after each sample's own text"}, default "last"
+        Where the image's tokens stand in one sequence of both; the constants FIRST, LAST and AFTER_TEXT.
+    distilled : bool, default False
         Guidance is an input of the denoiser: there is no unconditional branch.
-    cond_first : bool
+    cond_first : bool, default False
         The pipeline computes the conditional branch before the unconditional one.
-    guided_channels : int, optional
-        How many of the latents' channels the pipeline guides; all where not given.
-    added_guidance : float
+    guided_channels : int, default None
+        How many of the latents' channels the pipeline guides; None for all.
+    added_guidance : float, default 0
         What the pipeline adds to `guidance_scale` before it guides with it.
-    guided_above : float
+    guided_above : float, default 1
         The `guidance_scale` above which there is an unconditional branch.
-    rescaled_rows : bool
+    rescaled_rows : bool, default False
         The pipeline brings each row of the guided output, along its last axis, to the conditional one's length.
-    guidance : str
+    guidance : str, default "guidance_scale"
         The pipeline's argument that takes `guidance_scale`.
-    asks_negative : bool
+    asks_negative : bool, default False
         There is no guidance without a negative prompt, be it empty.
-    masked_text : bool
+    masked_text : bool, default False
         The denoiser can't do without the text's attention mask.
-    doubled : bool
+    doubled : bool, default False
         The pipeline steps each sample once for each branch, both alike.
-    packed : bool
-        2 × 2 latents are one token before the denoiser.
-    presets : mapping
+    packed : bool, default False
+        The pipeline packs 2 × 2 latents into one token before it calls the denoiser.
+    presets : mapping, default {}
         Patterns of module names, where they aren't those of most denoisers.
+    text_side : str, default ""
+        A pattern of the names of modules that see text tokens only, beside those of most denoisers.
 
     Examples
     --------
@@ -87,10 +95,16 @@ class Family:
     doubled: bool = False
     packed: bool = False
     presets: Mapping[str, str] = field(default_factory=dict)
+    text_side: str = ""
 
     @property
     def known(self) -> bool:
         return bool(self.strides)
+
+    def is_text_side(self, module: str) -> bool:
+        """Whether a module sees text tokens only: they are never a picture's, whatever their number."""
+        patterns = (_TEXT_SIDE, self.text_side) if self.text_side else (_TEXT_SIDE,)
+        return any(re.fullmatch(pattern, module) for pattern in patterns)
 
 
 FAMILIES: Registry[Family] = Registry(
@@ -148,13 +162,6 @@ FAMILIES: Registry[Family] = Registry(
     ),
 )
 
-# Modules of the text's side: their tokens are never a picture's, whatever their number.
-_TEXT_SIDE = re.compile(
-    r"(.*\.)?(attn2\.(to_[kv]|norm_k)|add_[kqv]_proj|to_add_out|norm_added_[kq]|ff_context|norm\w*_context"
-    r"|context_embedder|context_refiner|cap_embedder|add_time_condition|encoder_hid_proj|caption_projection"
-    r"|caption_norm|te?xt_\w+)(\..*)?"
-)
-
 
 def family_of(denoiser: nn.Module) -> Family:
     """What is known of a denoiser; warns where that is nothing."""
@@ -176,24 +183,10 @@ def family_of(denoiser: nn.Module) -> Family:
     return replace(family, distilled=family.distilled or bool(distilled))
 
 
-def is_joint(denoiser: nn.Module) -> bool:
-    """Whether a denoiser is known to have text and image tokens in one attention."""
-    return _entry(denoiser).joint
-
-
-def presets_of(denoiser: nn.Module) -> Mapping[str, str]:
-    """Patterns of module names that are a denoiser's own."""
-    return _entry(denoiser).presets
-
-
-def _entry(denoiser: nn.Module) -> Family:
+def entry_of(denoiser: nn.Module) -> Family:
+    """The entry of a denoiser's class; one that says nothing where it isn't known."""
     name = type(denoiser).__name__
     return FAMILIES.get(name, Family(name))
-
-
-def is_text_side(module: str) -> bool:
-    """Whether a module sees text tokens only."""
-    return _TEXT_SIDE.fullmatch(module) is not None
 
 
 def default_latent(denoiser: nn.Module) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ldmscene.capture.families import AFTER_TEXT, FIRST, Family, is_text_side
+from ldmscene.capture.families import AFTER_TEXT, FIRST, Family
 from ldmscene.capture.layout import Layout
 from ldmscene.errors import InputError
 
@@ -78,7 +78,7 @@ class Folding:
 
     def _grid(self, module: str, count: int) -> tuple[int, int] | None:
         """Rows and columns of the image among so many tokens; None where they are no image's."""
-        for y, x in () if is_text_side(module) else self._grids(self.family.strides):
+        for y, x in () if self.family.is_text_side(module) else self._grids(self.family.strides):
             if count == y * x or self._is_joint(count, y * x):
                 return y, x
         return None
@@ -99,7 +99,7 @@ class Folding:
         return axes[0]
 
     def _counts_tokens(self, module: str, count: int) -> bool:
-        if is_text_side(module):
+        if self.family.is_text_side(module):
             return count == self.text_tokens
         return any(count == image or self._is_joint(count, image) for image in self._counts())
 

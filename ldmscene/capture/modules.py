@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ldmscene.capture.families import is_joint, is_text_side, presets_of
+from ldmscene.capture.families import Family, entry_of
 from ldmscene.errors import InputError, unknown
 from ldmscene.module_names import PARTS
 from ldmscene.presets import PRESETS
@@ -52,14 +52,15 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
     asked = [wanted] if isinstance(wanted, str) else list(wanted)
     if not asked:
         raise InputError(f"no modules were named; expected a preset ({', '.join(PRESETS)}), a glob or module names")
+    family = entry_of(denoiser)
     for one in asked:
-        if one in PRESETS and PRESETS[one].text_apart and is_joint(denoiser):
+        if one in PRESETS and PRESETS[one].text_apart and family.joint:
             raise InputError(
                 f"{type(denoiser).__name__} has no {one}: text and image share one attention; "
                 "use 'self-attention', which is that one"
             )
-    patterns = _patterns(denoiser)
-    matches = {one: _matching(one, names, patterns) for one in asked}
+    patterns = _patterns(family)
+    matches = {one: _matching(one, names, patterns, family) for one in asked}
     for one, found in matches.items():
         if not found and one in patterns:
             there = ", ".join(presets_in(denoiser)) or "none"
@@ -77,23 +78,24 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
 def presets_in(denoiser: nn.Module) -> list[str]:
     """The presets that mean any module of a denoiser."""
     names = [name for name, _ in denoiser.named_modules() if name]
-    patterns, joint = _patterns(denoiser), is_joint(denoiser)
+    family = entry_of(denoiser)
+    patterns = _patterns(family)
     return [
         name
         for name, preset in PRESETS.items()
-        if _matching(name, names, patterns) and not (joint and preset.text_apart)
+        if _matching(name, names, patterns, family) and not (family.joint and preset.text_apart)
     ]
 
 
-def _patterns(denoiser: nn.Module) -> dict[str, str]:
-    return {name: preset.pattern for name, preset in PRESETS.items()} | dict(presets_of(denoiser))
+def _patterns(family: Family) -> dict[str, str]:
+    return {name: preset.pattern for name, preset in PRESETS.items()} | dict(family.presets)
 
 
-def _matching(one: str, names: list[str], patterns: Mapping[str, str]) -> set[str]:
+def _matching(one: str, names: list[str], patterns: Mapping[str, str], family: Family) -> set[str]:
     """Names that a preset or a glob means; of modules inside each other a preset means the inner, and none of text."""
     if one not in patterns:
         return set(matching(one, names))
-    found = {name for name in names if re.fullmatch(patterns[one], name) and not is_text_side(name)}
+    found = {name for name in names if re.fullmatch(patterns[one], name) and not family.is_text_side(name)}
     return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 

@@ -13,10 +13,12 @@ PROMPT, SEED, STEPS, SCALE = "a small blue cone", 7, 2, 4.0
 class Known:
     """What diffusers' source says of a pipeline, written down by hand.
 
-    `parts`: the branches in the order of batches and calls. `tokens`: of an image, as (y, x). `image_part`: which of
-    the tensors that a block returns is the image's. `image_first`: in a sequence of both, the text follows.
-    `text_lengths`: the image follows each sample's own text, and padding the image.
-    `arguments`: so that sizes and prompts are taken as they are given. `first`: what the latents enter.
+    `parts`: the branches, in the order in which batches hold them, or calls come. `size`: height and width of the
+    picture in pixels. `tokens`: rows and columns of the image's tokens. `image_part`: of the tuple that a block
+    returns, the image's tensor: 0 or -1. `image_first`: in one sequence of both, the image stands before the text.
+    `text_lengths`: in one sequence of both, the image follows each sample's own text, and padding follows the image.
+    `arguments`: of the pipeline's call, beside prompt, size and steps: guidance, and what leaves size and prompt
+    unchanged. `first`: the first module that the latents enter.
     """
 
     parts: tuple[str, ...] = ("uncond", "cond")

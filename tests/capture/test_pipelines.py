@@ -15,7 +15,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 
 from ldmscene import capture
-from ldmscene.capture.families import FAMILIES, Family, is_joint
+from ldmscene.capture.families import FAMILIES, Family, entry_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.latents import unpack
 from ldmscene.capture.layout import GRID, TOKENS
@@ -70,7 +70,8 @@ KANDINSKY = "ignore:`callback_steps` is deprecated:FutureWarning"  # its combine
 
 def _attentions(pipeline, name: str) -> list[str]:
     denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
-    crossed = not is_joint(denoiser) and name != "kandinsky_2"  # whose self-attention sees the prior's embedding too
+    # The self-attention of kandinsky_2 sees the prior's embedding, too.
+    crossed = not entry_of(denoiser).joint and name != "kandinsky_2"
     return ["self-attention", "cross-attention"] if crossed else ["self-attention"]
 
 
@@ -303,6 +304,14 @@ def test_guidance_that_a_pipeline_does_not_take_is_refused(monkeypatch):
     monkeypatch.setattr(type(pipeline).__call__, "__signature__", without, raising=False)
     with pytest.raises(InputError, match=r"takes no guidance_scale.*ask for guidance_scale=1"):
         plan_of(pipeline, "chroma", "self-attention")
+
+
+def test_a_family_names_modules_of_its_own_that_see_text_only():
+    tokens, plain = torch.zeros(2, 24, 7), Family("any", (2,), joint=True)
+    own = Family("any", (2,), joint=True, text_side=r"words\.\d+")
+    for family, module, expected in ((plain, "words.0", GRID), (own, "words.0", TOKENS), (own, "blocks.0", GRID)):
+        assert Folding(family, (8, 12), text_tokens=24)(module, tokens)[1] == expected
+    assert own.is_text_side("blocks.0.ff_context")
 
 
 @pytest.mark.parametrize("heads", [2, 4])
