@@ -1,6 +1,6 @@
 """How often verdicts are wrong, where the truth is known.
 
-python -m benchmarks.verdicts            prints docs/verdicts.md's table
+python -m benchmarks.verdicts            prints docs/benchmarks.md's table of verdicts
 python -m benchmarks.verdicts --quick    a few trials of each row, to see that it runs
 
 Rows of labels go the whole way: features, folds, nested fits, rivals, module, verdict. Rows of curves start from
@@ -98,10 +98,9 @@ def located(name: str, curve: Array, step: Callable, prompts: int, values: str, 
     held = float(np.mean([one.low <= truth <= one.high for one in shown] or [np.nan]))
     limit = BIAS.get(prompts, np.inf)
     goal = f"{f'± {limit}, ' if prompts in BIAS else ''}≥ {COVER[values]:.2f}"
-    before = f"{rule_before(curve, prompts, values, trials) - truth:+.2f}" if step is most else ""
     met = held >= COVER[values] and abs(bias) <= limit
     what = f"{step.__name__}, {name} curve, truth {truth}: bias, coverage"
-    return row(what, prompts, values, f"{bias:+.2f}, {held:.2f}", goal, met, before)
+    return row(what, prompts, values, f"{bias:+.2f}, {held:.2f}", goal, met)
 
 
 def first(values: Array, drawn: Array) -> Step:
@@ -125,23 +124,12 @@ def noise(rng: np.random.Generator, values: str, *shape: int) -> Array:
     return 1 - rng.exponential(size=shape) if values == SKEWED else rng.normal(size=shape)
 
 
-def rule_before(curve: Array, prompts: int, values: str, trials: int) -> float:
-    """The mean step of an older rule: from when on a lower percentile stays above 90 % of the last score."""
-    share, found = counts(prompts) / prompts, []
-    for seed in range(trials):
-        one = effects(curve, prompts, values, seed)
-        low = np.quantile((one - SHARE * one[-1]) @ share.T, 0.025, axis=1)
-        found.append(int(np.argmax(np.logical_and.accumulate((low >= 0)[::-1])[::-1])))
-    return float(np.mean(found))
-
-
-def row(what: str, prompts: int, values: str, now: str, goal: str, met: bool, before: str = "") -> dict:
+def row(what: str, prompts: int, values: str, now: str, goal: str, met: bool) -> dict:
     """One line of the table."""
     return {
         "figure": what,
         "held-out prompts": prompts,
         "values": values,
-        "older rule": before,
         "now": now,
         "to reach": goal,
         "met": "yes" if met else "no",

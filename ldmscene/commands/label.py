@@ -40,7 +40,7 @@ def label(store: str, target: str, labeler: str, as_json: bool, **options: Any) 
     LABELER is one of
         tiny-depth, tiny-mask, tiny-shading     of the embedded world
         midas[:MODEL], depth:MODEL              a depth estimator of transformers; a local folder or a hub id
-        tracer[:WEIGHTS], rembg[:WEIGHTS]       the salient foreground
+        tracer[:WEIGHTS], rembg[:NAME[:FILE]]   the salient foreground
         intrinsic                               shading
         vgg16[:WEIGHTS], torchvision:NAME       what the picture shows
         files:, masks:, classes:FOLDER          made elsewhere: .npy, .png or .tif, named by sample_id
