@@ -62,7 +62,9 @@ def evaluate(
         last. All where not given.
     probe : {"ridge", "logistic"}, or a `ldmscene.evaluation.kind.Kind`
         The kind of probe. "logistic" maximises the likelihood of masks, which takes several passes over the features
-        and training samples that are stored. Packages add others by entry points of the group `ldmscene.probes`.
+        and training samples that are stored. Packages add others by entry points of the group `ldmscene.probes`. A
+        `Kind` must be registered, there or by `ldmscene.evaluation.kinds.KINDS.register`, before its grid can be
+        reported.
     beyond : "position", names of targets, or a list of them; None
         What probes may use anyway. Effects are the share of what it leaves unexplained that features explain, on
         held-out images. None: no effects, but the published comparison of scores alone, as of kinds of probe that have

@@ -30,7 +30,7 @@ class Fitted:
     """How one fit came about, and its coefficients where it is linear."""
 
     alpha: float
-    """the strength that was chosen"""
+    """the strength that was chosen among `Training.alphas`"""
     cv_score: float
     """on held-out folds of the training samples, at most 1, 0 where it is no better than the mean; modules are ranked
     by it"""
@@ -40,17 +40,24 @@ class Fitted:
 
 
 class Fits(Protocol):
-    """All fits to one set of features."""
+    """All fits to one set of features. They must pickle, since they travel between processes."""
 
     @property
     def fitted(self) -> Mapping[Response, Fitted]: ...
 
     @property
     def key(self) -> str:
-        """What `project` depends on, besides the features; held-out projections are cached under it."""
+        """What `project` depends on, besides the features; held-out projections are cached under it.
+
+        The kind's `key()`, `Training.key`, and `Training.alphas` where `project` depends on the choice among them.
+        """
 
     def project(self, X: Array) -> Array:
-        """What predictions need of features (sample, y, x, channel): float32 (sample, y, x, r), with r small."""
+        """What predictions need of features (sample, y, x, channel): float32 (sample, y, x, r), with r small.
+
+        A kind without coordinates of its own returns its predictions: one channel for each response, those of the
+        shuffled controls, too.
+        """
 
     def predict(self, response: Response, projected: Array) -> Array:
         """Predictions (sample, y, x) from what `project` gives; log odds of binary responses."""
@@ -119,7 +126,7 @@ class TrainingBlock:
     features: Callable[[], Array]
     """reads (sample, y, x, channel)"""
     labels: Callable[[int], Targets]
-    """of a group, by its number"""
+    """those of `Training.groups[i]`, by i"""
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,8 @@ class Training:
     folds: Sequence[Sequence[State]]
     """[fold][group]"""
     alphas: tuple[float, ...]
-    """strengths to choose from, ascending"""
+    """strengths to choose from, or whatever else the kind chooses by cross-validation: positive, ascending, at least
+    two"""
     blocks: Sequence[TrainingBlock]
     """for kinds that read features again"""
     cache: Cache
@@ -145,18 +153,22 @@ class Training:
 
 
 class Kind(Protocol):
-    """A kind of probe. It must be a value that pickles, since it travels to other processes."""
+    """A kind of probe. It must pickle, and so must its `Fits`, since both travel between processes.
+
+    `ridge.py` is the model of one that takes one pass, `logistic.py` of one that takes several.
+    """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """By which callers choose it; any text that no other kind has."""
 
     @property
     def fits(self) -> tuple[str, ...]:
-        """Kinds of targets: "continuous", "binary" or both."""
+        """Kinds of targets that it can be fitted to: "continuous", "binary" or both."""
 
     @property
     def alphas(self) -> tuple[float, ...]:
-        """Strengths to choose from where the caller names none."""
+        """Strengths to choose from where the caller names none, as `Training.alphas` has them."""
 
     @property
     def rereads(self) -> bool:
@@ -167,7 +179,10 @@ class Kind(Protocol):
         """Whether its fits are `NestedFits` where `Training.known` is there."""
 
     def key(self) -> dict[str, Any]:
-        """What its states and fits depend on, besides features and labels: its name, a version, its own settings."""
+        """What its states and fits depend on, besides features and labels.
+
+        It holds "probe", which is its name, a version, and its own settings.
+        """
 
     def reduce(self, X: Array, labels: Targets) -> State:
         """The state of a block: features (sample, y, x, channel) against labels on their grid.

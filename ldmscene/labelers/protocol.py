@@ -25,9 +25,10 @@ class Labeler(Protocol):
     provenance : dict
         What the labels depend on and mean, stored beside them: `labeler`, `weights`, `range`, and `kind`:
         "continuous", "binary" (with the `threshold` above which a pixel is foreground), "classes" (whole
-        numbers), or "classification" (with the names of its `classes`). `metric`, where there is one, is the name of
-        the metric by which what is predicted of the labels is judged first. Of all but the last kind, `void` is a
-        number that marks a pixel without label.
+        numbers), or "classification" (with the names of its `classes`). `weights` is a hash of them, or "none".
+        Optional: `metric`, the name of the metric by which what is predicted of the labels is judged first;
+        `transform`, in words what was done to the pictures and to the output; and, of all kinds but the last, `void`,
+        a number that marks a pixel without label.
     """
 
     @property

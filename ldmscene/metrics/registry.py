@@ -1,7 +1,7 @@
 """All metrics by name.
 
 A new one is an entry here, or in another package an entry point of the group `ldmscene.metrics`: what it reduces a
-prediction to, and its value of that.
+prediction to, and its value of that. It is a function of the prediction and of what `Truth` holds of each cell.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Metric:
     value: Callable[[Any], Array]
     """of that, the score [..., image]"""
     undefined: Callable[[Any], Bools]
-    """of that, where the score has its value by definition rather than by measurement"""
+    """of that, bool [..., image]: where there is nothing to measure and the score is a convention, such as 0 for the
+    correlation with a constant map"""
     kind: Literal["continuous", "binary"]
     """of the target"""
     needs: Literal["value", "mask", "rank"]

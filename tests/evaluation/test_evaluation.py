@@ -26,6 +26,7 @@ from ldmscene.evaluation.features import ModuleOutput, without_gaps
 from ldmscene.evaluation.ridge import LADDER, pack_moments, unpack_moments
 from ldmscene.evaluation.samples import lend, training_blocks
 from ldmscene.evaluation.scope import Scope
+from ldmscene.metrics import metrics_of
 from ldmscene.probes import Moments, assign_folds
 from ldmscene.store import layout
 from ldmscene.store.disk import Disk
@@ -142,13 +143,14 @@ def test_gaps_in_a_reading_hold_its_mean():
 
 
 def test_every_score_that_a_metric_allows_is_there_and_no_other(grid):
+    allowed = {kind: {metric.name for metric in metrics_of(kind)} for kind in ("continuous", "binary")}
+    assert {"spearman", "pearson", "rmse", "r2"} <= allowed["continuous"]
+    assert {"dice", "dice_background", "iou", "average_precision"} <= allowed["binary"]
+    assert allowed["continuous"].isdisjoint(allowed["binary"])
+    assert set(grid["metric"].values) == allowed["continuous"] | allowed["binary"]
     kinds = {"depth": "continuous", "mask": "binary", "shading": "continuous"}
     for target, kind in kinds.items():
-        fits = (
-            [m for m in grid["metric"].values if m in ("spearman", "pearson", "rmse", "r2")]
-            if kind == "continuous"
-            else ["dice", "dice_background", "iou", "average_precision"]
-        )
+        fits = allowed[kind]
         for metric in grid["metric"].values:
             cell = grid["probe"].sel(target=target, metric=metric)
             assert bool(cell.notnull().all()) == (metric in fits)
