@@ -1,7 +1,7 @@
 """A cluster: each worker loads a pipeline and fills a part of the store, then all of them fit probes.
 
 Here a cluster of two processes on this machine; `Client("scheduler:8786")` takes any other. Workers must see the store
-and the model under the same names. Needs `pip install 'ldmscene[cluster]'`.
+and the model under the same names. Needs `python -m pip install '.[cluster]'` in the clone.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A store in an S3 bucket: the same calls, another place. Needs `pip install 'ldmscene[s3]'`.
+"""A store in an S3 bucket: the same calls, another place. Needs `python -m pip install '.[s3]'` in the clone.
 
     AWS_ENDPOINT_URL=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… python examples/object_store.py s3://bucket/prefix
 
