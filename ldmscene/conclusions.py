@@ -45,8 +45,8 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
         - `module`, chosen on training samples by the effect that is reported; `metric` and `final`, its published score
           at the last step;
         - `gain`, `gain_low`, `gain_high`: the effect at the last step, with a 95 % interval over prompts;
-        - `first`, `first_low`, `first_high`: from when on the effect is above .02 and above every rival that knows
-          nothing of the picture, then and at all later steps, with a 95 % interval of that step. <NA>: not shown;
+        - `first`, `first_low`, `first_high`: from when on the effect is above .02 and above every rival, which
+          is read without the trained model, then and at all later steps, with a 95 % interval. <NA>: not shown;
         - `gain_first`: the effect at the step `first`; NaN where it isn't shown;
         - `most`, `most_low`, `most_high`: from when on 90 % of what the probe ever gains is there;
         - `rival`: what decided, the rival (or the least effect) that the probe passes last;

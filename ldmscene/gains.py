@@ -47,7 +47,7 @@ def of_probe(grid: xr.Dataset, target: str, module: str | None = None) -> Array:
 
 
 def of_rivals(grid: xr.Dataset, target: str) -> dict[str, Array]:
-    """Name to gains (step, prompt) of what knows nothing of the picture."""
+    """Name to gains (step, prompt) of what can be read without the trained model."""
     return dict(_along(grid, target, "rival"))
 
 

@@ -25,7 +25,7 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `gain_coef`, `gain_map` | … channel; … position | the fit with features says X @ gain_coef + gain_map more |
 | `ceiling` | target, module, step | the largest gain on maps of the module's size |
 | `nonlinear_explained`, `nonlinear_left` | target, step, sample | the same of `evaluate(nonlinear=True)` |
-| `rival_explained`, `rival_left` | rival, target, step, sample | the same for what knows nothing of the picture |
+| `rival_explained`, `rival_left` | rival, target, step, sample | the same without the trained model |
 | `labeler_explained`, `labeler_left` | labeler, target, step, sample | the same for labelers on unfinished pictures |
 
 The gain is Σ explained ÷ Σ left, partial R². Variables of effects are there unless `evaluate(beyond=None)` was asked
