@@ -25,7 +25,9 @@ y, y_test = (store.labels("depth", split) for split in ("train", "test"))
 
 def score(maps: np.ndarray) -> float:
     """Mean Spearman over held-out images."""
-    return np.mean([spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(maps, y_test.values, strict=True)])
+    return np.mean(
+        [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(np.asarray(maps), y_test.values, strict=True)]
+    )
 
 
 for step in store.steps:

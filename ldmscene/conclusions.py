@@ -124,7 +124,7 @@ def _beside(grid: xr.Dataset, target: str, module: str) -> dict[str, float]:
     if not gains.has_gains(grid):
         return dict.fromkeys(names, np.nan)
     last = grid.sel(target=target, module=module).isel(step=-1)
-    found = {name: float(last[name].mean()) for name in names[:-1]}
+    found = {name: float(last[name].mean()) if name in grid else np.nan for name in names[:-1]}
     return found | {"nonlinear": _share(last, "nonlinear") if "nonlinear_left" in grid else np.nan}
 
 

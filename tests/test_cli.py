@@ -164,7 +164,7 @@ def test_modules_lists_the_sixteen(tmp_path):
         (("verify", "{tmp}"), "not an ldmscene store"),
         (("info", "{table}"), "is a file"),
         (("report", "{tmp}/nothing", "{table}"), "is a file"),
-        (("modules", "tiny-scenes", "--modules", "nope"), "nearest: self-attention"),
+        (("modules", "tiny-scenes", "--modules", "self-atention"), "nearest: self-attention"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, message):

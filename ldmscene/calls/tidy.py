@@ -45,8 +45,9 @@ def tidy(
     Examples
     --------
     >>> import ldmscene
-    >>> ldmscene.tidy("stores/demo", dry_run=True)  # nothing was fitted yet
-    0
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1], cv=3, progress=False)
+    >>> ldmscene.tidy("stores/demo", dry_run=True) > 0  # bytes of statistics and grids
+    True
     """
     found = opened(store)
     if statistics and found.terms is not None:

@@ -67,7 +67,7 @@ def write_report(
     --------
     >>> import ldmscene
     >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
-    >>> ldmscene.write_report("stores/demo", grid, "pages", samples=1, progress=False).name
+    >>> ldmscene.write_report("stores/demo", grid, "report-depth", samples=1, progress=False).name
     'index.html'
     """
     opened = open_store(store)

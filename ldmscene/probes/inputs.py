@@ -107,7 +107,8 @@ def check_same_samples(X: Any, **beside: Any) -> None:
 
 
 def _sample_names(array: Any) -> Array | None:
-    return array.coords["sample"].values if "sample" in getattr(array, "coords", ()) else None
+    named = hasattr(array, "dims") and "sample" in array.coords  # sparse arrays have other coords
+    return array.coords["sample"].values if named else None
 
 
 def unwrap(X: Any) -> Any:

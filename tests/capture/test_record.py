@@ -223,15 +223,15 @@ def test_a_users_own_step_is_taken_and_given_back(tiny):
 def test_a_check_that_fails_stops_the_run_at_its_step(tiny):
     plan, checks, calls = _plan(tiny), [], []
 
-    def check():
-        checks.append(1)
+    def check(recorded):
+        checks.append(recorded)
         if len(checks) == 2:
             raise OSError("the disk is gone")
 
     handle = tiny.unet.register_forward_hook(lambda *_: calls.append(1))
     try:
         with pytest.raises(OSError, match="the disk is gone"):
-            capture.run(plan, [PROMPT], [SEED], check=check)
+            capture.run(plan, [PROMPT], [SEED], on_step=check)
     finally:
         handle.remove()
     assert len(calls) == 2 < STEPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -70,4 +71,4 @@ def test_a_store_notes_what_its_model_answered(begun):
     store = ldmscene.open(begun)
     assert set(store.canary) == {"device", "answers"}
     assert list(store.canary["answers"])[-1] == PICTURE
-    assert store.canary["device"] == f"cpu, torch {torch.__version__}"
+    assert store.canary["device"] == f"cpu, torch {version('torch')}"

@@ -98,8 +98,8 @@ def test_pixels_without_label_teach_nothing() -> None:
     with_hole = AdamProbe(epochs=1, batch_size=SAMPLES, random_state=0).fit(X, y)
     without = AdamProbe(epochs=1, batch_size=SAMPLES, random_state=0).fit(X[1:], filled)
     np.testing.assert_allclose(with_hole.coef_, without.coef_, atol=1e-6)
-    nothing = AdamProbe(epochs=2, random_state=0).fit(X, np.full_like(y, np.nan))
-    assert np.isfinite(nothing.coef_).all()
+    with pytest.raises(InputError, match="expected at least one pixel with a label, got none"):
+        AdamProbe(epochs=2, random_state=0).fit(X, np.full_like(y, np.nan))
 
 
 def test_seeds_decide() -> None:
