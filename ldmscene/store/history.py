@@ -218,9 +218,11 @@ def _clear(where: Location, now: Published, listed: Iterable[int]) -> None:
 
 
 def _stray_parts(where: Location, now: Published) -> list[str]:
-    """Parts of the manifest that were merged into it."""
+    """Parts of the manifest that were merged into it; one that begins beyond its rows is a later publication's."""
+    rows = len(now.contents.manifest)
     paths = (f"{PARTS}/{name}" for name in where.names(PARTS)[0])
-    return [path for path in paths if manifests.is_part(path) and path not in now.documents]
+    parts = [path for path in paths if manifests.is_part(path) and path not in now.documents]
+    return [path for path in parts if manifests.first_row(path) < rows]
 
 
 def complete(where: Location) -> Published:

@@ -48,7 +48,7 @@ def _read(paths: tuple[str, ...], parts: tuple[bytes, ...]) -> Manifest:
     rows = 0
     for path, data in zip(paths, parts, strict=True):
         table = tables.read(data, _SCHEMA, path, optional=OPTIONAL)
-        if _first_row(path) != rows:
+        if first_row(path) != rows:
             raise wrong(path, f"a part that begins at row {rows}", path)
         if found and table.column_names != found[0].column_names:
             raise wrong(path, f"columns {', '.join(found[0].column_names)}", ", ".join(table.column_names))
@@ -60,7 +60,7 @@ def _read(paths: tuple[str, ...], parts: tuple[bytes, ...]) -> Manifest:
         raise CorruptError(f"{MANIFEST}: {error}; the store is damaged or not one of ldmscene's") from error
 
 
-def _first_row(path: str) -> int:
+def first_row(path: str) -> int:
     """The number of the first row in a document of samples."""
     part = PART.fullmatch(path)
     return int(part[1]) if part else 0
@@ -95,5 +95,5 @@ def current(documents: Mapping[str, bytes]) -> dict[str, bytes]:
         rows = pyarrow.parquet.read_metadata(pa.BufferReader(documents[MANIFEST])).num_rows if parts else 0
     except (pa.ArrowException, OSError, KeyError):
         return dict(documents)  # whoever reads it says what is wrong
-    gone = {path for path in parts if _first_row(path) < rows}
+    gone = {path for path in parts if first_row(path) < rows}
     return {path: data for path, data in documents.items() if path not in gone}

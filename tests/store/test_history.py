@@ -22,6 +22,7 @@ from ldmscene.store.check import find_faults, repair
 from ldmscene.store.disk import Disk
 from ldmscene.store.history import publish
 from ldmscene.store.layout import CANARY, LEDGER, MANIFEST, PARTS, ZARR
+from ldmscene.store.locations import location
 from ldmscene.store.metadata import read_store
 from ldmscene.store.prepare import prepare_store
 from tests.store import worlds
@@ -213,3 +214,14 @@ def test_a_store_of_the_released_version_grows_into_this_one(soon, released):
         assert _samples_on_disk(released).equals(worlds.plan(samples).table)
         assert find_faults(released) == []
     assert ActivationStore(released).labels("depth").sizes["sample"] == 4
+
+
+def test_a_slow_writer_leaves_a_faster_ones_part_alone(tmp_path):
+    root = tmp_path / "store"
+    worlds.prepare(root, 2)
+    slow = history.read(location(root))
+    worlds.prepare(root, 3)
+    (root / LEDGER / "metadata-000001.copy").unlink()  # which the slow one was about to write
+    history._finish(location(root), slow)
+    assert find_faults(root) == []
+    assert _samples_on_disk(root).equals(worlds.plan(3).table)
