@@ -48,8 +48,11 @@ class Rembg:
         with naming_the_download(
             f"rembg's weights of {name}", f"python -c 'import rembg; rembg.new_session(\"{name}\")'"
         ):
-            path = Path(kinds[name].download_models(**where))
-            self.session = need("rembg", INSTALL).new_session(name, **where)
+            try:
+                path = Path(kinds[name].download_models(**where))
+                self.session = need("rembg", INSTALL).new_session(name, **where)
+            except ValueError as error:  # rembg opens files of its own folder alone
+                raise InputError(f"rembg: {error}; move {file} there, or set U2NET_HOME to its folder") from error
         self.provenance = {
             "labeler": f"{name} (rembg)",
             "weights": hashlib.sha256(path.read_bytes()).hexdigest()[:16],

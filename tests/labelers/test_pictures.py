@@ -339,6 +339,13 @@ def test_rembg_takes_the_file_of_a_custom_model(monkeypatch, tmp_path, two):
     with pytest.raises(InputError, match="u2net has weights of its own"):
         ldmscene.label(two, "other", f"rembg:u2net:{weights}")
 
+    def elsewhere(*_, **__):
+        raise ValueError("model_path must be within the models directory: /models")
+
+    monkeypatch.setattr(Custom, "download_models", elsewhere)
+    with pytest.raises(InputError, match=r"directory: /models; move .*mine\.onnx there, or set U2NET_HOME"):
+        ldmscene.label(two, "other", f"rembg:dis_custom:{weights}")
+
 
 def test_tensors_of_bfloat16_or_with_a_gradient_are_labels_too(two):
     def of_bfloat16(images):

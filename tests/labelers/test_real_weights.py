@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -88,15 +89,18 @@ def isnet(tmp_path_factory) -> Path:
     return path
 
 
-def _said(script: str, *words: str) -> list[list[float]]:
-    found = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+def _said(script: str, *words: str, **env: str) -> list[list[float]]:
+    found = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, env={**os.environ, **env}
+    )
     assert found.returncode == 0, found.stderr[-2000:]
     return [json.loads(line) for line in found.stdout.splitlines() if line.startswith("[")]
 
 
 def test_isnet_finds_the_cat_and_the_cup_on_photographs(packages, isnet):
-    for low, high, middle, rim in _said(MASKS, str(packages), str(isnet)):
-        assert (low, high) == (0, 1)
+    for low, high, middle, rim in _said(MASKS, str(packages), str(isnet), U2NET_HOME=str(isnet.parent)):
+        assert low <= 1 / 255  # its own extremes, but for the grey level that resampling takes off
+        assert high >= 254 / 255
         assert middle > 0.5
         assert middle > rim + 0.2
 
