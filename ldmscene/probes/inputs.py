@@ -107,7 +107,8 @@ def check_same_samples(X: Any, **beside: Any) -> None:
 
 
 def _sample_names(array: Any) -> Array | None:
-    named = hasattr(array, "dims") and "sample" in array.coords  # sparse arrays have other coords
+    # Sparse arrays have coords of another kind, and no dims; those of h5py have dims alone.
+    named = hasattr(array, "dims") and hasattr(array, "coords") and "sample" in array.coords
     return array.coords["sample"].values if named else None
 
 
