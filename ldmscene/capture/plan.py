@@ -214,7 +214,7 @@ def has_two_branches(pipeline: DiffusionPipeline, guidance_scale: float) -> bool
 def _check_lengths(plan: Plan, first: FirstCall) -> None:
     """Refuse modules whose tokens are more where the prompt is longer: all samples share one array."""
     flat = [m for m in plan.modules if m.dims == TOKENS]
-    if not flat:
+    if not flat or "prompt" not in takes(plan.pipeline):
         return
     with quiet(plan.pipeline):
         longer = rehearse(plan.pipeline, plan.arguments(["a longer prompt, of a few more words"], [0]))
