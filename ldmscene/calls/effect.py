@@ -10,6 +10,7 @@ import pandas as pd
 
 from ldmscene.calls.opening import opened
 from ldmscene.edits import is_null
+from ldmscene.errors import InputError
 from ldmscene.intervention.effects import EDIT, Trial
 from ldmscene.store import ActivationStore
 from ldmscene.verdicts import Draws, by_prompt, counts
@@ -111,6 +112,11 @@ def effect_sentence(frame: pd.DataFrame) -> str:
     str
         One sentence or two.
 
+    Raises
+    ------
+    InputError
+        If there are no gains, since the control `none` was not run.
+
     Examples
     --------
     >>> import pandas as pd
@@ -122,8 +128,7 @@ def effect_sentence(frame: pd.DataFrame) -> str:
     >>> ldmscene.effect_sentence(frame).split(". ")[-1]
     'What the probe reads is causal for the picture.'
     """
-    metric, target = frame.attrs["metric"], frame.attrs["target"]
-    gains = frame.xs(metric, level="measure")
+    metric, target, gains = frame.attrs["metric"], frame.attrs["target"], _gains(frame)
     own = gains.loc[EDIT]
     nearest = nearest_null(frame)
     said = f"{target}: the edit gains {_numbers(own)} in {metric} over no edit"
@@ -137,7 +142,7 @@ def effect_sentence(frame: pd.DataFrame) -> str:
 
 def nearest_null(frame: pd.DataFrame) -> str:
     """Of the controls that must not work, the one whose gain reaches highest; "" where there is none."""
-    gains = frame.xs(frame.attrs["metric"], level="measure")
+    gains = _gains(frame)
     nulls = gains[[name != EDIT and is_null(name) for name in gains.index]]
     return "" if nulls.empty else str(nulls["gain_high"].idxmax())
 
@@ -156,6 +161,11 @@ def until_when(frame: pd.DataFrame) -> pd.DataFrame:
         By `step`, from the edit's own first one on: `gain`, `gain_low`, `gain_high`, and `follows`, whether the picture
         still follows: the interval lies above 0.
 
+    Raises
+    ------
+    InputError
+        If there are no gains, since the control `none` was not run.
+
     Examples
     --------
     >>> import pandas as pd
@@ -167,10 +177,17 @@ def until_when(frame: pd.DataFrame) -> pd.DataFrame:
     >>> ldmscene.until_when(frame)["follows"].to_dict()
     {0: True, 1: False}
     """
-    gains = frame.xs(frame.attrs["metric"], level="measure")[["gain", "gain_low", "gain_high"]]
+    gains = _gains(frame)[["gain", "gain_low", "gain_high"]]
     names = {EDIT: frame.attrs["begins"]} | {n: int(n.removeprefix(FROM)) for n in gains.index if n.startswith(FROM)}
     found = gains.loc[list(names)].set_axis(list(names.values())).rename_axis("step").sort_index()
     return found.assign(follows=found["gain_low"] > 0)
+
+
+def _gains(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the target's metric, by variant."""
+    if "gain" not in frame:
+        raise InputError(f"gains need pictures without an edit; run intervene with the control {NONE!r}, too")
+    return frame.xs(frame.attrs["metric"], level="measure")
 
 
 def _numbers(row: pd.Series) -> str:

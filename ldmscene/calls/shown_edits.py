@@ -32,7 +32,8 @@ def shown_edits(
     Raises
     ------
     InputError
-        If one isn't edited, or two lie in folders of one name.
+        If one isn't edited or was made without the control `none`, the grid has none of an edit's modules, or two lie
+        in folders of one name.
     IncompleteError
         If pictures or labels are missing.
     """
@@ -55,11 +56,11 @@ def _shown(store: ActivationStore, grid: xr.Dataset, edited: ActivationStore) ->
     return Intervention(
         name=str(edited.root).rstrip("/").rpartition("/")[2],
         said=described_edit(header),
-        sentence=effect_sentence(effects) if NONE in variants else "No picture without an edit was made to compare.",
+        sentence=effect_sentence(effects),
         effects=effects,
         kinds=kinds,
         nearest=nearest,
-        later=until_when(effects) if NONE in variants else effects.iloc[:0],
+        later=until_when(effects),
         emergence=_emergence(grid, header),
         samples=samples,
         pictures={
@@ -84,5 +85,7 @@ def _emergence(grid: xr.Dataset, header: dict[str, object]) -> xr.Dataset:
     target, modules = str(header["target"]), header["modules"]
     assert isinstance(modules, list)
     ranked = rank_modules(grid, target, grid["step"].values.tolist())
-    best = next(name for name in ranked if name in modules)
-    return grids.interval(grid["probe"].sel(target=target, metric=grids.primary(grid, target), module=best))
+    edited = [name for name in ranked if name in modules]
+    if not edited:
+        raise InputError(f"the grid has no module that the edit of {target} changes, such as {modules[0]}; use its own")
+    return grids.interval(grid["probe"].sel(target=target, metric=grids.primary(grid, target), module=edited[0]))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 import ldmscene
 from ldmscene import parameters as take
+from ldmscene.errors import InputError
 from ldmscene.text import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command()
@@ -21,11 +27,17 @@ def effect(edited: str, store: str, judge: str | None, as_json: bool) -> None:
     Example:
         ldmscene effect stores/edited stores/demo
     """
-    from ldmscene.calls.effect import effect_sentence
-
     found = ldmscene.effect(edited, store, judge=judge)
     if as_json:
         print(found.reset_index().to_json(orient="records"))
     else:
         print(found.round(3).to_string(na_rep="–"))
-        print(printable(effect_sentence(found)))
+        print(printable(_finding(found)))
+
+
+def _finding(found: pd.DataFrame) -> str:
+    """The finding in words, or why there is none; the table stands on its own."""
+    try:
+        return ldmscene.effect_sentence(found)
+    except InputError as error:
+        return str(error)

@@ -8,8 +8,10 @@ import pytest
 
 import ldmscene
 from ldmscene.calls.effect import effect_sentence, until_when
+from ldmscene.calls.shown_edits import shown_edits
 from ldmscene.errors import IncompleteError, InputError, UnknownNameError
 from ldmscene.intervention.controls import controls_of
+from tests.test_cli import call
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,24 @@ def test_what_is_missing_is_said(edited, store, edit, tiny, tmp_path):
     )
     with pytest.raises((IncompleteError, UnknownNameError)):
         ldmscene.effect(half, store)
+
+
+def test_gains_need_pictures_without_an_edit(store, grid, edit, tiny, tmp_path):
+    alone = ldmscene.intervene(store, edit, tmp_path / "s", controls=(), model=tiny, samples=2, progress=False)
+    ldmscene.label(alone, "mask", "tiny-mask", progress=False)
+    found, refused = ldmscene.effect(alone, store), "gains need pictures .* the control 'none', too"
+    for of in (effect_sentence, until_when):
+        with pytest.raises(InputError, match=refused):
+            of(found)
+    with pytest.raises(InputError, match=refused):
+        shown_edits(store, grid, [alone])
+    code, out, err = call("effect", alone.root, store.root)
+    assert code == 0, err
+    assert f"{found.loc['edit', 'dice']['mean']:.3f}" in out
+    assert "the control 'none', too" in out
+
+
+def test_an_edit_of_modules_that_a_grid_lacks_is_refused(store, grid, edited):
+    other = grid.sel(module=[name for name in grid["module"].values if name not in edited.config["edit"]["modules"]])
+    with pytest.raises(InputError, match="the grid has no module that the edit of mask changes"):
+        shown_edits(store, other, [edited])
