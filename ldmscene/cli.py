@@ -57,11 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _after_an_interrupt(verb: str) -> str:
-    if verb in ("extract", "extract-images", "label", "evaluate", "run"):
+    if verb in ("extract", "extract-images", "label", "evaluate", "intervene", "run"):
         return "what is finished stays, and the same command goes on from there"
     if verb in ("report", "figures"):
         return "the same command writes the folder anew, from what is fitted already"
-    return "the same command drops what is left" if verb == "repair" else "nothing was changed"
+    return "the same command drops what is left" if verb in ("repair", "tidy") else "nothing was changed"
 
 
 if __name__ == "__main__":

@@ -308,7 +308,8 @@ def test_an_interrupt_promises_no_more_than_holds(store, monkeypatch):
     assert (code, said.strip()) == (130, "interrupted; nothing was changed")
     said_of = {verb: cli._after_an_interrupt(verb) for verb in cli.cli.commands}
     goes_on = {verb for verb, text in said_of.items() if "goes on from there" in text}
-    assert goes_on == {"extract", "extract-images", "label", "evaluate", "run"}
+    assert goes_on == {"extract", "extract-images", "label", "evaluate", "intervene", "run"}
+    assert {verb for verb, text in said_of.items() if "what is left" in text} == {"repair", "tidy"}
 
 
 def test_a_disk_that_is_too_small_is_seen_before_anything_is_written(table, tmp_path, monkeypatch):
