@@ -31,7 +31,13 @@ class Protocol:
     labelers: Mapping[str, str]
     options: Mapping[str, Any]  # of `extract`
     scheduler: Callable[[], Any]
-    edits: tuple[PlannedEdit, ...] = ()
+    plan_edits: Callable[[int], tuple[PlannedEdit, ...]] = lambda side: ()
+    """those for pictures whose shorter side has so many pixels"""
+
+    @property
+    def edits(self) -> tuple[PlannedEdit, ...]:
+        """Those for pictures of the protocol's own size."""
+        return self.plan_edits(min(self.options["height"], self.options["width"]))
 
     def fill(
         self, model: Any, labelers: Mapping[str, Any] | None, options: Mapping[str, Any]
@@ -96,17 +102,18 @@ def usual_edits(targets: Iterable[str], modules: int, steps: int, width: int) ->
     return (*found, PlannedEdit(f"{found[0].target}-begun-later", found[0].target, wanted, best, every, controls=later))
 
 
-def _scenes_edits() -> tuple[PlannedEdit, ...]:
+def _scenes_edits(side: int) -> tuple[PlannedEdit, ...]:
     """Foreground in the decoder at steps 0 to 4, depth everywhere at 0 to 2, five shifts: as published, and beside it.
 
-    The published rule and the closed form each have controls of their own norm.
+    The published rule and the closed form each have controls of their own norm. Pictures of another size than the
+    published 512 pixels move by the same share of it.
     """
-    modules = _scenes_modules()
+    modules, (low, high) = _scenes_modules(), (90 * side // 512, 120 * side // 512)
     decoder = tuple(name for name in modules if name.startswith("up_blocks"))
     beside = {"adam": (), "conditional": ("rule:minimum-norm",)}
     return tuple(
         PlannedEdit(
-            f"{target}-{rule}-{seed}", target, f"jump:90,120:{seed}:cut", names, steps, rule,
+            f"{target}-{rule}-{seed}", target, f"jump:{low},{high}:{seed}:cut", names, steps, rule,
             ("none", "shuffled", "random:1", *more),
         )
         for target, names, steps in (("mask", decoder, (0, 1, 2, 3, 4)), ("depth", modules, (0, 1, 2)))
@@ -130,6 +137,6 @@ PROTOCOLS = {
             "branch": "cond",
         },
         scheduler=_scenes_scheduler,
-        edits=_scenes_edits(),
+        plan_edits=_scenes_edits,
     ),
 }

@@ -39,7 +39,8 @@ def plan_edits(named: Protocol | None, targets: Sequence[str], plan: capture.Pla
     if not targets:
         raise InputError("interventions: expected a labeler that reads new pictures; supplied labels can't judge them")
     steps, names = len(plan.timesteps), [module.name for module in plan.modules]
-    planned = named.edits if named and named.edits else usual_edits(targets, len(names), steps, plan.width)
+    own = named.plan_edits(min(plan.height, plan.width)) if named else ()
+    planned = own or usual_edits(targets, len(names), steps, plan.width)
     found = [one for one in planned if one.target in targets]
     for one in found:
         lacking = [] if isinstance(one.modules, str) else [name for name in one.modules if name not in names]
