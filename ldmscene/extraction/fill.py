@@ -130,7 +130,7 @@ def fill(
     with StoreWriter(root, specs) as writer, bar("extracting", missing.samples, enabled=progress) as advance:
         for batch in missing.batches():
             size = 0
-            rows: Iterable[Row] | None = ready.pop(_content(missing, batch), None)
+            rows: Iterable[Row] | None = ready.pop(_content(missing, batch), None) if ready else None
             if rows is None:
                 rows = generate(plan, missing.manifest, batch, images, writer.check, editing)
                 rows = sound(rows, faults, allow=allow_nonfinite)
@@ -187,7 +187,8 @@ def _first_rows(
 
 def _content(missing: Missing, batch: Batch) -> tuple[Any, ...]:
     """What a batch generates, whoever else may have made the store meanwhile."""
-    return batch, *(missing.manifest.keys[row] for row in batch.rows)
+    keys = missing.manifest.keys
+    return batch, *(keys[row] for row in batch.rows)
 
 
 def prepare(
@@ -269,7 +270,7 @@ def generate(
     `check` is called at each step, to stop the run by raising.
     """
     modules = tuple(m for m in plan.modules if activation_path(m.name) in batch.wanted)
-    frame = manifest.frame.iloc[list(batch.rows)]
+    frame = manifest.table.take(list(batch.rows)).to_pandas(ignore_metadata=True)
     supplied = images.load(frame[IMAGE_HASH].tolist()) if images else None
     prompts, seeds = frame["prompt"].tolist(), frame["seed"].tolist()
     worker = editing.worker(frame["sample_id"].tolist()) if editing else None
