@@ -139,6 +139,22 @@ def test_a_store_of_seeds_and_one_of_classes(tmp_path):
     assert not np.array_equal(*store.images().values)
 
 
+@pytest.mark.parametrize(("name", "prompt"), [("ldm", ""), ("dit", "ostrich")])
+def test_tokens_of_such_a_model_that_isnt_known_are_captured(name, prompt):
+    made = build(name)
+    made.name = name
+    denoiser = capture.denoiser_of(made)[1]
+    denoiser.__class__ = type("OwnDenoiser", (type(denoiser),), {})
+    with pytest.warns(UserWarning, match="OwnDenoiser isn't a denoiser that ldmscene knows"):
+        plan = _plan(made, ["self-attention"], guidance_scale=1.0, branch="cond")
+    module, heard = plan.modules[0], []
+    handle = denoiser.get_submodule(module.name).register_forward_hook(lambda _m, _a, out: heard.append(out.clone()))
+    (found,) = capture.run(plan, [prompt], SEEDS[:1])
+    handle.remove()
+    assert module.dims == ("token", "channel")
+    np.testing.assert_array_equal(found.activations[module.name][:, 0], torch.cat(heard[-2:]).numpy())
+
+
 def test_what_such_models_are_not_told_is_refused():
     ddpm, dit = build("ddpm"), build("dit")
     ddpm.name, dit.name = "ddpm", "dit"
