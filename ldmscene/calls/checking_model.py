@@ -33,8 +33,7 @@ def checked(
     start = time.perf_counter()
     (ours,) = capture.run(plan, [example(plan.pipeline)], [SEED])
     seconds = time.perf_counter() - start
-    compute = plan.config()["compute_dtype"]
-    apart = first_difference(canary(plan), canary(plan), tolerance(compute, same_device=True))
+    apart = first_difference(canary(plan), canary(plan), tolerance(plan.compute_dtype, same_device=True))
     return {
         "model": capture.name_of(plan.pipeline),
         "branches": _branches(plan),

@@ -53,10 +53,15 @@ def identity(pipeline: DiffusionPipeline, hash_of: WeightHashes | None = None) -
         },
         "tokenizers": {name: _tokenizer_hash(t) for name, t in sorted(tokenizers.items())},
         "scheduler": {"class": type(pipeline.scheduler).__name__, **_public(pipeline.scheduler.config)},
-        "compute_dtype": str(denoiser_of(pipeline)[1].dtype).removeprefix("torch."),
+        "compute_dtype": compute_dtype(pipeline),
     }
     turned = switches(pipeline, parts)
     return found | ({"switches": turned} if turned else {})
+
+
+def compute_dtype(pipeline: DiffusionPipeline) -> str:
+    """The type that the denoiser computes in, such as `float32`."""
+    return str(denoiser_of(pipeline)[1].dtype).removeprefix("torch.")
 
 
 def configs(pipeline: DiffusionPipeline) -> dict[str, dict[str, Any]]:

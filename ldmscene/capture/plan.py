@@ -17,7 +17,7 @@ from ldmscene.capture.conditions import check_begins_with_noise, conditions, exa
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.hooks import quiet
-from ldmscene.capture.identity import WeightHashes, identity
+from ldmscene.capture.identity import WeightHashes, compute_dtype, identity
 from ldmscene.capture.latents import latent_channels, unpack, vae_factor
 from ldmscene.capture.layout import TOKENS
 from ldmscene.capture.modules import ModuleShape, find_modules
@@ -63,6 +63,11 @@ class Plan:
     @property
     def latent(self) -> tuple[int, int]:
         return self.folding.latent
+
+    @property
+    def compute_dtype(self) -> str:
+        """The type that the denoiser computes in, such as `float32`."""
+        return compute_dtype(self.pipeline)
 
     @property
     def supplied(self) -> bool:

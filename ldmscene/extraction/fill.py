@@ -140,7 +140,7 @@ def fill(
                 del row  # it would stay in memory while the next batch is generated
             advance(len(batch.rows), size)
     store.refresh()
-    refuse(faults, plan.config()["compute_dtype"])
+    refuse(faults, plan.compute_dtype)
     return store
 
 
@@ -181,7 +181,7 @@ def _first_rows(
         rows = ready[_content(missing, batch)] = list(sound(made, faults, allow=allow_nonfinite))
         if rows:
             return ready
-    refuse(faults, plan.config()["compute_dtype"])
+    refuse(faults, plan.compute_dtype)
     return ready
 
 

@@ -56,7 +56,7 @@ def _answer(plan: Plan) -> dict[str, Any]:
 
 
 def _compared(plan: Plan, before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    most = tolerance(plan.config()["compute_dtype"], same_device=before["device"] == now["device"])
+    most = tolerance(plan.compute_dtype, same_device=before["device"] == now["device"])
     return first_difference(before["answers"], now["answers"], most)
 
 
