@@ -145,11 +145,7 @@ def note_canary(root: str | Place | Location, canary: Mapping[str, Any]) -> Mapp
     def noted(now: Published) -> Documents:
         return {} if now.contents.canary else {layout.CANARY: json.dumps(canary, allow_nan=False).encode()}
 
-    where = location(root)
-    publish(where, noted)
-    known = metadata.read_store(where)
-    assert known is not None
-    return known.contents.canary or canary
+    return publish(location(root), noted).contents.canary or canary
 
 
 def note_making(root: str | Place | Location, environment: Mapping[str, str]) -> None:
