@@ -111,6 +111,7 @@ def test_reads_choose_samples_by_prompt_seed_and_a_function(store):
     for read in reads:
         assert read(prompt=prompts, seed=seeds)["sample"].values.tolist() == by_table
         assert read(prompt=prompts[0])["prompt"].values.tolist() == prompts[:1]
+        assert read(prompt=iter(prompts), seed=iter(seeds))["sample"].values.tolist() == by_table
         for where in (lambda rows: rows["split"] == "test", frame["split"] == "test", frame["split"].values == "test"):
             assert read(where=where)["sample"].values.tolist() == held_out
         assert (
@@ -123,6 +124,7 @@ def test_reads_choose_samples_by_prompt_seed_and_a_function(store):
     assert store.intermediate("noisy", "mask", seed=frame["seed"].tolist()).sizes["sample"] == 6
     for which, message in (
         ({"prompt": prompts[0][:-1]}, f"nearest: {prompts[0]}"),
+        ({"prompt": iter([prompts[0][:-1]])}, f"nearest: {prompts[0]}"),
         ({"seed": 1}, "has seed 1"),
         ({"prompt": prompts[0], "seed": 1}, "has prompt '.*' and seed 1"),
         ({"where": lambda rows: rows["seed"]}, "expected True or False for each of the 20 samples, got int64"),

@@ -22,7 +22,7 @@ from ldmscene.store.masks import as_mask
 from ldmscene.store.places import Place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.summary import page
-from ldmscene.store.which import Which, chosen, said
+from ldmscene.store.which import Which, chosen, said, several
 from ldmscene.text import human_bytes
 
 THUMBNAILS = 8
@@ -694,7 +694,7 @@ class ActivationStore:
         frame = self.manifest.frame
         wanted = chosen(frame, **others)
         if samples is not None:
-            rows = self._complete_rows(path, [samples] if isinstance(samples, str) else list(samples))
+            rows = self._complete_rows(path, several(samples))
             frame, wanted = frame.loc[rows], wanted[rows]
             if frame.empty or (split and not frame["split"].eq(split).any()):
                 raise InputError(f"samples: expected at least one of split {split or 'any'!r}, got {samples!r}")

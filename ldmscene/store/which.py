@@ -50,16 +50,19 @@ def chosen(
         If `where` doesn't answer True or False for each row.
     """
     wanted = np.ones(len(frame), dtype=bool)
-    for column, asked in (("prompt", prompt), ("seed", seed)):
-        if asked is not None:
-            wanted &= frame[column].isin(_several(asked))
-    for one in _several(prompt) if prompt is not None else ():
-        if one not in set(frame["prompt"]):
-            raise unknown("prompt in this store", one, frame["prompt"].unique())
+    if prompt is not None:
+        prompts, known = several(prompt), set(frame["prompt"])
+        for one in prompts:
+            if one not in known:
+                raise unknown("prompt in this store", one, frame["prompt"].unique())
+        wanted &= frame["prompt"].isin(prompts)
+    if seed is not None:
+        wanted &= frame["seed"].isin(several(seed))
     return wanted if where is None else wanted & _answers(frame, where)
 
 
-def _several(asked: Any) -> list[Any]:
+def several(asked: Any) -> list[Any]:
+    """What was asked for, be it one or several."""
     return list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
 
 
