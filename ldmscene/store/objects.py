@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -142,7 +142,7 @@ class ObjectPath:
 
     def names(self) -> tuple[list[str], list[str]]:
         """Of objects and of prefixes directly under this one, each in order."""
-        found = self._listing()
+        found = self._listed(lambda: self._client.list_with_delimiter(self.key or None))
         objects = (one["path"] for one in found["objects"])
         return tuple(  # type: ignore[return-value]
             sorted(path.strip("/").rpartition("/")[2] for path in paths)
@@ -151,13 +151,12 @@ class ObjectPath:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of all objects below this prefix, by what follows on it."""
-        with asking(self):
-            found = [one for some in self._client.list(f"{self.key}/") for one in some]
+        found = self._listed(lambda: [one for some in self._client.list(f"{self.key}/") for one in some])
         return {one["path"][len(self.key) + 1 :]: one["size"] for one in found}
 
     def iterdir(self) -> Iterator[ObjectPath]:
         """What lies directly under this prefix: objects and prefixes."""
-        found = self._listing()
+        found = self._listed(lambda: self._client.list_with_delimiter(self.key or None))
         yield from (ObjectPath(self.bucket, one["path"]) for one in found["objects"])
         yield from (ObjectPath(self.bucket, prefix.strip("/")) for prefix in found["common_prefixes"])
 
@@ -165,18 +164,18 @@ class ObjectPath:
         """Those directly under this prefix whose name fits."""
         return (path for path in self.iterdir() if fnmatch(path.name, pattern))
 
-    def _listing(self) -> Any:
-        """What lies directly under this prefix; asked for again where the answer was cut off, as obstore does not."""
+    def _listed(self, ask: Callable[[], Any]) -> Any:
+        """What a listing answers; asked for again where the answer was cut off, as obstore does not."""
         for pause in AGAIN:
             try:
                 with asking(self):
-                    return self._client.list_with_delimiter(self.key or None)
+                    return ask()
             except UnreachableError as error:
                 if "response body" not in str(error.__cause__):
                     raise
                 time.sleep(pause)
         with asking(self):
-            return self._client.list_with_delimiter(self.key or None)
+            return ask()
 
     @property
     def _client(self) -> obstore.store.S3Store:

@@ -57,6 +57,9 @@ def test_a_listing_that_is_cut_short_is_asked_for_again(through, root):
     store = worlds.make(root, 2)
     through.spoil = _first(2, _cut, lambda method, path: method == "GET" and "list-type" in path)
     assert ActivationStore(store.root).samples["complete"].all()
+    whole = location(root).sizes(layout.LEDGER)
+    through.spoil = _first(2, _cut, lambda method, path: method == "GET" and "list-type" in path)
+    assert location(root).sizes(layout.LEDGER) == whole != {}
 
 
 def test_a_listing_that_is_always_cut_short_is_named(through, root):
