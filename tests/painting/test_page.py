@@ -268,6 +268,18 @@ def test_the_page_encodes_as_python_does(page):
     assert page.evaluate(script, [levels.ravel().tolist(), text]) == [text, levels.ravel().tolist(), None]
 
 
+def test_the_film_of_another_prompt_begins_anew(page):
+    script = """async () => {
+        const { Film } = await import("./assets/film.js"), film = new Film([]);
+        const rest = { run: "own", maps: {}, labels: {}, changed: [], timestep: 0 };
+        const event = (step, picture) => ({ ...rest, step, picture });
+        for (const step of [0, 1, 2, 3]) film.add(event(step, "data:,first"));
+        for (const step of [0, 1]) film.add(event(step, "data:,second"));
+        return [...document.querySelectorAll("#film img")].map((image) => image.src);
+    }"""
+    assert page.evaluate(script) == ["data:,second"] * 2
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_no_serious_fault_of_accessibility(browser, painting, screen, scheme):

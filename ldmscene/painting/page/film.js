@@ -41,7 +41,9 @@ export class Film {
     this.draw();
   }
 
+  // A run's first step begins it anew, as that of another prompt does.
   add(event) {
+    if (event.step === 0) this.runs[event.run] = [];
     this.runs[event.run][event.step] = event;
     if (event.run !== this.run) return;
     const body = byId("film").tBodies[0];
