@@ -280,6 +280,48 @@ def test_the_film_of_another_prompt_begins_anew(page):
     assert page.evaluate(script) == ["data:,second"] * 2
 
 
+def test_a_picture_that_no_labeler_reads_has_no_score_and_an_attempt_without_one_has_no_verdict(page):
+    script = """async () => {
+        const { Results } = await import("./assets/results.js"), results = new Results([64, 64]), told = [];
+        const target = { name: "mask", kind: "binary" }, verdict = document.getElementById("verdict");
+        const found = { own: { score: null }, edit: { masks: {}, score: 0.5, size: 0.1, seconds: 1 } };
+        Object.assign(results, { target, found });
+        results.judge();
+        told.push(verdict.textContent);
+        results.restore({}, target, null, null);
+        return [...told, verdict.textContent];
+    }"""
+    said, after = page.evaluate(script)
+    assert said.startswith("The drawn picture’s overlap (Dice) with what was painted is 0.50. The edit changed")
+    assert after == ""
+
+
+def test_what_the_page_cannot_show_does_not_stop_it(page):
+    page.evaluate("""() => {
+        const known = Image;
+        window.Image = function () { window.Image = known; throw new Error("a broken picture"); };
+    }""")
+    page.locator("#draw").click()
+    ready(page)
+    assert page.locator("#progress").is_hidden()
+    assert page.locator("#edit-result .score").inner_text().startswith("Dice")
+    assert "a broken picture" in page.locator("#page-wrong").inner_text()
+
+
+def test_an_older_requests_refusal_is_not_told_of_a_newer_one(browser, painting):
+    page, _ = opened(browser, painting.address)  # the browser itself writes of a refused request on the console
+    ready(page)
+    held: list = []
+    page.route("**/draw", lambda route: route.continue_() if held else held.append(route))
+    page.locator("#draw").click()
+    page.locator("#draw").click()
+    held[0].fulfill(status=422, json={"field": "page", "message": "too late"})
+    ready(page)
+    assert page.locator("#page-wrong").inner_text() == ""
+    assert page.locator("#edit-result .score").inner_text().startswith("Dice")
+    page.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_no_serious_fault_of_accessibility(browser, painting, screen, scheme):

@@ -88,14 +88,18 @@ async function request(words, runs, place = null) {
   let heard = Promise.resolve(); // one event after the other: a picture takes time to be decoded
   say("asking …");
   try {
-    await ask(words, (event) => { heard = heard.then(() => turn === at.turn && hear(event, runs, began, place)); });
+    await ask(words, (event) => { heard = heard.then(() => turn === at.turn && hear(event, runs, began, place)).catch(broken); });
   } catch (error) {
+    if (turn !== at.turn) return; // the newer request's state isn't this one's
     busy(false);
     say("");
     if (!(error instanceof Refusal)) throw error;
     form.wrong(error.field, error.message);
   }
 }
+
+// What the page itself can't show; the events that follow are heard all the same.
+function broken(error) { form.wrong("page", `The page can’t show a part of it: ${error?.message ?? "a picture is broken"}.`); }
 
 async function hear(event, runs, began, place) {
   if (event.event === "queued" && event.before) say(`waiting: ${event.before} before it`);

@@ -56,9 +56,10 @@ export class Results {
 
   judge() {
     const [own, edit, random] = RUNS.map((run) => this.found[run]);
+    byId("verdict").textContent = "";
     if (!edit?.masks || typeof edit.score !== "number") return;
     const higher = this.target.kind === "binary", what = higher ? "overlap (Dice) with what was painted" : "mean error where it was painted";
-    const said = [`The drawn picture’s ${what} is ${edit.score.toFixed(2)}; the own picture has ${own.score.toFixed(2)}.`];
+    const said = [`The drawn picture’s ${what} is ${edit.score.toFixed(2)}${typeof own?.score === "number" ? `; the own picture has ${own.score.toFixed(2)}` : ""}.`];
     if (typeof random?.score === "number") {
       const beats = higher ? edit.score > random.score : edit.score < random.score;
       said.push(`A random edit of the same size gives ${random.score.toFixed(2)}${beats ? "." : ", no worse: here the edit did nothing that chance doesn’t do."}`);
