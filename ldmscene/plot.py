@@ -164,7 +164,8 @@ def effects(edited: ActivationStore | str | Path, store: ActivationStore | str |
     Examples
     --------
     >>> import ldmscene
-    >>> figure = ldmscene.plot.effects("stores/edited", store, grid)  # doctest: +SKIP
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> figure = ldmscene.plot.effects("stores/edited", "stores/demo", grid)
     """
     return report.effects(shown_edits(open_store(store), grid, [edited])[0])
 

@@ -29,9 +29,9 @@ class Edit(edits.Edit):
     Examples
     --------
     >>> import ldmscene
-    >>> grid = ldmscene.evaluate("stores/demo")  # doctest: +SKIP
-    >>> edit = ldmscene.Edit.of(grid, "mask", wanted="shift:0,16", modules="best:9", steps=range(5))  # doctest: +SKIP
-    >>> edit.save("shift.safetensors")  # doctest: +SKIP
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> edit = ldmscene.Edit.of(grid, "mask", wanted="shift:0,16", modules="best:9", steps=[1, 3])
+    >>> edit.save("shift.safetensors")
     """
 
     @classmethod

@@ -61,8 +61,9 @@ def effect(
     Examples
     --------
     >>> import ldmscene
-    >>> found = ldmscene.effect("stores/edited", "stores/demo")  # doctest: +SKIP
-    >>> print(ldmscene.effect_sentence(found))  # doctest: +SKIP
+    >>> found = ldmscene.effect("stores/edited", "stores/demo")
+    >>> print(ldmscene.effect_sentence(found))
+    mask: the edit gains ...
     """
     trial = Trial.of(opened(edited), opened(store), judge)
     scores = {variant: trial.scores(variant) for variant in trial.variants}

@@ -54,8 +54,12 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
     Examples
     --------
     >>> import ldmscene
-    >>> edited = ldmscene.intervene("stores/demo", edit, "stores/edited")  # doctest: +SKIP
-    >>> ldmscene.label(edited, "mask", "tiny-mask")  # doctest: +SKIP
+    >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
+    >>> edit = ldmscene.Edit.of(grid, "mask", wanted="shift:0,16", modules="best:9", steps=[1, 3])
+    >>> edited = ldmscene.intervene("stores/demo", edit, "stores/shifted", controls=(), samples=2, progress=False)
+    >>> edited = ldmscene.label(edited, "mask", "tiny-mask", progress=False)
+    >>> edited.targets
+    ['mask']
     """
     source, root = opened(asked.store), place(asked.edited)
     check_same(asked.edit, source.config)

@@ -511,7 +511,16 @@ class ActivationStore:
 
         Examples
         --------
-        >>> store.predictions("content", "test").attrs["classes"]  # doctest: +SKIP
+        >>> import numpy as np
+        >>> import ldmscene
+        >>> class Light:  # a classifier: whole pictures to the probability of each class
+        ...     provenance = {"labeler": "light", "kind": "classification", "classes": ["bright", "dark"]}
+        ...     def __call__(self, images):
+        ...         bright = images.mean((1, 2, 3)) / 255
+        ...         return np.stack([bright, 1 - bright], 1)
+        >>> store = ldmscene.label("stores/demo", "light", Light(), split="test", progress=False)
+        >>> store.predictions("light", "test").attrs["classes"]
+        ['bright', 'dark']
         """
         return self._load(layout.prediction_path(target), split, which=which)
 
@@ -543,7 +552,10 @@ class ActivationStore:
 
         Examples
         --------
-        >>> store.intermediate("noisy", "depth", "test", step=2)  # doctest: +SKIP
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.intermediate("noisy", "depth", "test", step=2).dims
+        ('sample', 'Y', 'X')
         """
         return self._load(layout.intermediate_path(source, target), split, step, which)
 
@@ -639,9 +651,11 @@ class ActivationStore:
 
         Examples
         --------
-        >>> rows = store.torch_dataset("up_blocks.3.*", steps=range(5), normalize="norm")  # doctest: +SKIP
-        >>> for batch in rows:  # doctest: +SKIP
-        ...     loss = autoencoder(batch["x"])
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> rows = store.torch_dataset("up_blocks.3.attentions.2", steps=[1, 3], batch=1024, normalize="norm")
+        >>> next(iter(rows))["x"].shape  # what an autoencoder trains on
+        torch.Size([1024, 48])
         """
         from ldmscene.rows.dataset import RowDataset  # loads torch
         from ldmscene.store import training
