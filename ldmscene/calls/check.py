@@ -43,10 +43,10 @@ def check(
     Returns
     -------
     dict
-        `branches`, in the denoiser's order; `shapes` of modules by name; `equal`, the share of captured vectors that
-        the module really returned at that step; `steady`, whether the model answered the same twice, and `unsteady`,
-        what did not; `on`, what is known to be switched on; `bytes` of one sample in a store in float16, and `seconds`
-        for generating it.
+        `branches`, in the denoiser's order; `shapes` of modules by name; `equal`, the share of captured arrays, one
+        of each module, step and branch, that the module really returned there, position by position; `steady`, whether
+        the model answered the same twice, and `unsteady`, what did not; `on`, what is known to be switched on; `bytes`
+        of one sample in a store in float16, and `seconds` for generating it.
 
     Raises
     ------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ldmscene import capture
 from ldmscene.array_types import AnyArray
@@ -29,6 +30,7 @@ def checked(
     """What was found, as `ldmscene.check` returns it."""
     loaded = load_model(model, **how)
     plan = _plan(loaded, modules, steps, guidance_scale)
+    branches = _branches(plan)
     raw = _heard(plan)
     start = time.perf_counter()
     (ours,) = capture.run(plan, [example(plan.pipeline)], [SEED])
@@ -36,10 +38,10 @@ def checked(
     apart = first_difference(canary(plan), canary(plan), tolerance(plan.compute_dtype, same_device=True))
     return {
         "model": capture.name_of(plan.pipeline),
-        "branches": _branches(plan),
+        "branches": branches,
         "shapes": {m.name: m.shape for m in plan.modules},
         "steps": len(plan.timesteps),
-        "equal": _share_that_is_there(ours.activations, raw, len(plan.timesteps)),
+        "equal": share_as_returned(ours.activations, raw, [branches.index(branch) for branch in plan.branches]),
         "steady": apart is None,
         "unsteady": apart,
         "on": turned_on(plan.pipeline),
@@ -64,13 +66,13 @@ def _plan(loaded: capture.Model, modules: str | Sequence[str], steps: int, guida
     return capture.make_plan(loaded.pipeline, modules=modules, branch="both" if both else "cond", **options)
 
 
-def _heard(plan: Plan) -> dict[str, list[AnyArray]]:
-    """Every tensor that the plan's modules return in a run of the pipeline alone, as rows of channels."""
-    heard: dict[str, list[AnyArray]] = {m.name: [] for m in plan.modules}
+def _heard(plan: Plan) -> dict[str, list[list[Tensor]]]:
+    """The tensors of each call of the plan's modules, in a run of the pipeline alone."""
+    heard: dict[str, list[list[Tensor]]] = {m.name: [] for m in plan.modules}
     parts = dict(capture.denoiser_of(plan.pipeline)[1].named_modules())
     handles = [
-        parts[name].register_forward_hook(lambda _m, _a, output, rows=rows: rows.append(_rows(output)))
-        for name, rows in heard.items()
+        parts[name].register_forward_hook(lambda _m, _a, output, calls=calls: calls.append(_tensors(output)))
+        for name, calls in heard.items()
     ]
     try:
         with torch.no_grad(), quiet(plan.pipeline):
@@ -81,24 +83,48 @@ def _heard(plan: Plan) -> dict[str, list[AnyArray]]:
     return heard
 
 
-def _rows(output: Any) -> AnyArray:
-    """(row, channel) of maps (n, c, y, x), of tokens (n, t, c), or of the tensors in a tuple of them."""
-    tensors = [output] if isinstance(output, torch.Tensor) else [one for one in output if isinstance(one, torch.Tensor)]
-    flat = [(one.movedim(1, -1) if one.ndim == 4 else one).flatten(0, -2).float().cpu().numpy() for one in tensors]
-    return np.concatenate([one for one in flat if one.shape[1] == flat[0].shape[1]])
+def _tensors(output: Any) -> list[Tensor]:
+    tensors = [output] if isinstance(output, Tensor) else [one for one in output if isinstance(one, Tensor)]
+    return [one.detach().to("cpu", torch.float32, copy=True) for one in tensors]
 
 
-def _share_that_is_there(ours: dict[str, AnyArray], raw: dict[str, list[AnyArray]], steps: int) -> float:
-    """How many of the captured vectors are among the rows that the module returned at the same step."""
-    there = []
+def share_as_returned(
+    ours: Mapping[str, AnyArray], raw: Mapping[str, Sequence[Sequence[Tensor]]], order: Sequence[int]
+) -> float:
+    """How many of the captured arrays are what the module returned in the same step and branch, row after row.
+
+    Parameters
+    ----------
+    ours : mapping of str to (step, branch, ..., channel)
+        What was captured, by module.
+    raw : mapping of str to sequence of sequence of Tensor
+        What the module returned, call by call; each tensor's first axis is the step's parts in that call.
+    order : sequence of int
+        Which part of a step each branch is.
+    """
+    found = []
     for name, array in ours.items():
-        calls = len(raw[name]) // steps
-        for step, found in enumerate(array):
-            rows = np.concatenate(raw[name][step * calls : (step + 1) * calls])
-            there.append(np.isin(_as_bytes(found.reshape(-1, found.shape[-1])), _as_bytes(rows)))
-    return float(np.concatenate(there).mean())
+        calls = len(raw[name]) // len(array)
+        for step, captured in enumerate(array):
+            returned = raw[name][step * calls : (step + 1) * calls]
+            parts = [part for tensors in returned for part in zip(*tensors, strict=False)]
+            found += [_is_in(rows, parts[part]) for rows, part in zip(captured, order, strict=True)]
+    return float(np.mean(found))
 
 
-def _as_bytes(rows: AnyArray) -> AnyArray:
-    whole = np.ascontiguousarray(rows, np.float32)
-    return whole.view(np.dtype((np.void, whole.shape[1] * 4))).ravel()
+def _is_in(captured: AnyArray, part: Sequence[Tensor]) -> bool:
+    """Whether the rows stand one behind the other in a tensor of the part, beside which a text's may stand."""
+    rows = captured.reshape(-1, captured.shape[-1])
+    tables = [table.numpy() for one in part for table in _tables(one) if table.shape[1] == rows.shape[1]]
+    return any(
+        np.array_equal(rows, table[start : start + len(rows)])
+        for table in tables
+        for start in np.flatnonzero((table == rows[0]).all(1))
+    )
+
+
+def _tables(part: Tensor) -> list[Tensor]:
+    """(row, channel) of tokens (t, c), of a map (c, y, x), and of tokens with heads, (t, h, c) or (h, t, c)."""
+    if part.ndim != 3:
+        return [part.flatten(1)]
+    return [part.flatten(1).T, part.flatten(1), part.transpose(0, 1).flatten(1)]

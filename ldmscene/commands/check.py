@@ -42,7 +42,7 @@ def check(model: str, modules: Sequence[str], as_json: bool, **how: str | int | 
         "model": found["model"],
         "branches": ", ".join(found["branches"]),
         "modules": f"{len(shapes)}, from {first} {shapes[first]} to {last} {shapes[last]}",
-        "captured = returned": f"{100 * found['equal']:.4g} % of all vectors, {found['steps']} steps",
+        "captured = returned": f"{100 * found['equal']:.4g} % of all modules, branches and steps ({found['steps']})",
         "asked twice": "the same" if found["steady"] else f"another answer: {found['unsteady']}",
         "known to be on": ", ".join(found["on"]) or "nothing",
         "one sample": f"{human_bytes(found['bytes'])} in float16, {found['seconds']:.3g} s",

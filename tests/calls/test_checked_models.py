@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 
+import numpy as np
 import pytest
+import torch
 
 import ldmscene
+from ldmscene.calls.checking_model import share_as_returned
 from ldmscene.cli import main
 from ldmscene.errors import InputError
 from tests.capture.pipelines import build
@@ -35,10 +38,37 @@ def test_a_model_that_answers_otherwise_each_time_is_found(tiny):
         found = ldmscene.check(tiny, [FIRST, LAST], steps=2)
     finally:
         handle.remove()
-    assert 0.2 < found["equal"] < 0.8  # what comes before the hook in the first step is the same
+    assert found["equal"] == 1 / 4  # what comes before the hook in the first step is the same
     assert not found["steady"]
     assert found["unsteady"].startswith("mid_block, step 0")
     assert found["on"] == ["a forward hook of unet.mid_block"]
+
+
+def _returned(kind: str) -> tuple[np.ndarray, list[list[torch.Tensor]]]:
+    """Two branches of a 3 × 3 map of 4 channels in one step, and one call's tensors that hold them."""
+    maps = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32))
+    tokens, text = maps.flatten(1, 2), torch.ones(2, 5, 4)
+    calls = {
+        "map": [maps.permute(0, 3, 1, 2)],
+        "tokens": [tokens],
+        "after text": [torch.cat([text, tokens], 1)],
+        "beside text": [text, tokens],
+        "heads": [tokens.unflatten(2, (2, 2))],
+        "heads first": [tokens.unflatten(2, (2, 2)).transpose(1, 2)],
+    }
+    return maps.numpy()[None], [calls[kind]]
+
+
+@pytest.mark.parametrize("kind", ["map", "tokens", "after text", "beside text", "heads", "heads first"])
+def test_what_is_not_in_its_order_is_not_what_was_returned(kind):
+    right, raw = _returned(kind)
+    assert share_as_returned({"m": right}, {"m": raw}, (0, 1)) == 1
+    first_row = np.broadcast_to(right[:, :, :1], right.shape)
+    other_channels = right[..., ::-1]
+    for wrong in (right[:, :, ::-1], right.swapaxes(2, 3), right[:, ::-1], first_row, other_channels, right * 0 + 1):
+        assert share_as_returned({"m": wrong}, {"m": raw}, (0, 1)) == 0
+    assert share_as_returned({"m": np.concatenate([right, right[:, ::-1]])}, {"m": [*raw, *raw]}, (0, 1)) == 0.5
+    assert share_as_returned({"m": right}, {"m": raw}, (1, 0)) == 0
 
 
 def test_one_screen_says_it_all(capsys):
@@ -46,7 +76,7 @@ def test_one_screen_says_it_all(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(words)
     shown = capsys.readouterr().out
-    assert "100 % of all vectors, 1 steps" in shown
+    assert "100 % of all modules, branches and steps (1)" in shown
     assert "asked twice  the same" in shown
     assert len(shown.splitlines()) == 7
     with pytest.raises(SystemExit, match="0"):
