@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from ldmscene.painting import runs, serve
+from ldmscene.painting import runs, serve, studio
 from tests.report.test_report_browser import CHROMIUM, FLAGS, SCREENS, serious
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
@@ -197,14 +198,42 @@ def test_wrong_input_is_told_beside_its_field(browser, painting):
     page.context.close()
 
 
-def test_cancel_stops_it_and_a_newer_request_takes_its_place(page):
+@pytest.fixture
+def held(page, monkeypatch) -> Iterator[tuple[threading.Event, list[int]]]:
+    """No picture begins before the event is set; and the seeds of those that were to begin."""
+    may, begun, draw = threading.Event(), [], studio.draw
+
+    def wait(plan, prompt, seed, **how):
+        begun.append(seed)
+        assert may.wait(60)
+        return draw(plan, prompt, seed, **how)
+
+    monkeypatch.setattr(studio, "draw", wait)
+    yield may, begun
+    may.set()
+
+
+def test_cancel_stops_it(page, held):
     page.locator("#draw").click()
-    page.locator("#cancel").click()
-    playwright.expect(page.locator("#status")).to_have_text(re.compile("^(cancelled|done)$"), timeout=60_000)
-    page.locator("#draw").click()
-    page.locator("#draw").click()
+    with page.expect_request(re.compile(r"/cancel/[\w-]+$")) as asked:
+        page.locator("#cancel").click()
+    assert asked.value.method == "POST"
+    playwright.expect(page.locator("#status")).to_have_text("cancelled", timeout=60_000)
+    assert page.locator("#attempts button").count() == 0
+
+
+def test_a_newer_request_takes_the_place_of_an_older_one(page, held):
+    may, begun = held
+    with page.expect_response("**/draw"):
+        page.locator("#draw").click()
+    page.locator("#wanted").focus()
+    page.keyboard.press("Shift+ArrowRight")
+    with page.expect_response("**/draw"):
+        page.locator("#draw").click()
+    may.set()
     ready(page)
-    assert page.locator("#attempts button").count() >= 1
+    assert page.locator("#attempts button").count() == 1
+    assert len(begun) == 1 + 2  # the older one's edit, which stops at its first step; the newer one's edit and its null
 
 
 def test_two_tabs_draw_at_once(page, browser, painting):
