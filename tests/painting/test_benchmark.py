@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import pytest
+import torch
 
 from benchmarks import harness, paint
 from ldmscene.painting import measured
@@ -26,6 +28,18 @@ def test_it_runs_and_the_page_says_what_it_found(studio_on_store, tmp_path, monk
     assert "not measured for this model" in measured.sentence(other)
     first, picture = json.loads((tmp_path / "paint-speed.json").read_text())["rows"]
     assert 0 < first["seconds"] < picture["seconds"]
+
+
+def test_more_pictures_leave_no_more_tensors(studio_on_store):
+    (mask,) = paint.sound_masks(studio_on_store, 1)
+
+    def tensors_after(draws: int) -> int:
+        for _ in range(draws):
+            paint.draw(studio_on_store, paint.asked_of(studio_on_store, *mask))
+        gc.collect()
+        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+    assert tensors_after(2) == tensors_after(2)
 
 
 @pytest.mark.slow
