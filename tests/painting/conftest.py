@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -39,6 +39,10 @@ def words(**change: Any) -> dict[str, Any]:
         "steps": [0, 2],
     }  # fmt: skip
     return {"prompt": "a red cube", "seed": "7", "seat": "one", "change": {**known, **change}}
+
+
+def names(events: Iterable[dict[str, Any]]) -> list[str]:
+    return [event["event"] for event in events]
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 
 from ldmscene.errors import InputError
 from ldmscene.painting.jobs import REMEMBERED, BusyError, Job, Jobs
+from tests.painting.conftest import names
 
 
 class Work:
@@ -34,10 +35,6 @@ def jobs() -> Iterator[Jobs]:
     made.close()
 
 
-def _names(job: Job) -> list[str]:
-    return [event["event"] for event in job.events]
-
-
 def _started(jobs: Jobs, seat: str) -> tuple[Work, Job]:
     work = Work()
     job = jobs.submit(seat, work)
@@ -55,16 +52,16 @@ def test_a_newer_request_of_a_seat_takes_the_older_ones_place_and_others_wait(jo
     work, running = _started(jobs, "a")
     waiting, other = Work(), jobs.submit("b", lambda job: None)
     first = jobs.submit("a", waiting)
-    assert _names(running) == ["queued", "cancelled"]  # told at once; the model stops at its next step
+    assert names(running.events) == ["queued", "cancelled"]  # told at once; the model stops at its next step
     second = jobs.submit("a", lambda job: None)
-    assert _names(first) == ["queued", "cancelled"]
+    assert names(first.events) == ["queued", "cancelled"]
     assert second.events[0]["before"] == 2
     work.may.release()
     assert work.left.wait(20)
     ended = threading.Event()
     jobs.submit("c", lambda job: ended.set())
     assert ended.wait(20)
-    assert _names(other) == _names(second) == ["queued", "done"]
+    assert names(other.events) == names(second.events) == ["queued", "done"]
     assert not waiting.began.is_set()
 
 

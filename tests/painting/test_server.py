@@ -13,11 +13,7 @@ from ldmscene.painting import serve
 from ldmscene.painting.guard import hosts_of
 from ldmscene.painting.jobs import Jobs
 from ldmscene.painting.server import LONGEST_BODY
-from tests.painting.conftest import Client, words
-
-
-def _names(events) -> list[str]:
-    return [event["event"] for event in events]
+from tests.painting.conftest import Client, names, words
 
 
 def test_events_come_as_they_are_made(client, studio):
@@ -28,10 +24,10 @@ def test_events_come_as_they_are_made(client, studio):
     for step in range(studio.steps):
         studio.may.release()
         assert next(events) == {"event": "step", "run": "own", "step": step}
-    assert _names(events) == ["done"]
+    assert names(events) == ["done"]
     (asked,) = studio.asked
     assert (asked.prompt, asked.change.rule) == ("a red cube", "adam")
-    assert _names(client.events(found["job"])) == ["queued", *["step"] * 3, "done"]  # once more, from the beginning
+    assert names(client.events(found["job"])) == ["queued", *["step"] * 3, "done"]  # once more, from the beginning
 
 
 def test_a_wrong_field_is_named_and_nothing_is_drawn(client, studio):
@@ -83,11 +79,17 @@ def test_the_page_itself_may(client, served, studio):
     assert Client(name).send("GET", "").status == 200
 
 
-def test_bodies_are_json_of_a_limited_length(client):
+def test_bodies_are_json_of_a_limited_length(client, studio):
     send = {"content_type": "application/json"}
-    for body in (b"", b"{", b"[" * 100_000, b"\xff\xfe", b"x" * (LONGEST_BODY + 1)):
+    for body in (b"", b"{", b"[" * 100_000, b"\xff\xfe"):
         answer = client.send("POST", "draw", body, **send)
-        assert answer.status == 422, body[:10]
+        assert (answer.status, json.loads(answer.body)["message"]) == (422, "expected JSON"), body[:10]
+    longest = {**words(), "more": ""}
+    longest["more"] = "x" * (LONGEST_BODY - len(json.dumps(longest)))
+    studio.may.release(3)
+    assert client.draw(longest)[0] == 202
+    longest["more"] += "x"
+    assert client.draw(longest) == (422, {"field": "page", "message": "expected at most 4,100,000 bytes"})
     answer = client.send("POST", "draw", json.dumps(words()).encode(), content_type="text/plain")
     assert json.loads(answer.body) == {"field": "page", "message": "expected JSON"}
 
@@ -115,9 +117,9 @@ def test_cancelling_stops_the_model_at_its_next_step(client, studio):
     _, found = client.draw(words())
     studio.may.release()
     events = client.events(found["job"])
-    assert _names([next(events), next(events)]) == ["queued", "step"]
+    assert names([next(events), next(events)]) == ["queued", "step"]
     assert client.send("POST", f"cancel/{found['job']}").status == 204
-    assert _names(events) == ["cancelled"]
+    assert names(events) == ["cancelled"]
     studio.may.release()
     assert studio.left.wait(20)
     assert client.send("POST", "cancel/none").status == 204
@@ -128,7 +130,7 @@ def test_a_picture_that_nobody_waits_for_is_not_drawn(client, studio):
     assert studio.began.wait(20)
     with client.opened("GET", f"events/{found['job']}") as answer:
         answer.readline()
-    assert _names(client.events(found["job"])) == ["queued", "cancelled"]
+    assert names(client.events(found["job"])) == ["queued", "cancelled"]
     studio.may.release()
     assert studio.left.wait(20)
 
@@ -137,10 +139,10 @@ def test_two_tabs_wait_for_each_other_and_a_newer_request_replaces_an_older_one(
     _, first = client.draw(words())
     _, other = client.draw({**words(), "seat": "two"})
     _, second = client.draw(words())
-    assert _names(client.events(first["job"])) == ["queued", "cancelled"]
+    assert names(client.events(first["job"])) == ["queued", "cancelled"]
     studio.may.release(1 + 3 + 3)
-    assert _names(client.events(other["job"]))[-1] == "done"
-    assert _names(client.events(second["job"]))[-1] == "done"
+    assert names(client.events(other["job"]))[-1] == "done"
+    assert names(client.events(second["job"]))[-1] == "done"
 
 
 def test_closing_ends_streams_threads_and_the_port(studio):
@@ -152,7 +154,7 @@ def test_closing_ends_streams_threads_and_the_port(studio):
     next(events)
     studio.may.release(3)
     threading.Thread(target=page.close).start()
-    assert _names(events)[-1] in ("cancelled", "done")
+    assert names(events)[-1] in ("cancelled", "done")
     page.wait()
     with pytest.raises(OSError):  # noqa: PT011, which one depends on the system
         client.send("GET", "")
@@ -172,7 +174,10 @@ def test_names_under_which_a_page_may_be_asked_for():
     assert "*" not in hosts_of("192.168.1.5")
 
 
-def test_the_queue_is_closed_once(studio):
+def test_a_queue_that_is_closed_has_no_thread_and_may_be_closed_again():
+    before = set(threading.enumerate())
     jobs = Jobs()
-    jobs.close()
-    jobs.close()
+    (worker,) = set(threading.enumerate()) - before
+    for _ in range(2):
+        jobs.close()
+        assert not worker.is_alive()
