@@ -127,10 +127,15 @@ def sweep() -> list[Outcome]:
     return found
 
 
+def row(one: Outcome) -> str:
+    """What stands of it in its table."""
+    return f"`{one.name}`" if one.refused is None else f"| `{one.name}` | {one.refused.replace('|', '/')} |"
+
+
 def tables(found: list[Outcome]) -> str:
     """The two tables of the page."""
-    works = [f"`{one.name}`" for one in found if one.refused is None]
-    refused = [f"| `{one.name}` | {one.refused.replace('|', '/')} |" for one in found if one.refused is not None]
+    works = [row(one) for one in found if one.refused is None]
+    refused = [row(one) for one in found if one.refused is not None]
     count = f"{len(works)} classes of diffusers {diffusers.__version__} are captured, value for value:"
     return "\n".join(
         [
