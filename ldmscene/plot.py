@@ -33,8 +33,8 @@ __all__ = ["animate", "curves", "effects", "figures", "four_panels", "heatmap", 
 def seven_rows(store: ActivationStore | str | Path, grid: xr.Dataset, sample_id: str, compact: bool = False) -> Figure:
     """One held-out sample over its steps: the unfinished picture x_t, then probe and labeler for each target.
 
-    Probes are of each target's best module, at the activation's resolution (y, x); labelers read x_t. Both rows of a
-    target share the range of colours of the final image's label.
+    Probes are of the module that speaks for each target, at the activation's resolution (y, x); labelers read x_t. Both
+    rows of a target share the range of colours of the final image's label.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ldmscene import grid as grids
+from ldmscene import gains
 from ldmscene.errors import IncompleteError, unknown
 from ldmscene.report.colours import colormap, limits
 from ldmscene.report.data import NOISY, ReportData
@@ -36,9 +36,9 @@ class Row:
 def seven_rows(data: ReportData, sample_id: str, compact: bool = False) -> Figure:
     """One sample over its steps: the unfinished picture x_t, then probe and labeler for each target.
 
-    Each target's two rows share the colours' range, that of the label of the final image. Probes are of
-    each target's best module. A labeler's row is left out where its readings of x_t weren't stored. Of more than
-    15 steps, 15 are shown at even distances, from the first to the last, and the figure says so below.
+    Each target's two rows share the colours' range, that of the label of the final image. Probes are of the
+    module that speaks for each target. A labeler's row is left out where its readings of x_t weren't stored. Of
+    more than 15 steps, 15 are shown at even distances, from the first to the last, and the figure says so below.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def rows_over_steps(data: ReportData, sample_id: str, shown: Sequence[int]) -> I
 
 
 def _probe_maps(data: ReportData, target: str, sample_id: str, shown: Sequence[int]) -> NDArray[np.generic]:
-    module = grids.best_module(data.grid, target)
+    module = gains.chosen_module(data.grid, target)
     steps = [data.steps[i] for i in shown]
     return np.stack([data.predict(target, module, s).sel(sample=sample_id).values for s in steps])
 

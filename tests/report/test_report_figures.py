@@ -188,8 +188,9 @@ def test_seven_rows_have_a_picture_for_each_step(data):
     found = pictures(seven_rows(data, sample))
     assert len(found) == 7 * 15
     np.testing.assert_array_equal(found[3], data.noisy.sel(sample=sample)[3])
-    module = grids.best_module(data.grid, "mask")
-    np.testing.assert_array_equal(found[15 + 3], data.predict("mask", module, 3).sel(sample=sample))
+    for row, target in enumerate(["mask", "depth", "shading"]):
+        module = gains.chosen_module(data.grid, target)  # whose probe the sentence is of
+        np.testing.assert_array_equal(found[15 * (2 * row + 1) + 3], data.predict(target, module, 3).sel(sample=sample))
     np.testing.assert_array_equal(found[30 + 3], data.intermediate["noisy", "mask"].sel(sample=sample)[3])
 
 
