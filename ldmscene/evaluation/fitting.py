@@ -22,6 +22,7 @@ from ldmscene.evaluation.scoring import collect
 from ldmscene.evaluation.states import (
     are_cached,
     check_stored,
+    checksums_of,
     features_key,
     merge_states,
     read_states,
@@ -39,7 +40,7 @@ def fit_jobs(bench: Bench, features: Sequence[Features]) -> list[Job]:
     Each job gives a `Fit` by target.
     """
     shared = delayed(bench, traverse=False)
-    checksums = {path: bench.source.checksums(path) if path else {} for path in {one.path for one in features}}
+    checksums = checksums_of(bench.source, features)
     return [_fit_job(bench, shared, one, checksums[one.path]) for one in features]
 
 

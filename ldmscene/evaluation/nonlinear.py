@@ -6,7 +6,7 @@ linear fits are from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ldmscene.evaluation.features import ModuleOutput, Widened
 from ldmscene.evaluation.fitting import fit_jobs
 from ldmscene.evaluation.nesting import features_alone
 from ldmscene.evaluation.running import compute
-from ldmscene.evaluation.states import read_states, state_keys
+from ldmscene.evaluation.states import checksums_of, read_states, state_keys
 from ldmscene.probes import FourierFeatures, merge_all
 
 
@@ -38,11 +38,12 @@ def nonlinear_gains(bench: Bench, grid: xr.Dataset, client: Any = None, title: s
 
 
 def _fits(bench: Bench, places: Sequence[tuple[str, int]], client: Any, title: str) -> list[Any]:
-    widened = [_widened(bench, ModuleOutput.of(bench.store, module, step)) for module, step in places]
+    outputs = [ModuleOutput.of(bench.store, module, step) for module, step in places]
+    checksums = checksums_of(bench.source, outputs)
+    widened = [_widened(bench, output, checksums[output.path]) for output in outputs]
     return compute(fit_jobs(bench, widened), client, title)
 
 
-def _widened(bench: Bench, output: ModuleOutput) -> Widened:
-    checksum = bench.source.checksums(output.path)
+def _widened(bench: Bench, output: ModuleOutput, checksum: Mapping[str, int]) -> Widened:
     folds = [read_states(bench, state_keys(bench, output, fold, checksum))[0] for fold in bench.task.folds]
     return Widened(output, FourierFeatures.of(features_alone(merge_all(folds), output.size)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,15 @@ from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import Features
 from ldmscene.evaluation.kind import State
 from ldmscene.evaluation.samples import SampleBlock
+from ldmscene.store import ActivationStore
 from ldmscene.store.prepare import fingerprint
 
 STATES = "moments"
+
+
+def checksums_of(store: ActivationStore, features: Iterable[Features]) -> dict[str | None, dict[str, int]]:
+    """Of every sample, by the path of the array that features are read from; each array is asked for once."""
+    return {path: store.checksums(path) if path else {} for path in {one.path for one in features}}
 
 
 def features_key(features: Features, block: SampleBlock, checksum: Mapping[str, int]) -> dict[str, Any]:
