@@ -21,6 +21,7 @@ from ldmscene.evaluation.samples import SampleBlock, training_folds
 from ldmscene.evaluation.states import (
     STATES,
     are_cached,
+    checksums_of,
     merge_states,
     read_states,
     reduce_block,
@@ -34,6 +35,8 @@ from ldmscene.store.cache import STATISTICS, Cache
 from ldmscene.store.check import Fault
 from ldmscene.store.dropping import drop, forget, sweep
 from ldmscene.store.layout import IMAGE, LATENTS, Key, activation_path, label_path
+
+AT_ONCE = 2**30  # bytes of activations that wait on disk until they are brought in
 
 
 @dataclass(frozen=True)
@@ -92,27 +95,48 @@ def reduce_training(
     produce
         Fills the store with the activations and labels of some samples (sample_ids).
     advance
-        Told of each number of samples that is done.
+        Told of each number of samples that is generated, or was brought in before.
     progress
-        Show a bar for each block that is brought in.
+        Show a bar for the blocks that are brought in together.
     """
     store = todo.store
     sweep(store)
     for blocks in training_folds(store.manifest, cv):
-        for loss in _losses(todo, blocks):
-            for block in loss.blocks:  # as before, since networks round otherwise in batches of another size
-                produce(block.ids)  # labels alone may have been lost: statistics are known by them
-            store.refresh()
-        for loss in _losses(todo, blocks):
-            forget(store, loss.sample_ids, activation_path(loss.module))
-        for n, block in enumerate(blocks, start=1):
-            left = [m for m in store.modules if not set(block.ids) <= store.dropped(activation_path(m))]
-            if left:
-                produce(block.ids)
+        _forget_lost(todo, blocks, produce)
+        for run in _runs(store, blocks):
+            some = blocks[run.begin : run.end]
+            for block in some:
+                if run.left:
+                    produce(block.ids)
+                advance(len(block.ids))
+            if run.left:
                 store.refresh()
-                absorb(todo, blocks[:n], left, title="absorbing" if progress else "")
-                drop_stored(store, block.ids, todo.paths(left))
-            advance(len(block.ids))
+                absorb(todo, blocks[: run.end], run.begin, run.left, title="absorbing" if progress else "")
+                drop_stored(store, _ids(some), todo.paths(run.left))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Blocks of a fold from `begin` up to `end`, which are brought in together: some modules of them are left."""
+
+    begin: int
+    end: int
+    left: tuple[str, ...]
+
+
+def _runs(store: ActivationStore, blocks: Sequence[SampleBlock]) -> list[_Run]:
+    """A fold in pieces: as many blocks at once as may wait on disk, at least one."""
+    found: list[_Run] = []
+    waiting = 0
+    for n, block in enumerate(blocks):
+        left = tuple(m for m in store.modules if not set(block.ids) <= store.dropped(activation_path(m)))
+        size = len(block.ids) * sum(store.info(activation_path(m)).layout.shard_bytes for m in left)
+        if found and found[-1].left == left and waiting + size <= AT_ONCE:
+            found[-1], waiting = replace(found[-1], end=n + 1), waiting + size
+        else:
+            found.append(_Run(n, n + 1, left))
+            waiting = size
+    return found
 
 
 def drop_stored(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[Key]) -> None:
@@ -120,30 +144,31 @@ def drop_stored(store: ActivationStore, sample_ids: Sequence[str], paths: Iterab
     drop(store, sample_ids, [path for path in paths if not set(sample_ids) <= store.dropped(path)])
 
 
-def absorb(todo: Reduction, blocks: Sequence[SampleBlock], modules: Sequence[str], title: str = "") -> None:
-    """Add the last of a fold's blocks to the statistics of those before it, at every step of some modules."""
+def absorb(todo: Reduction, blocks: Sequence[SampleBlock], begin: int, modules: Sequence[str], title: str = "") -> None:
+    """Add a fold's blocks from `begin` on to the statistics of those before them, at every step of some modules."""
     store = todo.store
     outputs = [ModuleOutput.of(store, module, step) for module in modules for step in store.steps]
-    reduce_labels(todo.bench(blocks[-1:]), [output.size for output in outputs])
+    reduce_labels(todo.bench(blocks[begin:]), [output.size for output in outputs])
     shared = delayed(todo.bench(blocks), traverse=False)
-    checksums = {output.path: store.checksums(output.path) for output in outputs}
-    jobs = [
-        Job(delayed(partial(_absorb, features=output, blocks=blocks, checksum=checksums[output.path]))(shared))
-        for output in outputs
-    ]
+    checksums = checksums_of(store, outputs)
+    work = partial(_absorb, blocks=blocks, begin=begin)
+    jobs = [Job(delayed(partial(work, features=one, checksum=checksums[one.path]))(shared)) for one in outputs]
     compute(jobs, title=title)
 
 
-def _absorb(bench: Bench, features: ModuleOutput, blocks: Sequence[SampleBlock], checksum: Mapping[str, int]) -> None:
-    keys, before = (state_keys(bench, features, some, checksum) for some in (blocks, blocks[:-1]))
-    if are_cached(bench, keys):
-        return
-    states = reduce_block(bench, features, blocks[-1])
-    if len(blocks) > 1:
-        states = merge_states([read_states(bench, before), states], bench.kind)
-    write_states(bench, states, keys)
-    for key in before:
-        bench.own.remove(STATES, key)
+def _absorb(
+    bench: Bench, features: ModuleOutput, blocks: Sequence[SampleBlock], begin: int, checksum: Mapping[str, int]
+) -> None:
+    keys, before = (state_keys(bench, features, some, checksum) for some in (blocks, blocks[:begin]))
+    if not are_cached(bench, keys):
+        parts = (reduce_block(bench, features, block) for block in blocks[begin:])
+        states = read_states(bench, before) if begin else next(parts)
+        for part in parts:  # one by one, as rounding has it that a stopped run is to repeat
+            states = merge_states([states, part], bench.kind)
+        write_states(bench, states, keys)
+    if begin:
+        for key in before:  # also where a run was stopped just before
+            bench.own.remove(STATES, key)
 
 
 # --- what was lost ---
@@ -156,7 +181,7 @@ class _Loss:
 
     @property
     def sample_ids(self) -> list[str]:
-        return [sample_id for block in self.blocks for sample_id in block.ids]
+        return _ids(self.blocks)
 
 
 def find_lost(store: ActivationStore) -> list[Fault]:
@@ -174,15 +199,27 @@ def find_lost(store: ActivationStore) -> list[Fault]:
     ]
 
 
+def _forget_lost(todo: Reduction, blocks: Sequence[SampleBlock], produce: Callable[[Sequence[str]], None]) -> None:
+    """Have samples count as missing whose statistics are gone."""
+    lost = {block: None for loss in _losses(todo, blocks) for block in loss.blocks}
+    if not lost:
+        return
+    for block in lost:  # labels alone may have been lost: statistics are known by them
+        produce(block.ids)
+    todo.store.refresh()
+    forget(todo.store, {activation_path(loss.module): loss.sample_ids for loss in _losses(todo, blocks)})
+
+
 def _losses(todo: Reduction, blocks: Sequence[SampleBlock]) -> list[_Loss]:
     """Modules whose statistics of a fold are gone, with the samples that were dropped for them."""
     labelled = [set(block.ids) <= _labelled(todo) for block in blocks]
+    ends = {run.begin: run.end for run in _runs(todo.store, blocks)}
     found = []
     for module in todo.store.modules:
         dropped = todo.store.dropped(activation_path(module))
         done = sum(set(block.ids) <= dropped for block in blocks)
-        # A run that was stopped may have counted the next block in, and not dropped it yet.
-        prefixes = [blocks[:n] for n in (done, done + 1) if n <= len(blocks) and all(labelled[:n])]
+        # A run that was stopped may have counted the next blocks in, and not dropped them yet.
+        prefixes = [blocks[:n] for n in (done, ends.get(done, 0)) if n and all(labelled[:n])]
         if done and not _has_all(todo, module, prefixes):
             found.append(_Loss(module, tuple(blocks[:done])))
     return found
@@ -190,6 +227,10 @@ def _losses(todo: Reduction, blocks: Sequence[SampleBlock]) -> list[_Loss]:
 
 def _labelled(todo: Reduction) -> set[str]:
     return set.intersection(*(todo.labels.complete(label_path(target)) for target in todo.targets))
+
+
+def _ids(blocks: Iterable[SampleBlock]) -> list[str]:
+    return [sample_id for block in blocks for sample_id in block.ids]
 
 
 def _has_all(todo: Reduction, module: str, prefixes: Sequence[Sequence[SampleBlock]]) -> bool:

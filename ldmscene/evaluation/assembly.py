@@ -12,7 +12,7 @@ import xarray as xr
 
 from ldmscene.evaluation.baselines import join_readings, reading_jobs
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
-from ldmscene.evaluation.beyond import Beyond, known_of
+from ldmscene.evaluation.beyond import Beyond, known_of, known_with
 from ldmscene.evaluation.coordinates import described
 from ldmscene.evaluation.features import Latents, ModuleOutput, Position
 from ldmscene.evaluation.fitting import fit_jobs
@@ -57,7 +57,8 @@ def of_control(bench: Bench, control: ActivationStore, beyond: Beyond | None) ->
     if not any(control.dropped(activation_path(module)) for module in control.modules):
         return found
     apart = replace(found, grouped=tuple((target,) for target in bench.task.targets))
-    return apart if beyond is None else replace(apart, known=known_of(apart, beyond, bench.known))
+    terms_of = {size: known[0].terms for size, known in bench.known.items()}
+    return apart if beyond is None else replace(apart, known=known_with(apart, beyond, terms_of))
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,13 +62,21 @@ class Beyond:
 
 def known_of(bench: Bench, beyond: Beyond, sizes: Iterable[MapSize]) -> dict[MapSize, tuple[Known, ...]]:
     """For maps of each size, what nested fits of each group use: as many functions of the position for all targets."""
+    terms_of = {
+        size: max(_terms(bench, target, size) for target in bench.task.targets) if beyond.position else 0
+        for size in set(sizes)
+    }
+    return known_with(bench, beyond, terms_of)
+
+
+def known_with(bench: Bench, beyond: Beyond, terms_of: Mapping[MapSize, int]) -> dict[MapSize, tuple[Known, ...]]:
+    """The same with so many functions of the position on maps of each size."""
     supplied = tuple(Response(t.name, t.kind == "binary") for t in bench.task.targets if t.labels in beyond.targets)
     products = [_fold_products(bench, beyond, group) for group in bench.grouped]
-    found = {}
-    for size in set(sizes):
-        count = max(_terms(bench, target, size) for target in bench.task.targets) if beyond.position else 0
-        found[size] = tuple(Known(count, supplied, together, beyond.position) for together in products)
-    return found
+    return {
+        size: tuple(Known(count, supplied, together, beyond.position) for together in products)
+        for size, count in terms_of.items()
+    }
 
 
 def _terms(bench: Bench, target: Target, size: MapSize) -> int:

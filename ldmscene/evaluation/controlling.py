@@ -6,7 +6,8 @@ that follow. Both are generated and dropped block by block, so that a run that w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,9 @@ from dask.delayed import delayed
 
 from ldmscene.evaluation import assembly
 from ldmscene.evaluation.absorbing import Reduction, drop_stored, reduce_training
-from ldmscene.evaluation.bench import Bench
+from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
 from ldmscene.evaluation.beyond import Beyond
-from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.features import Latents, ModuleOutput
 from ldmscene.evaluation.fitting import solve
 from ldmscene.evaluation.held_out import Keys, are_scored, score_keys, write_scored
 from ldmscene.evaluation.kind import Fits
@@ -25,9 +26,12 @@ from ldmscene.evaluation.running import Job, compute
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.scoring import COORDINATES, coordinates_key, score_block
-from ldmscene.evaluation.states import features_key, read_states, state_keys
-from ldmscene.evaluation.task import check_choice, load_task
+from ldmscene.evaluation.states import checksums_of, features_key, read_states, state_keys
+from ldmscene.evaluation.targets import Target
+from ldmscene.evaluation.task import Task, check_choice, load_task
+from ldmscene.grid import RAW_LATENT
 from ldmscene.store import ActivationStore
+from ldmscene.store.cache import Cache
 from ldmscene.store.dropping import forget
 from ldmscene.store.layout import activation_path
 
@@ -59,9 +63,9 @@ def reduce_control(
     produce
         Fills the control with the activations of some samples (sample_ids).
     advance
-        Told of each number of samples that is done.
+        Told of each number of samples that is generated, or was brought in before.
     progress
-        Show a bar for each block that is brought in.
+        Show a bar for the blocks that are brought in together.
     """
     reduce_training(Reduction(control, labelled.targets, labelled), cv, produce, advance, progress=progress)
     _score_held_out(_bench(labelled, control, Beyond.of(beyond, labelled.targets), cv), produce, advance)
@@ -72,24 +76,35 @@ def _bench(labelled: ActivationStore, control: ActivationStore, known: Beyond, c
     scope = Scope.of(labelled, predicted, control.modules, None, RIDGE.fits)
     cv, alphas = check_choice(cv, RIDGE.alphas)
     todo = load_task(labelled, scope, cv, alphas, known.targets)
+    todo = replace(todo, targets=_comparable(labelled, todo, known))
     return assembly.of_control(assembly.set_up(labelled, RIDGE, todo, scope, known), control, known)
+
+
+def _comparable(labelled: ActivationStore, todo: Task, known: Beyond) -> tuple[Target, ...]:
+    """Targets with just the labelled pixels of those that are known, as `evaluate` wants them; all where none are."""
+    if not known.targets:
+        return todo.targets
+    size = Latents.of(labelled, RAW_LATENT, 0).size
+    grouped = reduce_labels(ungrouped(labelled, Cache.beside(labelled.root), RIDGE, todo), [size]).grouped
+    whole = [group for group in grouped if {target.labels for target in group} >= set(known.targets)]
+    return whole[0] if whole else todo.targets
 
 
 def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], None]) -> None:
     control = bench.source
     outputs = [ModuleOutput.of(control, module, step) for module in control.modules for step in control.steps]
-    checksums = {output.path: control.checksums(output.path) for output in outputs}
+    checksums = checksums_of(control, outputs)
     states = [[state_keys(bench, one, fold, checksums[one.path]) for fold in bench.task.folds] for one in outputs]
     fits: list[Fits] = []
     for block in bench.task.test:
         if not _is_scored(bench, outputs, states, block):
-            for path in map(activation_path, control.modules):
-                if set(block.ids) <= control.dropped(path):  # for other scores than these
-                    forget(control, block.ids, path)
+            paths = map(activation_path, control.modules)
+            dropped = [path for path in paths if set(block.ids) <= control.dropped(path)]  # for other scores than these
+            forget(control, dict.fromkeys(dropped, block.ids))
             produce(block.ids)
             control.refresh()
             fits = fits or _on_each(bench, _solve, outputs, states)
-            _on_each(bench, partial(_score, block=block), outputs, states, fits)
+            _on_each(bench, partial(_score, block=block), outputs, _keys(control, outputs, block), states, fits)
             drop_stored(control, block.ids, Reduction(control, (), bench.store).paths(control.modules))
         advance(len(block.ids))
 
@@ -105,20 +120,24 @@ def _spread(work: Callable[..., Any], row: Sequence[Any], bench: Bench) -> Any:
 
 
 def _is_scored(bench: Bench, outputs: Sequence[ModuleOutput], states: Sequence[Keys], block: SampleBlock) -> bool:
-    checksums = {output.path: bench.source.checksums(output.path) for output in outputs}
     return all(
-        set(block.ids) <= bench.source.dropped(one.path)
-        and are_scored(bench, score_keys(bench, one, block, features_key(one, block, checksums[one.path]), keys))
-        for one, keys in zip(outputs, states, strict=True)
+        set(block.ids) <= bench.source.dropped(one.path) and are_scored(bench, score_keys(bench, one, block, key, keys))
+        for one, key, keys in zip(outputs, _keys(bench.source, outputs, block), states, strict=True)
     )
+
+
+def _keys(control: ActivationStore, outputs: Sequence[ModuleOutput], block: SampleBlock) -> list[dict[str, Any]]:
+    checksums = checksums_of(control, outputs)
+    return [features_key(one, block, checksums[one.path]) for one in outputs]
 
 
 def _solve(bench: Bench, output: ModuleOutput, keys: Keys) -> Fits:
     return solve(bench, output, keys, [read_states(bench, names) for names in keys])
 
 
-def _score(bench: Bench, output: ModuleOutput, keys: Keys, fits: Fits, block: SampleBlock) -> None:
-    key = features_key(output, block, bench.source.checksums(output.path))
+def _score(
+    bench: Bench, output: ModuleOutput, key: Mapping[str, Any], keys: Keys, fits: Fits, block: SampleBlock
+) -> None:
     found = score_block(bench, output, block, key, fits)
     write_scored(bench, score_keys(bench, output, block, key, keys), found)
     bench.own.remove(COORDINATES, coordinates_key(fits, key))  # which can take more than the activations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
 
 from ldmscene.store.layout import Key
 from ldmscene.store.ledger import Entry, Ledger
@@ -23,10 +25,16 @@ def drop(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[Key]
     _remove(store, sample_ids, checksums)
 
 
-def forget(store: ActivationStore, sample_ids: Iterable[str], path: Key) -> None:
-    """Have an array of some samples count as missing, so that it is made again."""
-    gone = set(sample_ids)
-    Ledger(store.location).remove(lambda rows: rows["what"].eq(path) & rows["sample_id"].isin(gone))
+def forget(store: ActivationStore, gone: Mapping[Key, Iterable[str]]) -> None:
+    """Have arrays, each of its own samples, count as missing, so that they are made again."""
+    if not gone:
+        return
+    pairs = {(path, sample_id) for path, ids in gone.items() for sample_id in ids}
+    Ledger(store.location).remove(
+        lambda rows: pd.Series(
+            [pair in pairs for pair in zip(rows["what"], rows["sample_id"], strict=True)], dtype=bool
+        )
+    )
     store.refresh()
 
 

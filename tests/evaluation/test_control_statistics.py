@@ -12,6 +12,7 @@ import xarray as xr
 import ldmscene
 from ldmscene import capture
 from ldmscene.errors import InputError
+from ldmscene.evaluation import absorbing
 from ldmscene.evaluation import samples as sampling
 from ldmscene.extraction import fill
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, files, make_manifest
@@ -131,8 +132,11 @@ class _Stop(BaseException):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", [60, 150, 300])
-def test_a_run_that_was_stopped_goes_on(tiny, labelled, stored, whole, tmp_path, monkeypatch, at):
+@pytest.mark.parametrize(
+    ("at_once", "at"), [(0, 60), (0, 150), (0, 300), *((absorbing.AT_ONCE, n) for n in (60, 100, 150))]
+)
+def test_a_run_that_was_stopped_goes_on(tiny, labelled, stored, made, whole, tmp_path, monkeypatch, at_once, at):
+    monkeypatch.setattr(absorbing, "AT_ONCE", at_once)
     replace, count = os.replace, 0
 
     def stop(*names, **folders):
@@ -148,6 +152,7 @@ def test_a_run_that_was_stopped_goes_on(tiny, labelled, stored, whole, tmp_path,
         with pytest.raises(_Stop):
             ldmscene.extract(tiny, labelled.manifest, root, control=labelled, **HOW)
     again = ldmscene.extract(tiny, labelled.manifest, root, control=labelled, **HOW)
+    assert files(again.root / "statistics" / "moments") == files(made.root / "statistics" / "moments")
     _same(_anew(labelled, permuted=again), whole)
 
 

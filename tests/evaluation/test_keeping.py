@@ -60,6 +60,10 @@ def made(tiny, samples, small_blocks, tmp_path_factory):
     return _keep(tiny, samples, tmp_path_factory.mktemp("keeping") / "made")
 
 
+def _states(store) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (store.root / "statistics" / "moments").iterdir()}
+
+
 @pytest.fixture
 def kept(made, tmp_path) -> ldmscene.ActivationStore:
     """A store that keeps statistics, for a test of its own."""
@@ -106,8 +110,16 @@ class _Stop(BaseException):
     pass
 
 
-@pytest.mark.parametrize("at", [*(pytest.param(n, marks=pytest.mark.slow) for n in (9, 38, 61)), 90])
-def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, tmp_path, monkeypatch, at):
+BLOCK_BY_BLOCK = 0
+SLOW = [(BLOCK_BY_BLOCK, 9), (BLOCK_BY_BLOCK, 38), (BLOCK_BY_BLOCK, 61), *((absorbing.AT_ONCE, n) for n in (9, 38))]
+
+
+@pytest.mark.parametrize(
+    ("at_once", "at"),
+    [*(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW), (BLOCK_BY_BLOCK, 90), (absorbing.AT_ONCE, 61)],
+)
+def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, made, tmp_path, monkeypatch, at_once, at):
+    monkeypatch.setattr(absorbing, "AT_ONCE", at_once)
     replace, count = os.replace, 0
 
     def stop(*names, **folders):
@@ -123,6 +135,7 @@ def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, tmp_path, monkeypa
             _keep(tiny, samples, tmp_path / "kept")
     store = _keep(tiny, samples, tmp_path / "kept")
     assert find_faults(store) == []
+    assert _states(store) == _states(made)
     _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
 
 
