@@ -68,21 +68,32 @@ class Guard:
 
     def _is_own(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = plain(urlsplit(f"//{host}").hostname or "")
         except ValueError:
             return False
-        return name in self._hosts or ("*" in self._hosts and _is_address(name))
+        return name in self._hosts or ("*" in self._hosts and _address(name) is not None)
 
 
 def hosts_of(host: str) -> set[str]:
     """Names of a page that is bound to a host; of one that is bound to all, "*" stands for any IP address."""
-    own = {"localhost", "127.0.0.1", "::1", host}
-    return own | {"*", socket.gethostname()} if _is_address(host) and ipaddress.ip_address(host).is_unspecified else own
+    own = {"localhost", "127.0.0.1", "::1", plain(host)}
+    return own | {"*", plain(socket.gethostname())} if binds_all(host) else own
 
 
-def _is_address(name: str) -> bool:
+def binds_all(host: str) -> bool:
+    """Whether a host is 0.0.0.0 or ::, which stand for all of a machine's addresses."""
+    found = _address(host)
+    return found is not None and found.is_unspecified
+
+
+def plain(host: str) -> str:
+    """A host as browsers write it: names in lower case, IP addresses in their shortest form."""
+    found = _address(host)
+    return host.lower() if found is None else str(found)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None

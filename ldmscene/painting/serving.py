@@ -13,7 +13,7 @@ from typing import Any, Self
 import uvicorn
 
 from ldmscene.errors import InputError
-from ldmscene.painting.guard import hosts_of
+from ldmscene.painting.guard import binds_all, hosts_of, plain
 from ldmscene.painting.jobs import Jobs
 from ldmscene.painting.server import Pages
 from ldmscene.painting.studio import Studio
@@ -77,7 +77,7 @@ def serve(studio: Studio, about: dict[str, Any], *, host: str, port: int) -> Pai
     about
         What the page says of the model.
     host
-        127.0.0.1 is this machine alone; 0.0.0.0 all that can reach it.
+        127.0.0.1 is this machine alone; 0.0.0.0 all that can reach it; :: these by IPv6.
     port
         0: any that is free.
 
@@ -86,10 +86,7 @@ def serve(studio: Studio, about: dict[str, Any], *, host: str, port: int) -> Pai
     InputError
         If the port can't be had.
     """
-    try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
-        raise InputError(f"port {port} of {host} can't be had: {error}; choose another, or 0 for any") from error
+    listening = listen(host, port)
     token, jobs = secrets.token_urlsafe(24), Jobs()
     config = uvicorn.Config(
         Pages(studio, jobs, about).app(token, hosts_of(host)),
@@ -101,5 +98,22 @@ def serve(studio: Studio, about: dict[str, Any], *, host: str, port: int) -> Pai
         timeout_graceful_shutdown=3,
         server_header=False,
     )
-    name = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
-    return Painting(uvicorn.Server(config), jobs, listening, f"http://{name}:{listening.getsockname()[1]}/{token}/")
+    address = f"http://{_name(host)}:{listening.getsockname()[1]}/{token}/"
+    return Painting(uvicorn.Server(config), jobs, listening, address)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound to a port, 0 for any; InputError if it can't be had."""
+    if not host:
+        raise InputError("host: expected a name or an IP address, got ''; 0.0.0.0 stands for all of this machine's")
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"port {port} of {host} can't be had: {error}; choose another, or 0 for any") from error
+
+
+def _name(host: str) -> str:
+    """A host in an address that this machine's browser can open."""
+    if ":" in host:
+        return "[::1]" if binds_all(host) else f"[{plain(host)}]"
+    return "127.0.0.1" if binds_all(host) else host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from ldmscene.errors import InputError
 from ldmscene.painting import serve
-from ldmscene.painting.guard import hosts_of
+from ldmscene.painting.guard import Guard, hosts_of
 from ldmscene.painting.jobs import Jobs
 from ldmscene.painting.server import LONGEST_BODY
 from tests.painting.conftest import Client, names, words
@@ -170,8 +171,55 @@ def test_a_port_that_is_taken_is_refused(studio):
 
 def test_names_under_which_a_page_may_be_asked_for():
     assert hosts_of("127.0.0.1") == {"localhost", "127.0.0.1", "::1"}
-    assert {"*", socket.gethostname()} <= hosts_of("0.0.0.0")
+    assert {"*", socket.gethostname().lower()} <= hosts_of("0.0.0.0")
+    assert {"*", socket.gethostname().lower()} <= hosts_of("::")
     assert "*" not in hosts_of("192.168.1.5")
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked"),
+    [
+        ("Desk.Example", "desk.example:8000"),  # as browsers write the name that was typed
+        ("desk.example", "DESK.example"),
+        ("2001:0DB8:0::1", "[2001:db8::1]:8000"),
+        ("0:0::0", "[::1]:8000"),
+    ],
+)
+def test_a_host_is_known_however_it_is_written(bound, asked):
+    async def app(scope, receive, send) -> None:
+        answers.append(200)
+
+    async def send(message) -> None:
+        answers.append(message.get("status"))
+
+    answers: list[int | None] = []
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/token/",
+        "headers": [(b"host", asked.encode())],
+    }
+    asyncio.run(Guard(app, "token", hosts_of(bound))(scope, None, send))
+    asyncio.run(Guard(app, "token", hosts_of("other.example"))(scope, None, send))
+    assert answers[0] == 200
+    assert answers[1:] == ([200] if asked.startswith("[::1]") else [421, None])
+
+
+@pytest.mark.parametrize(("host", "begins"), [("0.0.0.0", "http://127.0.0.1:"), ("::", "http://[::1]:")])
+def test_a_page_of_all_addresses_is_opened_at_this_machines_own(studio, host, begins):
+    try:
+        page = serve(studio, {"model": "", "measured": ""}, host=host, port=0)
+    except InputError:
+        pytest.skip(f"this machine has no address of the kind of {host}")
+    with page:
+        assert page.address.startswith(begins)
+        assert Client(page.address).send("GET", "").status == 200
+
+
+def test_no_host_is_refused(studio):
+    with pytest.raises(InputError, match="host: expected a name"):
+        serve(studio, {}, host="", port=0)
 
 
 def test_a_queue_that_is_closed_has_no_thread_and_may_be_closed_again():
