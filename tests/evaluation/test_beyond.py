@@ -16,6 +16,7 @@ import ldmscene
 from ldmscene.errors import InputError
 from ldmscene.evaluation import beyond
 from ldmscene.probes import FourierFeatures, Moments, cosines
+from ldmscene.store.reader import ShardArray
 from tests.conftest import LAST, bare_copy
 
 SMALL = "mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"
@@ -171,7 +172,22 @@ def test_a_nonlinear_reading_needs_effects_and_activations(copy):
         ldmscene.evaluate(copy, "depth", nonlinear=True, beyond=None, **ARGUMENTS)
 
 
-def test_refits_rivals_labelers_and_ceilings_are_there(grid):
+@pytest.mark.parametrize("target", ["depth", "shading"])
+def test_the_refit_error_is_the_jackknifes_of_explicit_fits_without_a_fold(copy, grid, target):
+    (Z, X, y), held = _pixels(copy, SMALL, 3, target)
+    alpha, _ = _chosen(copy, Z, X, y)
+    z, x, truth = (np.concatenate(list(part)) for part in held)
+    known = ~np.isnan(truth)
+    left = ((truth - _explicit(Z, X, y, alpha)[0](z))[known] ** 2).sum()
+    shares = []
+    for fit, _ in GroupKFold(3).split(X, groups=copy.manifest.frame.query("split == 'train'")["prompt"]):
+        without, adds = _explicit(Z[fit], X[fit], y[fit], alpha)
+        shares.append(1 - ((truth - without(z) - adds(z, x))[known] ** 2).sum() / left)
+    error = np.std(shares) * 2**0.5  # of three folds: √(2/3 · Σ (share − mean)²)
+    assert float(grid["refit"].sel(target=target, module=SMALL, step=3)) == pytest.approx(error, rel=1e-4)
+
+
+def test_rivals_labelers_and_ceilings_are_there(grid):
     gains = grid["explained"].sum("sample") / grid["left"].sum("sample")
     assert (grid["refit"] > 0).all()
     assert (gains <= grid["ceiling"] + 1e-6).all()
@@ -184,13 +200,24 @@ def test_refits_rivals_labelers_and_ceilings_are_there(grid):
     assert (read.sel(labeler="labeler on predicted x_0", target="mask") > 0.5).all()
 
 
-def test_statistics_alone_give_the_same_effects(copy, grid, tmp_path):
-    """From the cache, whatever else is asked of it, no activation of a training sample is read again."""
+def test_statistics_alone_give_the_same_effects(copy, grid, tmp_path, monkeypatch):
+    """From the cache, with other penalties too, no activation is read again."""
     again = ldmscene.open(shutil.copytree(copy.root, tmp_path / "again"))
     shutil.rmtree(again.root / "probes")
+    read, rows = ShardArray.read, set()
+
+    def watched(array, samples, *more):
+        rows.update(samples if array.path.startswith("activations/") else ())
+        return read(array, samples, *more)
+
+    monkeypatch.setattr(ShardArray, "read", watched)
     found = ldmscene.evaluate(again, ["depth", "mask", "shading"], **ARGUMENTS)
     for name in ("explained", "left", "gain_cv", "rival_explained", "labeler_explained"):
         xr.testing.assert_allclose(found[name], grid[name], rtol=1e-5, atol=1e-5)
+    ldmscene.evaluate(again, ["depth", "mask", "shading"], **ARGUMENTS | {"alphas": ALPHAS[:2]})
+    assert rows == set()
+    ldmscene.evaluate(again, "mask", **ARGUMENTS)  # whose labels' holes are others
+    assert rows == set(range(len(copy.samples)))
 
 
 def test_what_is_known_is_checked(copy):

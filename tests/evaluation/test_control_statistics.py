@@ -186,10 +186,14 @@ def test_what_a_control_takes_is_foretold(tiny, labelled, made, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_line_makes_one(labelled, made):
+def test_the_command_line_makes_one(labelled, stored, made, tmp_path):
+    root = shutil.copytree(stored.root, tmp_path / "control", ignore=COMPUTED)
+    assert ldmscene.open(root).ledger["bytes"].sum() > 0
     code, _, err = call(
-        "extract", "tiny-scenes", labelled.root / "manifest.parquet", "--store", made.root, "--control", labelled.root,
+        "extract", "tiny-scenes", labelled.root / "manifest.parquet", "--store", root, "--control", labelled.root,
         "--modules", FIRST, "--modules", LAST, "--steps", STEPS, "--batch-size", 10,
     )  # fmt: skip
     assert code == 0, err
-    assert ldmscene.open(made.root).ledger["bytes"].sum() == 0
+    assert ldmscene.open(root).ledger["bytes"].sum() == 0
+    for part in ("moments", "held-out"):
+        assert files(root / "statistics" / part) == files(made.root / "statistics" / part) != {}
