@@ -51,7 +51,7 @@ def named(
         @wraps(predict)
         def predict_named(self: S, X: Any) -> Any:
             values = predict(self, X)
-            return _like(X, values, (axes if X.ndim == 4 else ()), last) if isinstance(X, xr.DataArray) else values
+            return _like(X, values, (axes if values.ndim > 2 else ()), last) if isinstance(X, xr.DataArray) else values
 
         return predict_named
 

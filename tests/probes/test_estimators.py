@@ -401,6 +401,9 @@ def test_what_is_predicted_from_an_xarray_is_one(probe: Any) -> None:
             assert found["step"].item() == 3
             assert ("x" in found.coords) == ("x" in dims)
     assert probe.predict(maps[:, 0, 0]).dims == ("sample",)
+    cells = probe.predict_cells(maps[:, 0, 0])
+    np.testing.assert_array_equal(cells, probe.predict_cells(X[:, :1, :1]))
+    assert cells.dims[:3] == ("sample", "y", "x")
     assert probe.score(maps, y) == probe.score(X, y)
 
 
