@@ -259,6 +259,7 @@ def test_leaders_and_their_best_steps_are_those_of_training_folds(data, measure,
     grid = data.grid.copy(deep=True)
     grid[chooses][{"module": 0}] = 2.0  # whatever held-out images say
     grid[chooses][{"module": 0, "step": 6}] = 3.0
+    grid[chooses][{"module": 0, "step": 2}] = np.nan
     row = leaderboard(grid, "mask", measure, all_cells(grid)[measure.key, "mask"])["rows"][0]
     assert (row["label"], row["peak"]) == ("down 0.0", 6)
 

@@ -83,14 +83,14 @@ def _cell(
 
 def leaderboard(grid: xr.Dataset, target: str, measure: Measure, held_out: xr.Dataset) -> dict[str, object]:
     """Modules from the best to the worst on folds of training samples, with what held-out images say (see `heat`)."""
-    training = measure.training(grid, target).transpose("module", "step").fillna(-np.inf)
-    chosen = training.mean("step").values
+    training = measure.training(grid, target).transpose("module", "step")
+    chosen = training.mean("step").fillna(-np.inf).values
     modules = _modules(grid, measure.module(grid, target))
     rows = [
         modules[i]
         | _standing(measure, held_out.isel(module=i), held_out)
         | {"cv": measure.text(float(chosen[i])) if np.isfinite(chosen[i]) else "–"}
-        | {"peak": int(grid["step"].values[int(training[i].values.argmax())])}
+        | {"peak": int(grid["step"].values[int(training[i].fillna(-np.inf).values.argmax())])}
         for i in np.argsort(-chosen, kind="stable")
     ]
     return {"target": target, "axis": measure.axis(grid, target), "rows": rows}
