@@ -14,7 +14,7 @@ import xarray as xr
 from ldmscene import grid as grids
 from ldmscene.array_types import AnyArray, Array
 from ldmscene.text import listed
-from ldmscene.verdicts import LEAST, Draws, by_prompt, counts
+from ldmscene.verdicts import LEAST, Draws, by_prompt, capped, counts
 
 
 def has_gains(grid: xr.Dataset) -> bool:
@@ -69,7 +69,9 @@ def interval(values: Array) -> xr.Dataset:
 
 
 def _bounds(found: Draws, low: Array, high: Array) -> xr.Dataset:
-    return xr.Dataset({name: ("step", one) for name, one in (("mean", found.mean), ("low", low), ("high", high))})
+    return xr.Dataset(
+        {name: ("step", one) for name, one in (("mean", found.mean), ("low", low), ("high", capped(high)))}
+    )
 
 
 def of_modules(grid: xr.Dataset, target: str) -> xr.Dataset:
@@ -83,7 +85,7 @@ def of_modules(grid: xr.Dataset, target: str) -> xr.Dataset:
     bounds = {
         "mean": found.mean,
         "low": found.lower(),
-        "high": found.upper(),
+        "high": capped(found.upper()),
         "stands_out": found.lower_of_all() > LEAST,
     }
     coords = some.isel(sample=0, drop=True).coords

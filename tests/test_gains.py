@@ -54,6 +54,16 @@ def test_images_of_one_prompt_are_one_piece_of_evidence() -> None:
     xr.testing.assert_allclose(again, gains.of_modules(one, "depth"))
 
 
+def test_no_bound_of_a_share_is_above_the_whole() -> None:
+    effects = np.array([[0.99, 0.99, 0.99, 0.7]])
+    for found in (gains.band(effects), gains.interval(effects)):
+        assert found["high"].item() == 1
+    sums = {"explained": effects[None, None], "left": np.ones((1, 1, 1, 4))}
+    dims = ("target", "module", "step", "sample")
+    grid = xr.Dataset({name: (dims, one) for name, one in sums.items()}, {"target": ["depth"]})
+    assert gains.of_modules(grid, "depth")["high"].item() == 1
+
+
 @pytest.mark.parametrize("samples", [3, 8])
 def test_below_four_prompts_there_are_no_bounds(samples: int) -> None:
     cells = gains.of_modules(grid_of(np.full((1, 3), 0.5), np.random.default_rng(0), samples), "depth")

@@ -4,7 +4,7 @@ Nothing here knows a store, a model or a probe: arrays over steps and prompts co
 """
 
 from ldmscene.verdicts.draws import Draws, counts
-from ldmscene.verdicts.effects import Residuals, by_prompt, ceiling, refit_error
+from ldmscene.verdicts.effects import Residuals, by_prompt, capped, ceiling, refit_error
 from ldmscene.verdicts.finding import Finding, Rival, find
 from ldmscene.verdicts.sentences import sentence
 from ldmscene.verdicts.steps import LEAST, Lead, Step, first_step, lead, most_step
@@ -18,6 +18,7 @@ __all__ = [
     "Rival",
     "Step",
     "by_prompt",
+    "capped",
     "ceiling",
     "counts",
     "find",

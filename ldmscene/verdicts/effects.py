@@ -97,6 +97,11 @@ def by_prompt(part: Array, whole: Array, prompt: AnyArray) -> Array:
     return ratio + _over(part - ratio * whole, whole.mean(-1, keepdims=True))
 
 
+def capped(bound: Array) -> Array:
+    """A bound of a share: none is above 1, though an interval over few prompts would reach beyond it."""
+    return np.where(np.isfinite(bound), np.minimum(bound, 1), bound)
+
+
 def ceiling(scatter: Array, rr: Array) -> Array:
     """The partial R² [...] that no map of a grid can pass: its best prediction is the mean r of each cell.
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ldmscene.array_types import Array
 from ldmscene.verdicts.draws import Draws, counts
+from ldmscene.verdicts.effects import capped
 from ldmscene.verdicts.steps import LEAST, LEVEL, SHARE, Lead, Step, first_step, lead, margins, most_step
 
 LEAST_EFFECT = "the least effect"
@@ -116,7 +119,7 @@ def find(
     last = Draws.of(probe[-1], drawn)
     low, high = (float(bound(LEVEL)) for bound in (last.lower, last.upper))
     if measure == PARTIAL_R2:
-        high = min(high, 1.0)  # no share is more, though an interval over few prompts would reach beyond
+        high = float(capped(np.array(high)))
     return Finding(
         target,
         module,

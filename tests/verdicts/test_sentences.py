@@ -163,3 +163,4 @@ def test_no_share_is_above_the_whole() -> None:
     effects = np.repeat([[0.99, 0.99, 0.99, 0.7]], 3, axis=0)  # an interval about the mean reaches beyond 1
     assert find("depth", "mid", effects, steps=range(3)).gain_high == 1
     assert find("depth", "mid", effects, steps=range(3), measure="rmse").gain_high > 1
+    assert find("depth", "mid", effects[:, :3], steps=range(3)).gain_high == np.inf
