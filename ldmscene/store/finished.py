@@ -46,10 +46,10 @@ class Finished:
         shape = (len(paths), len(ids))
         columns: dict[str, AnyArray] = {"bytes": np.full(shape, NONE, np.int32), "crc32": np.zeros(shape, np.uint32)}
         columns |= {"nonfinite": np.zeros(shape, np.uint8), "written": np.full(shape, -np.inf)}
-        known = pd.Index(ids.to_numpy(zero_copy_only=False))
+        known = pd.Index(ids.to_numpy(zero_copy_only=False)), pd.Index(list(paths))
         for table in tables:
             for batch in table.to_batches():
-                _take(columns, batch, known, paths)
+                _take(columns, batch, *known)
         return cls(tuple(paths), ids, **columns)
 
     @cached_property
@@ -60,20 +60,24 @@ class Finished:
 
     def stored(self, path: str) -> NDArray[np.bool_]:
         """Of which rows an array lies on the disk."""
-        return np.greater(self._column("bytes", path), 0)
+        return np.greater(self._of(path, self.bytes), 0)
 
     def dropped(self, path: str) -> NDArray[np.bool_]:
         """Of which rows an array was dropped, once its statistics were there."""
-        return np.equal(self._column("bytes", path), 0)
+        return np.equal(self._of(path, self.bytes), 0)
 
     def checksums(self, path: str) -> dict[str, int]:
         """The crc32 of an array's bytes, for each sample that has a row."""
-        there = self._column("bytes", path) != NONE
-        return dict(zip(self.names[there].tolist(), self._column("crc32", path)[there].tolist(), strict=True))
+        there = self._of(path, self.bytes) != NONE
+        return dict(zip(self.names[there].tolist(), self._of(path, self.crc32)[there].tolist(), strict=True))
 
-    def _column(self, name: str, path: str) -> AnyArray:
-        columns: dict[str, AnyArray] = {"bytes": self.bytes, "crc32": self.crc32}
-        return columns[name][self.paths.index(path)] if path in self.paths else np.full(len(self.ids), NONE)
+    def crc32_of(self, path: str, rows: Sequence[int]) -> list[int]:
+        """The crc32 of an array's bytes in some rows of the manifest, which have it."""
+        found: list[int] = self._of(path, self.crc32)[rows].tolist()
+        return found
+
+    def _of(self, path: str, column: AnyArray) -> AnyArray:
+        return column[self.paths.index(path)] if path in self.paths else np.full(len(self.ids), NONE)
 
     @property
     def totals(self) -> pd.DataFrame:
@@ -101,10 +105,10 @@ class Finished:
         )
 
 
-def _take(columns: dict[str, AnyArray], batch: pa.RecordBatch, known: pd.Index, paths: Sequence[str]) -> None:
+def _take(columns: dict[str, AnyArray], batch: pa.RecordBatch, known: pd.Index, paths: pd.Index) -> None:
     """Write rows into the columns wherever they are no older than what stands there."""
     rows = _codes(batch.column("sample_id"), known)
-    arrays = _codes(batch.column("what"), pd.Index(list(paths)))
+    arrays = _codes(batch.column("what"), paths)
     written = batch.column("written").to_numpy()
     fit = (rows >= 0) & (arrays >= 0)
     at = arrays.astype(np.int64) * len(known) + rows

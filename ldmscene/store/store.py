@@ -104,6 +104,7 @@ class ActivationStore:
         self._finished = Finished.of(rows, self.manifest.table["sample_id"], list(self._arrays))
         self._sets: dict[tuple[bool, str], set[str]] = {}
         self._rows: dict[str, int] = {}
+        self._table: pd.DataFrame | None = None
 
     @property
     def ledger(self) -> pd.DataFrame:
@@ -116,6 +117,13 @@ class ActivationStore:
         if not self._rows:
             self._rows = dict(zip(self._finished.names.tolist(), range(len(self.manifest)), strict=True))
         return self._rows
+
+    @property
+    def _frame(self) -> pd.DataFrame:
+        """The manifest's table, made once; nobody changes it."""
+        if self._table is None:
+            self._table = self.manifest.frame
+        return self._table
 
     # --- what there is ---
 
@@ -687,9 +695,8 @@ class ActivationStore:
         select = dict(select or {})
         if "step" in array.dims:
             select["step"] = choose_steps(step, self.steps)
-        checksums = self.checksums(path)
-        version = [self.fingerprint, [checksums[sample_id] for sample_id in frame["sample_id"]]]
-        data = array.dask(frame.index.tolist(), select, version, dtype)
+        rows = frame.index.tolist()
+        data = array.dask(rows, select, [self.fingerprint, self._finished.crc32_of(path, rows)], dtype)
         coords: dict[str, Any] = {
             name: ("sample", frame[name].to_numpy()) for name in ("prompt_id", "prompt", "seed", "split")
         }
@@ -705,14 +712,15 @@ class ActivationStore:
             raise unknown("split", split, SPLITS)
         others: Any = dict(which)
         samples = others.pop("samples", None)
-        frame = self.manifest.frame
+        frame, have = self._frame, self._finished.stored(path)
         wanted = chosen(frame, **others)
         if samples is not None:
             rows = self._complete_rows(path, several(samples))
-            frame, wanted = frame.loc[rows], wanted[rows]
+            frame, have, wanted = frame.loc[rows], have[rows], wanted[rows]
             if frame.empty or (split and not frame["split"].eq(split).any()):
                 raise InputError(f"samples: expected at least one of split {split or 'any'!r}, got {samples!r}")
-        have = frame["sample_id"].isin(self.complete(path)) & (frame["split"].eq(split) if split else True)
+        if split:
+            have = have & frame["split"].eq(split).to_numpy()
         if not have.any():
             raise IncompleteError(
                 f"no sample of split {split or 'any'!r} has {path} in {self.root}; extract or label it first"
@@ -722,10 +730,11 @@ class ActivationStore:
         return frame[have & wanted]
 
     def _complete_rows(self, path: str, samples: Sequence[str]) -> list[int]:
+        stored = self._finished.stored(path)
         for sample_id in samples:
             if sample_id not in self._index:
                 raise unknown(f"sample in {self.root}", sample_id, self._index)
-            if sample_id not in self.complete(path):
+            if not stored[self._index[sample_id]]:
                 raise IncompleteError(f"sample {sample_id} has no {path} in {self.root}; extract or label it first")
         return self.rows(samples)
 
@@ -753,9 +762,8 @@ class ActivationStore:
 
     def _pictures(self) -> Iterator[tuple[str, str, np.ndarray]]:
         """The first complete samples' ids, prompts and pictures."""
-        frame, done = self.manifest.frame, self.complete(layout.IMAGE)
-        shown = frame[frame["sample_id"].isin(done)].head(THUMBNAILS)
-        if done and self.info(layout.IMAGE).layout.chunk_bytes <= MOST_PICTURE:
+        shown = self._frame[self._finished.stored(layout.IMAGE)].head(THUMBNAILS)
+        if len(shown) and self.info(layout.IMAGE).layout.chunk_bytes <= MOST_PICTURE:
             images = self.info(layout.IMAGE).read(shown.index.tolist(), {})
             yield from zip(shown["sample_id"], shown["prompt"], images, strict=True)
 

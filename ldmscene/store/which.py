@@ -67,7 +67,7 @@ def several(asked: Any) -> list[Any]:
 
 
 def _answers(frame: pd.DataFrame, where: Any) -> np.ndarray:
-    answers = np.asarray(where(frame) if callable(where) else where)
+    answers = np.asarray(where(frame.copy()) if callable(where) else where)
     if answers.shape != (len(frame),) or answers.dtype != bool:
         raise InputError(
             f"where: expected True or False for each of the {len(frame)} samples, got {answers.dtype} of shape "

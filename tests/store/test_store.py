@@ -119,3 +119,13 @@ def test_opening_what_is_no_store(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="not an ldmscene store"):
         ldmscene.open(tmp_path)
+
+
+def test_a_where_that_changes_its_table_changes_no_later_read(store):
+    def spoiling(samples):
+        samples["prompt"], samples.iloc[:, 3] = "another", 0
+        return samples["prompt"] == "another"
+
+    before = store.images("test")
+    assert store.images("test", where=spoiling).equals(before)
+    assert store.images("test").equals(before)
