@@ -11,6 +11,7 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from ldmscene.errors import unknown
+from ldmscene.manifest import COLUMNS
 from ldmscene.store.layout import Key
 from ldmscene.store.reader import Selection
 from ldmscene.store.store import ActivationStore
@@ -57,10 +58,7 @@ class StoreBackend(BackendEntrypoint):
     ) -> dict[str, xr.Dataset]:
         """Each group by its path; the root has attributes alone."""
         store = ActivationStore(filename_or_obj)
-        groups = {f"/{group_of(key)}": _dataset(store, key) for key in store.complete_paths}
-        dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
-        root = xr.Dataset(attrs={"fingerprint": store.fingerprint, "model": store.model})
-        return {"/": root, **{name: group.drop_vars(dropped, errors="ignore") for name, group in groups.items()}}
+        return {name: _group(store, key, drop_variables) for name, key in _groups(store).items()}
 
     def open_dataset(
         self,
@@ -76,16 +74,28 @@ class StoreBackend(BackendEntrypoint):
         UnknownNameError
             If no such group has a complete sample.
         """
-        groups = self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables)
-        name = f"/{group.strip('/')}"
+        store = ActivationStore(filename_or_obj)
+        name, groups = f"/{group.strip('/')}", _groups(store)
         if name not in groups:
             raise unknown(f"group in {filename_or_obj}", name, groups)
-        return groups[name]
+        return _group(store, groups[name], drop_variables)
 
 
 def group_of(key: Key) -> str:
     """Where an array stands in the tree."""
     return key.folders[-1] if key.kind == "activations" else str(key)
+
+
+def _groups(store: ActivationStore) -> dict[str, Key | None]:
+    """The array of each group, by the group's path; the root has none."""
+    return {"/": None, **{f"/{group_of(key)}": key for key in store.complete_paths}}
+
+
+def _group(store: ActivationStore, key: Key | None, drop_variables: str | Iterable[str] | None) -> xr.Dataset:
+    if key is None:
+        return xr.Dataset(attrs={"fingerprint": store.fingerprint, "model": store.model})
+    dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
+    return _dataset(store, key).drop_vars(dropped, errors="ignore")
 
 
 def _dataset(store: ActivationStore, key: Key) -> xr.Dataset:
@@ -94,8 +104,7 @@ def _dataset(store: ActivationStore, key: Key) -> xr.Dataset:
     lazy = indexing.LazilyIndexedArray(_Lazy(Selection(array, tuple(frame.index), {}, array.layout.dtype)))
     variable = xr.Variable(("sample", *array.dims), lazy, dict(array.attributes))
     variable.encoding["preferred_chunks"] = dict(zip(variable.dims, (1, *array.layout.chunk), strict=True))
-    names = ("sample_id", "prompt_id", "prompt", "seed", "split")
-    coords: dict[str, Any] = {name: ("sample", frame[name].to_numpy()) for name in names}
+    coords: dict[str, Any] = {name: ("sample", frame[name].to_numpy()) for name in COLUMNS}
     coords["sample"] = coords["sample_id"]
     if "step" in array.dims:
         coords |= {"step": store.steps, "timestep": ("step", store.timesteps)}
