@@ -232,8 +232,7 @@ def _drop(where: Location, contents: Contents, broken: set[tuple[str, str]]) -> 
     index = {sample_id: i for i, sample_id in enumerate(contents.sample_ids)}
     for path in {what for _, what in broken}:
         shards = _shards(where, Key(path))
-        for sample_id in (s for s, what in broken if what == path and index.get(s) in shards):
-            where.delete(shards[index[sample_id]])
+        where.delete(*(shards[index[s]] for s, what in broken if what == path and index.get(s) in shards))
     Ledger(where).remove(
         lambda rows: pd.Series(
             [pair in broken for pair in zip(rows["sample_id"], rows["what"], strict=True)], dtype=bool

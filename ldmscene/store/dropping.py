@@ -45,7 +45,6 @@ def sweep(store: ActivationStore) -> None:
 
 
 def _remove(store: ActivationStore, sample_ids: Iterable[str], paths: Iterable[Key]) -> None:
+    """All at once, as object stores like it."""
     rows = store.rows(sample_ids)
-    for path in paths:
-        for row in rows:
-            store.location.delete(store.info(path).key(row))
+    store.location.delete(*(store.info(path).key(row) for path in paths for row in rows))
