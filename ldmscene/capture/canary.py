@@ -115,9 +115,7 @@ class _Listener:
     def hook(self, name: str) -> Callable[..., None]:
         def leave(_module: nn.Module, _args: object, output: object) -> None:
             calls = (n for n in range(1, 1000) if f"{name}, step {self._step}, call {n}" not in self.found)
-            outputs = [one for one in output if isinstance(one, Tensor)] if isinstance(output, tuple) else []
-            values = outputs[0] if outputs else first_tensor(output)  # a last joint block gives no text
-            self.found[f"{name}, step {self._step}, call {next(calls)}"] = sketch(values)
+            self.found[f"{name}, step {self._step}, call {next(calls)}"] = sketch(first_tensor(output))
 
         return leave
 

@@ -140,7 +140,7 @@ def _tensors(output: object) -> Iterator[Tensor]:
 
 
 def first_tensor(output: object) -> Tensor:
-    """The tensor of a denoiser's output, which may stand in a tuple or a dataclass, or be a list, one for each sample.
+    """The first tensor of an output, which may stand in a tuple or a dataclass, or be a list, one for each sample.
 
     Raises
     ------
@@ -149,8 +149,9 @@ def first_tensor(output: object) -> Tensor:
     """
     if isinstance(output, list) and output and all(isinstance(part, Tensor) for part in output):
         return torch.stack(output)
-    if isinstance(output, tuple) and output:
-        return first_tensor(output[0])
+    parts = [part for part in output if part is not None] if isinstance(output, tuple) else []
+    if parts:  # a last joint block gives no text
+        return first_tensor(parts[0])
     if hasattr(output, "to_tuple"):
         return first_tensor(output.to_tuple())
     if isinstance(output, Tensor):
