@@ -129,6 +129,7 @@ def test_the_demo_manifest_is_what_its_code_makes_and_no_prompt_lies_in_both_spl
         ("prompt,seed\na red cube,x\n", "whole numbers"),
         ("prompt,seed,prompt_id\na red cube,1,x\n", "prompt_ids must be whole"),
         ("prompt,seed,seed\na red cube,1,2\n", "stands twice"),
+        ("class,class,seed\n1,2,3\n", "stands twice"),
         ("prompt,seed,split\na red cube,1,training\n", "split must be one of"),
         ("prompt,seed,split\na red cube,1,train\na red cube,2,test\n", "more than one split"),
         ("prompt,seed,sample_id\na red cube,1,../../etc\n", "letters, digits"),

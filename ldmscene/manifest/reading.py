@@ -99,6 +99,8 @@ def _from_pairs(pairs: Iterable[tuple[str, int]]) -> pa.Table:
 
 
 def _with_defaults(table: pa.Table) -> pa.Table:
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ManifestError(f"a column stands twice in the manifest; it has {', '.join(table.column_names)}")
     table = _with_prompts(table)
     missing = {"prompt", "seed"} - set(table.column_names)
     if set(PUBLISHED_COLUMNS) <= set(table.column_names):
@@ -110,8 +112,6 @@ def _with_defaults(table: pa.Table) -> pa.Table:
             f"the manifest lacks the column{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}; "
             f"it has {', '.join(table.column_names) or 'none'}{delimited(table.column_names)}"
         )
-    if len(set(table.column_names)) < len(table.column_names):
-        raise ManifestError(f"a column stands twice in the manifest; it has {', '.join(table.column_names)}")
     if table.num_rows == 0:
         raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
     frame = table.to_pandas()
