@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from ldmscene.capture.conditions import takes
 from ldmscene.capture.source import denoiser_of
 
 
@@ -66,7 +66,7 @@ def running_uncompiled(pipeline: Any) -> Iterator[nn.Module]:
 
 def call(pipeline: Any, arguments: dict[str, Any]) -> None:
     """Call a pipeline; one that takes no `latents` draws those that are asked for, by its module's `randn_tensor`."""
-    if "latents" not in arguments or "latents" in inspect.signature(pipeline.__call__).parameters:
+    if "latents" not in arguments or "latents" in takes(pipeline):
         pipeline(**arguments)
         return
     source: Any = sys.modules[type(pipeline).__module__]

@@ -271,18 +271,15 @@ def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
 
 def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width: int | None) -> tuple[int, int]:
     factor = vae_factor(pipeline)
-    sides = [
-        own * factor if side is None else side
-        for side, own in zip((height, width), default_latent(denoiser_of(pipeline)[1]), strict=True)
-    ]
+    own = [side * factor for side in default_latent(denoiser_of(pipeline)[1])]
+    sides = [known if side is None else side for side, known in zip((height, width), own, strict=True)]
     if "height" not in takes(pipeline):
-        own_size = tuple(side * factor for side in default_latent(denoiser_of(pipeline)[1]))
-        if tuple(sides) != own_size:
+        if sides != own:
             raise InputError(
-                f"{type(pipeline).__name__} draws {own_size[0]} × {own_size[1]} alone, got {sides[0]} × {sides[1]}; "
-                "leave height and width out"
+                f"{type(pipeline).__name__} draws {own[0]} × {own[1]} alone, got {sides[0]} × {sides[1]}; leave "
+                "height and width out"
             )
-        return own_size[0], own_size[1]
+        return own[0], own[1]
     multiple = math.lcm(factor * (min(family.strides) if family.known else 2), 8)  # diffusers' own rule is 8
     if min(sides) < multiple or any(side % multiple for side in sides):
         raise InputError(f"height and width must be multiples of {multiple}, got {sides[0]} × {sides[1]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from collections.abc import Hashable, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from diffusers import DiffusionPipeline
 
+from ldmscene.capture.conditions import takes
 from ldmscene.prompts import normal
 
 
@@ -35,7 +35,7 @@ def readings(pipeline: DiffusionPipeline, prompts: Sequence[str]) -> list[Hashab
 
 def _limit(pipeline: DiffusionPipeline, tokenizer: Any) -> float:
     """Tokens of a prompt that are read, infinity where that isn't known."""
-    asked = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
+    asked = takes(pipeline).get("max_sequence_length")
     default = asked.default if asked is not None and isinstance(asked.default, int) else math.inf
     own = tokenizer.model_max_length
     return min(own if own < 10**6 else math.inf, default)  # transformers writes 10³⁰ where there is no limit
