@@ -193,6 +193,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, m
     [
         (("label", "depth", "nope"), "nearest: tiny-depth"),
         (("label", "a/b", "tiny-depth"), "letters, digits"),
+        (("label", "a" * 201, "tiny-depth"), "200 at most"),
         (("label", "depth", "tiny-mask"), "name the target differently"),
         (("label", "x", "files:{root}/nowhere"), "no folder at"),
         (("label", "x", "tiny-depth", "--split", "val"), "no sample of split 'val'"),

@@ -4,11 +4,10 @@ from ldmscene.labeling.label import label
 from ldmscene.labeling.naming import check_name, gives_maps, reads_pictures, resolve, seconds_per_picture
 from ldmscene.labeling.pictures import BATCH
 from ldmscene.labeling.supplied import check_supplied
-from ldmscene.labeling.wanted import SOURCES, Wanted
+from ldmscene.labeling.wanted import Wanted
 
 __all__ = [
     "BATCH",
-    "SOURCES",
     "Wanted",
     "check_name",
     "check_supplied",

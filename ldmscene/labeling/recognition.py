@@ -11,9 +11,7 @@ import xarray as xr
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.labelers import CLASSIFICATION
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import intermediate_path, prediction_path
-
-SOURCES = ("noisy", "predicted")
+from ldmscene.store.layout import SOURCES, intermediate_path, prediction_path
 
 
 def recognition(store: ActivationStore, target: str, top: int, subjects: Mapping[str, str] | None) -> pd.DataFrame:

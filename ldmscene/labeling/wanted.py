@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,17 @@ from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.labelers import CLASSIFICATION
 from ldmscene.manifest import SPLITS
 from ldmscene.store import ActivationStore, ArraySpec
-from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path, label_path, prediction_path
+from ldmscene.store.layout import (
+    IMAGE,
+    PREVIEWS,
+    SOURCES,
+    intermediate_path,
+    is_target,
+    label_path,
+    prediction_path,
+)  # fmt: skip
 
-SOURCES = ("image", "noisy", "predicted")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ON = ("image", *SOURCES)
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,14 @@ class Wanted:
     only: frozenset[str] | None = None  # of these samples; all where not given
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.target):
-            raise InputError(f"a target's name is letters, digits, '.', '_' and '-'; got {self.target!r}")
+        if not is_target(self.target):
+            raise InputError(
+                f"a target's name is letters, digits, '.', '_' and '-', 200 at most; got {self.target[:250]!r}"
+            )
         if self.split is not None and self.split not in SPLITS:
             raise unknown("split", self.split, SPLITS)
-        if self.on not in SOURCES:
-            raise InputError(f"on must be one of {', '.join(SOURCES)}; got {self.on!r}")
+        if self.on not in ON:
+            raise InputError(f"on must be one of {', '.join(ON)}; got {self.on!r}")
         if not self.sample_ids:
             raise InputError(f"no sample of split {self.split!r} in {self.store.root}")
         have = self.store.complete(IMAGE if self.on == "image" else PREVIEWS[self.on])

@@ -10,13 +10,14 @@ Once a model has read the prompts there is a column `read`, a hash of the tokens
 
 from ldmscene.manifest.published import read_published
 from ldmscene.manifest.reading import image_manifest, read_manifest
-from ldmscene.manifest.samples import COLUMNS, IMAGE, OPTIONAL, SAFE_ID, SPLITS, Manifest
+from ldmscene.manifest.samples import COLUMNS, IMAGE, OPTIONAL, SAFE_ID, SCHEMA, SPLITS, Manifest
 
 __all__ = [
     "COLUMNS",
     "IMAGE",
     "OPTIONAL",
     "SAFE_ID",
+    "SCHEMA",
     "SPLITS",
     "Manifest",
     "image_manifest",

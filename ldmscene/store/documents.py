@@ -32,6 +32,7 @@ from ldmscene.store.layout import (
     Key,
     is_document,
     is_key,
+    is_target,
 )  # fmt: skip
 from ldmscene.store.parse import member, record, wrong
 
@@ -200,7 +201,7 @@ def _terms(data: bytes) -> dict[str, Any]:
     parse.whole(member(found, "cv", TERMS), f"{TERMS}, cv", 2)
     targets = parse.items(member(found, "targets", TERMS), f"{TERMS}, targets", parse.text)
     for target in parse.distinct(targets, TERMS):
-        if not is_key(f"labels/{target}"):
+        if not is_target(target):
             raise wrong(f"{TERMS}, targets", "names of targets", target)
     return found
 

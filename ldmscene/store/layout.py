@@ -113,6 +113,11 @@ def is_key(path: str) -> bool:
     return _ARRAYS.fullmatch(path) is not None
 
 
+def is_target(name: str) -> bool:
+    """Whether a target may be called so."""
+    return is_key(f"labels/{name}")
+
+
 @lru_cache(maxsize=4096)
 def _parts(key: str) -> dict[str, str]:
     found = _ARRAYS.fullmatch(key)

@@ -13,15 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ldmscene.errors import CorruptError, ManifestError
-from ldmscene.manifest import OPTIONAL, Manifest
+from ldmscene.manifest import OPTIONAL, SCHEMA, Manifest
 from ldmscene.store import tables
 from ldmscene.store.layout import MANIFEST, PART, PARTS
 from ldmscene.store.parse import wrong
 
-_SCHEMA = pa.schema(
-    {"sample_id": pa.string(), "prompt_id": pa.int64(), "prompt": pa.string(), "seed": pa.int64(), "split": pa.string(),
-     "image": pa.string(), "read": pa.string()}
-)  # fmt: skip
+_SCHEMA = pa.schema([*SCHEMA, *(pa.field(name, pa.string()) for name in OPTIONAL)])
 
 
 def is_part(path: str) -> bool:
