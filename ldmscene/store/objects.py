@@ -15,9 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import fnmatch
 from functools import lru_cache
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ldmscene.errors import CorruptError, InputError, UnreachableError
@@ -74,10 +72,6 @@ class ObjectPath:
     @property
     def parent(self) -> ObjectPath:
         return ObjectPath(self.bucket, self.key.rpartition("/")[0])
-
-    def with_suffix(self, suffix: str) -> ObjectPath:
-        parent, slash, name = self.key.rpartition("/")
-        return ObjectPath(self.bucket, f"{parent}{slash}{PurePath(name).with_suffix(suffix)}")
 
     def is_file(self) -> bool:
         """Whether there is an object under this very key."""
@@ -153,16 +147,6 @@ class ObjectPath:
         """Bytes of all objects below this prefix, by what follows on it."""
         found = self._listed(lambda: [one for some in self._client.list(f"{self.key}/") for one in some])
         return {one["path"][len(self.key) + 1 :]: one["size"] for one in found}
-
-    def iterdir(self) -> Iterator[ObjectPath]:
-        """What lies directly under this prefix: objects and prefixes."""
-        found = self._listed(lambda: self._client.list_with_delimiter(self.key or None))
-        yield from (ObjectPath(self.bucket, one["path"]) for one in found["objects"])
-        yield from (ObjectPath(self.bucket, prefix.strip("/")) for prefix in found["common_prefixes"])
-
-    def glob(self, pattern: str) -> Iterator[ObjectPath]:
-        """Those directly under this prefix whose name fits."""
-        return (path for path in self.iterdir() if fnmatch(path.name, pattern))
 
     def _listed(self, ask: Callable[[], Any]) -> Any:
         """What a listing answers; asked for again where the answer was cut off, as obstore does not."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -25,15 +24,10 @@ class Place(Protocol):
 
     def __truediv__(self, part: str, /) -> Place: ...
 
-    def with_suffix(self, suffix: str, /) -> Place: ...
-
     def exists(self) -> bool:
         """Whether there is a file or folder, or an object of this very key."""
 
     def read_bytes(self) -> bytes: ...
-
-    def glob(self, pattern: str, /) -> Iterator[Place]:
-        """What lies directly in this folder or under this prefix, and whose name fits."""
 
 
 def place(where: str | Place) -> Place:
@@ -54,9 +48,3 @@ def place(where: str | Place) -> Place:
     if scheme == "s3":
         return ObjectPath.of(where)
     raise InputError(f"a store's location is a folder, file://… or s3://bucket/prefix; got {where!r}")
-
-
-def files_in(folder: Place, suffix: str) -> list[Place]:
-    """Files directly in a folder whose names end so, in order; none where there is no folder."""
-    found: list[Place] = [*folder.glob(f"*{suffix}")]
-    return sorted(found, key=str)

@@ -13,6 +13,7 @@ from zarr.storage import LocalStore, ObjectStore
 
 from ldmscene.store import layout
 from ldmscene.store.ledger import Ledger
+from ldmscene.store.locations import Location, location
 from ldmscene.store.objects import ObjectPath, _client, _settings
 from ldmscene.store.places import Place
 
@@ -21,18 +22,18 @@ _NAMES = (f"case-{i}" for i in itertools.count())
 
 def contents(root: Place) -> dict[str, bytes]:
     """Every file or object of a store, by its relative name; of the ledger, rows without their time."""
-    found = dict(_walk(root, ""))
+    where = location(root)
+    found = {key: where.read(key) for key in _keys(where, "")}
     return {name: data for name, data in found.items() if not name.startswith(layout.LEDGER)} | {
         "rows": rows_of(Ledger(root).rows())
     }
 
 
-def _walk(folder: Place, prefix: str) -> Iterator[tuple[str, bytes]]:
-    for path in folder.iterdir():
-        if path.is_file():
-            yield prefix + path.name, path.read_bytes()
-        else:
-            yield from _walk(path, f"{prefix}{path.name}/")
+def _keys(where: Location, folder: str) -> Iterator[str]:
+    files, folders = where.names(folder)
+    yield from (f"{folder}/{name}".lstrip("/") for name in files)
+    for name in folders:
+        yield from _keys(where, f"{folder}/{name}".lstrip("/"))
 
 
 def zarr_store(folder: Place) -> Store:

@@ -17,9 +17,9 @@ from ldmscene.store.check import find_faults, find_orphans, repair
 from ldmscene.store.compression import COMPRESSIONS, round_mantissa
 from ldmscene.store.files import write_file
 from ldmscene.store.ledger import Entry, Ledger
-from ldmscene.store.locations import Location, location
+from ldmscene.store.locations import Location, files_with, location
 from ldmscene.store.metadata import read_store, root_document
-from ldmscene.store.places import files_in, place
+from ldmscene.store.places import place
 from tests.store import worlds
 from tests.store.conftest import contents, rows_of, zarr_store
 
@@ -152,15 +152,16 @@ def test_an_unreadable_ledger_file_costs_no_finished_sample(root, compression):
     store = worlds.prepare(root, 5, compression)
     worlds.fill(store, [0, 1, 2])
     whole = contents(store.root)
-    damaged = files_in(store.root / layout.LEDGER, ".parquet")
+    where = store.location
+    damaged = files_with(where, layout.LEDGER, ".parquet")
     worlds.fill(store, [3])
-    for path in damaged:
-        write_file(path, path.read_bytes()[:50])
+    for key in damaged:
+        where.write(key, where.read(key)[:50])
     write_file(store.info(ACTIVATION).file(4), store.info(ACTIVATION).file(3).read_bytes()[:-1])  # a killed writer's
     with pytest.raises(CorruptError, match="repair"):
         ActivationStore(root)
     assert len(repair(root)) == len(damaged)
-    assert all(path.with_suffix(".broken").exists() for path in damaged)
+    assert all(where.exists(key.replace(".parquet", ".broken")) for key in damaged)
     mended = ActivationStore(root)
     assert mended.samples["complete"].tolist() == [True] * 4 + [False]
     assert len(find_orphans(mended)) == 1
@@ -175,8 +176,8 @@ def test_a_shard_that_was_found_wrong_is_never_listed_again(root):
     write_file(second, first.read_bytes())  # whole by itself, but another sample's
     assert len(repair(root)) == 1
     assert not second.exists()
-    (path,) = files_in(store.root / layout.LEDGER, ".parquet")
-    write_file(path, path.read_bytes()[:-1])
+    (key,) = files_with(store.location, layout.LEDGER, ".parquet")
+    store.location.write(key, store.location.read(key)[:-1])
     assert len(repair(root)) == 1
     assert ActivationStore(root).samples["complete"].tolist() == [True, False, True]
     mended = worlds.fill_rest(root, 3)
@@ -190,7 +191,7 @@ def test_many_ledger_files_become_one_and_no_row_is_lost(root, monkeypatch):
     for i, ledger in enumerate(killed * 2):
         ledger.append([Entry(f"s{i}", "image", i, 10, 0)])
     Ledger(folder).tidy()
-    assert len(files_in(folder / layout.LEDGER, ".parquet")) == 1
+    assert len(files_with(location(folder), layout.LEDGER, ".parquet")) == 1
     killed[0].append([Entry("late", "image", 7, 10, 0)])
     killed[0].close()  # its first files are gone, their rows aren't
     assert set(Ledger(folder).rows()["sample_id"]) == {f"s{i}" for i in range(6)} | {"late"}

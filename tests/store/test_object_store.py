@@ -10,7 +10,7 @@ import xarray as xr
 
 import ldmscene
 from ldmscene.store.layout import LEDGER
-from ldmscene.store.places import files_in
+from ldmscene.store.locations import files_with
 from tests.conftest import FIRST, make_manifest
 from tests.store.conftest import contents
 from tests.test_cli import call
@@ -41,7 +41,7 @@ def test_the_same_call_runs_nothing(filled, tiny, monkeypatch):
 
 def test_evaluate_keeps_its_grid_there_and_the_report_is_local(filled, tmp_path):
     grid = ldmscene.evaluate(str(filled.root), ["mask"], cv=2, alphas=[1.0, 100.0])
-    assert len(files_in(filled.root / "probes", ".nc")) == 1
+    assert len(files_with(filled.location, "probes", ".nc")) == 1
     xr.testing.assert_identical(ldmscene.evaluate(filled, ["mask"], cv=2, alphas=[1.0, 100.0]), grid)
     assert ldmscene.write_report(filled, grid, tmp_path / "report").exists()
 
@@ -55,11 +55,12 @@ def test_the_command_line_takes_the_url(filled, tmp_path):
     url = f"{filled.root}-cli"
     code, _, err = call("extract", "tiny-scenes", tmp_path / "m.csv", "--store", url, "--modules", FIRST, "--steps", 1)
     assert code == 0, err
-    path, *_ = files_in(ldmscene.open(url).root / LEDGER, ".parquet")
-    path.write_bytes(b"damaged")
+    where = ldmscene.open(url).location
+    key, *_ = files_with(where, LEDGER, ".parquet")
+    where.write(key, b"damaged")
     code, out, err = call("verify", url)
     assert code == 2
-    assert f"{LEDGER}/{path.name}" in out
+    assert key in out
     assert f"ldmscene repair {url}" in err
     assert call("repair", url)[0] == 0
     assert call("verify", url)[0] == 0
