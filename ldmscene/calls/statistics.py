@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from ldmscene import labeling, metrics
@@ -15,6 +16,7 @@ from ldmscene.evaluation.samples import cut
 from ldmscene.evaluation.task import check_same_run, check_splits
 from ldmscene.extraction import fill as extraction
 from ldmscene.extraction.missing import find_missing
+from ldmscene.extraction.unchanged import check_unchanged
 from ldmscene.labelers import provenance
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar
@@ -49,8 +51,10 @@ def extract_statistics(
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})
 
+    ask = cache(partial(check_unchanged, root, plan))  # once, not for every block
+
     def produce(sample_ids: Collection[str]) -> None:
-        extraction.fill(plan, store.manifest.only(sample_ids), root, progress=False, **options)
+        extraction.fill(plan, store.manifest.only(sample_ids), root, progress=False, ask=ask, **options)
         store.refresh()
         for target, labeler in found.items():
             wanted = labeling.Wanted(store, target, "image", None, frozenset(sample_ids))
@@ -96,8 +100,10 @@ def extract_control(
     control = extraction.prepare(plan, labelled.manifest, root, False, options["compression"])
     _agree(root, {"targets": [], "cv": cv, "control": True})
 
+    ask = cache(partial(check_unchanged, root, plan))
+
     def produce(sample_ids: Sequence[str]) -> None:
-        extraction.fill(plan, control.manifest.only(sample_ids), root, progress=False, **options)
+        extraction.fill(plan, control.manifest.only(sample_ids), root, progress=False, ask=ask, **options)
 
     specs = compress(extraction.array_specs(plan, False), options["compression"])
     if progress and find_missing(control, manifest, specs, False, options["batch_size"]).samples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
@@ -91,8 +92,12 @@ def fill(
     images: SuppliedPictures | None = None,
     part: Part = WHOLE,
     editing: Editing | None = None,
+    ask: Callable[[], None] | None = None,
 ) -> ActivationStore:
     """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone.
+
+    `ask` refuses a model that answers otherwise than when the store was begun, `check_unchanged` where not given: for
+    those who fill a store piece by piece with one model.
 
     Raises
     ------
@@ -116,7 +121,7 @@ def fill(
         _check_training(root, manifest)
         check_fingerprint(root, _config(plan, editing) | settings(compression), capture.configs(plan.pipeline))
         if find_missing(ActivationStore(root), manifest, specs, previews, batch_size, part).samples:
-            check_unchanged(root, plan)
+            (ask or partial(check_unchanged, root, plan))()
     store = prepare(plan, manifest, root, previews, compression, editing)
     missing = find_missing(store, manifest, specs, previews, batch_size, part)
     if not missing.samples:

@@ -18,6 +18,7 @@ from ldmscene.errors import IncompleteError, InputError
 from ldmscene.evaluation import absorbing
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.ridge import unpack_moments
+from ldmscene.extraction import unchanged
 from ldmscene.store import dropping
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.layout import activation_path, label_path
@@ -93,9 +94,12 @@ def test_the_grid_is_that_of_all_activations(whole, kept):
 def test_the_same_call_again_runs_no_model(tiny, samples, tmp_path, monkeypatch):
     hashed, module = [], importlib.import_module("ldmscene.capture.identity")
     monkeypatch.setattr(module, "weights_hash", lambda part: hashed.append(part) or "0" * 16)
+    asked, canary = [], unchanged.canary
+    monkeypatch.setattr(unchanged, "canary", lambda plan: asked.append(plan) or canary(plan))
     first = _keep(tiny, samples, tmp_path / "kept")
     assert first.samples["complete"].all()
     assert len(hashed) == 3  # text encoder, denoiser, autoencoder: once for all blocks
+    assert len(asked) == 1
 
     def refuse(*_, **__):
         raise AssertionError("the denoiser ran")
