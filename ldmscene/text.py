@@ -19,6 +19,11 @@ def human_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`; empty of none."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

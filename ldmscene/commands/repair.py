@@ -9,6 +9,7 @@ import click
 from ldmscene import parameters as take
 from ldmscene.commands.output import print_faults
 from ldmscene.progress import say
+from ldmscene.text import counted
 
 
 @click.command()
@@ -30,5 +31,5 @@ def repair(store: str, dry_run: bool, as_json: bool) -> None:
         print(json.dumps({"mended": 0 if dry_run else len(faults), "faults": [vars(fault) for fault in faults]}))
         return
     print_faults(faults)
-    many = f"{len(faults)} fault{'s' * (len(faults) != 1)}"
+    many = counted(len(faults), "fault")
     say(f"{store}: {many} {'would be' if dry_run else 'were'} mended or dropped")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ldmscene.text import counted
 from ldmscene.verdicts import Finding, Lead, Step
 
 
@@ -51,8 +52,8 @@ def leads(found: Finding) -> dict[str, str]:
 def _short(lead: Lead) -> str:
     if lead.steps is None:
         return "never"
-    many = f"{lead.steps:+d} step{'s' * (abs(lead.steps) != 1)}".replace("-", "−")
-    return many if lead.steps else "same step"
+    sign = "+" if lead.steps > 0 else "−"
+    return f"{sign}{counted(abs(lead.steps), 'step')}" if lead.steps else "same step"
 
 
 def _mark(kind: str, step: Step) -> Mark | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
+from ldmscene.text import counted, listed
 from ldmscene.verdicts.draws import FEWEST
 from ldmscene.verdicts.finding import LEAST_EFFECT, PARTIAL_R2, Finding, Reading
 from ldmscene.verdicts.steps import Lead, Step
@@ -59,7 +59,7 @@ def _effect(finding: Finding) -> str:
     if math.isfinite(low) and math.isfinite(high):
         within = f"95 % interval {_number(finding, low)} to {_number(finding, high)}"
     rivals = [f"{_number(finding, value)} from {name}" for name, value in finding.rivals.items()]
-    against = f", against {_and(rivals)}" if rivals else ""
+    against = f", against {listed(rivals)}" if rivals else ""
     return f"At the last step the probe of {finding.module} {_reaches(finding)} ({within}){against}"
 
 
@@ -69,7 +69,7 @@ def _reaches(finding: Finding) -> str:
     if not finding.beyond:
         return f"explains {_percent(finding.gain)} of the variance"
     leave = "leaves" if len(finding.beyond) == 1 else "leave"
-    return f"explains {_percent(finding.gain)} of what {_and(finding.beyond)} {leave} unexplained"
+    return f"explains {_percent(finding.gain)} of what {listed(finding.beyond)} {leave} unexplained"
 
 
 def _labeler(finding: Finding, name: str, reading: Reading) -> str:
@@ -85,12 +85,15 @@ def _lead(finding: Finding, step: Step, found: Lead) -> str:
     assert found.steps is not None
     assert found.low is not None
     assert found.high is not None
-    many = abs(found.steps)
-    apart = f"{many} step{'s' * (many != 1)} {'later' if found.steps > 0 else 'earlier'}"
-    when = f"{_at(finding, step)}, {apart if many else 'no later'}"
+    when = f"{_at(finding, step)}, {apart(found.steps) if found.steps else 'no later'}"
     if found.low != found.high:
         when += f" ({_signed(found.low)} to {_signed(found.high)}, 95 % interval)"
     return when
+
+
+def apart(steps: int) -> str:
+    """`2 steps later`, `1 step earlier`."""
+    return f"{counted(abs(steps), 'step')} {'later' if steps > 0 else 'earlier'}"
 
 
 def _few(finding: Finding) -> str:
@@ -112,11 +115,11 @@ def _position(finding: Finding) -> str:
 def _missing(finding: Finding) -> str:
     if not finding.missing:
         return ""
-    return f"Not run, and so not excluded: {_and(finding.missing)}."
+    return f"Not run, and so not excluded: {listed(finding.missing)}."
 
 
 def _beyond(finding: Finding) -> str:
-    return f" beyond {_and(finding.beyond)}" if finding.beyond else ""
+    return f" beyond {listed(finding.beyond)}" if finding.beyond else ""
 
 
 def _at(finding: Finding, step: Step) -> int:
@@ -140,8 +143,3 @@ def _number(finding: Finding, value: float) -> str:
 
 def _signed(steps: int) -> str:
     return f"{steps:+d}".replace("+0", "0").replace("-", "−")
-
-
-def _and(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last

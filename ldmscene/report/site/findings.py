@@ -12,7 +12,7 @@ from ldmscene import grid as grids
 from ldmscene.report.marks import Mark, Way, ways
 from ldmscene.report.words import capital, target_words
 from ldmscene.text import listed
-from ldmscene.verdicts import Finding, Lead
+from ldmscene.verdicts import Finding, Lead, apart
 from ldmscene.verdicts import sentence as in_words
 
 SEEN_IN = {
@@ -119,6 +119,5 @@ def _lead(way: Way, found: Finding) -> str:
 
 def _apart(lead: Lead) -> str:
     steps = lead.steps or 0
-    many = f"{abs(steps)} step{'s' * (abs(steps) != 1)} {'later' if steps > 0 else 'earlier'}"
     within = f" ({lead.low:+d} to {lead.high:+d})".replace("-", "−").replace("+0", "0")
-    return (many if steps else "at the same step") + within
+    return (apart(steps) if steps else "at the same step") + within
