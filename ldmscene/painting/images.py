@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ldmscene.report.colours import levels, palette
+from ldmscene.report.colours import indexed, levels
 
 Array = np.ndarray
 
@@ -25,9 +25,7 @@ def photograph(pixels: Array) -> str:
 
 def map_picture(values: Array, target: str, low: float, high: float) -> str:
     """A target's map (y, x) in its colours, from low to high."""
-    picture = Image.fromarray(levels(values, low, high)).convert("P")
-    picture.putpalette(palette(target).tobytes())
-    return _address(picture, "png", compress_level=3)
+    return _address(indexed(levels(values, low, high), target), "png", compress_level=3)
 
 
 def thumbnail(pixels: Array, side: int) -> bytes:

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import Colormap
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 SCORES = "viridis"
 Bound = float | NDArray[np.floating]
@@ -66,6 +67,13 @@ def levels(values: ArrayLike, low: Bound, high: Bound, apart: int = 1) -> NDArra
     share = np.clip(np.where(missing, 0, scaled), 0, 1)
     index = np.minimum(np.round(share * (LEVELS - 1) / apart) * apart, LEVELS - 1).astype(np.uint8)
     return np.where(missing, np.uint8(LEVELS), index)
+
+
+def indexed(found: NDArray[np.uint8], target: str) -> Image.Image:
+    """Levels (y, x) as a picture in their target's colours, a byte for each pixel."""
+    picture = Image.fromarray(found).convert("P")
+    picture.putpalette(palette(target).tobytes())
+    return picture
 
 
 def limits(label: ArrayLike, kind: str) -> tuple[float, float]:

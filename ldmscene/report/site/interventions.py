@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from ldmscene.report.colours import levels, limits, palette
+from ldmscene.report.colours import indexed, levels, limits
 from ldmscene.report.interventions import EDIT, Intervention
 from ldmscene.report.site.chart import Scale
 from ldmscene.report.site.room import IMAGE
@@ -164,6 +164,4 @@ def _save(picture: Bytes, path: Path) -> None:
 
 
 def _map(wanted: NDArray[np.float32], target: str, kind: str) -> Image.Image:
-    picture = Image.fromarray(levels(wanted, *limits(wanted, kind))).convert("P")
-    picture.putpalette(palette(target).tobytes())
-    return picture
+    return indexed(levels(wanted, *limits(wanted, kind)), target)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ldmscene.report.colours import palette
+from ldmscene.report.colours import indexed
 from ldmscene.report.data import ReportData
 from ldmscene.report.site.room import IMAGE, PICTURE, reduction, shrunk
 from ldmscene.report.site.sheets import Row
@@ -71,6 +71,4 @@ def _save(picture: Bytes, path: Path) -> None:
 
 def write_maps(sheet: Bytes, target: str, path: Path) -> None:
     """Write a sheet of levels as an indexed picture in its target's colours."""
-    picture = Image.fromarray(sheet).convert("P")
-    picture.putpalette(palette(target).tobytes())
-    picture.save(path, compress_level=6)
+    indexed(sheet, target).save(path, compress_level=6)
