@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,9 +98,12 @@ class Widened:
     def path(self) -> str:
         return self.output.path
 
+    @cached_property
+    def _drawn(self) -> int:
+        return zlib.crc32(b"".join(array.tobytes() for array in vars(self.functions).values()))
+
     def key(self) -> dict[str, Any]:
-        drawn = b"".join(array.tobytes() for array in vars(self.functions).values())
-        return {**self.output.key(), "functions": zlib.crc32(drawn)}
+        return {**self.output.key(), "functions": self._drawn}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> Array:
         return self.functions(self.output.read(store, sample_ids))

@@ -15,9 +15,10 @@ from ldmscene.evaluation.effects import Effects
 from ldmscene.evaluation.features import LabelerMaps, Latents
 from ldmscene.evaluation.labelers import labeler_sums
 from ldmscene.evaluation.scoring import Fit
+from ldmscene.gains import chosen_module
 from ldmscene.grid import PERMUTED, RAW_LATENT, SHUFFLED
 from ldmscene.store.layout import intermediate_path
-from ldmscene.verdicts import refit_error
+from ldmscene.verdicts import ceiling, refit_error
 
 Fits = Sequence[Mapping[str, Fit]]
 
@@ -38,21 +39,25 @@ def gains(
     names = [target.name for target in bench.task.targets if own[0][target.name].effects is not None]
     if not names:
         return xr.Dataset()
-    found = _modules(own, names, len(modules), len(steps))
-    found = found.assign_coords(target=names, module=list(modules), step=list(steps), sample=bench.task.test_ids)
-    best = found["gain_cv"].mean("step").argmax("module").values
-    rivals = {RAW_LATENT: _of(raw, names), SHUFFLED: _shuffled(own, names, best, len(steps))}
+    axes: dict[str, Sequence[Any]] = {"target": names, "module": list(modules), "step": list(steps)}
+    found = _modules(own, axes).assign_coords(sample=bench.task.test_ids)
+    rivals = {
+        RAW_LATENT: sums([[one[name] for one in raw] for name in names]),
+        SHUFFLED: sums(_of_chosen(own, found), lambda effects: effects.shuffled),
+    }
     if permuted:
-        theirs = _modules(permuted, names, len(modules), len(steps))
-        rivals[PERMUTED] = _best(theirs, theirs["gain_cv"].mean("step").argmax("module").values)
+        rivals[PERMUTED] = sums(_of_chosen(permuted, _modules(permuted, axes)))
     found = found.merge(_stacked("rival", rivals))
     readings = {name: _labeler(bench, name, source, names, steps, raw, prompt) for name, source in SOURCES.items()}
     readings = {name: one for name, one in readings.items() if np.isfinite(one[0]).any()}
     return found.merge(_stacked("labeler", readings)) if readings else found
 
 
-def _modules(fits: Fits, names: Sequence[str], modules: int, steps: int) -> xr.Dataset:
-    cells = np.array([[one[name] for one in fits] for name in names]).reshape(len(names), modules, steps)
+def _modules(fits: Fits, axes: Mapping[str, Sequence[Any]]) -> xr.Dataset:
+    """Of each target, module and step, which are the axes."""
+    cells = np.array([[one[name] for one in fits] for name in axes["target"]]).reshape(
+        [len(one) for one in axes.values()]
+    )
 
     def of(part: Callable[[Any], Any]) -> Array:
         return np.array([part(fit) for fit in cells.ravel()]).reshape(*cells.shape, *np.shape(part(cells.flat[0])))
@@ -79,8 +84,9 @@ def _modules(fits: Fits, names: Sequence[str], modules: int, steps: int) -> xr.D
                 (*per_image[:3], "position"),
                 of(lambda fit: _padded(fit.nested.alone, positions).astype(np.float32)),
             ),
-            "ceiling": (per_image[:3], of(lambda fit: 1 - fit.effects.scatter.sum() / fit.effects.left.sum())),
-        }
+            "ceiling": (per_image[:3], of(lambda fit: ceiling(fit.effects.scatter, fit.effects.left))),
+        },
+        axes,
     )
 
 
@@ -88,28 +94,20 @@ def _padded(values: Array, size: int) -> Array:
     return np.concatenate([values.ravel(), np.full(size - values.size, np.nan)])
 
 
-def _best(found: xr.Dataset, best: Array) -> tuple[Array, Array]:
-    """Explained and left [target, step, sample], of one module for each target."""
-    explained, left = (np.stack([found[k].values[t, m] for t, m in enumerate(best)]) for k in ("explained", "left"))
-    return explained, left
+def _of_chosen(fits: Fits, found: xr.Dataset) -> list[list[Fit]]:
+    """By target and step, of the module that is best for it."""
+    steps, modules = found.sizes["step"], found["module"].values.tolist()
+    best = {name: modules.index(chosen_module(found, name)) for name in found["target"].values.tolist()}
+    return [[one[name] for one in fits[m * steps : (m + 1) * steps]] for name, m in best.items()]
 
 
-def _of(fits: Fits, names: Sequence[str]) -> tuple[Array, Array]:
-    """Of fits by step."""
-    effects = [[_effects(one[name]) for one in fits] for name in names]
+def sums(
+    fits: Sequence[Sequence[Fit]], explained: Callable[[Effects], Array] = lambda effects: effects.explained[0]
+) -> tuple[Array, Array]:
+    """How much fits explain and what is left, both [target, step, sample], of fits by target and step."""
+    effects = [[_effects(fit) for fit in row] for row in fits]
     return (
-        np.array([[one.explained[0] for one in row] for row in effects]),
-        np.array([[one.left for one in row] for row in effects]),
-    )
-
-
-def _shuffled(own: Fits, names: Sequence[str], best: Array, steps: int) -> tuple[Array, Array]:
-    """At the modules that are best for the targets themselves."""
-    effects = [
-        [_effects(one[name]) for one in own[m * steps : (m + 1) * steps]] for name, m in zip(names, best, strict=True)
-    ]
-    return (
-        np.array([[one.shuffled for one in row] for row in effects]),
+        np.array([[explained(one) for one in row] for row in effects]),
         np.array([[one.left for one in row] for row in effects]),
     )
 

@@ -15,26 +15,26 @@ import xarray as xr
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import ModuleOutput, Widened
 from ldmscene.evaluation.fitting import fit_jobs
+from ldmscene.evaluation.gains import sums
 from ldmscene.evaluation.nesting import features_alone
 from ldmscene.evaluation.running import compute
 from ldmscene.evaluation.states import checksums_of, read_states, state_keys
+from ldmscene.gains import chosen_module
 from ldmscene.probes import FourierFeatures, merge_all
 
 
 def nonlinear_gains(bench: Bench, grid: xr.Dataset, client: Any = None, title: str = "") -> xr.Dataset:
     """`nonlinear_explained` and `nonlinear_left` of a grid, (target, step, sample), from its effects by module."""
     targets, steps = grid["target"].values.tolist(), grid["step"].values.tolist()
-    best = grid["gain_cv"].mean("step").argmax("module").values
-    modules = [str(grid["module"].values[m]) for m in best]
+    modules = [chosen_module(grid, target) for target in targets]
     places = list(dict.fromkeys((module, step) for module in modules for step in steps))
     fits = dict(zip(places, _fits(bench, places, client, title), strict=True))
-    effects = [
-        [fits[module, step][target].effects for step in steps] for target, module in zip(targets, modules, strict=True)
-    ]
+    chosen = zip(targets, modules, strict=True)
+    explained, left = sums([[fits[module, step][target] for step in steps] for target, module in chosen])
     dims = ("target", "step", "sample")
-    explained = np.array([[one.explained[0] for one in row] for row in effects], np.float32)
-    left = np.array([[one.left for one in row] for row in effects], np.float32)
-    return xr.Dataset({"nonlinear_explained": (dims, explained), "nonlinear_left": (dims, left)})
+    return xr.Dataset(
+        {"nonlinear_explained": (dims, explained.astype(np.float32)), "nonlinear_left": (dims, left.astype(np.float32))}
+    )
 
 
 def _fits(bench: Bench, places: Sequence[tuple[str, int]], client: Any, title: str) -> list[Any]:
@@ -45,5 +45,6 @@ def _fits(bench: Bench, places: Sequence[tuple[str, int]], client: Any, title: s
 
 
 def _widened(bench: Bench, output: ModuleOutput, checksum: Mapping[str, int]) -> Widened:
-    folds = [read_states(bench, state_keys(bench, output, fold, checksum))[0] for fold in bench.task.folds]
+    keys = [state_keys(bench, output, fold, checksum)[:1] for fold in bench.task.folds]  # features are of any group
+    folds = [read_states(bench, first)[0] for first in keys]
     return Widened(output, FourierFeatures.of(features_alone(merge_all(folds), output.size)))
