@@ -6,7 +6,6 @@ as of `evaluate(beyond=None)`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,6 @@ import xarray as xr
 from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.array_types import Array
-from ldmscene.gains import chosen_module
 from ldmscene.module_names import short_name
 from ldmscene.verdicts import Finding, Rival, Step, by_prompt, find
 from ldmscene.verdicts import sentence as in_words
@@ -86,7 +84,7 @@ def finding(grid: xr.Dataset, target: str) -> Finding:
 
 def _row(grid: xr.Dataset, target: str) -> dict[str, object]:
     found = finding(grid, target)
-    module = chosen_module(grid, target)
+    module = gains.chosen_module(grid, target)
     row: dict[str, object] = {
         "module": module,
         "metric": grids.primary(grid, target),
@@ -138,12 +136,12 @@ def _of_effects(grid: xr.Dataset, target: str) -> Finding:
     ]
     return find(
         target,
-        short_name(chosen_module(grid, target)),
+        short_name(gains.chosen_module(grid, target)),
         gains.of_probe(grid, target),
         steps=grid["step"].values.tolist(),
         rivals=rivals,
         labelers=gains.of_labelers(grid, target),
-        beyond=json.loads(grid.attrs["beyond"]),
+        beyond=gains.beyond(grid),
         missing=[] if grids.PERMUTED in (rival.name for rival in rivals) else [grids.PERMUTED],
     )
 
@@ -170,7 +168,7 @@ def _of_scores(grid: xr.Dataset, target: str) -> Finding:
         ]
     found = find(
         target,
-        short_name(chosen_module(grid, target)),
+        short_name(gains.chosen_module(grid, target)),
         probe,
         steps=grid["step"].values.tolist(),
         rivals=rivals,

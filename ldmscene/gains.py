@@ -16,15 +16,23 @@ from ldmscene.array_types import AnyArray, Array
 from ldmscene.text import listed
 from ldmscene.verdicts import LEAST, Draws, by_prompt, capped, counts
 
+PARTIAL_R2 = "partial_r2"  # in tables, beside the names of metrics
+
 
 def has_gains(grid: xr.Dataset) -> bool:
     """Whether a grid has effects beyond what is known: not after `evaluate(beyond=None)`."""
     return "explained" in grid
 
 
+def beyond(grid: xr.Dataset) -> list[str]:
+    """What probes may use anyway: "position" and names of targets; empty of `evaluate(beyond=None)`."""
+    names: list[str] = json.loads(grid.attrs["beyond"])
+    return names
+
+
 def known(grid: xr.Dataset) -> str:
     """What gains are beyond: `position`, `position and mask`; empty where nothing was known."""
-    return listed(json.loads(grid.attrs["beyond"]))
+    return listed(beyond(grid))
 
 
 def prompts(grid: xr.Dataset) -> AnyArray:
@@ -54,6 +62,11 @@ def of_rivals(grid: xr.Dataset, target: str) -> dict[str, Array]:
 def of_labelers(grid: xr.Dataset, target: str) -> dict[str, Array]:
     """Name to gains (step, prompt) of labelers on unfinished pictures."""
     return dict(_along(grid, target, "labeler"))
+
+
+def compared(grid: xr.Dataset, target: str) -> dict[str, Array]:
+    """Name to gains (step, prompt) of all that a probe is compared with: rivals, then labelers."""
+    return of_rivals(grid, target) | of_labelers(grid, target)
 
 
 def band(values: Array) -> xr.Dataset:

@@ -143,6 +143,14 @@ def controls(grid: xr.Dataset, target: str, metric: str | None = None) -> dict[s
     return found | {name: scores(grid, target, variable=key, metric=metric) for name, key in probed.items()}
 
 
+def compared(grid: xr.Dataset, target: str) -> dict[str, xr.DataArray]:
+    """Name to scores (step, sample) of all that a probe is compared with, as far as it was run."""
+    probed = {name: variable for name, variable in PROBED_CONTROLS.items() if variable in grid}
+    return {name: scores(grid, target, variable=variable) for name, variable in probed.items()} | {
+        name: scores(grid, target, variable="baseline", name=name) for name in baselines(grid, target)
+    }
+
+
 def labelers(grid: xr.Dataset, target: str) -> list[str]:
     """The labeler baselines that were run for a target."""
     return [name for name in (LABELER_NOISY, LABELER_PREDICTED) if name in baselines(grid, target)]

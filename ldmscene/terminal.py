@@ -19,7 +19,6 @@ from ldmscene.store.beside import sizes
 from ldmscene.store.layout import Key
 from ldmscene.text import human_bytes, printable
 
-GAIN = "partial_r2"
 WIDTH = 110  # where the output is no terminal
 
 
@@ -66,7 +65,7 @@ def _target_rows(grid: xr.Dataset, target: str) -> list[dict[str, Any]]:
     return [
         {
             "target": target,
-            "metric": GAIN if gains.has_gains(grid) else metric,
+            "metric": gains.PARTIAL_R2 if gains.has_gains(grid) else metric,
             "module": module,
             "step": int(step),
             "timestep": float(grid["timestep"][i]),
@@ -80,18 +79,13 @@ def _target_rows(grid: xr.Dataset, target: str) -> list[dict[str, Any]]:
 
 
 def _gains(grid: xr.Dataset, target: str) -> dict[str, xr.Dataset]:
-    compared = gains.of_rivals(grid, target) | gains.of_labelers(grid, target)
-    return {name: gains.interval(one) for name, one in {"probe": gains.of_probe(grid, target), **compared}.items()}
+    found = {"probe": gains.of_probe(grid, target), **gains.compared(grid, target)}
+    return {name: gains.interval(one) for name, one in found.items()}
 
 
 def _scores(grid: xr.Dataset, target: str) -> dict[str, xr.Dataset]:
-    curves = {"probe": grids.interval(grids.scores(grid, target))}
-    for name, variable in grids.PROBED_CONTROLS.items():
-        if variable in grid:
-            curves[name] = grids.interval(grids.scores(grid, target, variable=variable))
-    for name in grids.baselines(grid, target):
-        curves[name] = grids.interval(grids.scores(grid, target, variable="baseline", name=name))
-    return curves
+    found = {"probe": grids.scores(grid, target), **grids.compared(grid, target)}
+    return {name: grids.interval(one) for name, one in found.items()}
 
 
 _COLUMNS = {
@@ -110,8 +104,9 @@ _MEANING = {
 
 def legend(grid: xr.Dataset) -> str:
     """What the columns of a grid's tables are, of those that are there."""
-    rows = grid_rows(grid)
-    said = [words for name, words in _MEANING.items() if any(name in row for row in rows)]
+    compared = gains.compared if gains.has_gains(grid) else grids.compared
+    ran = {"probe"}.union(*(compared(grid, target) for target in map(str, grid["target"].values)))
+    said = [words for name, words in _MEANING.items() if name in ran]
     if gains.has_gains(grid):
         left = f"in % of what {gains.known(grid)} leaves unexplained" if gains.known(grid) else "in % of all variance"
         said += [left, "score: the probe's published one"]
@@ -157,12 +152,14 @@ def _columns(target: str, row: dict[str, Any]) -> dict[str, str]:
     """What is shown of a row to its head: what is compared, and beside gains the published score."""
     metric, published = row["metric"], list(row)[-1]
     found = {name: f"\n\n{title}" for name, title in _COLUMNS.items() if name in row}
-    found["probe"] = f"{target}\n{'gain, %' if metric == GAIN else metric}\nprobe"
+    found["probe"] = f"{target}\n{'gain, %' if metric == gains.PARTIAL_R2 else metric}\nprobe"
     return found if metric == published else found | {published: f"\n{published}\nscore"}
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
-    return f"{round(100 * row[name]):d}" if row["metric"] == GAIN and name in _COLUMNS else f"{row[name]:.2f}"
+    return (
+        f"{round(100 * row[name]):d}" if row["metric"] == gains.PARTIAL_R2 and name in _COLUMNS else f"{row[name]:.2f}"
+    )
 
 
 def _listing(name: str, *others: tuple[str, JustifyMethod]) -> Table:

@@ -74,7 +74,7 @@ def with_transfer(data: ReportData, store: ActivationStore) -> ReportData:
 
 def _transfer(store: ActivationStore, grid: xr.Dataset) -> dict[str, xr.DataArray]:
     """Target to gains of probes at other steps: of grids beyond position alone, of more than one step."""
-    if not gains.has_gains(grid) or json.loads(grid.attrs["beyond"]) != ["position"] or grid.sizes["step"] < 2:
+    if not gains.has_gains(grid) or gains.beyond(grid) != ["position"] or grid.sizes["step"] < 2:
         return {}
     return {target: transfer(store, grid, target) for target in map(str, grid["target"].values)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import xarray as xr
@@ -11,7 +10,7 @@ from ldmscene.calls.opening import opened as open_store
 from ldmscene.errors import InputError
 from ldmscene.evaluation.targets import targets_of
 from ldmscene.evaluation.transfer import transfer_gains
-from ldmscene.gains import chosen_module
+from ldmscene.gains import beyond, chosen_module
 from ldmscene.selection import choose_one
 from ldmscene.store import ActivationStore
 
@@ -52,7 +51,7 @@ def transfer(
     ('fitted', 'applied')
     """
     opened = open_store(store)
-    if "gain_coef" not in grid or json.loads(grid.attrs["beyond"]) not in (["position"], []):
+    if "gain_coef" not in grid or beyond(grid) not in (["position"], []):
         raise InputError(
             "grid: expected one of `evaluate(beyond='position')`, got one without effects or beyond other targets; "
             "evaluate again, which reads no activations twice"

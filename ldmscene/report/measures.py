@@ -81,7 +81,7 @@ class Gain:
 
     def series(self, grid: xr.Dataset, target: str) -> list[Series]:
         found = {_probe_name(grid, self.module(grid, target)): gains.of_probe(grid, target)}
-        found |= gains.of_rivals(grid, target) | gains.of_labelers(grid, target)
+        found |= gains.compared(grid, target)
         return [_of_band(name, gains.band(values)) for name, values in found.items()]
 
     def cells(self, grid: xr.Dataset, target: str) -> xr.Dataset:
@@ -121,11 +121,7 @@ class Score:
 
     def series(self, grid: xr.Dataset, target: str) -> list[Series]:
         found = {_probe_name(grid, self.module(grid, target)): grids.scores(grid, target)}
-        for name, variable in grids.PROBED_CONTROLS.items():
-            if variable in grid:
-                found[name] = grids.scores(grid, target, variable=variable)
-        for name in grids.baselines(grid, target):
-            found[name] = grids.scores(grid, target, variable="baseline", name=name)
+        found |= grids.compared(grid, target)
         every = [_of_band(name, grids.interval(scores)) for name, scores in found.items()]
         return [one for one in every if not np.isnan(one.mean).all()]
 

@@ -43,10 +43,10 @@ def _scores(grid: xr.Dataset, target: str, probes: xr.Dataset) -> Iterator[tuple
 
 
 def _gains(grid: xr.Dataset, target: str, probes: xr.Dataset) -> Iterator[tuple[Any, ...]]:
-    yield from _table(grid, (target, "partial_r2", "probe"), probes)
-    for name, values in (gains.of_rivals(grid, target) | gains.of_labelers(grid, target)).items():
+    yield from _table(grid, (target, gains.PARTIAL_R2, "probe"), probes)
+    for name, values in gains.compared(grid, target).items():
         bounds = gains.interval(values).expand_dims(module=[""])
-        yield from _table(grid, (target, "partial_r2", name), bounds)
+        yield from _table(grid, (target, gains.PARTIAL_R2, name), bounds)
 
 
 def _table(grid: xr.Dataset, start: tuple[str, ...], bounds: xr.Dataset) -> Iterator[tuple[Any, ...]]:
