@@ -53,10 +53,11 @@ def _ranges_of_ours(layout: ShardLayout, positions: Positions) -> list[tuple[int
     if layout.compressed or not positions:
         return []
     stride = layout.chunk_bytes + CHECKSUM
-    numbers = np.ravel_multi_index(np.transpose(positions), layout.counts)
-    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
-    chunks = [(int(run[0]) * stride, len(run) * stride) for run in runs]
-    return [*chunks, (layout.shard_bytes - layout.index_bytes, layout.index_bytes)]
+    runs: list[tuple[int, int]] = []
+    for number in np.ravel_multi_index(np.transpose(positions), layout.counts).tolist():
+        first, length = runs.pop() if runs and sum(runs[-1]) == number * stride else (number * stride, 0)
+        runs.append((first, length + stride))
+    return [*runs, (layout.shard_bytes - layout.index_bytes, layout.index_bytes)]
 
 
 def _read(file: Opened, where: str, layout: ShardLayout, positions: Positions, out: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import google_crc32c
@@ -47,12 +48,12 @@ class ShardLayout:
     dtype: np.dtype
     compressed: bool = False
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """Inner chunks along each axis."""
         return tuple(s // c for s, c in zip(self.shape, self.chunk, strict=True))
 
-    @property
+    @cached_property
     def chunk_bytes(self) -> int:
         """Size of an inner chunk in memory."""
         return math.prod(self.chunk) * self.dtype.itemsize
@@ -68,7 +69,7 @@ class ShardLayout:
         """More than any shard has: blosc adds its header to what it can't compress."""
         return self.shard_bytes + math.prod(self.counts) * _BLOSC
 
-    @property
+    @cached_property
     def index_bytes(self) -> int:
         """Size of the index at the end of the shard."""
         return math.prod(self.counts) * _ENTRY + CHECKSUM
@@ -109,9 +110,15 @@ class ShardLayout:
         if len(data) != self.index_bytes or data[-CHECKSUM:] != _checksum(body):
             raise mismatch(f"the index of {where}")
         index = np.frombuffer(body, "<u8").reshape(-1, 2)
-        if not self._apart(index, size - self.index_bytes):
+        if not (body == self._plain and size == self.shard_bytes or self._apart(index, size - self.index_bytes)):
             raise mismatch(f"the index of {where}")
         return index.reshape(*self.counts, 2)
+
+    @cached_property
+    def _plain(self) -> bytes:
+        """The index's entries where `encode` writes chunks that aren't compressed: row by row, of one length."""
+        length = self.chunk_bytes + CHECKSUM
+        return np.array([(number * length, length) for number in range(math.prod(self.counts))], "<u8").tobytes()
 
     def _apart(self, index: np.ndarray, end: int) -> bool:
         """Whether chunks lie side by side before an offset, none over another, each of a length that it can have."""
