@@ -110,7 +110,7 @@ class ShardLayout:
         if len(data) != self.index_bytes or data[-CHECKSUM:] != _checksum(body):
             raise mismatch(f"the index of {where}")
         index = np.frombuffer(body, "<u8").reshape(-1, 2)
-        if not (body == self._plain and size == self.shard_bytes or self._apart(index, size - self.index_bytes)):
+        if not ((body == self._plain and size == self.shard_bytes) or self._apart(index, size - self.index_bytes)):
             raise mismatch(f"the index of {where}")
         return index.reshape(*self.counts, 2)
 
