@@ -1,7 +1,9 @@
 """Hooks, branches and steps: a pipeline and a manifest become a stream of activations."""
 
+from ldmscene.capture.batches import check_batches
 from ldmscene.capture.foretelling import rehearsed
 from ldmscene.capture.identity import WeightHashes, configs, environment, identity
+from ldmscene.capture.inputs import Inputs
 from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
 from ldmscene.capture.modules import ModuleShape, find_modules, presets_in
@@ -25,6 +27,7 @@ from ldmscene.capture.trajectory import Trajectory, run, watching
 
 __all__ = [
     "Editor",
+    "Inputs",
     "Model",
     "ModuleShape",
     "Plan",
@@ -34,6 +37,7 @@ __all__ = [
     "WeightHashes",
     "at_once",
     "autoencoder_of",
+    "check_batches",
     "configs",
     "decode",
     "decode_counting",

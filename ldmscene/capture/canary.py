@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ldmscene.capture.conditions import example
+from ldmscene.capture.conditions import takes
 from ldmscene.capture.fold import first_tensor
 from ldmscene.capture.hooks import call, instead, quiet, running_uncompiled
 from ldmscene.capture.latents import unpack
@@ -55,8 +55,9 @@ def canary(plan: Plan) -> Canary:
 def _answer(plan: Plan, *, from_the_middle: bool) -> Canary:
     pipeline, heard = plan.pipeline, _Listener()
     with torch.no_grad(), quiet(pipeline), with_scheduler(pipeline, None), running_uncompiled(pipeline) as denoiser:
-        begin = {"set_timesteps": _middle} if from_the_middle and not plan.supplied else {}
-        arguments = plan.arguments([example(pipeline)], [SEED])
+        whole = plan.supplied or "strength" in takes(pipeline)  # which begins where it is told
+        begin = {"set_timesteps": _middle} if from_the_middle and not whole else {}
+        arguments = plan.rehearsal()
         if plan.supplied:
             arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
         with ExitStack() as hooks:

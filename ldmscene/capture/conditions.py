@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ldmscene.capture.source import denoiser_of
@@ -11,6 +11,7 @@ from ldmscene.errors import InputError, unknown
 
 EXAMPLE = "a photograph of a red cube on a table"
 CLASSES = "class_labels"
+ADAPTER = "ip_adapter_image"
 _PICTURES = ("image", "mask_image", "control_image", "video", "depth_map", "example_image")
 
 
@@ -20,8 +21,13 @@ def takes(pipeline: Any) -> dict[str, inspect.Parameter]:
     return {name: one for name, one in found.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
 
 
-def check_begins_with_noise(pipeline: Any) -> None:
-    """Refuse a pipeline that needs more than a prompt or a class to begin with.
+def lacks(pipeline: Any, inputs: Collection[str] = ()) -> list[str]:
+    """Pictures that a pipeline takes and isn't handed: not all that take them need them."""
+    return [name for name in takes(pipeline) if name in _PICTURES and name not in inputs]
+
+
+def check_needs(pipeline: Any, inputs: Collection[str] = ()) -> None:
+    """Refuse a pipeline that needs more than a prompt or a class, and these inputs.
 
     Raises
     ------
@@ -32,18 +38,22 @@ def check_begins_with_noise(pipeline: Any) -> None:
     needed = [name for name, one in found.items() if one.default is one.empty and name not in ("prompt", CLASSES)]
     if "prompt" in found and "height" not in found:  # it has the size of a picture that it begins with
         needed += [name for name in _PICTURES if name in found and name not in needed]
-    if needed:
+    if needed := [name for name in needed if name not in inputs]:
+        raise InputError(f"{type(pipeline).__name__} needs {', '.join(needed)} beside a prompt; {supply(needed)}")
+    if denoiser_of(pipeline)[1].config.get("encoder_hid_dim_type") == "ip_image_proj" and ADAPTER not in inputs:
         raise InputError(
-            f"{type(pipeline).__name__} needs {', '.join(needed)} beside a prompt, and begins with what it is handed; "
-            "expected a pipeline that begins with noise"
-        )
-    if denoiser_of(pipeline)[1].config.get("encoder_hid_dim_type") == "ip_image_proj":
-        raise InputError(
-            f"an IP-Adapter is loaded into {type(pipeline).__name__}, which needs a picture beside the prompt; call "
-            "pipeline.unload_ip_adapter() first"
+            f"an IP-Adapter is loaded into {type(pipeline).__name__}, which needs a picture beside the prompt; "
+            f"{supply([ADAPTER])}, or call pipeline.unload_ip_adapter() first"
         )
     if "num_frames" in found or "video_length" in found:
         raise InputError(f"{type(pipeline).__name__} draws videos; expected a pipeline that draws pictures")
+
+
+def supply(names: Sequence[str]) -> str:
+    """How a call is handed what it needs."""
+    return (
+        f"supply {'it' if len(names) == 1 else 'them'} by inputs={{{', '.join(f'{name!r}: FOLDER' for name in names)}}}"
+    )
 
 
 def example(pipeline: Any) -> str:

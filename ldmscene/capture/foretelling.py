@@ -59,8 +59,7 @@ def rehearsed(plan: Plan) -> Plan:
     def leave(_module: nn.Module, _args: tuple[Any, ...], output: object) -> None:
         raw.append(first_tensor(output).detach().clone())
 
-    prompt = example(pipeline)
-    arguments = plan.arguments([prompt], [SEED])
+    arguments = plan.rehearsal()
     if plan.supplied:
         arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
     with torch.no_grad(), quiet(pipeline), running_uncompiled(pipeline) as denoiser:
@@ -76,7 +75,8 @@ def rehearsed(plan: Plan) -> Plan:
     if not found:
         raise InputError(
             "an edit needs to know which part of the denoiser's output is conditional, and that can't be told: in a "
-            f"rehearsal with the prompt {prompt!r} several orders fit; use another negative prompt or guidance_scale"
+            f"rehearsal with the prompt {example(pipeline)!r} several orders fit; use another negative prompt or "
+            "guidance_scale"
         )
     return replace(plan, calls=found[0])
 

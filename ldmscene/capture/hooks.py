@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
-from ldmscene.capture.conditions import takes
+from ldmscene.capture.conditions import ADAPTER, takes
 from ldmscene.capture.source import denoiser_of
 
 
@@ -64,19 +65,39 @@ def running_uncompiled(pipeline: Any) -> Iterator[nn.Module]:
             part._compiled_call_impl = call
 
 
-def call(pipeline: Any, arguments: dict[str, Any]) -> None:
-    """Call a pipeline; one that takes no `latents` draws those that are asked for, by its module's `randn_tensor`."""
+def call(pipeline: Any, arguments: dict[str, Any]) -> Any:
+    """Call a pipeline; one that takes no `latents` draws those that are asked for, by its module's `randn_tensor`.
+
+    An IP-Adapter reads several pictures as several of each sample: here each sample has its own.
+    """
+    adapter = arguments.get(ADAPTER)
+    if isinstance(adapter, list) and len(adapter) > 1:
+        with instead(pipeline, prepare_ip_adapter_image_embeds=lambda prepare: _one_by_one(prepare, adapter)):
+            return pipeline(**arguments)
     if "latents" not in arguments or "latents" in takes(pipeline):
-        pipeline(**arguments)
-        return
+        return pipeline(**arguments)
     source: Any = sys.modules[type(pipeline).__module__]
     draw, rest = source.randn_tensor, {**arguments}
     latents = rest.pop("latents")
     try:
         source.randn_tensor = lambda *_args, **_options: latents
-        pipeline(**rest)
+        return pipeline(**rest)
     finally:
         source.randn_tensor = draw
+
+
+def _one_by_one(prepare: Callable[..., Any], pictures: list[Any]) -> Callable[..., Any]:
+    """In the place of `prepare_ip_adapter_image_embeds`: what it makes of each sample's picture, in one batch."""
+
+    def prepared(image: Any, embeds: Any, device: Any, count: int, *guided: bool) -> Any:
+        if image is not pictures:  # a negative one, which samples share
+            return prepare(image, embeds, device, count, *guided)
+        each = [prepare([one], None, device, 1, *guided) for one in pictures]
+        if isinstance(each[0], torch.Tensor):
+            return torch.stack(each, 1).flatten(0, 1)
+        return [torch.stack(of_adapter, 1).flatten(0, 1) for of_adapter in zip(*each, strict=True)]
+
+    return prepared
 
 
 @contextmanager

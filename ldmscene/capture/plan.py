@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,12 +12,14 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
+from ldmscene.array_types import AnyArray
 from ldmscene.capture.clean import predict_clean
-from ldmscene.capture.conditions import check_begins_with_noise, conditions, example, takes
+from ldmscene.capture.conditions import check_needs, conditions, example, takes
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.hooks import quiet
 from ldmscene.capture.identity import WeightHashes, compute_dtype, identity
+from ldmscene.capture.inputs import Inputs
 from ldmscene.capture.latents import latent_channels, unpack, vae_factor
 from ldmscene.capture.layout import TOKENS
 from ldmscene.capture.modules import ModuleShape, find_modules
@@ -42,6 +44,8 @@ class Plan:
     modules : tuple of ModuleShape
     timesteps : tuple of float
         One for each denoiser call; longer than `steps` for schedulers that call more than once a step.
+    inputs : Inputs
+        What the pipeline is handed beside prompts.
     calls : tuple of tuple of str
         Branches of each of the denoiser's calls within a step, once `rehearsed` has told them; empty before.
     """
@@ -58,6 +62,7 @@ class Plan:
     dtype: str
     folding: Folding
     hashes: WeightHashes = field(default_factory=WeightHashes)
+    inputs: Inputs = field(default_factory=Inputs)
     calls: tuple[tuple[str, ...], ...] = ()
 
     @property
@@ -94,9 +99,17 @@ class Plan:
         """Module names in the denoiser's order."""
         return find_modules(denoiser_of(self.pipeline)[1], modules) if modules else []
 
-    def arguments(self, prompts: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
-        """Of the pipeline's call, for a batch."""
-        return _call_arguments(
+    def rehearsal(self, prompt: str | None = None, count: int = 1) -> dict[str, Any]:
+        """Arguments of the pipeline's call for samples that nobody asked for, the same ones at every call."""
+        prompts = [example(self.pipeline) if prompt is None else prompt] * count
+        pictures = self.inputs.examples(self.pipeline, (self.height, self.width), count)
+        return self.arguments(prompts, range(count), pictures)
+
+    def arguments(
+        self, prompts: Sequence[str], seeds: Sequence[int], pictures: Mapping[str, Sequence[AnyArray]] | None = None
+    ) -> dict[str, Any]:
+        """Of the pipeline's call, for a batch; `pictures` are those of each sample, by input."""
+        return self.inputs.arguments(pictures or {}, len(seeds)) | _call_arguments(
             self.pipeline,
             self.folding.family,
             **conditions(self.pipeline, prompts),
@@ -127,6 +140,7 @@ class Plan:
             "branches": list(self.branches),
             "dtype": self.dtype,
             "captured": "module output",
+            **self.inputs.config(),
         }
 
 
@@ -143,6 +157,7 @@ def make_plan(
     branch: str,
     dtype: str,
     hashes: WeightHashes | None = None,
+    inputs: Inputs | None = None,
 ) -> Plan:
     """Check the arguments of an extraction against a pipeline.
 
@@ -157,7 +172,9 @@ def make_plan(
         raise InputError(f"steps must be at least 1, got {steps}")
     if not math.isfinite(guidance_scale):
         raise InputError(f"guidance_scale must be a finite number, got {guidance_scale}")
-    check_begins_with_noise(pipeline)
+    inputs = inputs or Inputs()
+    inputs.check(pipeline)
+    check_needs(pipeline, inputs.names)
     _check_picture(pipeline)
     denoiser = denoiser_of(pipeline)[1]
     family = family_of(denoiser)
@@ -171,7 +188,7 @@ def make_plan(
             f"the guidance of {type(pipeline).__name__} is distilled into its denoiser: it has no unconditional branch "
             "and no negative prompt; use branch='cond'"
         )
-    height, width = _size(pipeline, family, height, width)
+    asked, (height, width) = (height, width), _size(pipeline, family, height, width, inputs)
     names = find_modules(denoiser, modules)
     factor = vae_factor(pipeline)
     plan = Plan(
@@ -187,9 +204,11 @@ def make_plan(
         dtype=dtype,
         folding=Folding(family, (height // factor, width // factor)),
         hashes=hashes or WeightHashes(),
+        inputs=inputs,
     )
     with quiet(pipeline):
-        first = rehearse(pipeline, plan.arguments(["" if "prompt" in takes(pipeline) else example(pipeline)], [0]))
+        first = rehearse(pipeline, plan.rehearsal("" if "prompt" in takes(pipeline) else None), inputs.names)
+    plan = _at_the_size_of_its_picture(plan, first, asked)
     if first.size not in (None, plan.latent):
         drawn = " × ".join(str(side * factor) for side in first.size or ())
         raise InputError(f"{type(pipeline).__name__} draws {drawn} where {height} × {width} is asked for; ask for that")
@@ -222,7 +241,7 @@ def _check_lengths(plan: Plan, first: FirstCall) -> None:
     if not flat or "prompt" not in takes(plan.pipeline):
         return
     with quiet(plan.pipeline):
-        longer = rehearse(plan.pipeline, plan.arguments(["a longer prompt, of a few more words"], [0]))
+        longer = rehearse(plan.pipeline, plan.rehearsal("a longer prompt, of a few more words"), plan.inputs.names)
     for module, other in zip(
         flat, module_shapes(denoiser_of(plan.pipeline)[1], [m.name for m in flat], plan.folding, longer), strict=True
     ):
@@ -269,11 +288,27 @@ def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
         raise InputError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 
 
-def _size(pipeline: DiffusionPipeline, family: Family, height: int | None, width: int | None) -> tuple[int, int]:
+def _at_the_size_of_its_picture(plan: Plan, first: FirstCall, asked: tuple[int | None, int | None]) -> Plan:
+    """The plan at the size that its pipeline draws, where pictures decide on it and not the caller."""
+    if not plan.inputs.names or "height" in takes(plan.pipeline) or first.size is None:
+        return plan
+    factor = vae_factor(plan.pipeline)
+    height, width = (side * factor for side in first.size)
+    if asked not in ((None, None), (height, width)):
+        raise InputError(
+            f"{type(plan.pipeline).__name__} draws {height} × {width}, the size of its picture, got {asked[0]} × "
+            f"{asked[1]}; leave height and width out"
+        )
+    return replace(plan, height=height, width=width, folding=replace(plan.folding, latent=first.size))
+
+
+def _size(
+    pipeline: DiffusionPipeline, family: Family, height: int | None, width: int | None, inputs: Inputs
+) -> tuple[int, int]:
     factor = vae_factor(pipeline)
     own = [side * factor for side in default_latent(denoiser_of(pipeline)[1])]
     sides = [known if side is None else side for side, known in zip((height, width), own, strict=True)]
-    if "height" not in takes(pipeline):
+    if "height" not in takes(pipeline) and not inputs.names:
         if sides != own:
             raise InputError(
                 f"{type(pipeline).__name__} draws {own[0]} × {own[1]} alone, got {sides[0]} × {sides[1]}; leave "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 from diffusers import SCMScheduler
 from torch import Tensor, nn
 
+from ldmscene.capture.conditions import lacks, supply
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
-from ldmscene.capture.hooks import running_uncompiled
+from ldmscene.capture.hooks import call, running_uncompiled
 from ldmscene.capture.modules import ModuleShape
 from ldmscene.errors import InputError
 
@@ -67,8 +68,8 @@ class _Stop(Exception):  # noqa: N818, it isn't an error
     pass
 
 
-def rehearse(pipeline: Any, arguments: Mapping[str, Any]) -> FirstCall:
-    """Run a pipeline up to its denoiser's first call, and not into it.
+def rehearse(pipeline: Any, arguments: dict[str, Any], inputs: Collection[str] = ()) -> FirstCall:
+    """Run a pipeline up to its denoiser's first call, and not into it; `inputs` are its arguments beside prompts.
 
     Raises
     ------
@@ -83,16 +84,13 @@ def rehearse(pipeline: Any, arguments: Mapping[str, Any]) -> FirstCall:
 
     with torch.no_grad(), running_uncompiled(pipeline) as denoiser:
         handle = denoiser.register_forward_pre_hook(stop, with_kwargs=True)
+        vars(pipeline).pop("_num_timesteps", None)  # of an earlier call
         try:
-            pipeline(**arguments)
+            call(pipeline, arguments)
         except _Stop:
             pass
-        except Exception as error:  # whatever a pipeline of any kind dislikes about a call from a prompt
-            reason = " ".join(str(error).split())[:300]
-            scheduler, steps = type(pipeline.scheduler).__name__, arguments.get("num_inference_steps")
-            raise InputError(
-                f"{type(pipeline).__name__} with {scheduler} can't run {steps} steps from a prompt: {reason}"
-            ) from error
+        except Exception as error:  # whatever a pipeline of any kind dislikes about a call
+            raise InputError(_why_not(pipeline, arguments, inputs, error)) from error
         finally:
             handle.remove()
             pipeline.maybe_free_model_hooks()
@@ -101,7 +99,19 @@ def rehearse(pipeline: Any, arguments: Mapping[str, Any]) -> FirstCall:
     timesteps = pipeline.scheduler.timesteps
     if isinstance(pipeline.scheduler, SCMScheduler):
         timesteps = timesteps[:-1]  # the last is where its last step leads to
-    return replace(calls[0], timesteps=tuple(float(t) for t in timesteps))
+    left = vars(pipeline).get("_num_timesteps")  # fewer where it begins with a picture rather than with noise
+    return replace(calls[0], timesteps=tuple(float(t) for t in (timesteps[-left:] if inputs and left else timesteps)))
+
+
+def _why_not(pipeline: Any, arguments: Mapping[str, Any], inputs: Collection[str], error: Exception) -> str:
+    """One sentence for a call that failed."""
+    kind, lacking = type(pipeline).__name__, lacks(pipeline, inputs)
+    if lacking and not inputs:
+        return f"{kind} can't draw from a prompt alone, and takes {' and '.join(lacking)}; {supply(lacking)}"
+    handed = " and ".join(["a prompt", *inputs])
+    steps, reason = arguments.get("num_inference_steps"), " ".join(str(error).split())[:300]
+    more = f"; it also takes {' and '.join(lacking)}" if lacking else ""
+    return f"{kind} with {type(pipeline.scheduler).__name__} can't run {steps} steps from {handed}: {reason}{more}"
 
 
 def module_shapes(denoiser: Any, modules: Sequence[str], folding: Folding, first: FirstCall) -> list[ModuleShape]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
+from ldmscene.array_types import AnyArray
 from ldmscene.capture.foretelling import rehearsed
 from ldmscene.capture.hooks import call, quiet
+from ldmscene.capture.inputs import MASK
+from ldmscene.capture.latents import unpack
 from ldmscene.capture.pictures import decode_counting
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.record import Recording, recording
@@ -48,6 +52,7 @@ def run(
     seeds: Sequence[int],
     supplied: np.ndarray | None = None,
     *,
+    pictures: Mapping[str, Sequence[AnyArray]] | None = None,
     sink: Sink | None = None,
     editor: Editor | None = None,
     on_step: Callable[[Recording], None] | None = None,
@@ -61,6 +66,8 @@ def run(
     ----------
     supplied : numpy.ndarray, optional
         uint8 (n, Y, X, rgb); for a pipeline with a scheduler of `supplied_scheduler`.
+    pictures : mapping of str to sequence of numpy.ndarray, optional
+        For each of the plan's inputs of which every sample has its own, uint8 (Y, X, rgb).
     sink : Sink, optional
         What takes the outputs of the plan's modules; the trajectories hold none of them then.
     editor : Editor, optional
@@ -78,18 +85,19 @@ def run(
     arrays = Arrays.empty(
         plan.modules if sink is None else (), len(seeds), len(plan.timesteps), plan.branches, plan.dtype
     )
-    arguments = plan.arguments(prompts, seeds)
+    arguments = plan.arguments(prompts, seeds, pictures)
     plan = rehearsed(plan) if editor else plan
     if supplied is not None:
         arguments["latents"] = along(plan.pipeline, supplied, seeds)
     with torch.no_grad(), quiet(plan.pipeline), recording(plan, sink or arrays, editor, on_step=on_step) as recorded:
-        call(plan.pipeline, arguments)
+        returned = call(plan.pipeline, arguments)
     _check_steps(plan, recorded)
+    final = _unmasked(plan, recorded, returned) if MASK in plan.inputs.names else recorded.final
     # One by one, so that a picture doesn't depend on those beside it.
     decoded = (
         [(image[None], 0) for image in supplied]
         if supplied is not None
-        else [decode_counting(plan.pipeline, z) for z in recorded.final.split(1)]
+        else [decode_counting(plan.pipeline, z) for z in final.split(1)]
     )
     latents, predicted = (torch.stack(steps, 1).numpy() for steps in (recorded.latents, recorded.predicted))
     return [
@@ -116,6 +124,17 @@ def watching(plan: Plan, *, sink: Sink | None = None, editor: Editor | None = No
     silent = replace(plan, modules=()) if sink is None else plan
     with recording(silent, sink or Arrays({}, plan.branches), editor):
         yield
+
+
+def _unmasked(plan: Plan, recorded: Recording, returned: Any) -> torch.Tensor:
+    """The last latents, once the pipeline has put the picture back where the mask is off, (n, c, y, x)."""
+    final = unpack(plan.pipeline, returned.images.float(), (plan.height, plan.width)).cpu()
+    if final.shape != recorded.final.shape:
+        raise LdmsceneError(
+            f"{type(plan.pipeline).__name__} returns latents of {tuple(final.shape)}, and steps those of "
+            f"{tuple(recorded.final.shape)}; a pipeline that repaints otherwise can't be captured"
+        )
+    return final
 
 
 def _check_steps(plan: Plan, recorded: Recording) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ldmscene.errors import InputError
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+from ldmscene.picture_files import SUFFIXES, pixels_hash, read_picture
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class SuppliedPictures:
         """
         images = [_pixels(self.sources[name]) for name in hashes]
         for name, image in zip(hashes, images, strict=True):
-            if _hash(image) != name:
+            if pixels_hash(image) != name:
                 raise InputError(f"{self.sources[name]} was changed while its activations were being extracted")
         return np.stack(images)
 
@@ -92,7 +89,7 @@ def read_images(source: np.ndarray | str | Path | Sequence[str | Path]) -> Suppl
                 f"{name} has {image.shape[0]} × {image.shape[1]} pixels, the first image has {first[0]} × "
                 f"{first[1]}; bring them to one size, and their labels with them"
             )
-        hashes.append(_hash(image))
+        hashes.append(pixels_hash(image))
     return SuppliedPictures(dict(zip(hashes, sources, strict=True)), hashes, names, (first[0], first[1]))
 
 
@@ -102,7 +99,7 @@ def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
     folder = Path(source)
     if not folder.is_dir():
         raise InputError(f"no folder of images at {folder}; expected an array, a folder or a list of files")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
 def _pixels(picture: Path | np.ndarray) -> np.ndarray:
@@ -110,37 +107,4 @@ def _pixels(picture: Path | np.ndarray) -> np.ndarray:
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise InputError(f"images must be uint8 (n, Y, X, 3); got {picture.dtype} {('n', *picture.shape)}")
         return picture
-    try:
-        with Image.open(picture) as image:
-            return _rgb(image)
-    except (OSError, ValueError, UnidentifiedImageError) as error:
-        raise InputError(f"{picture} can't be read as an image: {error}") from error
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    """uint8 (Y, X, rgb)."""
-    form, frames = image.format, getattr(image, "n_frames", 1)
-    if frames > 1 and form != "MPO":  # in which cameras put a JPEG and its previews
-        raise ValueError(f"it holds {frames} pictures; save the one that is meant alone")
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        return np.repeat(_eight_bits(np.asarray(image), form)[..., None], 3, axis=-1)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
-
-
-def _eight_bits(grey: np.ndarray, form: str | None) -> np.ndarray:
-    """Deeper grey as uint8, from the range of its type."""
-    top = 1.0 if grey.dtype.kind == "f" else 65535.0
-    whole = grey.dtype.itemsize == 2 or form == "PNG"  # which has no more than 16 bits
-    if not (whole or grey.dtype.kind == "f") or not (grey.min() >= 0 and grey.max() <= top):
-        raise ValueError(
-            f"it holds {grey.dtype} from {grey.min():g} to {grey.max():g}; expected 8 or 16 bits, or floats from 0 to 1"
-        )
-    return np.rint(grey / top * 255).astype(np.uint8)
-
-
-def _hash(image: np.ndarray) -> str:
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+    return read_picture(picture)
