@@ -16,6 +16,7 @@ from ldmscene.evaluation.running import Job, compute
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.targets import Target, responses
 from ldmscene.evaluation.task import Task
+from ldmscene.metrics import Truth
 from ldmscene.probes import Targets
 from ldmscene.store import ActivationStore
 from ldmscene.store.cache import Cache
@@ -55,6 +56,14 @@ class Bench:
         pairs = [self.labels[target.name, block].cells(self.cache, size) for target in targets]
         cells = [*(own for own, _ in pairs), *(lent for _, lent in pairs)]
         return Targets.of({r.name: one for r, one in zip(responses(targets), cells, strict=True)})
+
+    def supplied(self, size: MapSize) -> tuple[str, ...]:
+        """Names of the targets that are known."""
+        return tuple(response.target for known in self.known.get(size, ())[:1] for response in known.supplied)
+
+    def truths(self, block: SampleBlock, size: MapSize, names: Iterable[str]) -> dict[str, Truth]:
+        """Held-out labels of a block on maps of a size, by target."""
+        return {name: self.labels[name, block].truth(self.cache, size) for name in names}
 
 
 def ungrouped(store: ActivationStore, cache: Cache, kind: Kind, task: Task) -> Bench:

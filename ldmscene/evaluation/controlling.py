@@ -25,7 +25,7 @@ from ldmscene.evaluation.ridge import RIDGE
 from ldmscene.evaluation.running import Job, compute
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.scope import Scope
-from ldmscene.evaluation.scoring import COORDINATES, coordinates_key, score_block
+from ldmscene.evaluation.scoring import project_anew, score_block
 from ldmscene.evaluation.states import checksums_of, features_key, read_states, state_keys
 from ldmscene.evaluation.targets import Target
 from ldmscene.evaluation.task import Task, check_choice, load_task
@@ -138,6 +138,6 @@ def _solve(bench: Bench, output: ModuleOutput, keys: Keys) -> Fits:
 def _score(
     bench: Bench, output: ModuleOutput, key: Mapping[str, Any], keys: Keys, fits: Fits, block: SampleBlock
 ) -> None:
-    found = score_block(bench, output, block, key, fits)
+    # Projections, which can take more than the activations, are not stored.
+    found = score_block(bench, output.size, block, fits, project_anew(bench, output, block, fits))
     write_scored(bench, score_keys(bench, output, block, key, keys), found)
-    bench.own.remove(COORDINATES, coordinates_key(fits, key))  # which can take more than the activations

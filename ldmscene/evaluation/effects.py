@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,10 +11,10 @@ from ldmscene.array_types import Array
 from ldmscene.cells import Cells, MapSize
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.beyond import products
-from ldmscene.evaluation.features import Features
 from ldmscene.evaluation.kind import Nested, NestedFits
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.targets import Target, responses
+from ldmscene.metrics import Truth
 from ldmscene.verdicts import Residuals
 
 
@@ -52,31 +52,37 @@ class Left:
     """[sample, y, x] mean of what is left"""
 
     @classmethod
-    def of(cls, bench: Bench, size: MapSize, block: SampleBlock, target: str, nested: Nested) -> Left:
-        names = tuple(response.target for known in bench.known[size][:1] for response in known.supplied)
-        cells, *others = (bench.labels[name, block].truth(bench.cache, size).cells for name in (target, *names))
+    def of(cls, truths: Mapping[str, Truth], names: tuple[str, ...], target: str, nested: Nested) -> Left:
+        """Of held-out labels by target; `names` are those of targets that are known."""
+        cells, *others = (truths[name].cells for name in (target, *names))
         supplied = np.stack([one.mean for one in others]) if others else np.zeros((0, *cells.mean.shape))
         mean = cells.mean - nested.alone - np.einsum("g,gsyx->syx", nested.alone_supplied, supplied)
         return cls(cells, supplied, names, mean)
 
 
 def block_effects(
-    bench: Bench, features: Features, block: SampleBlock, fits: NestedFits, projected: Array
+    bench: Bench, size: MapSize, block: SampleBlock, truths: Mapping[str, Truth], fits: NestedFits, projected: Array
 ) -> dict[str, Effects]:
-    """By target, on a block of held-out samples."""
+    """By target, on a block of held-out samples, whose labels on maps of this size are `truths`."""
     return {
-        target.name: _effects(bench, features, block, fits, target, projected)
+        target.name: _effects(bench, bench.supplied(size), block, truths, fits, target, projected)
         for target in bench.task.targets
         if responses([target])[0] in fits.nested
     }
 
 
 def _effects(
-    bench: Bench, features: Features, block: SampleBlock, fits: NestedFits, target: Target, projected: Array
+    bench: Bench,
+    names: tuple[str, ...],
+    block: SampleBlock,
+    truths: Mapping[str, Truth],
+    fits: NestedFits,
+    target: Target,
+    projected: Array,
 ) -> Effects:
     own, lent = responses([target])
     nested = fits.nested[own]
-    left = Left.of(bench, features.size, block, target.name, nested)
+    left = Left.of(truths, names, target.name, nested)
     said = nested.said(projected) + np.einsum("fg,gsyx->fsyx", nested.supplied, left.supplied)
     within = _within(bench, block, target.name, left, nested)
     sums = Residuals.of(left.cells.weight, left.mean, said, *within)
@@ -85,15 +91,12 @@ def _effects(
         by_lent = fits.nested[lent].said(projected)[0]
         shuffled = Residuals.of(left.cells.weight, left.mean, by_lent, within[0]).explained
     unknown = np.full_like(shuffled, np.nan)
-    scores = (unknown, unknown) if left.names else _scores(bench, features, block, target, nested, said[0])
+    scores = (unknown, unknown) if left.names else _scores(truths[target.name], target, nested, said[0])
     return Effects(sums.explained, sums.rr[0], within[0], sums.correlation[0], shuffled, *scores)
 
 
-def _scores(
-    bench: Bench, features: Features, block: SampleBlock, target: Target, nested: Nested, said: Array
-) -> tuple[Array, Array]:
+def _scores(truth: Truth, target: Target, nested: Nested, said: Array) -> tuple[Array, Array]:
     """[sample] by a target's own metric, without features and with them."""
-    truth = bench.labels[target.name, block].truth(bench.cache, features.size)
     (metric,) = (metric for metric in target.metrics if metric.name == target.primary)
 
     def of(value: Array, log_odds: tuple[float, float] | None) -> Array:

@@ -126,10 +126,11 @@ def _labeler(
     for t, target in enumerate(one for one in bench.task.targets if one.name in names):
         if not set(bench.task.test_ids) <= bench.store.complete(intermediate_path(source, target.labels)):
             continue
+        truths = [bench.truths(block, size, (target.name, *bench.supplied(size))) for block in bench.task.test]
         for s, step in enumerate(steps):
             maps, nested = LabelerMaps(name, step, size, source, target.labels), raw[s][target.name].nested
             assert nested is not None
-            explained[t, s], left[t, s] = labeler_sums(bench, maps, target.name, nested, prompt)
+            explained[t, s], left[t, s] = labeler_sums(bench, maps, truths, target.name, nested, prompt)
     return explained, left
 
 

@@ -17,7 +17,7 @@ from ldmscene.evaluation.effects import Effects
 from ldmscene.evaluation.features import Features
 from ldmscene.evaluation.kind import Fits
 from ldmscene.evaluation.samples import SampleBlock
-from ldmscene.evaluation.scoring import Scored, Scores, score_block
+from ldmscene.evaluation.scoring import Scored, Scores, project, score_block
 from ldmscene.evaluation.targets import Target, responses
 from ldmscene.store.prepare import fingerprint
 
@@ -34,7 +34,7 @@ def scored(
     Parameters
     ----------
     bench, features, block, key, fits
-        As `score_block` has them.
+        As `project` has them.
     states
         [fold][group] keys of the states that the fits are from.
 
@@ -44,7 +44,7 @@ def scored(
         If they were dropped, and the scores are of other fits.
     """
     if features.path is None or not set(block.ids) <= bench.source.dropped(features.path):
-        return score_block(bench, features, block, key, fits)
+        return score_block(bench, features.size, block, fits, project(bench, features, block, key, fits))
     keys = score_keys(bench, features, block, key, states)
     if not are_scored(bench, keys):
         raise InputError(

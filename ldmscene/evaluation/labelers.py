@@ -6,6 +6,8 @@ the other held-out prompts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from ldmscene.array_types import Array
@@ -15,15 +17,21 @@ from ldmscene.evaluation.effects import Left
 from ldmscene.evaluation.features import LabelerMaps
 from ldmscene.evaluation.kind import Nested
 from ldmscene.evaluation.nesting import basis_of
+from ldmscene.metrics import Truth
 from ldmscene.probes import Moments, Projection, merge_all
 from ldmscene.verdicts import Residuals
 
 FOLDS = 5  # of held-out prompts
 
 
-def labeler_sums(bench: Bench, maps: LabelerMaps, target: str, nested: Nested, prompt: Array) -> tuple[Array, Array]:
-    """How much a labeler's maps explain of what is left, and what is left: Σ over pixels, both [sample]."""
-    parts = [Left.of(bench, maps.size, block, target, nested) for block in bench.task.test]
+def labeler_sums(
+    bench: Bench, maps: LabelerMaps, truths: Sequence[Mapping[str, Truth]], target: str, nested: Nested, prompt: Array
+) -> tuple[Array, Array]:
+    """How much a labeler's maps explain of what is left, and what is left: Σ over pixels, both [sample].
+
+    `truths` are labels of each block of held-out samples: of the target, and of those that are known.
+    """
+    parts = [Left.of(one, bench.supplied(maps.size), target, nested) for one in truths]
     weight, left = (np.concatenate(some) for some in zip(*((p.cells.weight, p.mean) for p in parts), strict=True))
     scatter = np.concatenate([part.cells.scatter.sum((1, 2)) for part in parts])
     supplied = np.concatenate([part.supplied for part in parts], 1)

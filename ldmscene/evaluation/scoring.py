@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ldmscene.cells import MapSize
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.effects import Effects, block_effects
 from ldmscene.evaluation.effects import joined as join_effects
@@ -55,35 +56,35 @@ class Scored:
     effects: Mapping[str, Effects]
 
 
-def score_block(bench: Bench, features: Features, block: SampleBlock, key: Mapping[str, Any], fits: Fits) -> Scored:
-    """Score every fit to some features on one block of held-out samples; `key` is what its features depend on."""
-    projected = project(bench, features, block, key, fits)
+def score_block(bench: Bench, size: MapSize, block: SampleBlock, fits: Fits, projected: np.ndarray) -> Scored:
+    """Score every fit to features of a size on one block of held-out samples, from their projections."""
+    truths = bench.truths(block, size, [target.name for target in bench.task.targets])
     found = {}
     for target in bench.task.targets:
-        truth = bench.labels[target.name, block].truth(bench.cache, features.size)
         for response in responses([target]):
             value = fits.predict(response, projected)
-            found[response] = score(target, truth, value, value > 0)
-    effects = block_effects(bench, features, block, fits, projected) if isinstance(fits, NestedFits) else {}
+            found[response] = score(target, truths[target.name], value, value > 0)
+    effects = block_effects(bench, size, block, truths, fits, projected) if isinstance(fits, NestedFits) else {}
     return Scored(found, effects)
 
 
-def coordinates_key(fits: Fits, key: Mapping[str, Any]) -> dict[str, Any]:
-    """What projections of a block depend on; `key` is what its features do."""
-    return {"fits": fits.key, "features": key}
-
-
 def project(bench: Bench, features: Features, block: SampleBlock, key: Mapping[str, Any], fits: Fits) -> np.ndarray:
-    """What predictions need of a block's features, from the cache or into it."""
-    under = coordinates_key(fits, key)
+    """What predictions need of a block's features, from the cache or into it; `key` is what the features depend on."""
+    under = {"fits": fits.key, "features": key}
     if bench.own.has(COORDINATES, under):
         return bench.own.read(COORDINATES, under)["coordinates"]
+    projected = project_anew(bench, features, block, fits)
+    bench.own.write(COORDINATES, under, {"coordinates": projected})
+    return projected
+
+
+def project_anew(bench: Bench, features: Features, block: SampleBlock, fits: Fits) -> np.ndarray:
+    """The same from the features themselves, for what is needed once."""
     X = features.read(bench.source, block.ids)
     with np.errstate(invalid="ignore"):
         projected = fits.project(X)
     if not np.isfinite(projected).all():
         check_finite(bench, features, block, X)
-    bench.own.write(COORDINATES, under, {"coordinates": projected})
     return projected
 
 
