@@ -13,6 +13,7 @@
         └── WriteError                 the disk is full, read-only or gone
 
     LeakWarning (a UserWarning)        samples of two splits that are one to a model
+    ControlWarning (a UserWarning)     a grid without the control with permuted weights
 
 Every message says what was expected, what arrived and what to try.
 """
@@ -74,6 +75,10 @@ class WriteError(StoreError):
 
 class LeakWarning(UserWarning):
     """Samples of two splits that are one to a model; `extract(..., leaks="refuse")` makes them an error."""
+
+
+class ControlWarning(UserWarning):
+    """A grid without the control with permuted weights; `evaluate(permuted=…)` reads one."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

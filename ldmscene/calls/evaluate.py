@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
-from ldmscene.errors import InputError
+from ldmscene.errors import ControlWarning, InputError
 from ldmscene.evaluation import assembly, grid_file, provenance, task
 from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.kind import Kind
@@ -26,6 +27,10 @@ from ldmscene.store.cache import doubting
 from ldmscene.table import Grid
 
 VERSION = 3  # of grids; to be counted up when they hold something new
+_NO_CONTROL = (
+    "permuted: there is no control with permuted weights, so that what a network of this shape reads without training "
+    "isn't excluded, as sentences say; make one by `extract(…, control=store)`"
+)
 
 
 def evaluate(
@@ -91,6 +96,11 @@ def evaluate(
     Grid
         An `xarray.Dataset` as `ldmscene.grid` describes it; its `to_dataframe` is a tidy table.
 
+    Warns
+    -----
+    ControlWarning
+        If a grid is computed without `permuted`.
+
     Raises
     ------
     IncompleteError
@@ -131,6 +141,8 @@ def evaluate(
     path = grid_file.grid_file(opened, made_from)
     if path.exists():
         return _as_grid(grid_file.load_grid(path), opened)
+    if control is None:
+        warnings.warn(_NO_CONTROL, ControlWarning, stacklevel=2)
     todo = task.load_task(opened, scope, cv, alphas, supplied)
     if control is not None:
         task.check_control(opened, control, scope, todo)

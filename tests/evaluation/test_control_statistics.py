@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import xarray as xr
 
 import ldmscene
 from ldmscene import capture
-from ldmscene.errors import InputError
+from ldmscene.errors import ControlWarning, InputError
 from ldmscene.evaluation import absorbing
 from ldmscene.evaluation import samples as sampling
 from ldmscene.extraction import fill
@@ -93,6 +94,16 @@ def test_samples_are_generated_block_by_block_and_read_as_the_same(tiny, labelle
         for grid in (found, whole)
     )
     np.testing.assert_allclose(gain, expected, atol=0.01)
+
+
+def test_a_control_that_is_missing_is_told_once(labelled, made, whole):
+    shutil.rmtree(labelled.root / "probes")
+    with pytest.warns(ControlWarning, match=r"extract\(…, control=store\)"):
+        ldmscene.evaluate(labelled, "mask", **MODULES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ControlWarning)
+        ldmscene.evaluate(labelled, "mask", **MODULES)  # from the cache
+        ldmscene.evaluate(labelled, "mask", permuted=made, **MODULES)
 
 
 def test_nothing_but_statistics_is_stored(made):
