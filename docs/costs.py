@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,15 @@ def rows() -> Iterator[str]:
     for model in MODELS:
         for preset, steps in CHOICES:
             modules = _modules(model, preset)
-            latent = (model.size // model.factor) ** 2
-            one = steps * (sum(m["bytes_per_step"] for m in modules) + 16 * latent) + 3 * model.size**2
-            files = PICTURES * (len(modules) + 2)
+            one, files = of_one(modules, steps, model.size, model.factor)
             cells = [f"{model.name}, {model.size} px", f"`{preset}`: {len(modules)}", str(steps), human_bytes(one)]
-            yield f"| {' | '.join(cells)} | {human_bytes(PICTURES * one)} | {files:,} |"
+            yield f"| {' | '.join(cells)} | {human_bytes(PICTURES * one)} | {PICTURES * files:,} |"
+
+
+def of_one(modules: Sequence[dict[str, Any]], steps: int, size: int, factor: int) -> tuple[int, int]:
+    """Bytes and files of one sample; latents are four channels in float32."""
+    latents = 4 * 4 * (size // factor) ** 2
+    return steps * (sum(m["bytes_per_step"] for m in modules) + latents) + 3 * size**2, len(modules) + 2
 
 
 def _modules(model: Model, preset: str) -> list[dict[str, Any]]:
