@@ -7,6 +7,8 @@ import json
 import pytest
 
 import ldmscene
+from ldmscene.extraction.estimate import Timing
+from ldmscene.intervention import jobs
 from ldmscene.intervention.controls import controls_of
 from tests.conftest import files
 from tests.intervention.conftest import CONTROLS
@@ -25,7 +27,26 @@ def test_a_dry_run_foretells_what_the_run_then_wrote(store, edit, edited, tiny, 
     assert found["bytes"] == pytest.approx(sum(ledger["bytes"].sum() for ledger in ledgers), rel=0.01)
     each = {name: value for name, value in found.items() if name.startswith("seconds_per_sample_of_")}
     assert set(each) == {"seconds_per_sample_of_conditional", "seconds_per_sample_of_donor"}
-    assert min(each.values()) * found["runs"] <= found["seconds"]
+    assert all(value > 0 for value in each.values())
+
+
+def test_its_seconds_are_those_of_each_rules_runs_after_one_of_each_was_timed(
+    store, edit, edited, tiny, tmp_path, monkeypatch
+):
+    told = {"conditional": Timing(10.0, 2.0, 0.5), "donor": Timing(20.0, 3.0, 0.25)}
+    asked = []
+
+    def timed(*_, editing):
+        asked.append(editing.edit.rule_name)
+        return told[asked[-1]]
+
+    monkeypatch.setattr(jobs, "time_first", timed)
+    options = {"controls": CONTROLS, "model": tiny, "batch_size": 6, "dry_run": True, "previews": "test"}
+    found = ldmscene.intervene(store, edit, tmp_path / "new", **options)
+    others = len(controls_of(edited))  # the edit and its controls but for the donor
+    previews = 2 * 6  # of x_t and of predicted x_0, for each sample
+    assert sorted(asked) == ["conditional", "donor"]
+    assert found["seconds"] == 10 + others * (6 * 2 + previews * 0.5) + 20 + 6 * 3 + previews * 0.25
 
 
 def test_a_finished_one_takes_nothing_more(store, edit, edited, tiny):
