@@ -149,17 +149,24 @@ def test_two_tabs_wait_for_each_other_and_a_newer_request_replaces_an_older_one(
 def test_closing_ends_streams_threads_and_the_port(studio):
     before = set(threading.enumerate())
     page = serve(studio, {"model": "", "measured": ""}, host="127.0.0.1", port=0)
+    ours = {one for one in threading.enumerate() if "ldmscene" in one.name} - before
+    assert len(ours) == 2  # the worker and the server
     client = Client(page.address)
     _, found = client.draw(words())
     events = client.events(found["job"])
     next(events)
-    studio.may.release(3)
-    threading.Thread(target=page.close).start()
-    assert names(events)[-1] in ("cancelled", "done")
+    assert studio.began.wait(20)
+    closing = threading.Thread(target=page.close)
+    closing.start()
+    assert names(events)[-1] == "cancelled"
+    studio.may.release(3)  # the worker ends at the model's next step
+    closing.join(20)
     page.wait()
     with pytest.raises(OSError):  # noqa: PT011, which one depends on the system
         client.send("GET", "")
-    assert {one for one in threading.enumerate() if "ldmscene" in one.name} <= before
+    assert studio.left.is_set()
+    assert not closing.is_alive()
+    assert not any(one.is_alive() for one in ours)
 
 
 def test_a_port_that_is_taken_is_refused(studio):
