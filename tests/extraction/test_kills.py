@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-
 import numpy as np
 import pytest
 
 import ldmscene
-from ldmscene import testbed
 from ldmscene.store.check import find_faults
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import place
 from tests.conftest import FIRST, make_manifest
+from tests.killing import killed, preloaded
 from tests.store.conftest import contents
 
 KILLS = 100
 
 
-def extract(root: str, environment: dict[str, str], ready) -> None:
-    """In a process of its own: say when the model is loaded, then extract."""
-    os.environ.update(environment)  # the server of processes has that of its own start
-    import torch
-
-    from ldmscene import capture
-
-    torch.set_num_threads(1)
-    pipeline = capture.load_pipeline(testbed.MODELS["tiny-scenes"], "cpu")
-    ready.send(True)
+def extract(pipeline, root: str) -> None:
     ldmscene.extract(pipeline, make_manifest(6, 2), root, [FIRST], steps=2, batch_size=2, progress=False)
-
-
-def _run(context, root: str, kill_after: float | None) -> bool:
-    """Whether it was killed before it ended."""
-    here, there = context.Pipe()
-    process = context.Process(target=extract, args=(root, dict(os.environ), there))
-    process.start()
-    assert here.recv()
-    process.join(kill_after)
-    killed = process.is_alive()
-    if killed:
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert killed or process.exitcode == 0
-    return killed
 
 
 def _complete(root: str, undisturbed: ldmscene.ActivationStore) -> dict[str, bytes]:
@@ -66,15 +38,14 @@ def _complete(root: str, undisturbed: ldmscene.ActivationStore) -> dict[str, byt
 @pytest.mark.parametrize("where", ["folder", "s3"])
 def test_killed_a_hundred_times_nothing_is_lost_and_nothing_torn_is_served(where, tmp_path, capsys, request):
     base = str(tmp_path) if where == "folder" else f"{request.getfixturevalue('s3')}/kills"
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ldmscene.calls.extract", "torch", "diffusers", "tests.extraction.test_kills"])
-    _run(context, f"{base}/undisturbed", None)
+    context = preloaded("ldmscene.calls.extract", "tests.extraction.test_kills")
+    killed(context, extract, [f"{base}/undisturbed"])
     undisturbed = ldmscene.open(f"{base}/undisturbed")
     wanted = contents(undisturbed.root)
     draw, kills, late, stores = np.random.default_rng(0), 0, 0, 0
     while kills < KILLS:
         root, before = f"{base}/killed-{stores}", {}
-        while _run(context, root, draw.uniform(0, 1.5)):
+        while killed(context, extract, [root], after=draw.uniform(0, 1.5)):
             kills += 1
             now = _complete(root, undisturbed)
             assert before.items() <= now.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -38,14 +39,23 @@ def _conditional(method: str, headers: dict[str, str]) -> bool:
     return method == "PUT" and "if-none-match" in {name.lower() for name in headers}
 
 
-def _first(times: int, spoil: Callable[[Answer], Answer], concerned: Callable[[str, str], bool]) -> Callable:
-    """Spoils the first answers to some requests."""
+@contextmanager
+def _spoilt(
+    through: Proxy, times: int, spoil: Callable[[Answer], Answer], concerned: Callable[[str, str], bool]
+) -> Iterator[None]:
+    """The first answers to some requests are spoilt inside the block, in which there must be as many of them."""
     count = itertools.count()
 
-    def spoiled(method: str, path: str, answer: Answer) -> Answer:
+    def first(method: str, path: str, answer: Answer) -> Answer:
         return spoil(answer) if concerned(method, path) and next(count) < times else answer
 
-    return spoiled
+    through.spoil = first
+    yield
+    assert next(count) >= times
+
+
+def _listing(method: str, path: str) -> bool:
+    return method == "GET" and "list-type" in path
 
 
 def _cut(answer: Answer) -> Answer:
@@ -55,17 +65,19 @@ def _cut(answer: Answer) -> Answer:
 
 def test_a_listing_that_is_cut_short_is_asked_for_again(through, root):
     store = worlds.make(root, 2)
-    through.spoil = _first(2, _cut, lambda method, path: method == "GET" and "list-type" in path)
-    assert ActivationStore(store.root).samples["complete"].all()
+    with _spoilt(through, 2, _cut, _listing):
+        assert ActivationStore(store.root).samples["complete"].all()
     whole = location(root).sizes(layout.LEDGER)
-    through.spoil = _first(2, _cut, lambda method, path: method == "GET" and "list-type" in path)
-    assert location(root).sizes(layout.LEDGER) == whole != {}
+    with _spoilt(through, 2, _cut, _listing):
+        assert location(root).sizes(layout.LEDGER) == whole != {}
 
 
 def test_a_listing_that_is_always_cut_short_is_named(through, root):
     store = worlds.make(root, 2)
-    through.spoil = _first(99, _cut, lambda method, path: method == "GET" and "list-type" in path)
-    with pytest.raises(UnreachableError, match="doesn't answer"):
+    with (
+        _spoilt(through, 1 + len(objects.AGAIN), _cut, _listing),
+        pytest.raises(UnreachableError, match="doesn't answer"),
+    ):
         ActivationStore(store.root)
 
 
@@ -118,14 +130,13 @@ def test_an_endpoint_without_encryption_must_be_allowed(s3, monkeypatch):
 
 def test_an_object_that_comes_shortened_once_is_read_once_more(through, root):
     store = worlds.make(root, 3)
-    through.spoil = _first(1, _shortened, lambda method, path: method == "GET" and ACTIVATION in path)
-    found = store.activations(worlds.MODULE).values
+    with _spoilt(through, 1, _shortened, lambda method, path: method == "GET" and ACTIVATION in path):
+        found = store.activations(worlds.MODULE).values
     np.testing.assert_array_equal(found[2][:, None], worlds.values(2)[ACTIVATION])
-    ledger = _first(1, _shortened, lambda method, path: method == "GET" and path.endswith(".parquet"))
-    through.spoil = ledger
-    assert ActivationStore(store.root).samples["complete"].all()
-    through.spoil = _first(1, _shortened, lambda method, path: method == "GET" and "/c." in path)
-    assert find_faults(store.root) == []
+    with _spoilt(through, 1, _shortened, lambda method, path: method == "GET" and path.endswith(".parquet")):
+        assert ActivationStore(store.root).samples["complete"].all()
+    with _spoilt(through, 1, _shortened, lambda method, path: method == "GET" and "/c." in path):
+        assert find_faults(store.root) == []
 
 
 def _shortened(answer: Answer) -> Answer:
