@@ -100,4 +100,6 @@ def _step(one: int, known: Sequence[int], where: str) -> int:
 def _span(known: Sequence[int]) -> str:
     if len(known) and list(known) != list(range(known[0], known[-1] + 1)):
         return ", ".join(map(str, known))
+    if len(known) == 1:
+        return f"{known[0]} alone"
     return f"{known[0]} to {known[-1]}" if len(known) else "none yet"

@@ -234,9 +234,10 @@ def info_table(store: ActivationStore) -> Table:
     )
     for row in facts["arrays"]:
         key = Key(row["array"])
+        once = store.info(key).attributes.get("step") if key.module else None
         table.add_row(
             key.module or key,
-            row["shape"].replace(" ", ""),
+            row["shape"].replace(" ", "") + ("" if once is None else f" at step {once}"),
             str(row["samples"]),
             human_bytes(row["bytes"]),
             f"{row['nonfinite']:,}",

@@ -86,7 +86,9 @@ def planned(asked: FromPrompts) -> Iterator[tuple[Plan, Place]]:
     loaded = load_model(asked.model, **asked.weights())
     loaded = loaded if asked.control is None else loaded.permuted()
     with capture.with_scheduler(loaded.pipeline, asked.scheduler):
-        plan = capture.make_plan(loaded.pipeline, **asked.plan(), hashes=loaded.hashes)
+        plan = capture.make_plan(
+            loaded.pipeline, **asked.plan(), hashes=loaded.hashes, decode_each=asked.previews is True
+        )
         named = Path("stores") / fingerprint(plan.config() | settings(asked.compression))
         yield plan, named if asked.store is None else place(asked.store)
 

@@ -99,7 +99,7 @@ def _judges(labelers: Mapping[str, Any]) -> list[str]:
 def _checked(asked: FromPrompts, labelers: Mapping[str, Any], also: Also) -> list[PlannedEdit]:
     """The run's edits; modules that no probe can be fitted to are refused, before anything is extracted."""
     with extracting.planned(asked) as (plan, _root):
-        for module in plan.modules:
+        for module in plan.every:
             if "y" not in module.dims:
                 raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
         return also.edits(labelers, plan)

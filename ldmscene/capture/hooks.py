@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ldmscene.capture.conditions import ADAPTER, takes
+from ldmscene.capture.fold import first_tensor
 from ldmscene.capture.source import denoiser_of
 
 
@@ -63,6 +64,26 @@ def running_uncompiled(pipeline: Any) -> Iterator[nn.Module]:
             plain.set_attn_processor(processors)
         for part, call in compiled.items():
             part._compiled_call_impl = call
+
+
+@contextmanager
+def hearing(modules: Mapping[str, nn.Module], dtype: torch.dtype | None = None) -> Iterator[dict[str, list[Tensor]]]:
+    """What modules return inside the block: by name, of each call the first tensor, a copy of this type on the CPU."""
+    heard: dict[str, list[Tensor]] = {name: [] for name in modules}
+
+    def hook(name: str) -> Callable[..., None]:
+        def leave(_module: nn.Module, _args: object, output: object) -> None:
+            values = first_tensor(output).detach()
+            heard[name].append(values.to(dtype or values.dtype, copy=True).cpu())
+
+        return leave
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
+    try:
+        yield heard
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def call(pipeline: Any, arguments: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -93,6 +94,9 @@ def unscaled(pipeline: Any, latents: Tensor) -> Tensor:
     scale, shift = _scale_and_shift(pipeline, latents)
     if type(pipeline).__name__ in _BY_INVERSE:
         return 1 / scale * latents
+    if isinstance(shift, Tensor) and vae.config.get("scaling_factor"):  # in the order of Stable Diffusion XL's own sums
+        scaling: float = vae.config.scaling_factor
+        return latents * _per_channel(vae.config.latents_std, latents) / scaling + shift
     return latents / scale + shift
 
 
@@ -131,5 +135,8 @@ def _scale_and_shift(pipeline: Any, z: Tensor) -> tuple[Tensor | float, Tensor |
     scale = 1.0 if has_movq(pipeline) else config.get("scaling_factor") or 1.0
     if config.get("latents_mean") is None or config.get("latents_std") is None:
         return scale, config.get("shift_factor") or 0.0
-    mean, std = (torch.tensor(config[key]).view(1, -1, 1, 1).to(z) for key in ("latents_mean", "latents_std"))
-    return scale / std, mean
+    return scale / _per_channel(config["latents_std"], z), _per_channel(config["latents_mean"], z)
+
+
+def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values).view(1, -1, 1, 1).to(like)

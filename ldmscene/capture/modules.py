@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -23,15 +23,34 @@ class ModuleShape:
     Attributes
     ----------
     name : str
-        Dotted name inside the denoiser.
+        Dotted name inside the denoiser; of another part of the pipeline it begins with that part's name.
     dims : tuple of str
         ("y", "x", "channel") where the module has a grid, ("token", "channel") otherwise.
     shape : tuple of int
+    part : str
+        Under which name the pipeline holds the part, such as "vae"; "" of the denoiser.
+    step : int, optional
+        The denoiser's step to which its only run belongs. None: it runs at every step.
+    branched : bool
+        Whether it runs for each branch; a decoder sees the guided picture alone.
     """
 
     name: str
     dims: tuple[str, ...]
     shape: tuple[int, ...]
+    part: str = ""
+    step: int | None = None
+    branched: bool = True
+
+    @property
+    def inside(self) -> str:
+        """Dotted name inside its part."""
+        return self.name.removeprefix(f"{self.part}.") if self.part else self.name
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Along which a sample has several of these outputs: "step", "branch", both or neither."""
+        return ("step",) * (self.step is None) + ("branch",) * self.branched
 
     @property
     def values(self) -> int:
@@ -39,8 +58,10 @@ class ModuleShape:
         return math.prod(self.shape)
 
 
-def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
+def find_modules(denoiser: nn.Module, wanted: str | Iterable[str], others: Sequence[str] = ()) -> list[str]:
     """Names of the modules meant by a preset, a glob, a name or a list of them, in the denoiser's order.
+
+    `others` are names of modules elsewhere, of which messages may remind.
 
     Raises
     ------
@@ -69,10 +90,10 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str]) -> list[str]:
                 "modules or a glob"
             )
         if not found:
-            raise unknown("module or preset", one, [*PRESETS, *names])
+            raise unknown("module or preset", one, [*PRESETS, *names, *others])
     # A list of modules is never called: a glob doesn't mean it, a name that is one is refused later.
     chosen = set().union(*(found - (lists - {one}) for one, found in matches.items()))
-    return sorted(chosen, key=_forward_order(names))
+    return sorted(chosen, key=forward_order(names))
 
 
 def presets_in(denoiser: nn.Module) -> list[str]:
@@ -99,7 +120,7 @@ def _matching(one: str, names: list[str], patterns: Mapping[str, str], family: F
     return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 
-def _forward_order(names: list[str]) -> Callable[[str], tuple[int, int]]:
+def forward_order(names: Sequence[str]) -> Callable[[str], tuple[int, int]]:
     """Encoder, bottleneck, decoder: diffusers registers the decoder before the bottleneck."""
     parts = list(PARTS)
 

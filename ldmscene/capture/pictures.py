@@ -32,7 +32,7 @@ def decode_counting(pipeline: Any, latents: Tensor | np.ndarray) -> tuple[np.nda
 
     A picture can't show these: as uint8 they are black or white.
     """
-    with _ready(pipeline) as vae:
+    with ready(pipeline) as vae:
         factor = vae_factor(pipeline)
         size = at_once(latents.shape[-2] * factor, latents.shape[-1] * factor)
         decoded = [_decoded(pipeline, vae, z) for z in torch.as_tensor(latents).split(size)]
@@ -45,8 +45,7 @@ def at_once(height: int, width: int) -> int:
 
 
 def _decoded(pipeline: Any, vae: Any, latents: Tensor) -> tuple[np.ndarray, int]:
-    z = unscaled(pipeline, latents.to(pipeline._execution_device, vae.dtype))
-    found = vae.decode(z[:, :, None] if is_video(vae) else z, return_dict=False, **_plain(pipeline))[0]
+    found = as_decoded(pipeline, vae, unscaled(pipeline, latents.to(pipeline._execution_device, vae.dtype)))
     images = found[:, :, 0] if is_video(vae) else found
     lost = images.numel() - int(images.isfinite().sum())
     pixels = VaeImageProcessor().postprocess(images.float().nan_to_num(nan=-1.0), output_type="np")
@@ -54,10 +53,16 @@ def _decoded(pipeline: Any, vae: Any, latents: Tensor) -> tuple[np.ndarray, int]
     return whole, lost
 
 
+def as_decoded(pipeline: Any, vae: Any, z: Tensor) -> Tensor:
+    """What a pipeline's autoencoder, or one like it, makes of unscaled latents (n, c, y, x)."""
+    decoded: Tensor = vae.decode(z[:, :, None] if is_video(vae) else z, return_dict=False, **_plain(pipeline))[0]
+    return decoded
+
+
 @torch.no_grad()
 def encode(pipeline: Any, images: np.ndarray) -> Tensor:
     """uint8 images (n, Y, X, rgb) to latents (n, c, y, x), float32 on the CPU: the mean, not a draw."""
-    with _ready(pipeline) as vae:
+    with ready(pipeline) as vae:
         pixels = torch.from_numpy(images).to(pipeline._execution_device).permute(0, 3, 1, 2) / 127.5 - 1
         pixels = pixels[:, :, None] if is_video(vae) else pixels
         found = vae.encode(pixels.to(vae.dtype))
@@ -71,7 +76,7 @@ def _plain(pipeline: Any) -> dict[str, bool]:
 
 
 @contextmanager
-def _ready(pipeline: Any) -> Iterator[Any]:
+def ready(pipeline: Any) -> Iterator[Any]:
     """The autoencoder, in float32 where float16 would overflow; offloaded again where it was."""
     vae = autoencoder_of(pipeline)
     upcast = vae.dtype == torch.float16 and vae.config.get("force_upcast")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from ldmscene.array_types import AnyArray
 from ldmscene.capture.clean import predict_clean
 from ldmscene.capture.conditions import check_needs, conditions, example, takes
+from ldmscene.capture.decoding import decoder_shapes
 from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.hooks import quiet
@@ -22,12 +23,14 @@ from ldmscene.capture.identity import WeightHashes, compute_dtype, identity
 from ldmscene.capture.inputs import Inputs
 from ldmscene.capture.latents import latent_channels, unpack, vae_factor
 from ldmscene.capture.layout import TOKENS
-from ldmscene.capture.modules import ModuleShape, find_modules
+from ldmscene.capture.modules import ModuleShape
+from ldmscene.capture.parts import find_in_parts, reads_text
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.quiet import quietly
 from ldmscene.capture.shapes import FirstCall, module_shapes, rehearse
 from ldmscene.capture.source import autoencoder_of, denoiser_of
 from ldmscene.capture.supplied import leads_along
+from ldmscene.capture.texts import text_shapes
 from ldmscene.errors import InputError
 
 BRANCH_CHOICES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
@@ -42,12 +45,17 @@ class Plan:
     Attributes
     ----------
     modules : tuple of ModuleShape
+        Of the denoiser.
     timesteps : tuple of float
         One for each denoiser call; longer than `steps` for schedulers that call more than once a step.
     inputs : Inputs
         What the pipeline is handed beside prompts.
     calls : tuple of tuple of str
         Branches of each of the denoiser's calls within a step, once `rehearsed` has told them; empty before.
+    others : tuple of ModuleShape
+        Of the pipeline's other parts: text encoders, then the autoencoder.
+    texts : dict of str to tuple of str
+        For each text encoder among these, the branches of what it reads, in its order.
     """
 
     pipeline: DiffusionPipeline
@@ -64,6 +72,28 @@ class Plan:
     hashes: WeightHashes = field(default_factory=WeightHashes)
     inputs: Inputs = field(default_factory=Inputs)
     calls: tuple[tuple[str, ...], ...] = ()
+    others: tuple[ModuleShape, ...] = ()
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> tuple[ModuleShape, ...]:
+        """Modules of text encoders."""
+        return tuple(module for module in self.others if module.part in self.texts)
+
+    @property
+    def drawing(self) -> tuple[ModuleShape, ...]:
+        """Modules of the autoencoder."""
+        return tuple(module for module in self.others if module.part not in self.texts)
+
+    @property
+    def every(self) -> tuple[ModuleShape, ...]:
+        """All modules, in the order in which they run."""
+        return (*self.reading, *self.modules, *self.drawing)
+
+    def only(self, names: Container[str]) -> Plan:
+        """The same run, of which fewer modules are captured."""
+        few, others = (tuple(m for m in some if m.name in names) for some in (self.modules, self.others))
+        return replace(self, modules=few, others=others)
 
     @property
     def latent(self) -> tuple[int, int]:
@@ -93,11 +123,15 @@ class Plan:
     @property
     def step_bytes(self) -> int:
         """Of all modules' outputs for one sample at one step, over as many parts as a pipeline can compute at once."""
-        return PARTS * sum(m.values for m in self.modules) * np.dtype(self.dtype).itemsize
+        return PARTS * sum(m.values for m in self.every) * np.dtype(self.dtype).itemsize
 
     def in_order(self, modules: Sequence[str]) -> list[str]:
-        """Module names in the denoiser's order."""
-        return find_modules(denoiser_of(self.pipeline)[1], modules) if modules else []
+        """Module names in the order in which the pipeline runs them."""
+        if not modules:
+            return []
+        own, others = find_in_parts(self.pipeline, modules)
+        reading = [name for part, names in others.items() if reads_text(part) for name in names]
+        return [*reading, *own, *(name for part, names in others.items() if not reads_text(part) for name in names)]
 
     def rehearsal(self, prompt: str | None = None, count: int = 1) -> dict[str, Any]:
         """Arguments of the pipeline's call for samples that nobody asked for, the same ones at every call."""
@@ -158,8 +192,11 @@ def make_plan(
     dtype: str,
     hashes: WeightHashes | None = None,
     inputs: Inputs | None = None,
+    decode_each: bool = False,
 ) -> Plan:
     """Check the arguments of an extraction against a pipeline.
+
+    `decode_each`: the autoencoder's modules are captured at every step, rather than at the last.
 
     Raises
     ------
@@ -189,7 +226,7 @@ def make_plan(
             "and no negative prompt; use branch='cond'"
         )
     asked, (height, width) = (height, width), _size(pipeline, family, height, width, inputs)
-    names = find_modules(denoiser, modules)
+    names, others = find_in_parts(pipeline, modules)
     factor = vae_factor(pipeline)
     plan = Plan(
         pipeline=pipeline,
@@ -225,7 +262,28 @@ def make_plan(
     if not family.known:
         _check_latents(plan, first)
     _check_lengths(plan, first)
-    return plan
+    return _with_others(plan, others, decode_each=decode_each)
+
+
+def _with_others(plan: Plan, names: Mapping[str, Sequence[str]], *, decode_each: bool) -> Plan:
+    """The plan with modules of other parts than the denoiser, by part."""
+    found: list[ModuleShape] = []
+    texts: dict[str, tuple[str, ...]] = {}
+
+    def rehearsed(prompt: str) -> None:
+        rehearse(plan.pipeline, plan.rehearsal(prompt), plan.inputs.names)
+
+    for part, some in names.items():
+        if reads_text(part):
+            with quiet(plan.pipeline):
+                shapes, texts[part] = text_shapes(plan.pipeline, part, some, rehearsed, plan.branches)
+            found += shapes
+        elif plan.supplied:
+            raise InputError(f"{some[0]}: pictures are supplied, so that {part} draws none; leave its modules out")
+        else:
+            last = None if decode_each else len(plan.timesteps) - 1
+            found += decoder_shapes(plan.pipeline, part, some, plan.latent, last)
+    return replace(plan, others=tuple(found), texts=texts)
 
 
 def has_two_branches(pipeline: DiffusionPipeline, guidance_scale: float) -> bool:

@@ -30,11 +30,11 @@ class Sink(Protocol):
         Parameters
         ----------
         module
-            Dotted name inside the denoiser.
+            Dotted name inside the denoiser, or as the plan's `others` have it.
         step
             Of the scheduler's calls in this run, from 0.
         branch
-            One of those that the plan asks for, "cond" or "uncond".
+            One of those that the plan asks for, "cond" or "uncond"; "" of a decoder, which has none.
         values
             (n, y, x, channel) or (n, token, channel) in the plan's dtype, a copy that is the sink's own.
         """
@@ -71,29 +71,37 @@ class Arrays:
     Attributes
     ----------
     found : dict of str to list of numpy.ndarray
-        For each module and sample, (step, branch, y, x, channel) or (step, branch, token, channel).
+        For each module and sample, (step, branch, y, x, channel) or (step, branch, token, channel), less the axes that
+        the module doesn't have.
     """
 
     on_host = True
 
-    def __init__(self, found: Mapping[str, list[np.ndarray]], branches: Sequence[str]) -> None:
+    def __init__(
+        self, found: Mapping[str, list[np.ndarray]], branches: Sequence[str], modules: Sequence[ModuleShape] = ()
+    ) -> None:
         self.found, self._branches = found, branches
+        self._axes = {module.name: module.axes for module in modules}
 
     @classmethod
     def empty(
         cls, modules: Sequence[ModuleShape], samples: int, steps: int, branches: Sequence[str], dtype: str
     ) -> Arrays:
-        shapes = {m.name: (steps, len(branches), *m.shape) for m in modules}
-        return cls({name: [np.empty(s, dtype) for _ in range(samples)] for name, s in shapes.items()}, branches)
+        lengths = {"step": steps, "branch": len(branches)}
+        shapes = {m.name: (*(lengths[axis] for axis in m.axes), *m.shape) for m in modules}
+        found = {name: [np.empty(shape, dtype) for _ in range(samples)] for name, shape in shapes.items()}
+        return cls(found, branches, modules)
 
     def take(self, module: str, step: int, branch: str, values: Tensor) -> None:
+        where = {"step": step, "branch": self._branches.index(branch) if branch else 0}
+        at = tuple(where[axis] for axis in self._axes.get(module, ("step", "branch")))
         for array, one in zip(self.found[module], values, strict=True):
-            if one.shape != array.shape[2:]:
+            if one.shape != array.shape[len(at) :]:
                 raise LdmsceneError(
-                    f"{module} returns {tuple(one.shape)} here and {array.shape[2:]} in the first call; "
+                    f"{module} returns {tuple(one.shape)} here and {array.shape[len(at) :]} in the first call; "
                     "only outputs of one shape can be stored"
                 )
-            array[step, self._branches.index(branch)] = one.numpy()
+            array[at] = one.numpy()
 
 
 def to_host(tensor: Tensor) -> Tensor:

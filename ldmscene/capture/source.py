@@ -27,6 +27,7 @@ with quietly():
     from diffusers import AutoPipelineForText2Image
 
 INDEX = "model_index.json"
+AUTOENCODERS = ("vae", "movq", "vqvae")
 COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 _DECODERS = ("KandinskyPipeline", "KandinskyV22Pipeline")  # made from a prior's embedding; their cards name the prior
 
@@ -136,7 +137,7 @@ def autoencoder_of(pipeline: DiffusionPipeline) -> Any:
     InputError
         If there is none.
     """
-    for name in ("vae", "movq", "vqvae"):
+    for name in AUTOENCODERS:
         if isinstance(getattr(pipeline, name, None), nn.Module):
             return getattr(pipeline, name)
     denoiser = denoiser_of(pipeline)[1]

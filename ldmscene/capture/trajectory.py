@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ldmscene.array_types import AnyArray
+from ldmscene.capture.decoding import draw
 from ldmscene.capture.foretelling import rehearsed
-from ldmscene.capture.hooks import call, quiet
+from ldmscene.capture.hooks import call, hearing, quiet
 from ldmscene.capture.inputs import MASK
 from ldmscene.capture.latents import unpack
-from ldmscene.capture.pictures import decode_counting
+from ldmscene.capture.parts import modules_by_name
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.record import Recording, recording
 from ldmscene.capture.sinks import Arrays, Editor, Sink
 from ldmscene.capture.supplied import along
+from ldmscene.capture.texts import take_texts
 from ldmscene.errors import LdmsceneError
 
 
@@ -30,7 +33,7 @@ class Trajectory:
     Attributes
     ----------
     activations : dict of str to numpy.ndarray
-        (step, branch, y, x, channel) for each module.
+        (step, branch, y, x, channel) for each module; of other parts than the denoiser less the axes they don't have.
     image : numpy.ndarray
         uint8 (Y, X, rgb).
     latents, predicted : numpy.ndarray
@@ -83,27 +86,41 @@ def run(
         If the pipeline takes other steps than its scheduler planned.
     """
     arrays = Arrays.empty(
-        plan.modules if sink is None else (), len(seeds), len(plan.timesteps), plan.branches, plan.dtype
+        plan.every if sink is None else (), len(seeds), len(plan.timesteps), plan.branches, plan.dtype
     )
     arguments = plan.arguments(prompts, seeds, pictures)
     plan = rehearsed(plan) if editor else plan
     if supplied is not None:
         arguments["latents"] = along(plan.pipeline, supplied, seeds)
-    with torch.no_grad(), quiet(plan.pipeline), recording(plan, sink or arrays, editor, on_step=on_step) as recorded:
+    readers = hearing(modules_by_name(plan.pipeline, plan.reading), getattr(torch, plan.dtype))
+    with (
+        torch.no_grad(),
+        quiet(plan.pipeline),
+        readers as read,
+        recording(plan, sink or arrays, editor, on_step=on_step) as recorded,
+    ):
         returned = call(plan.pipeline, arguments)
     _check_steps(plan, recorded)
     final = _unmasked(plan, recorded, returned) if MASK in plan.inputs.names else recorded.final
-    # One by one, so that a picture doesn't depend on those beside it.
+    take_texts(plan.reading, plan.texts, plan.branches, read, len(seeds), sink or arrays)
     decoded = (
         [(image[None], 0) for image in supplied]
         if supplied is not None
-        else [decode_counting(plan.pipeline, z) for z in final.split(1)]
+        else _drawn(plan, recorded.predicted, final, sink or arrays)
     )
     latents, predicted = (torch.stack(steps, 1).numpy() for steps in (recorded.latents, recorded.predicted))
     return [
         Trajectory({name: all[i] for name, all in arrays.found.items()}, image[0], latents[i], predicted[i], lost)
         for i, (image, lost) in enumerate(decoded)
     ]
+
+
+def _drawn(plan: Plan, predicted: Sequence[Tensor], final: Tensor, sink: Sink) -> list[tuple[np.ndarray, int]]:
+    """The pictures; where decoders are captured at every step, those predicted before the last are drawn, too."""
+    last = len(predicted) - 1
+    for step in range(last) if any(module.step is None for module in plan.drawing) else ():
+        draw(plan.pipeline, plan.drawing, predicted[step], step, plan.dtype, sink)
+    return draw(plan.pipeline, plan.drawing, final, last, plan.dtype, sink)
 
 
 @contextmanager
@@ -121,7 +138,7 @@ def watching(plan: Plan, *, sink: Sink | None = None, editor: Editor | None = No
         If a call's branches can't be told, or aren't those of the plan.
     """
     plan = rehearsed(plan) if editor else plan
-    silent = replace(plan, modules=()) if sink is None else plan
+    silent = replace(plan, modules=()) if sink is None else plan  # of other parts nothing is heard here
     with recording(silent, sink or Arrays({}, plan.branches), editor):
         yield
 

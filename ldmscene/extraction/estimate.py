@@ -70,7 +70,7 @@ def estimate(
     seconds = once + each * missing.samples + preview * sum(missing.lacking(path) for path in PREVIEWS.values())
     found = {
         "samples": missing.samples,
-        "modules": len(plan.modules),
+        "modules": len(plan.every),
         "height": plan.height,
         "width": plan.width,
         "denoiser_calls_per_sample": len(plan.timesteps),
@@ -82,14 +82,14 @@ def estimate(
         "bytes_of_memory_for_samples": memory_bound(plan, specs, batch_size),
         "seconds_per_sample": each,
         "seconds": seconds,
-        "seconds_if_generated_again_for_each_module_and_step": seconds * len(plan.modules) * len(plan.timesteps),
+        "seconds_if_generated_again_for_each_module_and_step": seconds * len(plan.every) * len(plan.timesteps),
     }
     return found | (_kept(plan, missing, len(statistics), folds, held_out) if statistics else {})
 
 
 def _kept(plan: Plan, missing: Missing, targets: int, folds: int, held_out: bool) -> dict[str, float]:
     """What differs where samples are dropped; statistics at most, since targets may share them."""
-    paths = {activation_path(m.name) for m in plan.modules}
+    paths = {activation_path(m.name) for m in plan.every}
     train = missing.manifest.frame["split"].eq("train").to_numpy()
     gone = np.outer(train, [spec.path in paths for spec in missing.specs]) if held_out else np.True_
     stored = replace(missing, lacks=missing.lacks & ~gone)
@@ -99,10 +99,10 @@ def _kept(plan: Plan, missing: Missing, targets: int, folds: int, held_out: bool
 
 def bytes_of_statistics(plan: Plan, targets: int, folds: int) -> int:
     """Of all modules and steps: features and functions of the position, against labels and those that are lent."""
-    maps = [m.shape for m in plan.modules if "y" in m.dims]
-    lengths = [c + terms((y, x), min(SIDE, max(y, x))) for y, x, c in maps]
-    moments = sum(8 * (c * (c + 1) // 2 + c * 3 + 5) for c in lengths)
-    return moments * len(plan.timesteps) * folds * targets
+    calls = len(plan.timesteps)
+    maps = [(1 if m.step is not None else calls, *m.shape) for m in plan.every if "y" in m.dims]
+    lengths = [(n, c + terms((y, x), min(SIDE, max(y, x)))) for n, y, x, c in maps]
+    return sum(8 * n * (c * (c + 1) // 2 + c * 3 + 5) for n, c in lengths) * folds * targets
 
 
 class Timing(NamedTuple):

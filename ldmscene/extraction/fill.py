@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -38,15 +37,17 @@ def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
     channels = capture.latent_channels(plan.pipeline)
     picture = {"long_name": "decoded by the model's own autoencoder"}
     final = {"long_name": "given"} if plan.supplied else picture
+    lengths = {"step": calls, "branch": len(plan.branches)}
     specs = [
         ArraySpec(
             activation_path(m.name),
-            ("step", "branch", *m.dims),
-            (calls, len(plan.branches), *m.shape),
+            (*m.axes, *m.dims),
+            (*(lengths[axis] for axis in m.axes), *m.shape),
             plan.dtype,
-            cut=2,
+            cut=len(m.axes),
+            attributes={} if m.step is None else {"step": m.step},
         )
-        for m in plan.modules
+        for m in plan.every
     ]
     specs.append(ArraySpec(IMAGE, ("Y", "X", "rgb"), (height, width, 3), "uint8", attributes=final))
     specs.append(
@@ -206,7 +207,7 @@ def prepare(
 ) -> ActivationStore:
     """Make a store ready to be filled: created, or extended by samples and modules."""
     _check_training(root, manifest)
-    names = [m.name for m in plan.modules]
+    names = [m.name for m in plan.every]
     specs = compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
     return prepare_store(
         root, _config(plan, editing), manifest, names, plan.timesteps, specs, plan.in_order, compression,
@@ -274,13 +275,13 @@ def generate(
 
     `check` is called at each step, to stop the run by raising.
     """
-    modules = tuple(m for m in plan.modules if activation_path(m.name) in batch.wanted)
+    wanted = plan.only({m.name for m in plan.every if activation_path(m.name) in batch.wanted})
     frame = manifest.table.take(list(batch.rows)).to_pandas(ignore_metadata=True)
     supplied = images.load(frame[IMAGE_HASH].tolist()) if images else None
     prompts, seeds = frame["prompt"].tolist(), frame["seed"].tolist()
     worker = editing.worker(frame["sample_id"].tolist()) if editing else None
     stop = None if check is None else lambda _shown: check()
-    trajectories = capture.run(replace(plan, modules=modules), prompts, seeds, supplied, editor=worker, on_step=stop)
+    trajectories = capture.run(wanted, prompts, seeds, supplied, editor=worker, on_step=stop)
     left = editing.arrays(worker) if editing else [{} for _ in trajectories]
     for index, sample_id, trajectory, beside, missing in zip(
         batch.rows, frame["sample_id"], trajectories, left, batch.missing, strict=True

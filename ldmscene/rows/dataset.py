@@ -27,7 +27,8 @@ class RowDataset(IterableDataset[dict[str, Any]]):
 
     `x` is a tensor [batch, channel] as stored, or float32 where it is normalised; of several modules a dict of them by
     name. `provenance` is a dict of int32 tensors [batch]: `sample` (row of the manifest), `step`, `branch` (0 is
-    `uncond`, 1 `cond`), and `y` and `x`, or `token`. `state` is what `load_state_dict` takes to go on behind it.
+    `uncond`, 1 `cond`, −1 none), and `y` and `x`, or `token`. `state` is what `load_state_dict` takes to go on behind
+    it.
 
     An iteration is one epoch, in which each row comes once. The next begins where the last was served to its end.
 

@@ -149,14 +149,22 @@ def _check_meaning(spec: ArraySpec, where: str) -> None:
     kind = spec.path.kind
     if kind in _DIMS and spec.dims not in _DIMS[kind]:
         raise wrong(f"{where}, dimension_names", " or ".join(map(str, _DIMS[kind])), str(spec.dims))
-    if kind == "activations" and (spec.dims[:2] != ("step", "branch") or len(spec.dims) < 3):
-        raise wrong(f"{where}, dimension_names", "step, branch, …, channel", str(spec.dims))
+    if kind == "activations":
+        _check_activations(spec, where)
     if kind == "latents" and spec.dims[:1] != ("step",):
         raise wrong(f"{where}, dimension_names", "step first", str(spec.dims))
     if kind in _PICTURES and (spec.dtype != "uint8" or spec.shape[-1] != 3):
         raise wrong(where, "pictures of three bytes a pixel", f"{spec.dtype} {spec.shape}")
     if spec.path.target:
         _check_labels(spec, where)
+
+
+def _check_activations(spec: ArraySpec, where: str) -> None:
+    leading = tuple(axis for axis in ("step", "branch") if axis in spec.dims)
+    if spec.dims[: len(leading)] != leading or len(spec.dims) == len(leading):
+        raise wrong(f"{where}, dimension_names", "step and branch, where it has these, …, channel", str(spec.dims))
+    if "step" not in leading:
+        parse.whole(member(spec.attributes, "step", where), f"{where}, step", 0)
 
 
 def _check_labels(spec: ArraySpec, where: str) -> None:
@@ -194,6 +202,9 @@ def with_choices(there: ArraySpec, asked: ArraySpec) -> ArraySpec:
 
 def check_same(there: ArraySpec, spec: ArraySpec) -> str | None:
     """Why an array that is there can't take what is to be written; None where it can."""
+    if ("step" in there.dims) != ("step" in spec.dims):
+        ours, theirs = ("every step" if "step" in one.dims else "its last step alone" for one in (there, spec))
+        return f"holds {ours}, not {theirs}; ask for previews of all samples where they are stored, and only there"
     if (there.shape, there.dtype) != (spec.shape, spec.dtype):
         return f"holds {there.dtype} {there.shape}, not {spec.dtype} {spec.shape}"
     if spec.attributes and not same_origin(there.attributes, spec.attributes):

@@ -248,6 +248,8 @@ def _check_together(contents: Contents) -> None:
         for dim, length in zip(spec.dims, spec.shape, strict=True):
             if known.get(dim, length) != length:
                 raise wrong(f"{ZARR}/{path}/zarr.json, shape", f"{known[dim]} along {dim}", length)
+        if path.kind == "activations" and "step" not in spec.dims and spec.attributes["step"] >= known["step"]:
+            raise wrong(f"{ZARR}/{path}/zarr.json, step", f"a step below {known['step']}", spec.attributes["step"])
     segments = contents.attributes["segments"]
     if segments != sorted(segments) or segments[-1:] != [len(contents.manifest)]:
         raise wrong(f"{ROOT}, segments", f"ascending numbers up to {len(contents.manifest)}", str(segments[:20]))

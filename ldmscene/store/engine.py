@@ -108,6 +108,8 @@ def _dataset(store: ActivationStore, key: Key) -> xr.Dataset:
     coords["sample"] = coords["sample_id"]
     if "step" in array.dims:
         coords |= {"step": store.steps, "timestep": ("step", store.timesteps)}
+    elif key.kind == "activations":
+        coords |= {"step": array.attributes["step"], "timestep": store.timesteps[array.attributes["step"]]}
     if "branch" in array.dims:
         coords["branch"] = list(store.config["branches"])
     return xr.Dataset({key.name: variable}, coords)

@@ -39,6 +39,11 @@ class ShardArray:
     def of(cls, location: Location, spec: ArraySpec) -> ShardArray:
         return cls(location, spec.path, spec.layout, spec.dims, dict(spec.attributes))
 
+    @property
+    def maps(self) -> dict[str, int]:
+        """The axes of one output of a module, and their lengths: y, x and channel, or token and channel."""
+        return {d: n for d, n in zip(self.dims, self.layout.shape, strict=True) if d not in ("step", "branch")}
+
     def key(self, index: int) -> str:
         """The key of one sample's shard (by row of the manifest)."""
         return shard_key(self.path, index, len(self.layout.shape))

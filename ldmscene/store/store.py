@@ -150,6 +150,35 @@ class ActivationStore:
         latents = self._arrays.get(layout.LATENTS)
         return list(range(latents.layout.shape[0])) if latents else []
 
+    def steps_of(self, module: str) -> list[int]:
+        """The steps at which a module runs: all, or of other parts than the denoiser perhaps one.
+
+        A text encoder runs once, before the first step, and belongs to that. The autoencoder's decoder runs once, after
+        the last step, and belongs to that; at every step in stores with previews of all samples.
+
+        Parameters
+        ----------
+        module : str
+            Its name, or what no other name begins with.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such module.
+
+        Examples
+        --------
+        >>> import ldmscene
+        >>> store = ldmscene.open("stores/demo")
+        >>> store.steps_of("mid_block")
+        [0, 1, 2, 3]
+        """
+        name = choose_one("module in this store", module, self.modules)
+        return self._steps_in(self.info(layout.activation_path(name)))
+
+    def _steps_in(self, array: ShardArray) -> list[int]:
+        return self.steps if "step" in array.dims else [array.attributes["step"]]
+
     @property
     def targets(self) -> list[str]:
         """Targets that have labels, by name."""
@@ -317,6 +346,8 @@ class ActivationStore:
     ) -> xr.DataArray:
         """Activations of one module, dask-backed, (sample, step, y, x, channel); of tokens (…, token, channel).
 
+        Of a module that runs at one step alone (`steps_of`) the axis has length 1.
+
         They come as float32 also where float16 is stored, since sums of float16 overflow: its largest number is 65504.
 
         Parameters
@@ -328,7 +359,7 @@ class ActivationStore:
             One step (the axis is then dropped) or several; −1 is the last. All where not given.
         split : {"train", "val", "test"}, optional
         branch : {"cond", "uncond"}, optional
-            The half of classifier-free guidance; needed where the store holds both.
+            The half of classifier-free guidance; needed where the store holds both. A decoder's modules have none.
         dtype : str, optional
             What to hand out, such as "float16" for what is stored as it is. Default: float32, or what is stored where
             that is wider.
@@ -341,7 +372,8 @@ class ActivationStore:
         UnknownNameError
             If there is no such module, branch, split, prompt or sample.
         InputError
-            If there is no such step, a name means several modules, a branch must be named, or no sample is left.
+            If there is no such step, a name means several modules, a branch must be named or there is none to name, or
+            no sample is left.
         IncompleteError
             If a sample of `samples` isn't complete, or none is. Others that aren't are left out.
 
@@ -355,15 +387,24 @@ class ActivationStore:
         (3, 2, 2, 2, 96)
         """
         name = choose_one("module in this store", module, self.modules)
-        branches = self.config["branches"]
+        path = layout.activation_path(name)
+        array = self.info(path)
+        out = _floats(dtype) if dtype else np.promote_types(array.layout.dtype, np.float32)
+        if "branch" not in array.dims:
+            if branch is not None:
+                raise InputError(f"{name} runs once for both branches; leave branch= out")
+            return self._load(path, split, step, which, dtype=out)
+        select = {"branch": [self._branch(branch)]}
+        return self._load(path, split, step, which, select, out).squeeze("branch")
+
+    def _branch(self, branch: str | None) -> int:
+        """Position of a branch along the axis; of the only one where none is named."""
+        branches: list[str] = self.config["branches"]
         if branch is None and len(branches) > 1:
             raise InputError(f"this store holds the branches {', '.join(branches)}; name one with branch=")
         if branch is not None and branch not in branches:
             raise unknown("branch in this store", branch, branches)
-        select = {"branch": [branches.index(branch) if branch else 0]}
-        path = layout.activation_path(name)
-        out = _floats(dtype) if dtype else np.promote_types(self.info(path).layout.dtype, np.float32)
-        return self._load(path, split, step, which, select, out).squeeze("branch")
+        return branches.index(branch) if branch else 0
 
     def images(self, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
         """Final images, uint8 (sample, Y, X, rgb).
@@ -624,9 +665,10 @@ class ActivationStore:
             Names, beginnings of names or globs. Of several, the rows of a batch are of the same cells; a coarser map's
             row stands for all the cells that it covers.
         steps : int, slice or iterable of int, optional
-            −1 is the last. All where not said.
+            −1 is the last. Where not said, all at which every one of the modules runs (`steps_of`).
         branch : {"cond", "uncond"}, optional
-            The half of classifier-free guidance; all that are stored where not said.
+            The half of classifier-free guidance; all that are stored where not said. Rows of a decoder's modules
+            alone have none: `provenance` says −1.
         split : {"train", "val", "test"}, optional
             "train" unless said otherwise, so that no held-out prompt is trained on. None: all.
         batch : int
@@ -692,9 +734,12 @@ class ActivationStore:
         dtype: np.dtype | None = None,
     ) -> xr.DataArray:
         array, frame = self.info(path), self._chosen(path, split, which or {})
-        select = dict(select or {})
+        select, steps = dict(select or {}), []
+        if "step" in array.dims or array.path.kind == "activations":
+            known = self._steps_in(array)
+            steps = choose_steps(step, known, "this store" if known == self.steps else array.path.module)
         if "step" in array.dims:
-            select["step"] = choose_steps(step, self.steps)
+            select["step"] = steps
         rows = frame.index.tolist()
         data = array.dask(rows, select, [self.fingerprint, self._finished.crc32_of(path, rows)], dtype)
         coords: dict[str, Any] = {
@@ -702,8 +747,10 @@ class ActivationStore:
         }
         coords["sample"] = frame["sample_id"].to_numpy()
         if "step" in array.dims:
-            coords["step"] = select["step"]
+            coords["step"] = steps
         found = xr.DataArray(data, dims=("sample", *array.dims), coords=coords, name=path, attrs=dict(array.attributes))
+        if steps and "step" not in array.dims:
+            found = found.expand_dims(step=steps, axis=1)
         return found.isel(step=0) if isinstance(step, int | np.integer) else found
 
     def _chosen(self, path: str, split: str | None, which: Which) -> pd.DataFrame:

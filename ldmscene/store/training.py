@@ -17,7 +17,10 @@ from ldmscene.store.cache import Cache
 from ldmscene.store.layout import BRANCHES, activation_path
 
 if TYPE_CHECKING:
+    from ldmscene.store.reader import ShardArray
     from ldmscene.store.store import ActivationStore
+
+NO_BRANCH = -1
 
 
 def source_of(
@@ -37,15 +40,14 @@ def source_of(
         If no sample of the split is complete in all of the modules.
     """
     arrays = [store.info(activation_path(name)) for name in modules]
-    branches = _branches(store, branch)
     found = tuple(
-        Module(name, array, array.layout.shape[2:-1], array.layout.shape[-1], array.layout.dtype)
+        Module(name, array, tuple(array.maps.values())[:-1], array.maps["channel"], array.layout.dtype)
         for name, array in zip(modules, arrays, strict=True)
     )
-    codes = tuple(BRANCHES.index(store.config["branches"][one]) for one in branches)
+    branches, codes = _branches(store, arrays, branch)
     samples = store.rows(_complete(store, modules, split))
-    chosen = tuple(sorted(set(choose_steps(steps, store.steps))))
-    return Source(found, tuple(samples), chosen, branches, codes, tuple(arrays[0].dims[2:-1]))
+    chosen = tuple(sorted(set(choose_steps(steps, _shared_steps(store, modules), "all of these modules"))))
+    return Source(found, tuple(samples), chosen, branches, codes, tuple(arrays[0].maps)[:-1])
 
 
 def training_of(store: ActivationStore, source: Source) -> Training:
@@ -96,8 +98,25 @@ def _complete(store: ActivationStore, modules: Sequence[str], split: str | None)
     return found
 
 
-def _branches(store: ActivationStore, branch: str | None) -> tuple[int, ...]:
+def _shared_steps(store: ActivationStore, modules: Sequence[str]) -> list[int]:
+    """Steps at which all of some modules run."""
+    each = [store.steps_of(name) for name in modules]
+    shared = [step for step in each[0] if all(step in some for some in each)]
+    if not shared:
+        raise InputError(f"modules: {', '.join(modules)} share no step; make a dataset of each")
+    return shared
+
+
+def _branches(
+    store: ActivationStore, arrays: Sequence[ShardArray], branch: str | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Positions along the axis, and codes; a decoder's modules alone have none, of code −1."""
     known = store.config["branches"]
+    if not any("branch" in array.dims for array in arrays):
+        if branch is not None:
+            raise InputError(f"branch: {arrays[0].path.module} runs once for both branches; leave branch= out")
+        return (0,), (NO_BRANCH,)
     if branch is not None and branch not in known:
         raise unknown("branch in this store", branch, known)
-    return tuple(range(len(known))) if branch is None else (known.index(branch),)
+    chosen = tuple(range(len(known))) if branch is None else (known.index(branch),)
+    return chosen, tuple(BRANCHES.index(known[one]) for one in chosen)
