@@ -31,7 +31,9 @@ INDEX = "model_index.json"
 RUNS_DECIDE = frozenset({"previews", "part", "client", "keep", "allow_nonfinite", "control", "beyond"})
 MODEL = """"tiny-scenes" (the embedded model), a local folder, a hub id, or a loaded diffusers pipeline."""
 MODULES = """A preset ("self-attention", "cross-attention", "resnet", "all-blocks"), a glob, a name, or a list of
-    them."""
+    them. Names that begin with another part of the pipeline mean modules there, such as `vae.decoder.mid_block` or
+    `text_encoder.encoder.layers.*`; a text encoder runs once, before the first step, and the decoder once, after the
+    last, or with `previews=True` at every step, on the picture as it is predicted there."""
 DRY_RUN = """Run the first batch that is missing, and return what all that is missing would take: bytes, files, memory,
     seconds. Nothing is written."""
 
