@@ -154,16 +154,12 @@ def test_the_plan_and_the_fingerprint_are_made_from_the_same_fields(tiny, tmp_pa
 def test_names_that_options_know_are_the_librarys_own():
     from ldmscene import manifest, testbed
     from ldmscene.capture import plan, source
-    from ldmscene.store.compression import COMPRESSIONS
 
     assert SPLITS == manifest.SPLITS
     assert set(testbed.MODELS) == {EMBEDDED}
     assert INDEX == source.INDEX
     choices = {option.name: about_of(option).choices for option in fields(FromPrompts)}
-    assert choices["compression"] == COMPRESSIONS
-    assert choices["compute_dtype"] == source.COMPUTE_DTYPES
     assert choices["branch"] == tuple(plan.BRANCH_CHOICES)
-    assert choices["dtype"] == plan.DTYPES
     assert set(choices) > RUNS_DECIDE
 
 
@@ -199,6 +195,11 @@ MISTYPED = {
     'ldmscene.extract("tiny-scenes", [("a", 1)]).bytes_per_sample': "bytes_per_sample",
     'ldmscene.estimate("tiny-scenes", [("a", 1)], dry_run=True)': "dry_run",
     'ldmscene.extract_images("tiny-scenes", "folder", "s")': "No overload",
+    'ldmscene.extract("tiny-scenes", [("a", 1)], branch="conds")': "No overload",
+    'ldmscene.extract("tiny-scenes", [("a", 1)], keep="statistic")': "No overload",
+    'ldmscene.label(store, "mask", "tiny-mask", on="noise")': "'noise'",
+    'ldmscene.RidgeProbe(upsample="linear")': "'linear'",
+    'store.torch_dataset("up_blocks.3", normalize="unit")': "'unit'",
     'store.images(promt="a red cube")': "promt",
     'store.activations("up_blocks.3", step="last")': '"str"',
     'store.labels("mask", binary="yes")': '"str"',

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldmscene.calls.checking import check_model
+from ldmscene.choices import ComputeDtype
 from ldmscene.errors import InputError
 from ldmscene.extraction.options import check_scale
 
@@ -21,7 +22,7 @@ def check(
     steps: int = 3,
     guidance_scale: float = 7.5,
     device: str | None = None,
-    compute_dtype: str | None = None,
+    compute_dtype: ComputeDtype | None = None,
     variant: str | None = None,
     revision: str | None = None,
 ) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from ldmscene import edits
 from ldmscene.calls.opening import opened
+from ldmscene.choices import EditedCells
 from ldmscene.edits import Rule
 from ldmscene.errors import InputError, unknown
 from ldmscene.intervention.choosing import choose_modules, spare_modules
@@ -47,7 +48,7 @@ class Edit(edits.Edit):
         rule: str | Rule = "conditional",
         strength: float = 1.0,
         margin: float = 6.0,
-        only_where: str = "everywhere",
+        only_where: EditedCells = "everywhere",
         store: ActivationStore | str | Path | None = None,
     ) -> Self:
         """An edit by a grid's probes; modules are chosen by cross-validation on training prompts.

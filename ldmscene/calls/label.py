@@ -11,6 +11,7 @@ import xarray as xr
 
 from ldmscene import labeling
 from ldmscene.calls.opening import opened as open_store
+from ldmscene.choices import LabelKind, LabelledPictures
 from ldmscene.errors import InputError
 from ldmscene.intervention.controls import controls_of
 from ldmscene.labelers import LABELERS, Labeler, SuppliedLabels
@@ -22,11 +23,11 @@ def label(
     target: str,
     labeler: str | Labeler | SuppliedLabels | Callable[[np.ndarray], np.ndarray] | Mapping[str, Any] | xr.DataArray,
     *,
-    kind: str | None = None,
+    kind: LabelKind | None = None,
     threshold: float | None = None,
     void: float | None = None,
     metric: str | None = None,
-    on: str = "image",
+    on: LabelledPictures = "image",
     split: str | None = None,
     device: str | None = None,
     batch_size: int = labeling.BATCH,

@@ -27,7 +27,7 @@ from ldmscene.extraction.options import FromPrompts
 from ldmscene.labelers import SuppliedLabels
 from ldmscene.manifest import Manifest
 from ldmscene.protocols import PlannedEdit, Protocol
-from ldmscene.store.layout import PREVIEWS, intermediate_path, label_path
+from ldmscene.store.layout import SOURCES, intermediate_path, label_path
 from ldmscene.store.places import Place, place
 from ldmscene.table import Grid
 
@@ -74,7 +74,7 @@ def run(
     filled = extracting.extract(asked, table)
     for target, labeler in found.items():
         label(filled, target, labeler, progress=asked.progress)
-        for source in PREVIEWS if labeling.reads_pictures(labeler) else ():
+        for source in SOURCES if labeling.reads_pictures(labeler) else ():
             label(filled, target, labeler, on=source, split="test", progress=asked.progress)
     beside = f"{asked.store}-permuted" if also.control else None
     if also.control:
@@ -113,7 +113,7 @@ def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], a
     size, calls = (int(found["height"]), int(found["width"])), int(found["denoiser_calls_per_sample"])
 
     def pictures_of(target: str, labeler: object) -> int:
-        sources = PREVIEWS if labeling.reads_pictures(labeler) else ()
+        sources = SOURCES if labeling.reads_pictures(labeler) else ()
         unfinished = sum(_without(store, intermediate_path(source, target), ids[test]) for source in sources)
         return _without(store, label_path(target), ids) + calls * unfinished
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -31,10 +31,10 @@ from ldmscene.capture.shapes import FirstCall, module_shapes, rehearse
 from ldmscene.capture.source import autoencoder_of, denoiser_of
 from ldmscene.capture.supplied import leads_along
 from ldmscene.capture.texts import text_shapes
+from ldmscene.choices import StoredDtype
 from ldmscene.errors import InputError
 
 BRANCH_CHOICES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
-DTYPES = ("float16", "float32")
 PARTS = 3  # uncond, cond and perturbed
 
 
@@ -204,7 +204,7 @@ def make_plan(
         If one of them doesn't fit; the message names it and what would.
     """
     _one_of("branch", branch, BRANCH_CHOICES)
-    _one_of("dtype", dtype, DTYPES)
+    _one_of("dtype", dtype, get_args(StoredDtype))
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     if not math.isfinite(guidance_scale):

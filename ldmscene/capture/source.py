@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import diffusers
 import torch
@@ -19,6 +19,7 @@ from torch import nn
 from ldmscene.capture.families import ROLES
 from ldmscene.capture.pixels import Pixels
 from ldmscene.capture.quiet import quietly
+from ldmscene.choices import ComputeDtype
 from ldmscene.device import best_device
 from ldmscene.errors import InputError, unknown
 from ldmscene.hub import check_there
@@ -28,7 +29,6 @@ with quietly():
 
 INDEX = "model_index.json"
 AUTOENCODERS = ("vae", "movq", "vqvae")
-COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 _DECODERS = ("KandinskyPipeline", "KandinskyV22Pipeline")  # made from a prior's embedding; their cards name the prior
 
 
@@ -64,8 +64,9 @@ def load_pipeline(
             raise InputError("compute_dtype, variant and revision are for models by name; this one is loaded")
         pipeline = model
     else:
-        if compute_dtype not in (None, *COMPUTE_DTYPES):
-            raise InputError(f"compute_dtype must be one of {', '.join(COMPUTE_DTYPES)}; got {compute_dtype!r}")
+        known = get_args(ComputeDtype)
+        if compute_dtype not in (None, *known):
+            raise InputError(f"compute_dtype must be one of {', '.join(known)}; got {compute_dtype!r}")
         pipeline = _from_pretrained(str(model), getattr(torch, compute_dtype or "float32"), variant, revision)
     denoiser_of(pipeline)
     autoencoder_of(pipeline)

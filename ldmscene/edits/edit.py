@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 
+from ldmscene.choices import EditedCells
 from ldmscene.edits.readout import Readout
 from ldmscene.edits.rules import RULES, Rule, find_rule
 from ldmscene.edits.wanted import described
@@ -19,7 +20,7 @@ from ldmscene.tensors import Format
 
 FORMAT = Format("edit")
 BRANCHES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
-EVERYWHERE, WRONG = "everywhere", "wrong"
+WRONG = "wrong"
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,14 @@ class Edit:
     rule: str | Rule = "conditional"
     strength: float = 1.0
     margin: float = 6.0
-    only_where: str = EVERYWHERE
+    only_where: EditedCells = "everywhere"
     null: str = ""
     spare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         find_rule(self.rule)
         _one_of("branch", self.branch, BRANCHES)
-        _one_of("only_where", self.only_where, (EVERYWHERE, WRONG))
+        _one_of("only_where", self.only_where, get_args(EditedCells))
         for name in ("modules", "steps"):
             if not getattr(self, name):
                 raise InputError(f"{name}: expected at least one, got none")

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ldmscene.choices import Branches, Compression, ComputeDtype, Keep, Leaks, StoredDtype
 from ldmscene.errors import InputError
 from ldmscene.extraction.part import Part
 from ldmscene.options import about, about_of, check
@@ -43,16 +44,16 @@ class Options:
     """What every extraction can be asked for."""
 
     negative_prompt: str = field(default="", metadata=about("The unconditional branch's prompt.", plan=True))
-    branch: str = field(
+    branch: Branches = field(
         default="cond",
-        metadata=about("Halves of classifier-free guidance to store.", choices=("cond", "uncond", "both"), plan=True),
+        metadata=about("Halves of classifier-free guidance to store.", choices=get_args(Branches), plan=True),
     )
-    dtype: str = field(
+    dtype: StoredDtype = field(
         default="float16",
         metadata=about(
             """Precision of the stored activations. A sample with values that overflow isn't stored, and is an error at
             the end.""",
-            choices=("float16", "float32"),
+            choices=get_args(StoredDtype),
             plan=True,
         ),
     )
@@ -63,12 +64,12 @@ class Options:
             not given."""
         ),
     )
-    compute_dtype: str | None = field(
+    compute_dtype: ComputeDtype | None = field(
         default=None,
         metadata=about(
             """Precision in which a model that is named runs; float32 where not given, of which Flux needs 65 GB. It is
             part of the fingerprint.""",
-            choices=("float32", "bfloat16", "float16"),
+            choices=get_args(ComputeDtype),
         ),
     )
     variant: str | None = field(
@@ -86,13 +87,13 @@ class Options:
             name."""
         ),
     )
-    compression: str = field(
+    compression: Compression = field(
         default="none",
         metadata=about(
             """Of what is stored: lossless saves a tenth, rounded a quarter, and both read at half the rate. "rounded"
             leaves 7 bits of an activation's mantissa, and is part of the fingerprint; `ldmscene.store.compression`
             says more.""",
-            choices=("none", "lossless", "rounded"),
+            choices=get_args(Compression),
         ),
     )
     progress: bool = field(default=True, metadata=about("Show a bar where there is a terminal.", flag=""))
@@ -189,13 +190,13 @@ class FromPrompts(Options):
         kw_only=True,
         metadata=about("Pixels from left to right; the model's own where not given.", plan=True, typed=int),
     )
-    leaks: str = field(
+    leaks: Leaks = field(
         default="warn",
         kw_only=True,
         metadata=about(
             """What is done where prompts of two splits are one to the model, as prompts are that differ in capitals
             alone or after its last token: "warn" with the pairs, or "refuse" them.""",
-            choices=("warn", "refuse"),
+            choices=get_args(Leaks),
         ),
     )
     client: Any = field(
@@ -207,14 +208,14 @@ class FromPrompts(Options):
             name.""",
         ),
     )
-    keep: str = field(
+    keep: Keep = field(
         default="activations",
         kw_only=True,
         metadata=about(
             """"statistics": of training samples, store just what `evaluate` needs of them for the targets of the
             labelers. They are labelled as they are generated, and dropped 16 by 16; held-out samples stay as they
             are.""",
-            choices=("activations", "statistics"),
+            choices=get_args(Keep),
         ),
     )
     labelers: Mapping[str, str | Labeler | Callable[..., Any]] | None = field(

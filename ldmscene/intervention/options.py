@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+from ldmscene.choices import StoredDtype
 from ldmscene.errors import InputError
 from ldmscene.extraction.options import SPLITS
 from ldmscene.extraction.part import Part
@@ -48,10 +49,10 @@ class Intervention:
     modules: str | Sequence[str] = field(
         default=(), kw_only=True, metadata=about("Whose outputs are stored, as of `extract`; none where empty.")
     )
-    dtype: str = field(
+    dtype: StoredDtype = field(
         default="float16",
         kw_only=True,
-        metadata=about("Precision of stored activations.", choices=("float16", "float32")),
+        metadata=about("Precision of stored activations.", choices=get_args(StoredDtype)),
     )
     previews: bool | str = field(
         default=False,

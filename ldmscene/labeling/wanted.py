@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from ldmscene.choices import LabelledPictures
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.labelers import CLASSIFICATION
 from ldmscene.manifest import SPLITS
@@ -13,14 +14,13 @@ from ldmscene.store import ActivationStore, ArraySpec
 from ldmscene.store.layout import (
     IMAGE,
     PREVIEWS,
-    SOURCES,
     intermediate_path,
     is_target,
     label_path,
     prediction_path,
 )  # fmt: skip
 
-ON = ("image", *SOURCES)
+ON = get_args(LabelledPictures)
 
 
 @dataclass(frozen=True)

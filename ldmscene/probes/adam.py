@@ -8,7 +8,7 @@ weights.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from sklearn.metrics import r2_score
@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ldmscene.array_types import Array
+from ldmscene.choices import Loss
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, named, read_score
 from ldmscene.probes.classes import find_classes, likeliest, probabilities
@@ -74,7 +75,7 @@ class AdamProbe(Probe):
 
     def __init__(
         self,
-        loss: str = "huber",
+        loss: Loss = "huber",
         *,
         lr: float = 1e-3,
         epochs: int = 30,
@@ -102,7 +103,7 @@ class AdamProbe(Probe):
         y : array (n,) or (sample, H, W)
             H and W are multiples of y and x. In maps NaN marks a pixel without label.
         """
-        if self.loss not in ("huber", "cross_entropy"):
+        if self.loss not in get_args(Loss):
             raise InputError(f"loss: expected 'huber' or 'cross_entropy', got {self.loss!r}")
         samples = read_fit(self, X, y, classes=_classifies(self))
         if samples.y.shape[-1] != 1:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ldmscene.array_types import Array
 from ldmscene.cells import spread
+from ldmscene.choices import Upsampling
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import lift
 from ldmscene.probes.files import PROBE, jsonable
@@ -73,7 +74,7 @@ class Probe(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     scale_: tuple[int, int]
     n_features_in_: int
-    upsample: str = "nearest"
+    upsample: Upsampling = "nearest"
 
     def save(self, path: str | PathLike[str], provenance: Mapping[str, Any] | None = None) -> None:
         """Write the fitted probe as safetensors.

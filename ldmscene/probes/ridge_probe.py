@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
 
 from ldmscene.array_types import Array, Ints
+from ldmscene.choices import Upsampling
 from ldmscene.errors import InputError
 from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, named, read_score
 from ldmscene.probes.blocks import gather_moments, merge_folds
@@ -81,7 +82,7 @@ class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn h
         *,
         cv: Any = 5,
         fit_intercept: bool = True,
-        upsample: str = "nearest",
+        upsample: Upsampling = "nearest",
         standardize: bool = False,
         one_standard_error: bool = False,
     ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ldmscene.array_types import Array, Bools, Ints
 from ldmscene.cells import Cells, cell_size
+from ldmscene.choices import Upsampling
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import apply_stencil, gather, stencil
 from ldmscene.probes.inputs import all_finite, as_numpy, is_tensor
@@ -74,7 +75,7 @@ def group_targets(cells: Mapping[str, Cells]) -> list[Targets]:
 
 
 def group_labels(
-    labels: Mapping[str, Array], grid: tuple[int, int], upsample: str = "nearest", weight: Array | None = None
+    labels: Mapping[str, Array], grid: tuple[int, int], upsample: Upsampling = "nearest", weight: Array | None = None
 ) -> list[Targets]:
     """The same from labels (sample, H, W), for either upsampling.
 

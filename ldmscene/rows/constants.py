@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 
 from ldmscene.array_types import Array
+from ldmscene.choices import Normalisation
 from ldmscene.errors import InputError, unknown
 from ldmscene.halves import widen
 from ldmscene.progress import bar
@@ -19,7 +20,7 @@ from ldmscene.rows.windows import THREADS
 
 Sums = Mapping[str, Array]
 KIND = "rows"
-WAYS = ("standard", "norm")
+WAYS = get_args(Normalisation)
 
 
 class Cache(Protocol):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ldmscene.choices import Normalisation
 from ldmscene.errors import InputError
 from ldmscene.rows import batches
 from ldmscene.rows.constants import Constants, Training, check_way
@@ -47,7 +48,7 @@ class RowDataset(IterableDataset[dict[str, Any]]):
         batch: int,
         seed: int,
         memory: int,
-        normalize: str | None,
+        normalize: Normalisation | None,
         rank: int | None = None,
         ranks: int | None = None,
     ) -> None:

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 
+from ldmscene.choices import Compression
 from ldmscene.errors import unknown
 from ldmscene.store.layout import ArraySpec
 
-COMPRESSIONS = ("none", "lossless", "rounded")
+COMPRESSIONS = get_args(Compression)
 KEPT = 7  # bits of the mantissa
 
 

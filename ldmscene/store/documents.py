@@ -10,10 +10,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 import numpy as np
 
+from ldmscene.choices import Compression
 from ldmscene.errors import StoreError
 from ldmscene.manifest import Manifest
 from ldmscene.store import arrays, manifests, parse
@@ -39,7 +40,6 @@ from ldmscene.store.parse import member, record, wrong
 Documents = dict[str, bytes]  # by path in the store
 
 MOST_STEPS = 10_000
-_COMPRESSIONS = ("none", "lossless", "rounded")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _CONTROL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+-]{0,99}")
 
@@ -131,7 +131,7 @@ def _attributes(documents: Documents) -> Attributes:
         "config": _config,
         "details": lambda value, where: [record(one, where) for one in record(value, where).values()],
         "made_with": lambda value, where: parse.items(value, where, _texts),
-        "compression": lambda value, where: parse.one_of(value, where, _COMPRESSIONS),
+        "compression": lambda value, where: parse.one_of(value, where, get_args(Compression)),
         "model": parse.text,
         "modules": lambda value, where: parse.distinct(parse.items(value, where, _module), where),
         "segments": lambda value, where: parse.distinct(parse.items(value, where, _segment), where),

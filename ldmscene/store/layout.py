@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from ldmscene.choices import UnfinishedPictures
 from ldmscene.errors import InputError
 from ldmscene.store.shards import ShardLayout
 
@@ -20,7 +22,7 @@ TERMS = "statistics/terms.json"  # of a store that keeps statistics instead of a
 CANARY = "canary.json"  # what the model answered to a fixed input when the store was begun
 CONTROLS = "edit/controls.json"  # of an edited store: the names of its controls, each a store in controls/<name>
 ROOT = f"{ZARR}/zarr.json"
-SOURCES = ("noisy", "predicted")  # of the unfinished pictures
+SOURCES: tuple[UnfinishedPictures, ...] = get_args(UnfinishedPictures)
 
 _MODULE = r"(?P<module>[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,199})"
 _TARGET = r"(?P<target>[A-Za-z0-9][A-Za-z0-9._-]{0,199})"
@@ -138,7 +140,7 @@ def is_document(path: str) -> bool:
 
 
 IMAGE, LATENTS = Key("image"), Key("latents")
-PREVIEWS = {source: Key(f"previews/{source}") for source in SOURCES}
+PREVIEWS: Mapping[str, Key] = {source: Key(f"previews/{source}") for source in SOURCES}
 
 
 def activation_path(module: str) -> Key:

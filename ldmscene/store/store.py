@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from ldmscene.choices import Normalisation
 from ldmscene.errors import IncompleteError, InputError, StoreError, unknown
 from ldmscene.manifest import SPLITS
 from ldmscene.selection import Steps, choose_one, choose_steps
@@ -650,7 +651,7 @@ class ActivationStore:
         batch: int = 4096,
         seed: int = 0,
         memory: str | int = "2GB",
-        normalize: str | None = None,
+        normalize: Normalisation | None = None,
         rank: int | None = None,
         ranks: int | None = None,
     ) -> RowDataset:
