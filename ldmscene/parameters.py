@@ -167,6 +167,14 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "device": DEVICE,
     "client": CLIENT,
     "labelers": labelers_option("For --keep statistics; may be repeated."),
+    "inputs": click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Of the pipeline's call: image=FOLDER, whose files the manifest's column image names, control_image=FILE, "
+        "strength=0.6; may be repeated.",
+    ),
     "previews": click.option(
         "--previews",
         type=click.Choice(["all", *SPLITS]),

@@ -36,7 +36,8 @@ BEFORE = {
         "negative_prompt": "", "scheduler": None, "height": None, "width": None, "branch": "cond", "dtype": "float16",
         "device": None, "compute_dtype": None, "variant": None, "revision": None, "batch_size": 1, "previews": False,
         "compression": "none", "dry_run": False, "progress": True, "part": "1/1", "client": None,
-        "allow_nonfinite": False, "keep": "activations", "labelers": None, "leaks": "warn", "control": None,
+        "allow_nonfinite": False, "keep": "activations", "labelers": None, "leaks": "warn",
+        "control": None, "inputs": None,
         "beyond": "position",
     },
     "extract_images": {

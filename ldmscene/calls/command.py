@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ def command(verb: str, *words: object, **options: object) -> str:
         if name == "labelers" and isinstance(value, Mapping):
             value = [f"{target}={labeler}" if isinstance(labeler, str) else None for target, labeler in value.items()]
             option = "--labeler"
+        if name == "inputs" and isinstance(value, Mapping):
+            value = [f"{one}={json.dumps(what) if isinstance(what, bool) else what}" for one, what in value.items()]
+            option = "--input"
         if isinstance(value, bool):
             typed += [option if value else f"--no-{option[2:]}"]
             continue

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from ldmscene.calls.checking import check_model, check_order, check_place
 from ldmscene.calls.dry_run import estimated_by
+from ldmscene.extraction.inputs import read_inputs
 from ldmscene.extraction.options import DryExtraction, Extraction, FromPrompts
-from ldmscene.manifest import Manifest, read_manifest
+from ldmscene.manifest import Manifest
 from ldmscene.options import takes
 from ldmscene.progress import say
 
 if TYPE_CHECKING:
     from ldmscene.store import ActivationStore
+
+Asked = TypeVar("Asked", bound=FromPrompts)
 
 
 @estimated_by(DryExtraction)
@@ -56,7 +60,7 @@ def extract(asked: Extraction) -> ActivationStore | dict[str, float]:
     >>> store.images().shape
     (2, 64, 64, 3)
     """
-    table = _checked(asked)
+    asked, table = _checked(asked)
     from ldmscene.calls import extracting  # which loads torch, now that all that is asked for makes sense
 
     return extracting.estimate(asked, table) if asked.dry_run else extracting.extract(asked, table)
@@ -93,20 +97,20 @@ def estimate(asked: FromPrompts) -> dict[str, float]:
     >>> found["samples"], found["denoiser_calls_per_sample"]
     (2, 2)
     """
-    table = _checked(asked)
+    asked, table = _checked(asked)
     from ldmscene.calls import extracting
 
     return extracting.estimate(asked, table)
 
 
-def _checked(asked: FromPrompts) -> Manifest:
-    """The manifest, once it is read and no path or name leads nowhere."""
+def _checked(asked: Asked) -> tuple[Asked, Manifest]:
+    """What is asked for with its inputs read, and the manifest, once no path or name leads nowhere."""
     check_order(asked.model)
-    table = read_manifest(asked.manifest)
+    table, inputs = read_inputs(asked.manifest, asked.inputs)
     check_place(asked.store)
     check_model(asked.model, asked.revision)
     _say_empty(table)
-    return table
+    return replace(asked, inputs=inputs), table
 
 
 def _say_empty(table: Manifest) -> None:

@@ -19,11 +19,12 @@ from ldmscene.evaluation.task import CV
 from ldmscene.extraction import estimate as estimation
 from ldmscene.extraction import fill as extraction
 from ldmscene.extraction.cluster import extract_on
+from ldmscene.extraction.inputs import SampleInputs
 from ldmscene.extraction.missing import find_missing
 from ldmscene.extraction.options import FromImages, FromPrompts
 from ldmscene.extraction.part import Part
 from ldmscene.extraction.supplied import SuppliedPictures
-from ldmscene.manifest import Manifest
+from ldmscene.manifest import IMAGE, Manifest
 from ldmscene.prompts import tell_leaks
 from ldmscene.store import ActivationStore
 from ldmscene.store.compression import compress, settings
@@ -36,6 +37,7 @@ def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
     with planned(asked) as (plan, root):
         table = _as_read(asked, table, plan)
         how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}
+        how |= {"images": _pictures(asked)}
         if asked.control is not None:
             return extract_control(plan, table, root, opened(asked.control), asked.beyond, CV, **how)
         if asked.keep == "statistics":
@@ -67,8 +69,8 @@ def estimate(asked: FromPrompts, table: Manifest) -> dict[str, float]:
     with planned(asked) as (plan, root):
         table = _as_read(asked, table, plan)
         return estimation.estimate(
-            plan, table, root, **asked.storing(), part=Part.parse(asked.part), statistics=kept, folds=CV,
-            held_out=asked.control is None,
+            plan, table, root, **asked.storing(), images=_pictures(asked), part=Part.parse(asked.part),
+            statistics=kept, folds=CV, held_out=asked.control is None,
         )  # fmt: skip
 
 
@@ -76,7 +78,8 @@ def _as_read(asked: FromPrompts, table: Manifest, plan: Plan) -> Manifest:
     """The samples with what the model reads of each prompt; tells of prompts that leak into another split."""
     prompts = table.frame["prompt"].tolist()
     read = capture.readings(plan.pipeline, prompts)
-    tell_leaks(prompts, read, table.frame["split"].tolist(), refuse=asked.leaks == "refuse")
+    if IMAGE not in table.table.column_names:  # or splits are by picture
+        tell_leaks(prompts, read, table.frame["split"].tolist(), refuse=asked.leaks == "refuse")
     return table.with_readings(read)
 
 
@@ -86,11 +89,25 @@ def planned(asked: FromPrompts) -> Iterator[tuple[Plan, Place]]:
     loaded = load_model(asked.model, **asked.weights())
     loaded = loaded if asked.control is None else loaded.permuted()
     with capture.with_scheduler(loaded.pipeline, asked.scheduler):
+        inputs = _inputs(asked)
         plan = capture.make_plan(
-            loaded.pipeline, **asked.plan(), hashes=loaded.hashes, decode_each=asked.previews is True
-        )
+            loaded.pipeline, **asked.plan(), hashes=loaded.hashes, decode_each=asked.previews is True,
+            inputs=capture.Inputs(inputs.sizes, inputs.same),
+        )  # fmt: skip
+        if inputs and asked.batch_size > 1:
+            capture.check_batches(plan)
         named = Path("stores") / fingerprint(plan.config() | settings(asked.compression))
         yield plan, named if asked.store is None else place(asked.store)
+
+
+def _inputs(asked: FromPrompts) -> SampleInputs:
+    assert asked.inputs is None or isinstance(asked.inputs, SampleInputs), "read_inputs comes first"
+    return asked.inputs or SampleInputs()
+
+
+def _pictures(asked: FromPrompts) -> SampleInputs | None:
+    """Of each sample, where there are such."""
+    return _inputs(asked) if _inputs(asked).files else None
 
 
 def _for_a_worker(asked: FromPrompts, table: Manifest, root: Place) -> partial[Any]:

@@ -36,6 +36,8 @@ def plan_edits(named: Protocol | None, targets: Sequence[str], plan: capture.Pla
     InputError
         If there is no target, or the run lacks a module or a step of one; nothing was extracted yet.
     """
+    if plan.inputs.names:
+        raise InputError("interventions: an edit needs a pipeline that takes a prompt alone; leave them out")
     if not targets:
         raise InputError("interventions: expected a labeler that reads new pictures; supplied labels can't judge them")
     steps, names = len(plan.timesteps), [module.name for module in plan.modules]

@@ -18,10 +18,11 @@ from ldmscene.calls.checking import check_model, check_place
 from ldmscene.calls.command import command
 from ldmscene.errors import InputError
 from ldmscene.evaluation.task import CV, check_splits
+from ldmscene.extraction.inputs import read_inputs
 from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import EMBEDDED, RUNS_DECIDE, FromPrompts
 from ldmscene.labelers import LABELERS, Labeler, SuppliedLabels
-from ldmscene.manifest import Manifest, read_manifest
+from ldmscene.manifest import Manifest
 from ldmscene.store.places import place
 
 if TYPE_CHECKING:
@@ -107,15 +108,16 @@ def run(
     again = manifest if isinstance(manifest, str | Path) else f"{store}/manifest.parquet"
     line = command("run", again, store=store, report=report, **typed)
     named = protocols.find(protocol) if protocol is not None else None
-    table = read_manifest(manifest)
+    table, inputs = read_inputs(manifest, options.get("inputs"))
     check_splits(table, CV)
+    line = "" if inputs.files and again != manifest else line  # a store's manifest names no files
     check_place(store)
     model = model or (named.model if named else EMBEDDED)
     labelers = _labelers(model, protocols.completed(named.labelers, labelers) if named else labelers, table)
     check_model(model, options.get("revision"))
     if named:
         options = named.fill(model, labelers, options)[2]
-    asked = FromPrompts(model, table, store, previews="test", progress=progress, **options)
+    asked = FromPrompts(model, table, store, previews="test", progress=progress, **options | {"inputs": inputs})
     from ldmscene.calls import running  # which loads torch, now that all that is asked for makes sense
 
     also = running.Also(control, interventions, named)
@@ -146,11 +148,11 @@ def _own_labelers(model: str | Path) -> dict[str, str]:
     return own
 
 
-def check_own(store: str, manifest: str | Path | Manifest) -> None:
+def check_own(store: str, manifest: str | Path | Manifest, inputs: Mapping[str, Any] | None = None) -> None:
     """Refuse a place that nobody named and that holds samples of another manifest: they would be evaluated together."""
     opened = existing(place(store))
     held = set(opened.manifest.frame["sample_id"]) if opened else set()
-    strange = held - set(read_manifest(manifest).frame["sample_id"])
+    strange = held - set(read_inputs(manifest, inputs)[0].frame["sample_id"]) if held else held
     if strange:
         raise InputError(
             f"{store} holds {len(strange)} samples that this manifest lacks, {min(strange)} among them; name a store"

@@ -106,12 +106,11 @@ def rehearse(pipeline: Any, arguments: dict[str, Any], inputs: Collection[str] =
 def _why_not(pipeline: Any, arguments: Mapping[str, Any], inputs: Collection[str], error: Exception) -> str:
     """One sentence for a call that failed."""
     kind, lacking = type(pipeline).__name__, lacks(pipeline, inputs)
-    if lacking and not inputs:
-        return f"{kind} can't draw from a prompt alone, and takes {' and '.join(lacking)}; {supply(lacking)}"
     handed = " and ".join(["a prompt", *inputs])
+    if lacking:
+        return f"{kind} can't draw from {handed} alone, and takes {' and '.join(lacking)}; {supply(lacking)}"
     steps, reason = arguments.get("num_inference_steps"), " ".join(str(error).split())[:300]
-    more = f"; it also takes {' and '.join(lacking)}" if lacking else ""
-    return f"{kind} with {type(pipeline.scheduler).__name__} can't run {steps} steps from {handed}: {reason}{more}"
+    return f"{kind} with {type(pipeline.scheduler).__name__} can't run {steps} steps from {handed}: {reason}"
 
 
 def module_shapes(denoiser: Any, modules: Sequence[str], folding: Folding, first: FirstCall) -> list[ModuleShape]:

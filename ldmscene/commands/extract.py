@@ -10,7 +10,7 @@ import click
 import ldmscene
 from ldmscene import parameters as take
 from ldmscene.commands.output import print_extraction
-from ldmscene.commands.words import cluster, pairs
+from ldmscene.commands.words import cluster, handed, pairs
 from ldmscene.extraction.options import Extraction, ImageExtraction
 
 
@@ -25,6 +25,7 @@ def extract(
     previews: str | None,
     modules: Sequence[str],
     labelers: Sequence[str],
+    inputs: Sequence[str],
     client: str | None,
     as_json: bool,
     **options: Any,
@@ -39,7 +40,8 @@ def extract(
         ldmscene extract tiny-scenes manifests/demo.csv --store stores/small --keep statistics \\
             --labeler depth=tiny-depth --labeler mask=tiny-mask
     """
-    options |= {"modules": list(modules), "previews": _previews(previews), "labelers": pairs(labelers)}
+    options |= {"modules": list(modules), "previews": _previews(previews)}
+    options |= {"labelers": pairs(labelers), "inputs": handed(inputs)}
     with cluster(client) as connected:
         result = ldmscene.extract(model, manifest, client=connected, **options)
     print_extraction(result, as_json)

@@ -11,7 +11,7 @@ import click
 import ldmscene
 from ldmscene import parameters as take
 from ldmscene.commands.output import print_estimate, print_grid, print_page
-from ldmscene.commands.words import pairs
+from ldmscene.commands.words import handed, pairs
 from ldmscene.extraction.options import RUNS_DECIDE, Extraction
 
 if TYPE_CHECKING:
@@ -62,10 +62,12 @@ def run(manifests: Sequence[str], as_json: bool, **options: Any) -> None:
     name = options["protocol"] or Path(manifests[0]).stem
     chosen = {"store": f"stores/{name}", "report": f"reports/{name}", **_typed(options)}
     manifest = _manifest(manifests, options["protocol"])
-    if options["store"] is None:
-        check_own(chosen["store"], manifest)
     if "labelers" in chosen:
         chosen["labelers"] = pairs(chosen["labelers"])
+    if "inputs" in chosen:
+        chosen["inputs"] = handed(chosen["inputs"])
+    if options["store"] is None:
+        check_own(chosen["store"], manifest, chosen.get("inputs"))
     result = ldmscene.run(manifest, **chosen)
     if isinstance(result, dict):
         print_estimate(result, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,23 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
         if "=" not in text:
             raise click.BadParameter(f"expected TARGET=LABELER, got {text!r}", param_hint="--labeler")
     return {target: labeler for target, _, labeler in (text.partition("=") for text in texts)}
+
+
+def handed(texts: Sequence[str]) -> dict[str, str | float] | None:
+    """NAME=VALUE, each, as inputs of a pipeline: numbers, true and false as such, all else as paths."""
+    found: dict[str, str | float] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value) or name in found:
+            raise click.BadParameter(
+                f"expected NAME=FOLDER, NAME=FILE or NAME=NUMBER, each name once, got {text!r}", param_hint="--input"
+            )
+        try:
+            plain = json.loads(value)
+        except ValueError:
+            plain = value
+        found[name] = plain if isinstance(plain, bool | int | float) else value
+    return found or None
 
 
 @contextmanager

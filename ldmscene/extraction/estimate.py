@@ -17,7 +17,7 @@ from ldmscene.device import peak_memory
 from ldmscene.extraction.fill import Editing, array_specs, generate, memory_bound
 from ldmscene.extraction.missing import Batch, Missing, existing, find_missing
 from ldmscene.extraction.part import WHOLE, Part
-from ldmscene.extraction.supplied import SuppliedPictures
+from ldmscene.extraction.supplied import Pictures
 from ldmscene.manifest import Manifest
 from ldmscene.probes import SIDE, terms
 from ldmscene.store import ArraySpec, Row
@@ -38,7 +38,7 @@ def estimate(
     previews: bool | str,
     compression: str,
     batch_size: int,
-    images: SuppliedPictures | None = None,
+    images: Pictures | None = None,
     part: Part = WHOLE,
     statistics: Collection[str] = (),
     folds: int = 0,
@@ -117,7 +117,7 @@ def time_first(
     plan: Plan,
     missing: Missing,
     root: Place,
-    images: SuppliedPictures | None = None,
+    images: Pictures | None = None,
     editing: Editing | None = None,
 ) -> Timing:
     """Generate the first batch that is missing, and write one sample of it beside the store; both are dropped."""

@@ -15,9 +15,8 @@ from ldmscene.errors import InputError
 from ldmscene.extraction.faults import Fault, refuse, sound
 from ldmscene.extraction.missing import Batch, Missing, find_missing
 from ldmscene.extraction.part import WHOLE, Part
-from ldmscene.extraction.supplied import SuppliedPictures
+from ldmscene.extraction.supplied import Pictures
 from ldmscene.extraction.unchanged import check_unchanged, steady_answer
-from ldmscene.manifest import IMAGE as IMAGE_HASH
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar, say
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
@@ -90,7 +89,7 @@ def fill(
     batch_size: int,
     progress: bool,
     allow_nonfinite: bool = False,
-    images: SuppliedPictures | None = None,
+    images: Pictures | None = None,
     part: Part = WHOLE,
     editing: Editing | None = None,
     ask: Callable[[], None] | None = None,
@@ -169,7 +168,7 @@ def _say(
 def _first_rows(
     plan: Plan,
     missing: Missing,
-    images: SuppliedPictures | None,
+    images: Pictures | None,
     editing: Editing | None,
     faults: list[Fault],
     allow_nonfinite: bool,
@@ -267,21 +266,21 @@ def generate(
     plan: Plan,
     manifest: Manifest,
     batch: Batch,
-    images: SuppliedPictures | None = None,
+    images: Pictures | None = None,
     check: Callable[[], None] | None = None,
     editing: Editing | None = None,
 ) -> Iterator[Row]:
-    """Run the pipeline for one batch, along its pictures where they are supplied, and keep what is missing of it.
+    """Run the pipeline for one batch, with its pictures where it has any, and keep what is missing of it.
 
     `check` is called at each step, to stop the run by raising.
     """
     wanted = plan.only({m.name for m in plan.every if activation_path(m.name) in batch.wanted})
     frame = manifest.table.take(list(batch.rows)).to_pandas(ignore_metadata=True)
-    supplied = images.load(frame[IMAGE_HASH].tolist()) if images else None
+    handed = images.batch(frame) if images else {}
     prompts, seeds = frame["prompt"].tolist(), frame["seed"].tolist()
     worker = editing.worker(frame["sample_id"].tolist()) if editing else None
     stop = None if check is None else lambda _shown: check()
-    trajectories = capture.run(wanted, prompts, seeds, supplied, editor=worker, on_step=stop)
+    trajectories = capture.run(wanted, prompts, seeds, **handed, editor=worker, on_step=stop)
     left = editing.arrays(worker) if editing else [{} for _ in trajectories]
     for index, sample_id, trajectory, beside, missing in zip(
         batch.rows, frame["sample_id"], trajectories, left, batch.missing, strict=True

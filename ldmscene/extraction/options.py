@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from ldmscene.capture import Model
+    from ldmscene.extraction.inputs import SampleInputs
     from ldmscene.labelers import Labeler
     from ldmscene.manifest import Manifest
     from ldmscene.store import ActivationStore
@@ -189,6 +190,19 @@ class FromPrompts(Options):
         default=None,
         kw_only=True,
         metadata=about("Pixels from left to right; the model's own where not given.", plan=True, typed=int),
+    )
+    inputs: Mapping[str, str | Path | float] | SampleInputs | None = field(
+        default=None,
+        kw_only=True,
+        metadata=about(
+            """What the pipeline's call takes beside the prompt, by the names of its parameters: a folder of pictures,
+            in which the manifest's column of that name says each sample's file; the file of a picture that all samples
+            share; or a number, such as strength. Files are read as `extract_images` reads them, and the pipeline
+            resizes them. A sample's pictures are part of what it is: another picture makes another sample, one picture
+            lies in one split, and samples that share their `image`, or the first input by name, are one group. What all
+            share is part of the fingerprint.""",
+            flag="--input",
+        ),
     )
     leaks: Leaks = field(
         default="warn",

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 
 from ldmscene.errors import InputError
+from ldmscene.manifest import IMAGE
 from ldmscene.picture_files import SUFFIXES, pixels_hash, read_picture
+
+
+class Pictures(Protocol):
+    """Pictures of samples, for the length of an extraction."""
+
+    def batch(self, frame: pd.DataFrame) -> dict[str, Any]:
+        """Arguments of `capture.run` for some rows of a manifest."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,10 @@ class SuppliedPictures:
                     f"{other} ({first}) and {name} ({split}) are the same picture, which would leak into the test "
                     "scores; give them one split"
                 )
+
+    def batch(self, frame: pd.DataFrame) -> dict[str, Any]:
+        """The pictures of some samples, as `capture.run` takes them."""
+        return {"supplied": self.load(frame[IMAGE].tolist())}
 
     def load(self, hashes: Sequence[str]) -> np.ndarray:
         """uint8 (n, Y, X, rgb).

@@ -46,6 +46,10 @@ def plan_for(
         raise InputError(
             "an edit needs pictures that are generated from prompts; this one's store is of supplied images"
         )
+    if config.get("inputs"):
+        raise InputError(
+            f"an edit needs a pipeline that takes a prompt alone; this one's takes {', '.join(config['inputs'])} too"
+        )
     both = set(branches) | set(edit.branches)
     plan = capture.make_plan(
         loaded.pipeline,

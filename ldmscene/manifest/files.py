@@ -16,8 +16,10 @@ EMBEDDED = {"demo": Path(__file__).parents[1] / "testbed" / "demo.csv"}
 DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
     """A manifest's columns as they are, from CSV or Parquet, or by an embedded one's name where no file has it.
+
+    `text` are columns beside a manifest's own that hold text, whatever it looks like.
 
     Raises
     ------
@@ -31,7 +33,7 @@ def read_table(path: Path) -> pa.Table:
         if path.suffix == ".parquet":
             return pyarrow.parquet.read_table(path)
         text = pyarrow.csv.ConvertOptions(
-            column_types={"prompt": pa.string(), "sample_id": pa.string(), "split": pa.string()}
+            column_types={name: pa.string() for name in ("prompt", "sample_id", "split", *text)}
         )
         return read_csv(path, text)
     except (pa.ArrowException, OSError) as error:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ldmscene.errors import ManifestError
 from ldmscene.manifest.files import delimited, read_table
 from ldmscene.manifest.published import PUBLISHED_COLUMNS
-from ldmscene.manifest.samples import COLUMNS, IMAGE, MAX_SEED, SCHEMA, Manifest, unit
+from ldmscene.manifest.samples import COLUMNS, MAX_SEED, SCHEMA, Manifest, unit
 
 TEST_SHARE = 0.2
 
@@ -42,40 +42,23 @@ def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[
     >>> manifest.frame["prompt"].nunique(), len(manifest)
     (2, 3)
     """
-    if isinstance(source, Manifest):
-        return source
+    return source if isinstance(source, Manifest) else Manifest(with_defaults(rows_of(source)))
+
+
+def rows_of(source: str | Path | pd.DataFrame | Sequence[tuple[str, int]], also: Sequence[str] = ()) -> pa.Table:
+    """A manifest as it is, before anything is derived; `also` are columns of text beside those of every manifest."""
     if isinstance(source, pd.DataFrame):
-        return Manifest(_with_defaults(_from_frame(source)))
-    table = read_table(Path(source)) if isinstance(source, str | Path) else _from_pairs(source)
-    return Manifest(_with_defaults(table))
+        return _from_frame(source, also)
+    table = read_table(Path(source), also) if isinstance(source, str | Path) else _from_pairs(source)
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ManifestError(f"a column stands twice in the manifest; it has {', '.join(table.column_names)}")
+    return table
 
 
-def image_manifest(
-    hashes: Sequence[str], prompts: Sequence[str], seeds: Sequence[int], splits: Sequence[str] | None = None
-) -> Manifest:
-    """The manifest of supplied pictures, by the hashes of their pixels; splits are drawn by image where not given.
-
-    Raises
-    ------
-    ManifestError
-        If an image stands there twice with one prompt and seed, or in two splits.
-    """
-    names = [f"{name[:12]}-{seed}" for name, seed in zip(hashes, seeds, strict=True)]
-    columns = {
-        "sample_id": pa.array(names, pa.string()),
-        "prompt_id": pa.array([int(name[:12], 16) for name in hashes], pa.int64()),
-        "prompt": pa.array(list(prompts), pa.string()),
-        "seed": pa.array([int(seed) for seed in seeds], pa.int64()),
-        "split": pa.array(list(splits) if splits is not None else [_draw_split(h) for h in hashes], pa.string()),
-        IMAGE: pa.array(list(hashes), pa.string()),
-    }
-    return Manifest(pa.table(columns))
-
-
-def _from_frame(frame: pd.DataFrame) -> pa.Table:
+def _from_frame(frame: pd.DataFrame, also: Sequence[str] = ()) -> pa.Table:
     if not frame.columns.is_unique:
         raise ManifestError(f"a column stands twice in the table; it has {', '.join(map(str, frame.columns))}")
-    known = [column for column in frame.columns if column in (*COLUMNS, "class", *PUBLISHED_COLUMNS)]
+    known = [column for column in frame.columns if column in (*COLUMNS, "class", *PUBLISHED_COLUMNS, *also)]
     try:
         return pa.Table.from_pandas(frame[known], preserve_index=False)
     except (pa.ArrowException, UnicodeEncodeError) as error:
@@ -98,9 +81,8 @@ def _from_pairs(pairs: Iterable[tuple[str, int]]) -> pa.Table:
     return pa.table({"prompt": prompts, "seed": pa.array([int(seed) for _, seed in rows], pa.int64())})
 
 
-def _with_defaults(table: pa.Table) -> pa.Table:
-    if len(set(table.column_names)) < len(table.column_names):
-        raise ManifestError(f"a column stands twice in the manifest; it has {', '.join(table.column_names)}")
+def with_defaults(table: pa.Table, prefixes: Sequence[str] = (), units: Sequence[str] = ()) -> pa.Table:
+    """A manifest's columns; `prefixes` of sample ids, and `units` by which splits are drawn instead of by prompt."""
     table = _with_prompts(table)
     missing = {"prompt", "seed"} - set(table.column_names)
     if set(PUBLISHED_COLUMNS) <= set(table.column_names):
@@ -115,17 +97,18 @@ def _with_defaults(table: pa.Table) -> pa.Table:
     if table.num_rows == 0:
         raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
     frame = table.to_pandas()
-    _check_text(frame, "prompt")
+    check_text(frame, "prompt")
     _check_whole(frame, "seed")
     if "prompt_id" in frame:
         _check_whole(frame, "prompt_id")
     else:
         frame["prompt_id"] = [_number(prompt, 6) for prompt in frame["prompt"].fillna("")]
     if "sample_id" not in frame:
-        frame["sample_id"] = [f"{p:x}-{s}" for p, s in zip(frame["prompt_id"], frame["seed"], strict=True)]
+        names = [f"{p:x}-{s}" for p, s in zip(frame["prompt_id"], frame["seed"], strict=True)]
+        frame["sample_id"] = [f"{one}-{name}" for one, name in zip(prefixes, names, strict=True)] if prefixes else names
     if "split" not in frame:
         pairs = zip(frame["prompt"].fillna(""), frame["seed"], strict=True)
-        frame["split"] = [_draw_split(unit(prompt, seed)) for prompt, seed in pairs]
+        frame["split"] = [*map(draw_split, units or (unit(prompt, seed) for prompt, seed in pairs))]
     try:
         return pa.Table.from_pandas(frame[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -142,13 +125,13 @@ def _with_prompts(table: pa.Table) -> pa.Table:
     return table
 
 
-def _check_text(frame: pd.DataFrame, column: str) -> None:
+def check_text(frame: pd.DataFrame, column: str) -> None:
     strange = [value for value in frame[column].dropna() if not isinstance(value, str)]
     if strange:
         raise ManifestError(f"{column}s must be text; the column holds {strange[0]!r}, for example")
 
 
-def _draw_split(prompt: str) -> str:
+def draw_split(prompt: str) -> str:
     return "test" if _number(prompt, 4) < TEST_SHARE * 2**32 else "train"
 
 

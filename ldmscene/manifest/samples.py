@@ -23,7 +23,8 @@ from ldmscene.prompts import normal
 COLUMNS = ("sample_id", "prompt_id", "prompt", "seed", "split")
 IMAGE = "image"
 READ = "read"
-OPTIONAL = (IMAGE, READ)
+INPUTS = "inputs"
+OPTIONAL = (IMAGE, READ, INPUTS)
 SPLITS = ("train", "val", "test")
 MAX_SEED = 2**63 - 1
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -78,12 +79,12 @@ class Manifest:
 
     @property
     def keys(self) -> list[tuple[Any, ...]]:
-        """What makes each sample the one it is: prompt, seed, and the hash of a supplied picture."""
+        """What makes each sample the one it is: prompt, seed, and the hashes of its pictures."""
         return _keys(self.table)
 
     @property
     def groups(self) -> AnyArray:
-        """What samples share that aren't independent: the supplied image, or the prompt, however it is spelled.
+        """What samples share that aren't independent: their picture, or the prompt, however it is spelled.
 
         Prompts of which a model reads the same are one group, by the name of the first in alphabetical order. Samples
         without a prompt share nothing but a seed.
@@ -199,11 +200,22 @@ class Manifest:
                     f"a {split} sample; give it its old split, or use another store"
                 )
         new = pa.array([key not in known for key, _ in theirs], pa.bool_())
+        self._check_pictures(other.table.filter(new))
         # What a model reads counts only where it is known of all.
         shared = [name for name in self.table.column_names if name in other.table.column_names or name != READ]
         if shared == self.table.column_names and not pc.any(new).as_py():
             return self
         return Manifest(pa.concat_tables([self.table.select(shared), other.table.filter(new).select(shared)]))
+
+    def _check_pictures(self, new: pa.Table) -> None:
+        """Refuse samples that have the name of one with other pictures."""
+        taken = pc.is_in(new["sample_id"], value_set=self.table["sample_id"])
+        if INPUTS in new.column_names and pc.any(taken).as_py():
+            name = new["sample_id"].filter(taken)[0].as_py()
+            raise ManifestError(
+                f"sample {name!r} was made from another picture, prompt or seed; give the new one a sample_id of its "
+                "own, or leave that column out"
+            )
 
     def among(self, other: Manifest) -> NDArray[np.bool_]:
         """Which of these samples are among those of another manifest (by prompt and seed), bool (n,).
@@ -230,7 +242,7 @@ class Manifest:
 
 
 def _keys(table: pa.Table) -> list[tuple[Any, ...]]:
-    columns = [name for name in ("prompt", "seed", IMAGE) if name in table.column_names]
+    columns = [name for name in ("prompt", "seed", IMAGE, INPUTS) if name in table.column_names]
     return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
 
 
@@ -242,7 +254,7 @@ def unit(prompt: str, seed: int) -> str:
 def _checked(table: pa.Table) -> pa.Table:
     if table.num_rows == 0:
         raise ManifestError("the manifest is empty; expected at least one row with a prompt and a seed")
-    image = [IMAGE] if IMAGE in table.column_names else []
+    image = [name for name in (IMAGE, INPUTS) if name in table.column_names]
     if not _is_sound(table, image):
         _refuse_rows(table, image)
     return table.select([*COLUMNS, *(name for name in OPTIONAL if name in table.column_names)])
@@ -281,7 +293,11 @@ def _refuse_rows(table: pa.Table, image: Sequence[str]) -> None:
         ~frame["sample_id"].map(lambda s: bool(SAFE_ID.fullmatch(s))),
         "a sample_id is letters, digits, '.', '_' and '-'",
     )
-    _refuse(frame, frame.duplicated(["prompt", "seed", *image]), "the same prompt and seed stand in an earlier row")
+    _refuse(
+        frame,
+        frame.duplicated(["prompt", "seed", *image]),
+        f"the same prompt{', seed and picture' if image else ' and seed'} stand in an earlier row",
+    )
     _refuse(frame, frame.duplicated("sample_id"), "the same sample_id stands in an earlier row")
     shared = frame[IMAGE] if image else frame["prompt"].where(frame["prompt"].str.strip() != "", frame["sample_id"])
     splits = frame.groupby(shared)["split"].transform("nunique")
