@@ -18,6 +18,8 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
+import ldmscene
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -45,8 +47,13 @@ def test_every_example_is_listed_and_run_here():
 @pytest.mark.slow
 def test_a_whole_study(run):
     out = run("study.py")
-    assert "of the pixels are right" in out
-    assert "the edit gains" in out
+    right = float(re.search(r"([\d.]+) of the pixels are right", out)[1])
+    assert right > 1 - _share_of_the_foreground(Path("stores/study"))  # than if all were called background
+    assert float(re.search(r"the edit gains ([+-][\d.]+) ", out)[1]) > 0
+
+
+def _share_of_the_foreground(store: Path) -> float:
+    return float(ldmscene.open(store).labels("mask", "test", binary=True).mean())
 
 
 def test_a_model_of_ones_own(tmp_path, run):
@@ -57,13 +64,19 @@ def test_a_model_of_ones_own(tmp_path, run):
 
 
 def test_targets_of_ones_own(run):
-    out = run("own_target.py")
-    for name in ("redness", "edges", "brightness=0", "brightness=1", "brightness=2"):
-        assert name in out
+    rows = [line.split() for line in run("own_target.py").splitlines()]
+    last = {row[0]: float(row[2]) for row in rows if len(row) > 2 and row[1] in ("dice", "pearson")}
+    assert list(last) == ["brightness=0", "brightness=1", "brightness=2", "edges", "redness"]
+    assert all(0.2 < score < 1 for score in last.values())
+    assert last["redness"] > 0.7
 
 
 def test_a_probe_of_ones_own(run):
-    assert run("own_probe.py").count("ridge") == 4
+    found = re.findall(
+        r"^step (\d): Spearman of the ridge ([\d.]+), of trees ([\d.]+)$", run("own_probe.py"), re.MULTILINE
+    )
+    assert [step for step, *_ in found] == ["0", "1", "2", "3"]
+    assert all(0.3 < float(score) < 1 for _, *scores in found for score in scores)
 
 
 def test_a_sparse_autoencoder(run):

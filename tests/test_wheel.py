@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,9 +44,11 @@ def test_the_wheel_holds_what_the_demo_needs(installed):
 def test_links_of_the_description_work_without_the_clone(installed):
     (found,) = installed.glob("*.dist-info/METADATA")
     text = Parser().parsestr(found.read_text())
-    assert "](docs/" not in text.get_payload()
+    links = re.findall(r"\]\(([^)]+)\)|(?:src|srcset|href)=\"([^\"]+)\"", text.get_payload())
+    assert len(links) > 5
+    assert [link for pair in links for link in pair if link and not link.startswith(("https://", "#"))] == []
     assert "ldmscene.open" in text.get_payload()
-    assert text["Project-URL"]
+    assert all(", https://" in url for url in text.get_all("Project-URL"))
 
 
 PART = """
@@ -74,8 +77,9 @@ def test_a_stranger_does_a_whole_study(installed, tmp_path):
     code = "import ldmscene; print(ldmscene.__file__)"
     assert _run(installed, tmp_path, "-c", code).startswith(str(installed))
     out = _run(installed, tmp_path, "study.py")
-    for words in ("mask: ", "of the pixels are right", "the edit gains"):
-        assert words in out
+    assert "mask: " in out
+    assert float(re.search(r"([\d.]+) of the pixels are right", out)[1]) > 0.5
+    assert re.search(r"the edit gains \+[\d.]+ ", out)
     assert (tmp_path / "report" / "index.html").is_file()
     assert (tmp_path / "figures" / "mask.pdf").is_file()
 
