@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,9 +103,13 @@ def test_a_part_of_a_grid_is_a_grid(grid, taken, levels):
     assert isinstance(part, ldmscene.Grid)
     frame = part.to_dataframe()
     assert frame.index.names == levels
-    whole = grid.to_dataframe().xs(taken[next(iter(taken))], level=next(iter(taken)))
-    assert set(np.round(frame["probe"], 6)) <= set(np.round(whole["probe"], 6))
-    assert set(frame["timestep"]) <= set(grid["timestep"].values)
+    whole = grid.to_dataframe().reset_index()
+    for name, values in taken.items():
+        whole = whole[whole[name].isin(np.atleast_1d(values))]
+    expected = whole.set_index(levels)
+    assert len(frame) == len(expected) > 0
+    for column in ("probe", "shuffled", "timestep", "cv_score"):
+        pd.testing.assert_series_equal(frame[column].sort_index(), expected[column].sort_index(), rtol=1e-6)
 
 
 def test_one_image_and_a_mean_of_images_have_tables_without_intervals(grid):
@@ -127,7 +133,10 @@ def test_a_notebook_shows_the_findings_and_the_arrays(grid):
         assert conclusions.sentence(grid, target).split(";")[0] in shown.replace("&#x27;", "'")
     row = ldmscene.emergence(grid).loc["mask"]
     assert f"{100 * row['gain']:.0f} % ({100 * row['gain_low']:.0f} to {100 * row['gain_high']:.0f})" in shown
-    assert f"<td>{row['most']} ({row['most_low']} to {row['most_high']})</td>" in shown or pd.isna(row["most"])
+    first = "–" if pd.isna(row["first"]) else f"{row['first']} ({row['first_low']} to {row['first_high']})"
+    most = "–" if pd.isna(row["most"]) else f"{row['most']} ({row['most_low']} to {row['most_high']})"
+    cells = re.findall(r"<td>(.*?)</td>", shown[shown.index("<th>mask</th>") :])
+    assert cells[1:3] == [first, most]
     assert "xr-wrap" in shown
     assert "Grid</strong>" not in grid.sel(step=1)._repr_html_()
     renamed = grid.assign_coords(target=["<script>", "mask"])

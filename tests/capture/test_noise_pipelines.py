@@ -127,15 +127,23 @@ def test_supplied_pictures_are_noised_by_their_seeds(pipeline):
         np.testing.assert_allclose(clean, pictures.transpose(0, 3, 1, 2) / 127.5 - 1, atol=2e-5)
 
 
+def _picture(name: str, seed: int) -> np.ndarray:
+    alone = build(name)
+    alone.name = name
+    return _by_diffusers(alone, [], [seed])[2][0]
+
+
 def test_a_store_of_seeds_and_one_of_classes(tmp_path):
     ddpm = build("ddpm")
     seeds = pd.DataFrame({"seed": [1, 2, 3], "split": ["train", "train", "test"]})
     store = ldmscene.extract(ddpm, seeds, tmp_path / "seeds", "self-attention", steps=2, guidance_scale=1.0)
     assert len(set(store.manifest.groups)) == 3
     assert store.images().shape == (3, 12, 12, 3)
+    np.testing.assert_array_equal(store.images().values[2], _picture("ddpm", 3))
     classes = pd.DataFrame({"class": [7, 9], "seed": [1, 1]})
-    store = ldmscene.extract(build("dit"), classes, tmp_path / "classes", "self-attention", steps=2)
+    store = ldmscene.extract(build("dit"), classes, tmp_path / "classes", "self-attention", steps=2, guidance_scale=3.0)
     assert store.samples["prompt"].tolist() == ["7", "9"]
+    np.testing.assert_array_equal(store.images().values[1], _picture("dit", 1))
     assert not np.array_equal(*store.images().values)
 
 
