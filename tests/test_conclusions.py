@@ -94,6 +94,7 @@ def test_the_names_of_what_is_known_are_said() -> None:
 
 def test_a_rival_that_was_not_run_for_a_target_is_left_out() -> None:
     grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0])
+    assert "labeler" in conclusions.sentence(grid, "depth")
     blank = grid.assign(labeler_explained=xr.full_like(grid["labeler_explained"], np.nan))
     assert "labeler" not in conclusions.sentence(blank, "depth")
 

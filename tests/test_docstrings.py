@@ -58,6 +58,7 @@ PARTS = {
     for kind in (ControlEntry, Family, Key, LabelerEntry, Metric, NullEntry, Preset, Registry, RuleEntry)
 }
 EXAMPLES = CALLS | PARTS | {name: thing for name, thing in METHODS.items() if ">>>" in _doc(thing)}
+MADE_BY_CALLS = {"ActivationStore", "Edit", "Grid", "Manifest"}  # their docstrings tell what they hold
 NOT_RUN = {
     "editing": "needs a pipeline that diffusers has loaded",
     "paint": "serves until it is stopped",
@@ -92,12 +93,9 @@ def test_a_public_docstring_stands_alone(name: str):
     assert "thers as for" not in doc
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - MADE_BY_CALLS))
 def test_a_public_calls_parameters_are_all_told(name: str):
-    doc = _doc(CALLS[name])
-    if inspect.isclass(CALLS[name]) and "Parameters\n" not in doc:
-        return  # made by calls: it tells what it holds
-    told = re.split(r"\n *Parameters\n *-+\n", doc)[-1]
+    _, told = re.split(r"\n *Parameters\n *-+\n", _doc(CALLS[name]))
     for parameter in inspect.signature(CALLS[name]).parameters.values():
         if parameter.name not in ("self", "args", "kwargs"):
             assert re.search(rf"(^|\n|, ){parameter.name}\b", told), f"{name} doesn't tell {parameter.name}"

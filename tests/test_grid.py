@@ -60,8 +60,8 @@ def test_intervals_of_few_skewed_scores_cover_where_percentiles_do_not():
     assert float(((found["low"] <= 0) & (found["high"] >= 0)).mean()) > 0.92
 
 
-def test_many_scores_have_scipys_interval_of_students_bootstrap():
-    """Of many scores all bootstraps agree but for noise of a thousand replicates."""
+def test_intervals_of_many_scores_are_those_of_scipys_bootstrap():
+    """Its BCa: of many scores all bootstraps agree but for the noise of a thousand replicates."""
     scores = xr.DataArray(np.random.default_rng(1).beta(2, 1, (3, 300)), dims=("step", "sample"))
     ours = grids.interval(scores)
     for i in range(3):
