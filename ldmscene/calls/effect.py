@@ -54,7 +54,7 @@ def effect(
     Raises
     ------
     InputError
-        If the store isn't edited, or the judge labels nothing.
+        If the store isn't edited, the other one lacks its target, or the judge labels nothing.
     IncompleteError
         If pictures or labels are missing.
 

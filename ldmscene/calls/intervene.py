@@ -10,7 +10,7 @@ from ldmscene.calls.opening import opened
 from ldmscene.calls.options import load_model
 from ldmscene.edits import controlled
 from ldmscene.errors import InputError, unknown
-from ldmscene.evaluation.targets import Target, targets_of
+from ldmscene.evaluation.targets import target_of
 from ldmscene.intervention.controls import control_place, note_controls
 from ldmscene.intervention.filling import Editing
 from ldmscene.intervention.jobs import Job, estimate
@@ -85,7 +85,7 @@ def _todo(asked: Intervention, source: ActivationStore, manifest: Manifest) -> d
     """The edit, under no name, and its controls; what can't be done is refused."""
     edits = {"": asked.edit, **controlled(asked.edit, asked.controls)}
     ids = tuple(manifest.frame["sample_id"])
-    found = {name: Editing(Subjects(source, _target(source, one), one, ids)) for name, one in edits.items()}
+    found = {name: Editing(Subjects(source, target_of(source, one.target), one, ids)) for name, one in edits.items()}
     for editing in found.values():
         editing.check()
     return found
@@ -104,14 +104,6 @@ def _manifest(store: ActivationStore, split: str | None, samples: int | Sequence
         if sample_id not in ids:
             raise unknown(f"sample of split {split!r} in {store.root}", sample_id, ids)
     return store.manifest.only(ids if samples is None else samples)
-
-
-def _target(store: ActivationStore, edit: edits.Edit) -> Target:
-    labels = edit.target.partition("=")[0]
-    if labels not in store.targets:
-        raise unknown(f"target with labels in {store.root}", labels, store.targets)
-    found = targets_of(store, [labels], store.manifest.frame["sample_id"].tolist())
-    return next(target for target in found if target.name == edit.target)
 
 
 def _planner(

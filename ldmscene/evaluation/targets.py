@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ldmscene.errors import InputError
+from ldmscene.errors import InputError, unknown
 from ldmscene.metrics import DEFAULT, Metric, metrics_of
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
@@ -76,6 +76,23 @@ def target_kind(store: ActivationStore, name: str) -> str:
 def targets_of(store: ActivationStore, names: Sequence[str], train: Sequence[str]) -> tuple[Target, ...]:
     """Targets as a store's labels describe them; of classes, one for each that a training sample (sample_id) has."""
     return tuple(target for name in names for target in _targets(store, name, train))
+
+
+def target_of(store: ActivationStore, name: str) -> Target:
+    """The target of this name, such as "mask", or "segments=2" for one of its labels' classes.
+
+    Raises
+    ------
+    UnknownNameError
+        If the store has no such labels, or no sample with that class.
+    """
+    labels = name.partition("=")[0]
+    if labels not in store.targets:
+        raise unknown(f"target with labels in {store.root}", labels, store.targets)
+    found = {target.name: target for target in targets_of(store, [labels], list(store.manifest.frame["sample_id"]))}
+    if name not in found:
+        raise unknown(f"target with labels in {store.root}", name, found)
+    return found[name]
 
 
 def _targets(store: ActivationStore, name: str, train: Sequence[str]) -> list[Target]:

@@ -10,7 +10,7 @@ import numpy as np
 from ldmscene.array_types import AnyArray, Array, Bools
 from ldmscene.edits import ceiling
 from ldmscene.errors import IncompleteError, InputError, unknown
-from ldmscene.evaluation.targets import Target, targets_of
+from ldmscene.evaluation.targets import Target, target_of, targets_of
 from ldmscene.intervention.controls import controls_of
 from ldmscene.intervention.filling import READING, SIZE, wanted_path
 from ldmscene.metrics import METRICS, Truth
@@ -27,7 +27,7 @@ class Trial:
     Raises
     ------
     InputError
-        If the store isn't edited, or the judge labels nothing.
+        If the store isn't edited, the other one lacks its target, or the judge labels nothing.
     IncompleteError
         If samples of an edit or control have no picture or no label.
     """
@@ -41,10 +41,7 @@ class Trial:
     def of(cls, edited: ActivationStore, source: ActivationStore, judge: str | None) -> Trial:
         if "edit" not in edited.config:
             raise InputError(f"{edited.root} is no edited store; make one with ldmscene.intervene")
-        name = edited.config["edit"]["target"]
-        labels = name.partition("=")[0]
-        targets = targets_of(source, [labels], source.manifest.frame["sample_id"].tolist())
-        target = next(target for target in targets if target.name == name)
+        target = target_of(source, edited.config["edit"]["target"])
         variants = {EDIT: edited, **controls_of(edited)}
         found = cls(source, variants, target, judge or target.labels)
         for variant, store in variants.items():

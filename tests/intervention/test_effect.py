@@ -97,11 +97,13 @@ def test_causal_is_said_only_where_every_control_is_cleared():
     assert "nothing is said of causes" in effect_sentence(_made(edit=edit, none=(0, 0, 0)))
 
 
-def test_what_is_missing_is_said(edited, store, edit, tiny, tmp_path):
+def test_what_is_missing_is_said(edited, store, two, edit, tiny, tmp_path):
     with pytest.raises(InputError, match="is no edited store"):
         ldmscene.effect(store, store)
     with pytest.raises(UnknownNameError, match=r"no target with labels in .* \(edit\) named 'judge'"):
         ldmscene.effect(edited, store, judge="judge")
+    with pytest.raises(UnknownNameError, match=r"no target with labels in .* named 'mask'"):
+        ldmscene.effect(edited, two)
     half = ldmscene.intervene(
         store, edit, tmp_path / "half", controls=(), model=tiny, batch_size=3, part="1/2", progress=False
     )

@@ -89,6 +89,11 @@ def test_labels_that_arent_there(store, edit, tiny, tmp_path):
     bare = bare_copy(store, tmp_path / "bare")
     other = replace(edit, target="sky")
     _refused(bare, other, tmp_path / "edited", tiny, "no target with labels in .* named 'sky'", UnknownNameError)
+    halves = {s: np.full((64, 64), i % 2) for i, s in enumerate(bare.manifest.frame["sample_id"])}
+    ldmscene.label(bare, "half", halves, kind="classes")
+    other = replace(edit, target="half=7")
+    message = "no target with labels in .* named 'half=7'; nearest: half=.*"
+    _refused(bare, other, tmp_path / "edited", tiny, message, UnknownNameError)
 
 
 def test_another_edit_of_a_finished_store(store, edit, edited, tiny):
