@@ -19,7 +19,7 @@ from rich.console import Console
 import ldmscene
 from benchmarks import harness
 from ldmscene import capture, edits, testbed
-from ldmscene.calls.effect import interval
+from ldmscene.calls.effect import effect_of, interval
 from ldmscene.intervention.effects import EDIT, Trial
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.planning import plan_for
@@ -93,7 +93,7 @@ def study(part: str, store: str = "stores/demo", folder: str = "stores/edits") -
         )
         for name in ("mask", "depth"):
             ldmscene.label(edited, name, f"tiny-{name}", progress=False)
-        rows = compared(Trial.of(edited, opened, None), ldmscene.effect(edited, opened))
+        rows = compared(Trial.of(edited, opened, None))
         harness.save(f"interventions-{part}", rows)
     Console(width=200).print(harness.table(rows, f"{part}: {len(samples)} held-out pictures"))
 
@@ -113,8 +113,9 @@ def _at_guidance_3(store: str, folder: str) -> ldmscene.ActivationStore:
     return ldmscene.label(made, "mask", "tiny-mask", progress=False)
 
 
-def compared(trial: Trial, found: pd.DataFrame) -> list[dict]:
+def compared(trial: Trial) -> list[dict]:
     """A row for each variant: score, gain over no edit, lead over its own nulls, each with its interval."""
+    found = effect_of(trial)
     metric, rows = found.attrs["metric"], []
     for variant in trial.variants:
         measures = found.loc[variant]
@@ -129,7 +130,7 @@ def compared(trial: Trial, found: pd.DataFrame) -> list[dict]:
 
 
 def _lead(trial: Trial, metric: str, above: str, below: str) -> tuple[float, ...]:
-    difference = trial.scores(above)[metric] - trial.scores(below)[metric]
+    difference = trial.scores[above][metric] - trial.scores[below][metric]
     return tuple(interval(difference, trial.prompts, "mean", "low", "high").values())
 
 

@@ -65,11 +65,14 @@ def effect(
     >>> print(ldmscene.effect_sentence(found))
     mask: the edit gains ...
     """
-    trial = Trial.of(opened(edited), opened(store), judge)
-    scores = {variant: trial.scores(variant) for variant in trial.variants}
+    return effect_of(Trial.of(opened(edited), opened(store), judge))
+
+
+def effect_of(trial: Trial) -> pd.DataFrame:
+    """What was found in an edited store and its controls, as `ldmscene.effect` returns it."""
     rows = [
-        {"variant": variant, "measure": measure, **_row(measure, variant, scores, trial.prompts)}
-        for variant, measures in scores.items()
+        {"variant": variant, "measure": measure, **_row(measure, variant, trial.scores, trial.prompts)}
+        for variant, measures in trial.scores.items()
         for measure in measures
     ]
     frame = pd.DataFrame(rows).set_index(["variant", "measure"])

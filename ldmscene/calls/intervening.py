@@ -10,7 +10,6 @@ import numpy as np
 
 from ldmscene import capture
 from ldmscene.calls.edit import Edit
-from ldmscene.calls.effect import effect, effect_sentence
 from ldmscene.calls.intervene import intervene
 from ldmscene.calls.label import label
 from ldmscene.edits import Readout, controlled
@@ -20,7 +19,6 @@ from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import FromPrompts
 from ldmscene.intervention.controls import control_place
 from ldmscene.manifest import Manifest
-from ldmscene.progress import say
 from ldmscene.protocols import PlannedEdit, Protocol, usual_edits
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import IMAGE
@@ -99,8 +97,6 @@ def intervene_as_planned(
         )  # fmt: skip
         for target, labeler in labelers.items():
             label(edited, target, labeler, progress=asked.progress)
-        if asked.progress:
-            say(f"{one.name}: {effect_sentence(effect(edited, store))}")
         found.append(edited)
     return found
 

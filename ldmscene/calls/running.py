@@ -16,9 +16,10 @@ from ldmscene.calls.evaluate import evaluate
 from ldmscene.calls.intervening import intervene_as_planned, missing_runs, plan_edits
 from ldmscene.calls.label import label
 from ldmscene.calls.options import load_model
-from ldmscene.calls.report_data import shown_samples
+from ldmscene.calls.report_data import report_data, shown_samples, with_transfer
 from ldmscene.calls.report_mark import up_to_date
-from ldmscene.calls.write_report import write_report
+from ldmscene.calls.shown_edits import shown_edits
+from ldmscene.calls.write_report import write_pages
 from ldmscene.device import peak_memory
 from ldmscene.errors import InputError
 from ldmscene.extraction.fill import array_specs
@@ -26,6 +27,7 @@ from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import FromPrompts
 from ldmscene.labelers import SuppliedLabels
 from ldmscene.manifest import Manifest
+from ldmscene.progress import say
 from ldmscene.protocols import PlannedEdit, Protocol
 from ldmscene.store.layout import SOURCES, intermediate_path, label_path
 from ldmscene.store.places import Place, place
@@ -82,8 +84,13 @@ def run(
     grid = evaluate(filled, _maps(labelers), permuted=beside, progress=asked.progress)
     with capture.with_scheduler(loaded.pipeline, asked.scheduler):
         edited = intervene_as_planned(filled, grid, edits, {name: found[name] for name in _judges(labelers)}, asked)
-    page = up_to_date(Path(report), grid, shown_samples(filled, grid), edited)
-    return grid, page or write_report(filled, grid, report, interventions=edited, command=line, progress=asked.progress)
+    shown = shown_edits(filled, grid, edited)
+    for one in shown if asked.progress else ():
+        say(f"{one.name}: {one.sentence}")
+    if page := up_to_date(Path(report), grid, shown_samples(filled, grid), edited):
+        return grid, page
+    data = with_transfer(report_data(filled, grid), filled)
+    return grid, write_pages(data, report, edited, shown, command=line, progress=asked.progress)
 
 
 def _maps(labelers: Mapping[str, Any]) -> list[str]:
@@ -107,6 +114,7 @@ def _checked(asked: FromPrompts, labelers: Mapping[str, Any], also: Also) -> lis
 
 def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], also: Also) -> dict[str, Any]:
     """The extraction's estimate, and what labels, control and edits add to it; of each what is missing."""
+    asked = replace(asked, model=load_model(asked.model, **asked.weights()))
     assert asked.store is not None
     found, store = extracting.estimate(asked, table), asked.store
     ids, test = table.frame["sample_id"], table.frame["split"].eq("test")

@@ -13,7 +13,7 @@ from ldmscene.calls.opening import opened as open_store
 from ldmscene.calls.report_data import report_data, with_transfer
 from ldmscene.calls.report_mark import mark, unmark
 from ldmscene.calls.shown_edits import shown_edits
-from ldmscene.report import write_figures, write_site
+from ldmscene.report import Intervention, ReportData, write_figures, write_site
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
 
@@ -72,8 +72,22 @@ def write_report(
     """
     opened = open_store(store)
     edited = [open_store(one) for one in interventions]
+    shown = shown_edits(opened, grid, edited)
     data = with_transfer(report_data(opened, grid, samples), opened)
-    data = replace(data, interventions=shown_edits(opened, grid, edited) if edited else ())
+    return write_pages(data, folder, edited, shown, command=command, progress=progress)
+
+
+def write_pages(
+    data: ReportData,
+    folder: str | Path,
+    edited: Sequence[ActivationStore],
+    shown: Sequence[Intervention],
+    *,
+    command: str,
+    progress: bool,
+) -> Path:
+    """Write the pages and figures of what was read already; `shown` is what there is to see of the edited stores."""
+    data = replace(data, interventions=shown)
     if command:
         data = replace(data, provenance={**data.provenance, "command": command})
     with naming_the_cause(Path(folder)), ThreadPoolExecutor(1) as beside:
@@ -81,7 +95,7 @@ def write_report(
         # Figures are drawn while pictures are read and compressed, which leaves Python free; the page waits for both.
         drawn = beside.submit(write_figures, data, Path(folder) / "figures")
         page = write_site(data, folder, figures=_result(drawn), progress=progress)
-        mark(Path(folder), grid, data.samples.index.tolist(), edited)
+        mark(Path(folder), data.grid, data.samples.index.tolist(), edited)
     return page
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -76,10 +77,13 @@ class Trial:
     def binary(self) -> bool:
         return self.target.kind == "binary"
 
-    def scores(self, variant: str) -> dict[str, Array]:
-        """Every measure of an edit or control, [sample]."""
-        store = self.variants[variant]
-        wanted, own = self._wanted, self._labels(self.source, self.target)
+    @cached_property
+    def scores(self) -> dict[str, dict[str, Array]]:
+        """Of the edit and each control every measure, [sample]."""
+        return {variant: self._scores(store) for variant, store in self.variants.items()}
+
+    def _scores(self, store: ActivationStore) -> dict[str, Array]:
+        wanted, own = self._wanted, self._own
         judged = self._labels(store, replace(self.target, labels=self.judge))
         region: Bools = (own > 0) | (wanted > 0) if self.binary else own != wanted
         found = {name: self._score(name, wanted, judged) for name in self._metrics}
@@ -95,9 +99,13 @@ class Trial:
     def _metrics(self) -> list[str]:
         return [self.target.primary] if self.binary else list(dict.fromkeys([self.target.primary, "rmse"]))
 
-    @property
+    @cached_property
     def _wanted(self) -> Array:
         return self._read(self.variants[EDIT], wanted_path(self.target.name))
+
+    @cached_property
+    def _own(self) -> Array:
+        return self._labels(self.source, self.target)
 
     def _labels(self, store: ActivationStore, target: Target) -> Array:
         return target.values(self._read(store, label_path(target.labels)))

@@ -13,6 +13,7 @@ import xarray as xr
 import ldmscene
 from ldmscene import protocols
 from ldmscene.calls.recognition import recognition_sentences
+from ldmscene.capture import load_pipeline
 from ldmscene.edits import adam
 from ldmscene.errors import InputError, UnknownNameError
 from ldmscene.intervention.controls import controls_of
@@ -286,10 +287,15 @@ def test_a_classifier_is_read_on_every_picture_and_gets_no_probe(tmp_path):
         ldmscene.recognition(tmp_path / "s", "colour", top=4)
 
 
-def test_a_dry_run_times_the_control_of_a_store_that_is_complete(tmp_path):
+def test_a_dry_run_times_the_control_of_a_store_that_is_complete(tmp_path, monkeypatch):
     arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "modules": FIRST, "steps": 1, "batch_size": 8}
     ldmscene.extract("tiny-scenes", make_manifest(6, 2), tmp_path / "s", FIRST, steps=1, batch_size=8, previews="test")
-    found = ldmscene.run(make_manifest(6, 2), labelers={"shading": ""}, dry_run=True, **arguments)
+    loaded: list[tuple] = []
+    monkeypatch.setattr(
+        "ldmscene.capture.model.load_pipeline", lambda *a, **k: loaded.append(a) or load_pipeline(*a, **k)
+    )
+    found = ldmscene.run(make_manifest(6, 2), labelers={"shading": ""}, dry_run=True, interventions=True, **arguments)
+    assert len(loaded) == 1  # for the extraction, the edits and the control alike
     assert (found["samples"], found["seconds_per_sample"]) == (0, 0)
     assert found["seconds_of_the_control"] > 0
     assert found["bytes_of_labels"] == 4 * 64 * 64 * 2 * (8 + 2 * 1 * 2)  # depth and mask
