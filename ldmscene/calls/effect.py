@@ -139,6 +139,8 @@ def effect_sentence(frame: pd.DataFrame) -> str:
     if not nearest:
         return f"{said}; no control was run, so that nothing is said of causes."
     against = f"the nearest control, {nearest}, gains {_numbers(gains.loc[nearest])}"
+    if not np.isfinite(own["gain_low"]):
+        return f"{said}; {against}. With so few prompts nothing is shown of causes."
     if own["gain_low"] > gains.loc[nearest, "gain_high"]:
         return f"{said}; {against}. What the probe reads is causal for the picture."
     return f"{said}; {against}, and the intervals meet: a causal role is not shown."
@@ -195,4 +197,6 @@ def _gains(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(row: pd.Series) -> str:
+    if not np.isfinite(row["gain_low"]):
+        return f"{row['gain']:+.2f} (no interval)"
     return f"{row['gain']:+.2f} (95 % interval {row['gain_low']:+.2f} to {row['gain_high']:+.2f})"

@@ -57,10 +57,10 @@ def _shown(store: ActivationStore, grid: xr.Dataset, edited: ActivationStore) ->
         name=str(edited.root).rstrip("/").rpartition("/")[2],
         said=described_edit(header),
         sentence=effect_sentence(effects),
-        effects=effects,
+        effects=effects.replace([np.inf, -np.inf], np.nan),
         kinds=kinds,
         nearest=nearest,
-        later=until_when(effects),
+        later=until_when(effects).replace([np.inf, -np.inf], np.nan),
         emergence=_emergence(grid, header),
         samples=samples,
         pictures={

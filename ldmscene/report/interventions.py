@@ -30,7 +30,7 @@ class Intervention:
     sentence : str
         The finding in words; only it may speak of causes.
     effects : pandas.DataFrame
-        From `ldmscene.effect`.
+        From `ldmscene.effect`; bounds are NaN where prompts are too few for an interval.
     kinds : mapping of str to str
         Variant to "edit", "none", "rule", "control" (which must not work), "donor" or "later".
     nearest : str

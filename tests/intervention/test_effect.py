@@ -95,6 +95,8 @@ def test_causal_is_said_only_where_every_control_is_cleared():
     assert "causal role is not shown" in met
     assert "causal for the picture" not in met
     assert "nothing is said of causes" in effect_sentence(_made(edit=edit, none=(0, 0, 0)))
+    few = effect_sentence(_made(edit=(0.4, -np.inf, np.inf), none=(0, 0, 0), shuffled=(0.1, -np.inf, np.inf)))
+    assert few.endswith("gains +0.10 (no interval). With so few prompts nothing is shown of causes.")
 
 
 def test_what_is_missing_is_said(edited, store, two, edit, tiny, tmp_path):
@@ -124,6 +126,14 @@ def test_gains_need_pictures_without_an_edit(store, grid, edit, tiny, tmp_path):
     assert code == 0, err
     assert f"{found.loc['edit', 'dice']['mean']:.3f}" in out
     assert "the control 'none', too" in out
+
+    ldmscene.intervene(store, edit, alone.root, controls=("none",), model=tiny, samples=2, progress=False)
+    ldmscene.label(ldmscene.open(alone.root), "mask", "tiny-mask", progress=False)
+    (shown,) = shown_edits(store, grid, [alone.root])
+    assert " (no interval) in dice over no edit; no control was run" in shown.sentence
+    assert not np.isinf(shown.effects).any(axis=None)
+    assert np.isnan(shown.gains["gain_low"]).all()
+    assert shown.effects.attrs["metric"] == "dice"
 
 
 def test_an_edit_of_modules_that_a_grid_lacks_is_refused(store, grid, edited):

@@ -38,6 +38,21 @@ def test_words_and_numbers_are_those_of_the_frame(edited_site):
     assert "&lt;script&gt;" in text
 
 
+def test_too_few_prompts_for_intervals_are_dots_alone(small, intervention, tmp_path):
+    bounds = dict.fromkeys(("gain_low", "gain_high", "lead_low", "lead_high"), np.nan)
+    later = intervention.later.assign(gain_low=np.nan, gain_high=np.nan)
+    emergence = intervention.emergence.assign(low=np.nan * intervention.emergence["low"])
+    few = replace(intervention, effects=intervention.effects.assign(**bounds), later=later, emergence=emergence)
+    few.effects.attrs = intervention.effects.attrs
+    write_site(replace(small, interventions=[few]), tmp_path)
+    text = (tmp_path / "interventions.html").read_text()
+    assert not re.search(r"\b(nan|inf)\b", text, re.IGNORECASE)
+    assert text.count("+0.30 (too few prompts for an interval)") == 2
+    (drawn,) = re.findall(r'<title>edit .*?d="M([0-9.]+),\d+H([0-9.]+)"/><circle cx="([0-9.]+)"', text)
+    assert len(set(drawn)) == 1
+    assert len(effects(few).axes) == 3
+
+
 def test_a_report_without_interventions_leaves_no_page_of_an_earlier_one(small, tmp_path):
     (tmp_path / "interventions" / "00").mkdir(parents=True)
     (tmp_path / "interventions" / "00" / "000-0.webp").touch()

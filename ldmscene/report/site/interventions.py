@@ -48,7 +48,7 @@ def context(shown: Sequence[Intervention]) -> list[dict[str, object]]:
 
 def dots(one: Intervention) -> dict[str, object]:
     """Gains with intervals, a line for each variant."""
-    gains = one.gains
+    gains = _bounded(one.gains, "gain_low", "gain", "gain_high")
     low, high = min(0.0, gains["gain_low"].min()), max(0.0, gains["gain_high"].max())
     pad = 0.05 * ((high - low) or 1)
     across = Scale(low - pad, high + pad, LEFT, WIDTH - RIGHT)
@@ -56,7 +56,7 @@ def dots(one: Intervention) -> dict[str, object]:
         {
             "name": variant, "kind": one.kinds[str(variant)], "y": TOP + ROW * i + ROW // 2,
             "low": across(row["gain_low"]), "mean": across(row["gain"]), "high": across(row["gain_high"]),
-            "text": f"{variant} ({WORDS[one.kinds[str(variant)]]}): {_interval(row, 'gain')}",
+            "text": f"{variant} ({WORDS[one.kinds[str(variant)]]}): {_interval(one.gains.loc[variant], 'gain')}",
         }
         for i, (variant, row) in enumerate(gains.iterrows())
     ]  # fmt: skip
@@ -87,20 +87,26 @@ def curves(one: Intervention) -> dict[str, object]:
 def _panel(
     title: str, frame: pd.DataFrame, across: Scale, top: int, height: int, *, zero: bool = False
 ) -> dict[str, object]:
-    low, high = float(frame["low"].min()), float(frame["high"].max())
+    drawn = _bounded(frame, "low", "mean", "high")
+    low, high = float(drawn["low"].min()), float(drawn["high"].max())
     low, high = (min(low, 0.0), max(high, 0.0)) if zero else (low, high)
     pad = 0.08 * ((high - low) or 1)
     up = Scale(low - pad, high + pad, top + height, top + 16)
     points = [
         {
             "x": across(float(str(step))), "y": up(row["mean"]), "low": up(row["low"]), "high": up(row["high"]),
-            "text": f"step {step}: {_said(row['mean'], row['low'], row['high'])}",
+            "text": f"step {step}: {_said(*frame.loc[step, ['mean', 'low', 'high']])}",
         }
-        for step, row in frame.iterrows()
+        for step, row in drawn.iterrows()
     ]  # fmt: skip
     path = "M" + "L".join(f"{point['x']:g},{point['y']:g}" for point in points)
     zeros = up(0) if zero else None
     return {"title": title, "top": top, "path": path, "points": points, "ticks": _ticks(up, low, high), "zero": zeros}
+
+
+def _bounded(frame: pd.DataFrame, low: str, mean: str, high: str) -> pd.DataFrame:
+    """With bounds that can be drawn: the mean where there is no interval."""
+    return frame.assign(**{bound: frame[bound].fillna(frame[mean]) for bound in (low, high)})
 
 
 def _ticks(scale: Scale, low: float, high: float) -> list[tuple[float, str]]:
@@ -124,6 +130,8 @@ def _interval(row: pd.Series, name: str) -> str:
 
 
 def _said(mean: float, low: float, high: float, sign: str = "") -> str:
+    if np.isnan(low) or np.isnan(high):
+        return f"{mean:{sign}.2f} (too few prompts for an interval)"
     return f"{mean:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
 
 
