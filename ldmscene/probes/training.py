@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, huber_loss, interpolate
+from torch.nn.functional import cross_entropy, interpolate
 
-from ldmscene.array_types import Array
+from ldmscene.array_types import Array, Ints
+from ldmscene.halves import widen
+from ldmscene.probes.huber import HuberCells
 
 IGNORED = -100
 """class of a pixel without label"""
@@ -45,33 +47,43 @@ def train(X: Any, labels: Array, recipe: Recipe) -> tuple[Array, Array]:
     weight = torch.empty(recipe.outputs, channels).uniform_(-bound, bound, generator=generator)
     weight = weight.to(recipe.device).requires_grad_()
     optimizer = torch.optim.Adam([weight], lr=recipe.lr)
+    cells = HuberCells.of(labels, X.shape[1:3]) if recipe.loss == "huber" else None
     losses = np.zeros(recipe.epochs)
     for epoch in range(recipe.epochs):
-        for maps, y in _batches(X, labels, recipe, generator):
-            loss = _loss(maps @ weight.T, y, recipe)
-            optimizer.zero_grad()
-            loss.backward()
+        for maps, rows in _batches(X, recipe, generator):
+            if cells is None:
+                y = torch.from_numpy(labels[rows]).to(recipe.device)
+                loss, weight.grad = _cross_entropy(maps, weight, y)
+            else:
+                loss, weight.grad = _huber(maps, weight, cells, rows, recipe.delta)
             optimizer.step()
-            losses[epoch] += loss.item() * len(maps) / len(labels)
+            losses[epoch] += loss * len(maps) / len(labels)
     return weight.detach().cpu().numpy(), losses
 
 
-def _batches(
-    X: Any, labels: Array, recipe: Recipe, generator: torch.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    order = torch.randperm(len(labels), generator=generator).numpy()
+def _batches(X: Any, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, Ints]]:
+    """Maps of a batch, float32, and which samples they are."""
+    order = torch.randperm(len(X), generator=generator).numpy()
     for i in range(0, len(order), recipe.batch_size):
         rows = np.sort(order[i : i + recipe.batch_size])
-        maps = np.asarray(X[rows]).astype(np.float32)
-        yield torch.from_numpy(maps).to(recipe.device), torch.from_numpy(labels[rows]).to(recipe.device)
+        maps = widen(np.asarray(X[rows]), np.dtype(np.float32))
+        yield torch.from_numpy(maps).to(recipe.device), rows
 
 
-def _loss(scores: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """Mean over labelled pixels, with scores (sample, y, x, out) upsampled to y (sample, H, W)."""
-    pixels = interpolate(scores.movedim(-1, 1), size=tuple(y.shape[1:]), mode="nearest")
-    known = y != IGNORED if recipe.loss == "cross_entropy" else ~torch.isnan(y)
-    if not known.any():
-        return scores.sum() * 0
-    if recipe.loss == "cross_entropy":
-        return cross_entropy(pixels, y, ignore_index=IGNORED)
-    return huber_loss(pixels[:, 0][known], y[known], delta=recipe.delta)
+def _huber(
+    maps: torch.Tensor, weight: torch.Tensor, cells: HuberCells, rows: Ints, delta: float
+) -> tuple[float, torch.Tensor]:
+    """Loss and gradient of weights [1, c], by hand: there is but one product each way."""
+    flat = maps.reshape(-1, maps.shape[-1])
+    with torch.no_grad():
+        loss, gradient = cells.loss((flat @ weight[0]).reshape(maps.shape[:3]), rows, delta)
+        return loss, (gradient.reshape(-1) @ flat)[None]
+
+
+def _cross_entropy(maps: torch.Tensor, weight: torch.Tensor, y: torch.Tensor) -> tuple[float, torch.Tensor]:
+    """Mean over labelled pixels, with scores upsampled to y (sample, H, W), and its gradient."""
+    if (y == IGNORED).all():
+        return 0.0, torch.zeros_like(weight)
+    pixels = interpolate((maps @ weight.T).movedim(-1, 1), size=tuple(y.shape[1:]), mode="nearest")
+    loss = cross_entropy(pixels, y, ignore_index=IGNORED)
+    return loss.item(), torch.autograd.grad(loss, weight)[0]

@@ -17,6 +17,7 @@ from worlds import GRID, SAMPLES, depth_world, mask_world, pixel_table
 
 from ldmscene.errors import InputError
 from ldmscene.probes import AdamProbe, LogisticProbe, RidgeProbe
+from ldmscene.probes.huber import HuberCells
 from ldmscene.probes.training import Recipe, train
 
 
@@ -51,6 +52,23 @@ def test_training_is_the_plain_loop(loss: str, outputs: int) -> None:
     weight, losses = train(X, labels, Recipe(loss, outputs, 1e-3, 3, 4, 1.0, 7, None))
     np.testing.assert_allclose(weight, plain_loop(X, y, outputs, 7, 3), atol=1e-6)
     assert len(losses) == 3
+
+
+@pytest.mark.parametrize("delta", [0.05, 1.0, 30.0])
+def test_the_huber_loss_on_cells_is_torchs_on_pixels(delta: float) -> None:
+    """Of cells with pixels on both sides of δ, on one, without labels, and with scores among them and far off."""
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=(3, 8, 12)).astype(np.float32)
+    labels[0, :2, :3], labels[1, 5], labels[2, ::2] = np.nan, np.nan, 7
+    scores = torch.from_numpy(rng.normal(scale=3, size=(2, 4, 4)).astype(np.float32)).requires_grad_()
+    rows = np.array([0, 2])
+    loss, gradient = HuberCells.of(labels, (4, 4)).loss(scores.detach(), rows, delta)
+    pixels = scores.repeat_interleave(2, 1).repeat_interleave(3, 2)
+    truth = torch.from_numpy(labels[rows])
+    known = ~truth.isnan()
+    expected = torch.nn.functional.huber_loss(pixels[known], truth[known], delta=delta)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    np.testing.assert_allclose(gradient, torch.autograd.grad(expected, scores)[0], rtol=1e-5, atol=1e-8)
 
 
 def test_initial_weights_are_those_of_a_linear_layer() -> None:
