@@ -242,6 +242,11 @@ GRID = group(
         help="What probes may use anyway: position, and targets by name; position alone where not given.",
     ),
     click.option("--nonlinear", is_flag=True, help="Also read random functions of features: what linear probes miss."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float64", "float32"]),
+        help="Of products of features that are stored as float16: float64 where not given; float32 is quicker.",
+    ),
     click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty."),
     click.option(
         "--alphas",

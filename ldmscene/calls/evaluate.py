@@ -17,6 +17,7 @@ from ldmscene.evaluation import assembly, grid_file, provenance, task
 from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.kind import Kind
 from ldmscene.evaluation.kinds import KINDS
+from ldmscene.evaluation.ridge import PRECISIONS, RIDGE, Ridge, for_store
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.task import CV
 from ldmscene.grid import interval
@@ -45,6 +46,7 @@ def evaluate(
     alphas: Sequence[float] | None = None,
     permuted: ActivationStore | str | Path | None = None,
     nonlinear: bool = False,
+    precision: str = "float64",
     client: Any = None,
     progress: bool = True,
 ) -> Grid:
@@ -86,6 +88,10 @@ def evaluate(
     nonlinear
         Also fit 256 random functions of the features of each target's own module (Rahimi and Recht 2007), beside the
         features: what a linear probe misses. It needs `beyond` and training samples that are stored.
+    precision : {"float64", "float32"}
+        Of a ridge's products of features that are stored as float16. float32 takes half as long, in blocks that are
+        added up in float64, and rounds less than storing did. Features of more digits always have float64's, and so has
+        a store with statistics instead of activations.
     client
         A `dask.distributed` client; local threads where not given.
     progress
@@ -118,7 +124,7 @@ def evaluate(
     """
     opened = open_store(store)
     control = open_store(permuted) if permuted is not None else None
-    kind = KINDS[probe] if isinstance(probe, str) else probe
+    kind = _kind(probe, precision, opened)
     known = None if beyond is None or not kind.nests else Beyond.of(beyond, opened.targets)
     scope = Scope.of(opened, _without(opened, targets, known), modules, steps, kind.fits)
     supplied = known.targets if known else ()
@@ -156,6 +162,13 @@ def evaluate(
     grid.attrs["provenance"] = json.dumps(provenance.provenance(opened, made_from, control))
     grid_file.keep_grid(grid, path)
     return _as_grid(grid, opened)
+
+
+def _kind(probe: str | Kind, precision: str, store: ActivationStore) -> Kind:
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    kind = KINDS[probe] if isinstance(probe, str) else probe
+    return for_store(Ridge(precision) if kind is RIDGE else kind, store)
 
 
 def _without(store: ActivationStore, targets: str | Sequence[str] | None, known: Beyond | None) -> Any:

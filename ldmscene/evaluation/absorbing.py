@@ -15,7 +15,7 @@ from dask.delayed import delayed
 
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
 from ldmscene.evaluation.features import ModuleOutput
-from ldmscene.evaluation.ridge import RIDGE
+from ldmscene.evaluation.ridge import RIDGE, for_store
 from ldmscene.evaluation.running import Job, compute
 from ldmscene.evaluation.samples import SampleBlock, training_folds
 from ldmscene.evaluation.states import (
@@ -62,7 +62,7 @@ class Reduction:
 
     def bench(self, blocks: Sequence[SampleBlock]) -> Bench:
         todo = Task(self._found, (tuple(blocks),), (), ())
-        plain = ungrouped(self.labels, Cache(self.labels.location), RIDGE, todo)
+        plain = ungrouped(self.labels, Cache(self.labels.location), for_store(RIDGE, self.store), todo)
         return replace(plain, source=self.store, own=Cache(self.store.location))
 
     @cached_property

@@ -19,6 +19,7 @@ from ldmscene.evaluation.fitting import fit_jobs
 from ldmscene.evaluation.gains import gains
 from ldmscene.evaluation.kind import Kind
 from ldmscene.evaluation.nonlinear import nonlinear_gains
+from ldmscene.evaluation.ridge import for_store
 from ldmscene.evaluation.running import compute
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.scoring import Fit
@@ -53,7 +54,7 @@ def set_up(
 
 def of_control(bench: Bench, control: ActivationStore, beyond: Beyond | None) -> Bench:
     """The same work on a control's features; where they were dropped, statistics are of one target each."""
-    found = bench.on(control)
+    found = replace(bench.on(control), kind=for_store(bench.kind, control))
     if not any(control.dropped(activation_path(module)) for module in control.modules):
         return found
     apart = replace(found, grouped=tuple((target,) for target in bench.task.targets))

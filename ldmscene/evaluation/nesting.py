@@ -48,7 +48,9 @@ def features_alone(state: Moments, size: MapSize) -> Moments:
 
 def _columns(state: Moments, which: slice | Array) -> Moments:
     cxx = state.cxx[which][:, which]
-    return Moments(state.weight, state.mean_x[which], state.mean_y, cxx, state.cxy[which], state.cyy)
+    return Moments(
+        state.weight, state.mean_x[which], state.mean_y, cxx, state.cxy[which], state.cyy, state.rounding[which]
+    )
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def _fold(training: Training, number: int, fold: int, known: Known) -> Moments:
         moments.cxx,
         np.column_stack([whole.cxy[:, i] for whole, i in columns]),
         np.array([whole.cyy[i] for whole, i in columns]),
+        moments.rounding,
     )
     return supply(both, range(len(own), len(columns)), known.products[fold])
 

@@ -12,6 +12,7 @@ from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import Features
 from ldmscene.evaluation.fitting import solve
 from ldmscene.evaluation.kinds import KINDS
+from ldmscene.evaluation.ridge import RIDGE, ridge_of
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.scoring import project
 from ldmscene.evaluation.states import (
@@ -32,8 +33,10 @@ def bench_of(store: ActivationStore, grid: xr.Dataset) -> Bench:
     said = json.loads(grid.attrs["provenance"])
     targets = list(dict.fromkeys(grid["labels"].values.tolist()))
     scope = Scope(targets, grid["module"].values.tolist(), grid["step"].values.tolist())
+    kind = KINDS[said["probe"]["probe"]]
+    kind = ridge_of(said["probe"]) if kind is RIDGE else kind
     task = load_task(store, scope, said["cross_validation_folds"], said["alphas"])
-    return set_up(store, KINDS[said["probe"]["probe"]], task, scope)
+    return set_up(store, kind, task, scope)
 
 
 def predictions(bench: Bench, features: Features) -> dict[str, np.ndarray]:

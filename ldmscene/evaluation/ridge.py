@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from ldmscene.array_types import Array
 from ldmscene.errors import InputError
-from ldmscene.evaluation.kind import Fitted, Group, Nested, Training
+from ldmscene.evaluation.kind import Fitted, Group, Kind, Nested, Training
 from ldmscene.evaluation.nesting import NestedGroup, basis_of, features_alone, nested_groups
 from ldmscene.evaluation.targets import Response
 from ldmscene.probes import (
@@ -23,14 +23,15 @@ from ldmscene.probes import (
     held_out_errors,
     log_odds,
     merge_all,
-    moments,
 )
 from ldmscene.probes.choice import choose
 from ldmscene.probes.ridge import check_targets, constant_targets
 from ldmscene.probes.ridge_probe import ALPHAS
+from ldmscene.store import ActivationStore
 from ldmscene.store.prepare import fingerprint
 
 SUBSPACE = "subspace"
+PRECISIONS = ("float64", "float32")  # of products of float16 features
 # The space of cached coordinates is laid out for these; the control with shuffled labels chooses among them.
 LADDER = np.logspace(-2, 8, 41)
 # Cached coordinates serve a fit if they lose no more than this share of its prediction's deviation.
@@ -69,9 +70,17 @@ class RidgeFits:
         return predicted
 
 
+@dataclass(frozen=True)
 class Ridge:
-    """The kind of probe that one pass and one eigendecomposition give."""
+    """The kind of probe that one pass and one eigendecomposition give.
 
+    Parameters
+    ----------
+    precision : {"float64", "float32"}
+        Of products of features that are stored as float16; all others have those of float64.
+    """
+
+    precision: str = "float64"
     name = "ridge"
     fits = ("continuous", "binary")
     alphas = ALPHAS
@@ -79,11 +88,13 @@ class Ridge:
     nests = True
 
     def key(self) -> dict[str, Any]:
-        return {"probe": self.name, "version": 2}
+        return {"probe": self.name, "version": 2} | (
+            {} if self.precision == "float64" else {"precision": self.precision}
+        )
 
     def reduce(self, X: np.ndarray, labels: Targets) -> Moments:
         """Of functions of the position, which nested fits may use anyway, and of the features."""
-        return Position(labels, basis_of(X.shape[1:3])).beside(moments(X, labels), X)
+        return Position(labels, basis_of(X.shape[1:3])).beside(X, self.precision)
 
     def merge(self, states: Sequence[Moments]) -> Moments:
         return merge_all(states)
@@ -108,6 +119,18 @@ class Ridge:
 RIDGE = Ridge()
 
 
+def ridge_of(key: Mapping[str, Any]) -> Ridge:
+    """The ridge whose `key()` this is; of the key of another kind, the usual one."""
+    return replace(RIDGE, precision=key.get("precision", "float64")) if key["probe"] == RIDGE.name else RIDGE
+
+
+def for_store(kind: Kind, store: ActivationStore) -> Kind:
+    """A kind as a store wants it: what statistics stand in for activations are never made again, and so in float64."""
+    if isinstance(kind, Ridge) and store.terms is not None:
+        return replace(kind, precision="float64")
+    return kind
+
+
 def pack_moments(moments: Moments) -> dict[str, np.ndarray]:
     """All fields by name; of the symmetric matrix, one triangle."""
     changed = {"weight": np.float64(moments.weight), "cxx": moments.cxx[np.triu_indices(len(moments.cxx))]}
@@ -116,11 +139,12 @@ def pack_moments(moments: Moments) -> dict[str, np.ndarray]:
 
 def unpack_moments(packed: Mapping[str, np.ndarray]) -> Moments:
     """The inverse of `pack_moments`."""
-    weight, mean_x, mean_y, triangle, cxy, cyy = (packed[field.name] for field in fields(Moments))
+    weight, mean_x, mean_y, triangle, cxy, cyy = (packed[field.name] for field in fields(Moments)[:-1])
     cxx = np.empty((len(mean_x), len(mean_x)))
     rows, columns = np.triu_indices(len(cxx))
     cxx[rows, columns] = cxx[columns, rows] = triangle
-    return Moments(float(weight), mean_x, mean_y, cxx, cxy, cyy)
+    rounding = packed.get("rounding", np.zeros(()))  # which files of earlier versions lack
+    return Moments(float(weight), mean_x, mean_y, cxx, cxy, cyy, rounding)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ldmscene.evaluation.assembly import set_up
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.nesting import features_alone
-from ldmscene.evaluation.ridge import RIDGE
+from ldmscene.evaluation.ridge import for_store, ridge_of
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.states import (
     are_cached,
@@ -74,7 +74,7 @@ class Readouts:
         labels = sorted({str(name) for name in grid["labels"].values})
         scope = Scope.of(self._store, labels, [str(m) for m in grid["module"].values], grid["step"].values.tolist())
         task = load_task(self._store, scope, made["cross_validation_folds"], made["alphas"])
-        return set_up(self._store, RIDGE, task, scope)
+        return set_up(self._store, for_store(ridge_of(made["probe"]), self._store), task, scope)
 
     def _moments(self, module: str, step: int) -> tuple[Moments, int, int]:
         """Of all training samples, and in which columns the target and its shuffled labels are."""
@@ -94,6 +94,6 @@ class Readouts:
                 found.append(read_states(bench, keys))
                 continue
             check_stored(bench, features, blocks)
-            merged = merge_states([reduce_block(bench, features, block) for block in blocks], RIDGE)
+            merged = merge_states([reduce_block(bench, features, block) for block in blocks], bench.kind)
             found.append(list(write_states(bench, merged, keys)))
         return found

@@ -22,12 +22,14 @@ _FAN_IN = 4
 _PIECE_VALUES = 1 << 22  # of features that are copied out of X at a time
 
 
-def gather_moments(X: Any, targets: Targets, fold: Ints, n_folds: int) -> list[Moments]:
+def gather_moments(X: Any, targets: Targets, fold: Ints, n_folds: int, precision: str = "float64") -> list[Moments]:
     """Statistics of maps X (sample, y, x, c) for each fold; `fold` (sample,) numbers them from 0.
 
     dask runs on the scheduler in force, numpy on this process's threads, and a torch.Tensor is reduced on its device.
+    `precision` is as `moments` has it.
     """
-    known = _chunk_moments(X, targets, fold) if is_dask(X) else _piece_moments(X, targets, fold)
+    gather = _chunk_moments if is_dask(X) else _piece_moments
+    known = gather(X, targets, fold, precision)
     return [known.get(k, Moments.empty(X.shape[-1], len(targets.names))) for k in range(n_folds)]
 
 
@@ -52,11 +54,11 @@ def side_by_side(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[A
         yield from pool.map(work, items)
 
 
-def _piece_moments(X: Any, targets: Targets, fold: Ints) -> dict[int, Moments]:
+def _piece_moments(X: Any, targets: Targets, fold: Ints, precision: str) -> dict[int, Moments]:
     pieces = list(_pieces(X, fold))
 
     def of_piece(rows: Ints) -> dict[int, Moments]:
-        return {int(fold[rows[0]]): moments(X[rows], targets[rows])}
+        return {int(fold[rows[0]]): moments(X[_plain(rows)], targets[rows], precision)}
 
     # torch uses all cores, or the device, by itself. Merged in the pieces' order, so that the result doesn't
     # depend on the number of threads.
@@ -71,26 +73,32 @@ def _pieces(X: Any, fold: Ints) -> Iterator[Ints]:
         yield from (members[i : i + size] for i in range(0, len(members), size))
 
 
-def _chunk_moments(X: Any, targets: Targets, fold: Ints) -> dict[int, Moments]:
+def _plain(rows: Ints) -> Ints | slice:
+    """A slice where rows follow each other, which copies nothing."""
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    return slice(first, last) if last - first == len(rows) else rows
+
+
+def _chunk_moments(X: Any, targets: Targets, fold: Ints, precision: str) -> dict[int, Moments]:
     X = whole_samples(X)
     ends = np.cumsum(X.chunks[0])
     parts = []
     for block, end, size in zip(X.to_delayed().ravel(), ends, X.chunks[0], strict=True):
         rows = slice(int(end - size), int(end))
-        parts.append(delayed(_block_moments)(block, targets[rows], fold[rows], rows.start))
+        parts.append(delayed(_block_moments)(block, targets[rows], fold[rows], rows.start, precision))
     # Chunks run side by side on this process's threads, unless on a cluster, whose workers limit their own.
     with one_thread_each() if len(parts) > 1 else nullcontext():
         found: dict[int, Moments] = merged(parts, _merge_present).compute()
     return found
 
 
-def _block_moments(X: Array, targets: Targets, fold: Ints, first: int) -> dict[int, Moments]:
+def _block_moments(X: Array, targets: Targets, fold: Ints, first: int, precision: str) -> dict[int, Moments]:
     """Of the folds that are present only: those of 1280 channels weigh 13 MB each on their way through a cluster."""
     X = np.asarray(X)
     if not all_finite(X):
         raise InputError(f"X: sample {first + int(np.argmin(np.isfinite(X).all((1, 2, 3))))} holds NaN or infinity")
     members = {int(k): np.flatnonzero(fold == k) for k in np.unique(fold)}
-    return {k: moments(X[rows], targets[rows]) for k, rows in members.items()}
+    return {k: moments(X[_plain(rows)], targets[rows], precision) for k, rows in members.items()}
 
 
 def _merge_present(parts: Iterable[Mapping[int, Moments]]) -> dict[int, Moments]:

@@ -52,14 +52,16 @@ class Projection:
         half = cross - known @ B
         cxx = data.cxx[k:, k:] - B.T @ cross - half.T @ B
         cyy = data.cyy - 2 * np.einsum("kt,kt->t", C, data.cxy[:k]) + np.einsum("kt,kt->t", C, known @ C)
-        whole = _floored((cxx + cxx.T) / 2, data.cxy[k:] - B.T @ data.cxy[:k] - half.T @ C, data.cxx[k:, k:])
+        cxy = data.cxy[k:] - B.T @ data.cxy[:k] - half.T @ C
+        rounding = data.rounding[k:] + data.rounding[:k] @ B**2
+        whole = _floored((cxx + cxx.T) / 2, cxy, _LEFT * np.diag(data.cxx)[k:] + rounding)
         mean_x, mean_y = data.mean_x[k:] - about @ B, data.mean_y - about @ C
-        return Moments(data.weight, mean_x, mean_y, *whole, np.maximum(cyy, 0))
+        return Moments(data.weight, mean_x, mean_y, *whole, np.maximum(cyy, 0), rounding)
 
 
-def _floored(cxx: Array, cxy: Array, before: Array) -> tuple[Array, Array]:
+def _floored(cxx: Array, cxy: Array, nothing: Array) -> tuple[Array, Array]:
     """Nothing, where what is left of a feature is rounding."""
-    left = np.diag(cxx) > _LEFT * np.diag(before)
+    left = np.diag(cxx) > nothing
     return np.where(np.outer(left, left), cxx, 0), np.where(left[:, None], cxy, 0)
 
 

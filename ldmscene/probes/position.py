@@ -17,16 +17,13 @@ import numpy as np
 from ldmscene.array_types import Array
 from ldmscene.errors import InputError
 from ldmscene.probes.bilinear import apply_stencil
-from ldmscene.probes.inputs import as_numpy
 from ldmscene.probes.nested import Projection
 from ldmscene.probes.ridge import held_out_error
 from ldmscene.probes.stats import Moments, merge_all
-from ldmscene.probes.targets import Targets
-from ldmscene.probes.widening import subtract
+from ldmscene.probes.targets import Targets, moments_by_position
 
 # Frequencies along a side that statistics hold: all of maps up to 8 × 8, and what larger maps' labels want.
 SIDE = 8
-_VALUES = 1 << 19  # of features stay in the cache between the cast and the sum
 # Held-out error that may be left on the table for fewer terms: a tenth of the least effect that counts.
 _SLACK = 0.002
 
@@ -90,19 +87,19 @@ class Position:
         whole = self.targets.stencil.sum(0, keepdims=True)
         return apply_stencil(whole, about.reshape(1, *self.basis.shape)).reshape(about.shape)
 
-    def beside(self, own: Moments, X: Any) -> Moments:
-        """Statistics of k + c features, the basis first, from those of the features.
+    def beside(self, X: Any, precision: str = "float64") -> Moments:
+        """Statistics of k + c features, the basis first.
 
         Parameters
         ----------
-        own : Moments
-            What `moments(X, targets)` gives.
         X : array or torch.Tensor (sample, y, x, c)
+        precision : {"float64", "float32"}
+            Of products of features that are float16; all others have those of float64.
         """
         alone = self.alone
+        own, sums = moments_by_position(X, self.targets, precision)
         if not own.weight:
             return Moments.empty(len(alone.mean_x) + len(own.mean_x), len(own.mean_y))
-        sums = position_sums(X, self.targets, own.mean_x).reshape(-1, len(own.mean_x))
         cross = (self.basis.reshape(len(sums), -1) - alone.mean_x).T @ sums
         return Moments(
             own.weight,
@@ -111,24 +108,8 @@ class Position:
             np.block([[alone.cxx, cross], [cross.T, own.cxx]]),
             np.concatenate([alone.cxy, own.cxy]),
             own.cyy,
+            np.concatenate([np.zeros(len(alone.mean_x)), own.rounding]),
         )
-
-
-def position_sums(X: Any, targets: Targets, about: Array) -> Array:
-    """Σ over samples of UᵀWU (X − about), [y, x, c] in float64, of maps (sample, y, x, c) on any device."""
-    _, y, x, c = X.shape
-    total = np.zeros((y, x, c))
-    samples = max(1, _VALUES // (y * x * c))
-    for first in range(0, len(X), samples):
-        some = targets[first : first + samples]
-        maps = as_numpy(X[first : first + samples])
-        about_mean = np.empty(maps.shape)
-        subtract(maps.reshape(-1, c), about, about_mean.reshape(-1, c))
-        if some.stencil is None:
-            total += np.einsum("syx,syxc->yxc", some.weight, about_mean)
-        else:
-            total += apply_stencil(some.stencil, about_mean).sum(0)
-    return total
 
 
 def choose_side(folds: Sequence[Moments], grid: tuple[int, int]) -> int:

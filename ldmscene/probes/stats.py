@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -11,11 +11,9 @@ import numpy as np
 
 from ldmscene.array_types import Array
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.probes.widening import subtract
+from ldmscene.probes.products import Sums, sums_of
 
-# A block stays in the cache between the cast and the product, if that leaves the product rows enough.
-_BLOCK_VALUES = 1 << 17
-_BLOCK_ROWS = 1024
+_TENSOR_ROWS = 1024
 _TENSOR_VALUES = 1 << 22
 
 
@@ -40,6 +38,11 @@ class Moments:
     """[c, t] Σw (x − x̄)(y − ȳ)"""
     cyy: Array
     """[t] Σw (y − ȳ)²"""
+    rounding: Array = field(default_factory=lambda: np.zeros(()))
+    """[c] by how much the diagonal of cxx may be off, beyond the rounding of float64; of [i, j] the root of both"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rounding", np.broadcast_to(self.rounding, self.mean_x.shape))
 
     @classmethod
     def empty(cls, channels: int, targets: int) -> Moments:
@@ -55,9 +58,15 @@ class Moments:
 
     @classmethod
     def of(
-        cls, X: Any, weight: Array | None, Y: Array, scatter: Array | float = 0.0, rows_per_sample: int = 1
+        cls,
+        X: Any,
+        weight: Array | None,
+        Y: Array,
+        scatter: Array | float = 0.0,
+        rows_per_sample: int = 1,
+        precision: str = "float64",
     ) -> Moments:
-        """Of the rows of a table, in float64 whatever the dtype of X.
+        """Of the rows of a table.
 
         Parameters
         ----------
@@ -71,6 +80,8 @@ class Moments:
             Σ (y − cell mean)² over the pixels inside cells, which X can't explain.
         rows_per_sample : int
             How many rows of X make a sample, for the message about a bad one.
+        precision : {"float64", "float32"}
+            Of products of features that are float16; all others have those of float64.
 
         Raises
         ------
@@ -86,9 +97,9 @@ class Moments:
             raise ShapeError(f"weight: expected one for each of the {len(X)} rows, got shape {w.shape}")
         if not w.any():
             return cls.empty(X.shape[1], Y.shape[1])
-        whole = _of_array(X, w, Y) if isinstance(X, np.ndarray) else _of_tensor(X, w, Y)
+        whole = _of_array(X, w, Y, precision) if isinstance(X, np.ndarray) else _of_tensor(X, w, Y)
         if not np.isfinite(whole.mean_x).all():
-            raise InputError(_bad_row(X, rows_per_sample))
+            raise InputError(bad_row(X, rows_per_sample))
         return cls(**{**vars(whole), "cyy": whole.cyy + scatter})
 
     def merge(self, other: Moments) -> Moments:
@@ -108,6 +119,7 @@ class Moments:
             self.cxx + other.cxx + np.outer(x, x),
             self.cxy + other.cxy + np.outer(x, y),
             self.cyy + other.cyy + y**2,
+            self.rounding + other.rounding,
         )
 
     def about_zero(self) -> Moments:
@@ -121,6 +133,7 @@ class Moments:
             self.cxx + np.outer(x, x),
             self.cxy + np.outer(x, y),
             self.cyy + y**2,
+            self.rounding,
         )
 
 
@@ -129,55 +142,19 @@ def merge_all(parts: Iterable[Moments], start: Moments | None = None) -> Moments
     return reduce(Moments.merge, parts) if start is None else reduce(Moments.merge, parts, start)
 
 
-def _of_array(X: Array, w: Array, Y: Array) -> Moments:
-    """One symmetric product of [X, 1, Y], shifted to about its mean, gives all sums at once."""
-    c, width = X.shape[1], X.shape[1] + 1 + Y.shape[1]
-    shift = np.concatenate([_rough_mean(X, w), [0.0], w @ Y / w.sum()])
-    rows = max(_BLOCK_ROWS, _BLOCK_VALUES // width)
-    block = np.empty((min(rows, len(X)), width))
-    sums, product = np.zeros((2, width, width))
-    root = None if (w == w[0]).all() else np.sqrt(w)
-    with np.errstate(invalid="ignore"):  # an infinity, which the caller reports
-        for first in range(0, len(X), rows):
-            part = block[: len(X) - first]
-            one = slice(first, first + len(part))
-            subtract(X[one], shift[:c], part[:, :c])
-            part[:, c], part[:, c + 1 :] = 1, Y[one] - shift[c + 1 :]
-            if root is not None:
-                part *= root[one, None]
-            # numpy calls the BLAS's syrk for a matrix times itself. SciPy's would keep other threads waiting.
-            sums += np.matmul(part.T, part, out=product)
-    return _from_sums(sums if root is not None else w[0] * sums, shift, c)
+def _of_array(X: Array, w: Array, Y: Array, precision: str) -> Moments:
+    single = precision == "float32" and X.dtype == np.float16
+    return from_sums(sums_of(X[None], w[None], Y[None], single=single))
 
 
-def _rough_mean(X: Array, w: Array) -> Array:
-    """The mean of some rows.
-
-    Of rows that hold the share s of all weight, it is at most √(1 / s) deviations from the mean of all.
-    That costs sums about it a factor 1 / s of rounding at worst, here 256. So where weights differ, the
-    heaviest rows are taken.
-    """
-    many = max(len(w) // 256, min(len(w), 64))
-    even = (w == w[0]).all()
-    some = np.arange(0, len(w), len(w) // many) if even else np.argpartition(w, len(w) - many)[-many:]
-    with np.errstate(invalid="ignore"):
-        mean: Array = w[some] @ X[some].astype(np.float64) / w[some].sum()
-    return mean
-
-
-def _from_sums(sums: Array, shift: Array, c: int) -> Moments:
-    total = sums[c, c]
-    off = sums[c] / np.sqrt(total)
-    about_mean = sums - np.outer(off, off)
-    mean = shift + sums[c] / total
-    parts = about_mean[:c, :c], about_mean[:c, c + 1 :], np.diag(about_mean)[c + 1 :]
-    cxx, cxy, cyy = (np.ascontiguousarray(part) for part in parts)
-    return Moments(float(total), mean[:c], mean[c + 1 :], cxx, cxy, np.maximum(cyy, 0))
+def from_sums(sums: Sums) -> Moments:
+    """Statistics of what `sums_of` gives."""
+    return Moments(sums.weight, sums.mean_x, sums.mean_y, sums.cxx, sums.cxy, sums.cyy, sums.rounding)
 
 
 def _of_tensor(X: Any, w: Array, Y: Array) -> Moments:
     """In blocks: only they are float64 on the tensor's device."""
-    rows = max(_BLOCK_ROWS, _TENSOR_VALUES // X.shape[1])
+    rows = max(_TENSOR_ROWS, _TENSOR_VALUES // X.shape[1])
     parts = (slice(first, first + rows) for first in range(0, len(X), rows))
     return merge_all(_of_tensor_rows(X[part].detach().double(), w[part], Y[part]) for part in parts)
 
@@ -195,6 +172,7 @@ def _of_tensor_rows(X: Any, w: Array, Y: Array) -> Moments:
     return Moments(float(total), mean_x, mean_y, (cxx + cxx.T) / 2, cxy, cyy)
 
 
-def _bad_row(X: Any, rows_per_sample: int) -> str:
+def bad_row(X: Any, rows_per_sample: int) -> str:
+    """Which sample of the rows of a table holds NaN or infinity."""
     finite = np.isfinite(X) if isinstance(X, np.ndarray) else X.isfinite().cpu().numpy()
     return f"X: sample {int(np.argmin(finite.all(1))) // rows_per_sample} holds NaN or infinity"

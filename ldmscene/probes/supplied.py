@@ -86,4 +86,5 @@ def supply(moments: Moments, which: Sequence[int], products: Array) -> Moments:
         np.block([[products[np.ix_(known, known)], across.T], [across, moments.cxx]]),
         np.concatenate([products[np.ix_(known, rest)], moments.cxy[:, rest]]),
         moments.cyy[rest],
+        np.concatenate([np.zeros(len(known)), moments.rounding]),
     )

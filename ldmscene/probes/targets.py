@@ -14,7 +14,11 @@ from ldmscene.choices import Upsampling
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import apply_stencil, gather, stencil
 from ldmscene.probes.inputs import all_finite, as_numpy, is_tensor
-from ldmscene.probes.stats import Moments
+from ldmscene.probes.products import sums_of
+from ldmscene.probes.stats import Moments, bad_row, from_sums
+from ldmscene.probes.widening import subtract
+
+_VALUES = 1 << 19  # of features stay in the cache between the cast and the sum
 
 
 @dataclass(frozen=True)
@@ -106,19 +110,64 @@ def group_labels(
     return groups if weight is None else [_reweigh(group, np.asarray(weight, float)) for group in groups]
 
 
-def moments(X: Any, targets: Targets) -> Moments:
+def moments(X: Any, targets: Targets, precision: str = "float64") -> Moments:
     """Statistics of maps X (sample, y, x, c) against their targets, at label resolution.
 
-    X is numpy or a torch.Tensor, which is reduced on its own device.
+    X is numpy or a torch.Tensor, which is reduced on its own device. `precision`, "float64" or "float32", is that of
+    products of features that are float16 and upsampled by nearest; all others have those of float64.
     """
-    n, y, x, c = X.shape
-    if (n, y, x) != targets.weight.shape:
-        raise ShapeError(f"X: expected maps (sample, y, x) of {targets.weight.shape}, got {(n, y, x)}")
+    _check_maps(X, targets)
+    _, y, x, c = X.shape
     weight, mean = targets.weight.reshape(-1), targets.mean.reshape(-1, len(targets.names))
     if targets.stencil is None:
-        whole = Moments.of(X.reshape(-1, c), weight, mean, rows_per_sample=y * x)
+        whole = Moments.of(X.reshape(-1, c), weight, mean, rows_per_sample=y * x, precision=precision)
     else:
         whole = _moments_bilinear(X, targets)
+    return _of_labels(whole, targets)
+
+
+def moments_by_position(X: Any, targets: Targets, precision: str = "float64") -> tuple[Moments, Array]:
+    """`moments`, and Σ over samples of UᵀWU (X − mean) at each position, [y · x, c]; of numpy both from one pass."""
+    if targets.stencil is not None or is_tensor(X):
+        whole = moments(X, targets, precision)
+        return whole, position_sums(X, targets, whole.mean_x).reshape(-1, X.shape[-1])
+    _check_maps(X, targets)
+    n, y, x, c = X.shape
+    t = len(targets.names)
+    if not targets.weight.any():
+        return Moments.empty(c, t), np.zeros((y * x, c))
+    weight, mean = targets.weight.reshape(n, -1), targets.mean.reshape(n, -1, t)
+    single = precision == "float32" and X.dtype == np.float16
+    sums = sums_of(X.reshape(n, -1, c), weight, mean, single=single, positions=True)
+    if not np.isfinite(sums.mean_x).all():
+        raise InputError(bad_row(X.reshape(-1, c), y * x))
+    return _of_labels(from_sums(sums), targets), sums.by_position
+
+
+def position_sums(X: Any, targets: Targets, about: Array) -> Array:
+    """Σ over samples of UᵀWU (X − about), [y, x, c] in float64, of maps (sample, y, x, c) on any device."""
+    _, y, x, c = X.shape
+    total = np.zeros((y, x, c))
+    samples = max(1, _VALUES // (y * x * c))
+    for first in range(0, len(X), samples):
+        some = targets[first : first + samples]
+        maps = as_numpy(X[first : first + samples])
+        about_mean = np.empty(maps.shape)
+        subtract(maps, about, about_mean)
+        if some.stencil is None:
+            total += np.einsum("syx,syxc->yxc", some.weight, about_mean)
+        else:
+            total += apply_stencil(some.stencil, about_mean).sum(0)
+    return total
+
+
+def _check_maps(X: Any, targets: Targets) -> None:
+    if X.shape[:3] != targets.weight.shape:
+        raise ShapeError(f"X: expected maps (sample, y, x) of {targets.weight.shape}, got {tuple(X.shape[:3])}")
+
+
+def _of_labels(whole: Moments, targets: Targets) -> Moments:
+    """With the scatter of the labels' pixels instead of that of their cells."""
     return Moments(**{**vars(whole), "cyy": _label_scatter(targets, whole.mean_y)})
 
 

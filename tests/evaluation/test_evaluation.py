@@ -23,6 +23,7 @@ from ldmscene import grid as grids
 from ldmscene.calls.report_data import report_data
 from ldmscene.errors import IncompleteError, InputError, UnknownNameError, WriteError
 from ldmscene.evaluation.features import ModuleOutput, without_gaps
+from ldmscene.evaluation.predicting import bench_of
 from ldmscene.evaluation.ridge import LADDER, pack_moments, unpack_moments
 from ldmscene.evaluation.samples import lend, training_blocks
 from ldmscene.evaluation.scope import Scope
@@ -190,6 +191,19 @@ def assert_same_but_for_order(kept: xr.Dataset, anew: xr.Dataset) -> None:
     xr.testing.assert_allclose(found.sel(metric=ranks), expected.sel(metric=ranks), rtol=1e-6, atol=2 * swap)
     apart = np.abs(found["probe"].sel(metric=ranks) - expected["probe"].sel(metric=ranks)) > 1e-6
     assert float(apart.mean()) < 0.02
+
+
+def test_precisions_are_cached_apart_and_differ_by_rounding(store, tmp_path):
+    copy = bare_copy(store, tmp_path / "copy")
+    arguments = {"targets": "depth", "modules": LAST, "steps": 3, "alphas": ALPHAS, "cv": 3}
+    single, double = (ldmscene.evaluate(copy, precision=one, **arguments) for one in ("float32", "float64"))
+    assert (single["coef"] != double["coef"]).any()
+    xr.testing.assert_identical(ldmscene.evaluate(copy, precision="float32", **arguments), single)
+    assert single.attrs["provenance"] != double.attrs["provenance"]
+    for name in ("probe", "cv_score", "gain_cv"):
+        np.testing.assert_allclose(single[name], double[name], atol=1e-3)
+    maps = bench_of(copy, single), bench_of(copy, double)
+    assert [bench.kind.precision for bench in maps] == ["float32", "float64"]
 
 
 def test_penalties_that_kept_coordinates_cannot_serve_are_read_for_again(store, tmp_path, ranges):
@@ -446,6 +460,7 @@ def test_a_store_that_cannot_be_written_to_lends_what_it_keeps(store, grid, tmp_
         ({"alphas": 5.0}, "alphas: expected at least two"),
         ({"alphas": "x"}, "alphas: expected positive numbers"),
         ({"alphas": [1.0, -1.0]}, "alphas: expected positive numbers"),
+        ({"precision": "half"}, "precision: expected one of float64, float32, got 'half'"),
         ({"cv": 2.7}, "cv: expected a whole number"),
         ({"cv": 1}, "cv: expected a whole number"),
         ({"targets": []}, "targets: expected at least one"),

@@ -134,7 +134,7 @@ def test_chunks_send_statistics_of_their_own_folds_on_one_blas_thread() -> None:
         np.testing.assert_allclose(a.cxx, b.cxx, rtol=1e-10, atol=1e-10)
     wide = np.zeros((2, 1, 1, 200))
     (targets,) = group_labels({"depth": np.arange(2.0).reshape(2, 1, 1)}, (1, 1))
-    alone = pickle.dumps(_block_moments(wide[:1], targets[:1], fold[:1], 0))
+    alone = pickle.dumps(_block_moments(wide[:1], targets[:1], fold[:1], 0, "float64"))
     assert len(alone) < 1.1 * 8 * 200**2
 
 

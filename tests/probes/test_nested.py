@@ -44,7 +44,7 @@ def statistics(X, labels, mode, side, given=(), weight=None):
     for k in range(3):
         rows = np.flatnonzero(k == FOLD)
         blocks = [rows[i : i + 2] for i in range(0, len(rows), 2)]
-        whole = merge_all(Position(targets[b], basis).beside(moments(X[b], targets[b]), X[b]) for b in blocks)
+        whole = merge_all(Position(targets[b], basis).beside(X[b]) for b in blocks)
         if given:
             some = {name: label[rows] for name, label in labels.items()}
             products = LabelProducts.of(some, None if weight is None else weight[rows]).whole()
@@ -152,7 +152,7 @@ def test_any_split_into_blocks_gives_the_statistics_of_the_columns_themselves(se
     wide = np.concatenate([np.broadcast_to(basis, (SAMPLES, *basis.shape)), X], -1)
     edges = [0, *sorted(cuts), SAMPLES]
     parts = [slice(a, b) for a, b in pairwise(edges) if b > a]
-    found = merge_all(Position(targets[p], basis).beside(moments(X[p], targets[p]), X[p]) for p in parts)
+    found = merge_all(Position(targets[p], basis).beside(X[p]) for p in parts)
     assert_same(found, moments(wide, targets))
     alone = merge_all(Position(targets[p], basis).alone for p in parts)
     k = basis.shape[-1]
@@ -193,9 +193,9 @@ def test_tensors_and_halves_give_the_same() -> None:
     X = X.astype(np.float16)
     (targets,) = group_labels(labels, GRID, "nearest")
     position = Position(targets, cosines(GRID, 3))
-    expected = position.beside(moments(X.astype(np.float64), targets), X.astype(np.float64))
+    expected = position.beside(X.astype(np.float64))
     for same in (X, torch.from_numpy(X)):
-        assert_same(position.beside(moments(same, targets), same), expected)
+        assert_same(position.beside(same), expected)
 
 
 def test_as_many_terms_are_chosen_as_the_labels_pattern_has() -> None:

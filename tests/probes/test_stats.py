@@ -129,7 +129,7 @@ def test_torch_tensors_give_the_same() -> None:
 
 
 def test_a_tensor_of_any_kind_is_reduced_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "_BLOCK_ROWS", 16)
+    monkeypatch.setattr(stats, "_TENSOR_ROWS", 16)
     monkeypatch.setattr(stats, "_TENSOR_VALUES", 1)
     X, w, Y = ill_conditioned(5)
     w[16:32] = 0
