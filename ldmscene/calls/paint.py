@@ -70,8 +70,9 @@ def paint(
     ...     page.wait()
     """
     _check_extra()
-    from ldmscene.painting import Studio, sentence, serve
+    from ldmscene.painting import Studio, listen, sentence, serve
 
+    listen(host, port).close()  # what can't be had is refused before anything is loaded
     source = opened(store)
     found = evaluate(source) if grid is None else grid
     studio = Studio(source, found, load_model(source.model if model is None else model, device), device)

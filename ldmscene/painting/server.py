@@ -22,6 +22,7 @@ from ldmscene.painting.asked import Asked, FieldError
 from ldmscene.painting.guard import Guard
 from ldmscene.painting.images import thumbnail
 from ldmscene.painting.jobs import ENDS, BusyError, Job, Jobs
+from ldmscene.painting.offer import Offer
 from ldmscene.painting.studio import Studio
 
 PAGE = Path(__file__).parent / "page"
@@ -48,6 +49,10 @@ class Pages:
         frame = studio.store.manifest.frame
         held_out = frame[frame["split"] == "test"]
         self._samples = held_out if len(held_out) else frame
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(PAGE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        )
+        self._page = environment.get_template("index.html")
 
     def app(self, token: str, hosts: set[str]) -> Guard:
         """All of it, behind its guard."""
@@ -63,10 +68,7 @@ class Pages:
         return Guard(Starlette(routes=[Mount(f"/{token}", routes=routes)]), token, hosts)
 
     async def page(self, request: Request) -> Response:
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(PAGE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-        )
-        return HTMLResponse(environment.get_template("index.html").render(self._about, offer=self._studio.offer))
+        return HTMLResponse(self._page.render(self._about, offer=self._studio.offer))
 
     async def offer(self, request: Request) -> Response:
         columns = self._samples[["prompt", "seed"]].astype({"seed": str})
@@ -92,11 +94,8 @@ class Pages:
     async def draw(self, request: Request) -> Response:
         """Queue a picture; a newer one of the same seat takes an older one's place."""
         try:
-            words = await _json(request)
-            seat = words.get("seat") if isinstance(words, dict) else None
-            if not isinstance(seat, str) or not _SEAT.fullmatch(seat):
-                raise FieldError("seat", "expected letters, digits and '-'")
-            asked = Asked.of(words, self._studio.offer)
+            # Millions of characters are read in a thread, so that what is being drawn is told meanwhile.
+            seat, asked = await run_in_threadpool(_asked, await _body(request), self._studio.offer)
             job = self._jobs.submit(seat, partial(_draw, self._studio, asked))
         except FieldError as error:
             return JSONResponse({"field": error.field, "message": error.message}, 422)
@@ -145,13 +144,13 @@ async def _listen(job: Job) -> AsyncIterator[dict[str, Any]]:
             await bell.wait()
 
 
-async def _json(request: Request) -> Any:
-    """The body, read up to its limit.
+async def _body(request: Request) -> bytes:
+    """Read up to its limit.
 
     Raises
     ------
     FieldError
-        If it is too long, or isn't JSON.
+        If it is too long, or isn't said to be JSON.
     """
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
         raise FieldError("page", "expected JSON")  # which another site's form can't send
@@ -160,7 +159,16 @@ async def _json(request: Request) -> Any:
         body += part
         if len(body) > LONGEST_BODY:
             raise FieldError("page", f"expected at most {LONGEST_BODY:,} bytes")
+    return body
+
+
+def _asked(body: bytes, offer: Offer) -> tuple[str, Asked]:
+    """Who asks, and for what; FieldError names the field that can't be used."""
     try:
-        return json.loads(body)
+        words = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise FieldError("page", "expected JSON") from error
+    seat = words.get("seat") if isinstance(words, dict) else None
+    if not isinstance(seat, str) or not _SEAT.fullmatch(seat):
+        raise FieldError("seat", "expected letters, digits and '-'")
+    return seat, Asked.of(words, offer)

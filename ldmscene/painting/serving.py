@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import uvicorn
 
-from ldmscene.errors import InputError
+from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.painting.guard import binds_all, hosts_of, plain
 from ldmscene.painting.jobs import Jobs
 from ldmscene.painting.server import Pages
@@ -24,6 +24,11 @@ PATIENCE = 20.0  # seconds for the server to start
 
 class Painting:
     """A page that is being served; a context manager that closes it. In a notebook it shows the page.
+
+    Raises
+    ------
+    LdmsceneError
+        If its server doesn't start.
 
     Attributes
     ----------
@@ -41,6 +46,10 @@ class Painting:
         end = time.monotonic() + PATIENCE
         while not server.started and self._thread.is_alive() and time.monotonic() < end:
             time.sleep(0.01)
+        if not server.started:
+            self.close()
+            listening.close()
+            raise LdmsceneError(f"the page's server didn't start within {PATIENCE:g} s; try again, or another port")
 
     def wait(self) -> None:
         """Serve until the page is closed, or Ctrl-C."""

@@ -9,8 +9,9 @@ import threading
 
 import pytest
 
-from ldmscene.errors import InputError
-from ldmscene.painting import serve
+import ldmscene
+from ldmscene.errors import InputError, LdmsceneError
+from ldmscene.painting import serve, server
 from ldmscene.painting.guard import Guard, hosts_of
 from ldmscene.painting.jobs import Jobs
 from ldmscene.painting.server import LONGEST_BODY
@@ -174,6 +175,31 @@ def test_a_port_that_is_taken_is_refused(studio):
         serve(studio, {}, host="127.0.0.1", port=taken.getsockname()[1])
     with pytest.raises(InputError, match="can't be had"):
         serve(studio, {}, host="no-such-host.invalid", port=0)
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_loaded(store, monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr("ldmscene.calls.paint.load_model", never)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InputError, match="can't be had"):
+        ldmscene.paint(store, model="tiny-scenes", port=taken.getsockname()[1])
+
+
+def test_a_server_that_does_not_start_is_no_page(studio, monkeypatch):
+    before = set(threading.enumerate())
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    with pytest.raises(LdmsceneError, match="the page's server didn't start"):
+        serve(studio, {"model": "", "measured": ""}, host="127.0.0.1", port=0)
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_large_body_is_not_read_where_events_are_told(client, studio, monkeypatch):
+    read, where = server.Asked.of, []
+    monkeypatch.setattr(server.Asked, "of", lambda *a: where.append(threading.current_thread().name) or read(*a))
+    client.draw(words(rule="donor"))
+    assert where
+    assert "ldmscene-paint-server" not in where
 
 
 def test_names_under_which_a_page_may_be_asked_for():
