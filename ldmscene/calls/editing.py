@@ -112,10 +112,11 @@ def _same_steps(plan: capture.Plan) -> Any:
 
 def _own_label(plan: capture.Plan, edit: edits.Edit, prompt: str, seed: int) -> np.ndarray:
     """The target's label of the picture without the edit, by the labeler of the store."""
-    meaning = edit.origin["labels"][edit.target.partition("=")[0]]
+    labels = edit.target.partition("=")[0]
+    meaning = edit.origin["labels"][labels]
     try:
-        judge = Judge.of(edit.target, edit.binary, meaning)
+        judge = Judge.of(labels, meaning)
     except InputError as error:
         said = f"the labeler {meaning['labeler']!r} of the edit's store can't be had"
         raise InputError(f"own: {said}; pass own=") from error
-    return judge(capture.run(plan, [prompt], [seed])[0].image)
+    return judge.values(judge.read(capture.run(plan, [prompt], [seed])[0].image), edit.target, binary=edit.binary)

@@ -10,33 +10,31 @@ import numpy as np
 
 from ldmscene.labelers import read
 from ldmscene.labeling import resolve
+from ldmscene.store.masks import foreground
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Reads a target from pictures.
+    """Reads labels from pictures, as a store has them.
 
     Attributes
     ----------
-    target : str
-        Such as "mask", or "segments=2" for one of a target's classes.
-    binary : bool
-        Whether it is a mask.
+    labels : str
+        Their name, such as "mask", or "segments" for all targets that are one of its classes.
     meaning : mapping
-        What the store says of the target's labels.
+        What the store says of them.
     labeler
         That made them.
     """
 
-    target: str
-    binary: bool
+    labels: str
     meaning: Mapping[str, Any]
     labeler: Any
 
     @classmethod
-    def of(cls, target: str, binary: bool, meaning: Mapping[str, Any], device: str | None = None) -> Judge:
+    def of(cls, labels: str, meaning: Mapping[str, Any], device: str | None = None) -> Judge:
         """By the labels of a store.
 
         Raises
@@ -44,14 +42,19 @@ class Judge:
         InputError
             If their labeler can't be had: its package or weights are missing, or they were supplied.
         """
-        return cls(target, binary, meaning, resolve(meaning["labeler"], device))
+        return cls(labels, meaning, resolve(meaning["labeler"], device))
 
-    def __call__(self, image: Array) -> Array:
-        """The label (Y, X) of a picture uint8 (Y, X, rgb): 0 and 1 for a mask, NaN where there is none."""
-        name, _, of_class = self.target.partition("=")
-        maps: Array
-        (maps,) = read(self.labeler, name, image[None], self.meaning)
-        if not self.binary:
-            return maps
-        foreground = maps == float(of_class) if of_class else maps > self.meaning.get("threshold", 0.5)
-        return np.where(np.isnan(maps), np.nan, foreground)
+    def read(self, image: Array) -> Array:
+        """The label (Y, X) of a picture uint8 (Y, X, rgb), as it would be stored."""
+        (found,) = read(self.labeler, self.labels, image[None], self.meaning)
+        label: Array = found
+        return label
+
+    def values(self, label: Array, target: str, *, binary: bool) -> Array:
+        """A label as a target of it is predicted: 0 and 1 for a mask, float32; NaN where there is none."""
+        if not binary:
+            return label
+        _, _, of_class = target.partition("=")
+        if not of_class:
+            return foreground(label, self.meaning.get("threshold"))
+        return np.where(np.isnan(label), np.nan, label == float(of_class)).astype(np.float32)

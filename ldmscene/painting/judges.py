@@ -13,7 +13,7 @@ from ldmscene.intervention.judging import Judge
 from ldmscene.metrics import METRICS, Truth
 from ldmscene.painting import runs
 from ldmscene.painting.asked import Change
-from ldmscene.painting.offer import Offer
+from ldmscene.painting.offer import Offer, Paintable
 
 Array = np.ndarray
 
@@ -31,23 +31,33 @@ class Finished:
 
 @dataclass(frozen=True)
 class Judges:
-    """The labelers of a store that can be had."""
+    """The labelers of a store that can be had, by the name of their labels; each reads a picture once."""
 
     judges: Mapping[str, Judge]
+    targets: tuple[Paintable, ...]
 
     @classmethod
     def of(cls, offer: Offer, meanings: Mapping[str, Mapping[str, Any]], device: str | None) -> Judges:
         """For all targets of an offer; `meanings` are what the store says of its labels."""
         found = {}
-        for one in offer.targets:
+        for labels in dict.fromkeys(map(_labels, offer.targets)):
             try:
-                found[one.name] = Judge.of(one.name, one.kind == "binary", meanings[one.name.partition("=")[0]], device)
+                found[labels] = Judge.of(labels, meanings[labels], device)
             except InputError:  # such as labels that were supplied: the page has no score then
                 continue
-        return cls(found)
+        return cls(found, tuple(one for one in offer.targets if _labels(one) in found))
 
     def __call__(self, picture: Array) -> Finished:
-        return Finished(picture, {name: judge(picture) for name, judge in self.judges.items()})
+        read = {labels: judge.read(picture) for labels, judge in self.judges.items()}
+        return Finished(picture, {one.name: self._values(one, read[_labels(one)]) for one in self.targets})
+
+    def _values(self, one: Paintable, label: Array) -> Array:
+        return self.judges[_labels(one)].values(label, one.name, binary=one.kind == "binary")
+
+
+def _labels(one: Paintable) -> str:
+    """The labels that a target is of."""
+    return one.name.partition("=")[0]
 
 
 def wanted_map(change: Change, offer: Offer) -> Array:

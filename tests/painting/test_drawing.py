@@ -16,7 +16,8 @@ from ldmscene import capture, testbed
 from ldmscene.painting import Studio, runs
 from ldmscene.painting.asked import Asked
 from ldmscene.painting.jobs import Cancelled
-from ldmscene.painting.judges import wanted_map
+from ldmscene.painting.judges import Judges, wanted_map
+from ldmscene.painting.offer import Offer, Paintable
 from ldmscene.painting.readings import Reader, probes_of
 from ldmscene.painting.script import script_of
 from ldmscene.painting.telling import Teller
@@ -178,3 +179,27 @@ def test_the_python_of_an_edit_says_the_same_and_holds_hostile_words_in_quotes(s
     exec(next(line for line in code.splitlines() if line.startswith("prompt, seed")), names)
     assert names["prompt"] == hostile
     assert runs.decode(found["edit"]["wanted"], (64, 64)).sum() == 24 * 24 * runs.TOP
+
+
+def test_labels_of_classes_are_read_once_and_each_class_is_a_mask(monkeypatch):
+    asked: list[str] = []
+
+    def labeler(images: np.ndarray) -> np.ndarray:
+        asked.append("read")
+        return images[..., 0].astype(np.float32)
+
+    monkeypatch.setattr("ldmscene.intervention.judging.resolve", lambda name, _: asked.append(name) or labeler)
+    classes = tuple(Paintable(f"segments={value}", "binary", 0, 1, "a") for value in (0, 2))
+    offer = Offer((*classes, Paintable("mask", "binary", 0, 1, "a")), ("a",), (0,), ("conditional",), (4, 6))
+    meanings = {
+        "segments": {"labeler": "own", "kind": "classes", "void": 9},
+        "mask": {"labeler": "other", "threshold": 1},
+    }
+    judges = Judges.of(offer, meanings, None)
+    picture = np.random.default_rng(0).choice([0, 1, 2, 9], (4, 6, 3)).astype(np.uint8)
+    found = judges(picture).labels
+    assert asked == ["own", "other", "read", "read"]
+    value = picture[..., 0]
+    for name, mask in {"segments=0": value == 0, "segments=2": value == 2}.items():
+        np.testing.assert_array_equal(found[name], np.where(value == 9, np.nan, mask))
+    np.testing.assert_array_equal(found["mask"], value > 1)
