@@ -91,18 +91,14 @@ def intervene_as_planned(
     assert isinstance(model, capture.Model)
     for one in planned:
         edit = Edit.of(grid, one.target, wanted=one.wanted, modules=one.modules, steps=one.steps, rule=one.rule)
+        edit = replace(
+            edit, spare=(), readouts={at: edit.readouts[at] for at in edit.positions}
+        )  # no control needs more
         edited = intervene(
-            store, _lean(edit, one), root_of(str(asked.store), one), samples=samples, controls=one.controls,
+            store, edit, root_of(str(asked.store), one), samples=samples, controls=one.controls,
             model=model, batch_size=asked.batch_size, progress=asked.progress,
         )  # fmt: skip
         for target, labeler in labelers.items():
             label(edited, target, labeler, progress=asked.progress)
         found.append(edited)
     return found
-
-
-def _lean(edit: Edit, planned: PlannedEdit) -> Edit:
-    """Without the readouts of spare modules, where no control needs them."""
-    if "worst-module" in planned.controls:
-        return edit
-    return replace(edit, spare=(), readouts={at: edit.readouts[at] for at in edit.positions})
