@@ -19,7 +19,6 @@ from ldmscene.intervention.readouts import Readouts
 from ldmscene.labelers import from_files
 from ldmscene.selection import Steps, choose_steps
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import label_path
 
 FILES = "files:"
 
@@ -97,24 +96,18 @@ class Edit(edits.Edit):
         chosen_steps = sorted(set(choose_steps(steps, grid["step"].values.tolist(), "this grid")))
         chosen = choose_modules(grid, target, modules, chosen_steps)
         spare = spare_modules(grid, target, chosen, chosen_steps)
-        own = _store_of(grid, store)
-        readouts = Readouts(own, grid, target)
-        binary = readouts.target.kind == "binary"
-        labels = {name: dict(own.info(label_path(name)).attributes) for name in {str(n) for n in grid["labels"].values}}
-        return cls(
-            target=target,
-            binary=binary,
-            wanted=_loaded(wanted, binary),
-            modules=tuple(chosen),
-            steps=tuple(chosen_steps),
-            readouts={(m, s): readouts.at(m, s) for m in (*chosen, *spare) for s in chosen_steps},
-            origin={"store": own.fingerprint, "config": own.config, "labels": labels},
+        readouts = Readouts(_store_of(grid, store), grid, target)
+        return readouts.edit(
+            cls,
+            modules=chosen,
+            steps=chosen_steps,
+            spare=spare,
+            wanted=_loaded(wanted, readouts.target.kind == "binary"),
             branch=branch,
             rule=rule,
             strength=strength,
             margin=margin,
             only_where=only_where,
-            spare=tuple(spare),
         )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 
-from ldmscene.edits import Readout
+from ldmscene.edits import Edit, Readout
 from ldmscene.edits.controls import SHUFFLED
 from ldmscene.evaluation.assembly import set_up
 from ldmscene.evaluation.bench import Bench
@@ -30,6 +31,9 @@ from ldmscene.evaluation.targets import Target
 from ldmscene.evaluation.task import load_task
 from ldmscene.probes import Moments, Spectrum, merge_all
 from ldmscene.store import ActivationStore
+from ldmscene.store.layout import label_path
+
+E = TypeVar("E", bound=Edit)
 
 
 class Readouts:
@@ -45,6 +49,28 @@ class Readouts:
 
     def __init__(self, store: ActivationStore, grid: xr.Dataset, target: str) -> None:
         self._store, self._grid, self._name = store, grid, target
+
+    def edit(
+        self, kind: type[E], *, modules: Sequence[str], steps: Sequence[int], spare: Sequence[str] = (), **how: Any
+    ) -> E:
+        """An edit of the target by the grid's probes; `how` are other attributes of `ldmscene.edits.Edit`."""
+        return kind(
+            target=self._name,
+            binary=self.target.kind == "binary",
+            modules=tuple(modules),
+            steps=tuple(steps),
+            readouts={(m, s): self.at(m, s) for m in (*modules, *spare) for s in steps},
+            origin=self.origin,
+            spare=tuple(spare),
+            **how,
+        )
+
+    @cached_property
+    def origin(self) -> dict[str, Any]:
+        """Where the probes come from, as an edit says it."""
+        names = {str(name) for name in self._grid["labels"].values}
+        labels = {name: dict(self._store.info(label_path(name)).attributes) for name in names}
+        return {"store": self._store.fingerprint, "config": self._store.config, "labels": labels}
 
     @property
     def target(self) -> Target:

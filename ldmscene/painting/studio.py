@@ -6,29 +6,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ldmscene import capture
-from ldmscene.edits import Edit, Maps, Readout
+from ldmscene.edits import Edit, Maps
 from ldmscene.intervention.planning import plan_for, scheduler_of
-from ldmscene.intervention.readouts import Readouts
 from ldmscene.intervention.running import Worker
 from ldmscene.painting.asked import Asked, Change
 from ldmscene.painting.drawing import Shown, draw
 from ldmscene.painting.judges import Finished, Judges, wanted_map
 from ldmscene.painting.offer import BEGIN, Offer
 from ldmscene.painting.readings import probes_of
+from ldmscene.painting.recent import Cached, Recent
 from ldmscene.painting.script import script_of
 from ldmscene.painting.telling import EDIT, OWN, RANDOM, Teller
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import label_path
 
 REMEMBERED = 16  # own pictures with their labels and steps
-READOUTS = 1024  # probes with their covariances
+READOUTS = 2**31  # bytes of probes with their covariances
 
 
 class Studio:
@@ -54,13 +53,11 @@ class Studio:
     def __init__(
         self, store: ActivationStore, grid: xr.Dataset, loaded: capture.Model, device: str | None = None
     ) -> None:
-        self.store, self.offer = store, Offer.of(store, grid)
+        self.store, self.offer, recent = store, Offer.of(store, grid), Recent(READOUTS)
         self._loaded = loaded
-        self._labels = {str(name): dict(store.info(label_path(str(name))).attributes) for name in grid["labels"].values}
-        self._judges = Judges.of(self.offer, self._labels, device)
+        self._sources = {one.name: Cached(store, grid, one.name, recent) for one in self.offer.targets}
+        self._judges = Judges.of(self.offer, self._sources[self.offer.targets[0].name].origin["labels"], device)
         self._probes = probes_of(grid, self.offer)
-        self._sources = {one.name: Readouts(store, grid, one.name) for one in self.offer.targets}
-        self._readout = lru_cache(READOUTS)(self._find_readout)
         self._known: dict[tuple[str, int, bool], tuple[Finished, list[dict[str, Any]]]] = {}
         with self._scheduler():
             self._plan = plan_for(
@@ -77,15 +74,11 @@ class Studio:
 
     def edit(self, change: Change) -> Edit:
         """The edit that a page asks for."""
-        one = self.offer.target(change.target)
-        return Edit(
-            target=one.name,
-            binary=one.kind == "binary",
+        return self._sources[change.target].edit(
+            Edit,
             wanted=wanted_map(change, self.offer),
             modules=change.modules,
             steps=change.steps,
-            readouts={(m, s): self._readout(one.name, m, s) for m in change.modules for s in change.steps},
-            origin={"store": self.store.fingerprint, "config": self.store.config, "labels": self._labels},
             rule=change.rule,
             strength=change.strength,
         )
@@ -141,9 +134,6 @@ class Studio:
     def _worker(self, edit: Edit, own: Finished) -> Worker:
         label = own.labels.get(edit.target, np.zeros(self.offer.size, np.float32))
         return Worker(edit, Maps(label[None], np.asarray(edit.wanted)[None], edit.binary, edit.margin))
-
-    def _find_readout(self, target: str, module: str, step: int) -> Readout:
-        return self._sources[target].at(module, step)
 
     @property
     def _branch(self) -> str:
