@@ -85,7 +85,11 @@ def _todo(asked: Intervention, source: ActivationStore, manifest: Manifest) -> d
     """The edit, under no name, and its controls; what can't be done is refused."""
     edits = {"": asked.edit, **controlled(asked.edit, asked.controls)}
     ids = tuple(manifest.frame["sample_id"])
-    found = {name: Editing(Subjects(source, target_of(source, one.target), one, ids)) for name, one in edits.items()}
+    targets = {name: target_of(source, name) for name in {one.target for one in edits.values()}}
+    found = {name: Editing(Subjects(source, targets[one.target], one, ids)) for name, one in edits.items()}
+    # Most controls want the very maps that the edit does: each label is read once for all of these.
+    for editing in {(one.edit.target, id(one.edit.wanted)): one for one in found.values()}.values():
+        editing.subjects.check()
     for editing in found.values():
         editing.check()
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,22 +17,23 @@ from ldmscene.store.layout import activation_path, label_path
 
 @dataclass(frozen=True)
 class Subjects:
-    """The samples of a store that an edit is of; checked when built.
-
-    Raises
-    ------
-    InputError
-        If a wanted map can't be had, or `donor` has no trajectory that looks as wanted.
-    IncompleteError
-        If a sample has no label.
-    """
+    """The samples of a store that an edit is of."""
 
     store: ActivationStore
     target: Target
     edit: Edit
     sample_ids: tuple[str, ...]
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse samples whose maps can't be had.
+
+        Raises
+        ------
+        InputError
+            If it is a wanted map.
+        IncompleteError
+            If a sample has no label.
+        """
         absent = [s for s in self.sample_ids if s not in self.store.complete(label_path(self.target.labels))]
         if absent:
             raise IncompleteError(
@@ -96,7 +97,3 @@ class Subjects:
         found = array.read(self.store.rows([name]), select)[0, 0, 0]
         height, width = self.own(sample_id).shape
         return moved(found, round(dy * found.shape[0] / height), round(dx * found.shape[1] / width), fill=False)
-
-    def of(self, edit: Edit) -> Subjects:
-        """The same samples and maps for another edit of them, such as a control."""
-        return replace(self, edit=edit)

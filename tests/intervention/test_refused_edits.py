@@ -11,6 +11,7 @@ import pytest
 import ldmscene
 from ldmscene import capture
 from ldmscene.errors import FingerprintError, InputError, LdmsceneError, UnknownNameError
+from ldmscene.intervention.maps import Subjects
 from tests.conftest import bare_copy
 
 
@@ -94,6 +95,14 @@ def test_labels_that_arent_there(store, edit, tiny, tmp_path):
     other = replace(edit, target="half=7")
     message = "no target with labels in .* named 'half=7'; nearest: half=.*"
     _refused(bare, other, tmp_path / "edited", tiny, message, UnknownNameError)
+
+
+def test_labels_are_read_once_for_all_controls_that_want_the_same(store, edit, tmp_path, monkeypatch):
+    read, own = [], Subjects.own
+    monkeypatch.setattr(Subjects, "own", lambda self, sample_id: read.append(sample_id) or own(self, sample_id))
+    nowhere = tmp_path / "nowhere"
+    _refused(store, edit, tmp_path / "edited", nowhere, "nowhere", controls=("none", "random:9"))
+    assert sorted(read) == sorted(store.manifest.frame.query("split == 'test'")["sample_id"])
 
 
 def test_another_edit_of_a_finished_store(store, edit, edited, tiny):
