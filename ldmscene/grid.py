@@ -28,8 +28,8 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `rival_explained`, `rival_left` | rival, target, step, sample | the same without the trained model |
 | `labeler_explained`, `labeler_left` | labeler, target, step, sample | the same for labelers on unfinished pictures |
 
-The gain is Σ explained ÷ Σ left, partial R². Variables of effects are there unless `evaluate(beyond=None)` was asked
-for; the attribute `beyond` lists what is known, as JSON.
+The gain is Σ explained ÷ Σ left, partial R². Beyond the latent, x_t is no rival. Variables of effects are there unless
+`evaluate(beyond=None)` was asked for; the attribute `beyond` lists what is known, as JSON.
 `coef` is NaN beyond a module's own channels. The shuffled probe chooses among penalties of its own, 1e-2 to 1e8.
 
 Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under),

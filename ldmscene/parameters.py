@@ -239,7 +239,7 @@ GRID = group(
     click.option(
         "--beyond",
         **several(),
-        help="What probes may use anyway: position, and targets by name; position alone where not given.",
+        help="What probes may use anyway: position, latent, and targets by name; position alone where not given.",
     ),
     click.option("--nonlinear", is_flag=True, help="Also read random functions of features: what linear probes miss."),
     click.option(

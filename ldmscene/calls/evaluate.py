@@ -72,10 +72,11 @@ def evaluate(
         and training samples that are stored. Packages add others by entry points of the group `ldmscene.probes`. A
         `Kind` must be registered, there or by `ldmscene.evaluation.kinds.KINDS.register`, before its grid can be
         reported.
-    beyond : "position", names of targets, or a list of them; None
-        What probes may use anyway. Effects are the share of what it leaves unexplained that features explain, on
-        held-out images. None: no effects, but the published comparison of scores alone, as of kinds of probe that have
-        no nested fits ("logistic").
+    beyond : "position", "latent", names of targets, or a list of them; None
+        What probes may use anyway. "latent" is x_t, averaged over the module's positions: what is left is more than a
+        linear probe reads in the denoiser's own input; it needs activations, not statistics. Effects are the share of
+        what all of it leaves unexplained that features explain, on held-out images. None: no effects, but the published
+        comparison of scores alone, as of kinds of probe that have no nested fits ("logistic").
     cv
         Folds over groups of prompts, at least 2, by which the penalty is chosen.
     alphas
@@ -128,6 +129,9 @@ def evaluate(
     known = None if beyond is None or not kind.nests else Beyond.of(beyond, opened.targets)
     scope = Scope.of(opened, _without(opened, targets, known), modules, steps, kind.fits)
     supplied = known.targets if known else ()
+    for one in (opened, control):
+        if known and one:
+            known.check_stored(one)
     if nonlinear and known is None:
         raise InputError("nonlinear: expected something in beyond=, and a probe that has effects, such as 'ridge'")
     cv, alphas = task.check_choice(cv, kind.alphas if alphas is None else alphas)

@@ -11,6 +11,7 @@ from ldmscene import labeling, metrics
 from ldmscene.capture import Plan
 from ldmscene.errors import InputError
 from ldmscene.evaluation.absorbing import Reduction, reduce_training
+from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.controlling import reduce_control
 from ldmscene.evaluation.samples import cut
 from ldmscene.evaluation.task import check_same_run, check_splits
@@ -94,6 +95,11 @@ def extract_control(
         raise InputError(
             f"control: expected the samples of {labelled.root}, but the manifest has others; give that store's own, "
             f"{labelled.root}/manifest.parquet"
+        )
+    if Beyond.of(beyond, labelled.targets).latent:
+        raise InputError(
+            "beyond: expected 'position' and targets, since a control's statistics hold no products with the latent; "
+            "leave 'latent' out"
         )
     check_splits(labelled.manifest, cv)
     check_same_run(labelled.config, plan.config() | settings(options["compression"]), root)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 from dask.delayed import delayed
 
+from ldmscene.array_types import Array
 from ldmscene.cells import MapSize
+from ldmscene.evaluation.features import Features, latents_at
 from ldmscene.evaluation.kind import Group, Kind, Known
 from ldmscene.evaluation.reduction import LabelBlock
 from ldmscene.evaluation.running import Job, compute
@@ -60,6 +63,24 @@ class Bench:
     def supplied(self, size: MapSize) -> tuple[str, ...]:
         """Names of the targets that are known."""
         return tuple(response.target for known in self.known.get(size, ())[:1] for response in known.supplied)
+
+    @property
+    def latents(self) -> int:
+        """How many channels of x_t are known."""
+        return next((known[0].latents for known in self.known.values()), 0)
+
+    def read(self, features: Features, sample_ids: Sequence[str]) -> Array:
+        """Features (sample, y, x, channel) as states are made of them: behind the latents, where these are known."""
+        X = features.read(self.source, sample_ids)
+        if not self.latents:
+            return X
+        return np.concatenate([latents_at(self.store, features.step, features.size, sample_ids), X], -1)
+
+    def known_latents(self, step: int, size: MapSize, sample_ids: Sequence[str]) -> Array:
+        """[channel, sample, y, x] x_t where it is known, else of no channel."""
+        if not self.latents:
+            return np.zeros((0, len(sample_ids), *size))
+        return np.moveaxis(latents_at(self.store, step, size, sample_ids).astype(np.float64), -1, 0)
 
     def truths(self, block: SampleBlock, size: MapSize, names: Iterable[str]) -> dict[str, Truth]:
         """Held-out labels of a block on maps of a size, by target."""

@@ -15,8 +15,10 @@ from ldmscene.evaluation.nesting import basis_of
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.targets import Response, Target
 from ldmscene.probes import LabelProducts, Position, Targets, choose_side, merge_all, terms
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import LATENTS, activation_path
 
-POSITION = "position"
+POSITION, LATENT = "position", "latent"
 PRODUCTS = "products"
 VERSION = 1  # of the products; to be counted up with every change of them
 
@@ -27,14 +29,15 @@ class Beyond:
 
     position: bool
     targets: tuple[str, ...]
+    latent: bool = False
 
     @property
     def names(self) -> list[str]:
-        return [POSITION] * self.position + list(self.targets)
+        return [POSITION] * self.position + [LATENT] * self.latent + list(self.targets)
 
     @classmethod
     def of(cls, beyond: str | Iterable[str], known: Sequence[str]) -> Beyond:
-        """From names: "position" and targets that a store has.
+        """From names: "position", "latent" and targets that a store has.
 
         Raises
         ------
@@ -43,12 +46,21 @@ class Beyond:
         """
         names = dict.fromkeys([beyond] if isinstance(beyond, str) else beyond)
         for name in names:
-            if name != POSITION and name not in known:
+            if name not in (POSITION, LATENT, *known):
                 raise InputError(
-                    f"beyond: expected 'position' or targets with labels in this store ({', '.join(known)}), "
+                    f"beyond: expected 'position', 'latent' or targets with labels in this store ({', '.join(known)}), "
                     f"got {name!r}"
                 )
-        return cls(POSITION in names, tuple(name for name in names if name != POSITION))
+        targets = tuple(name for name in names if name not in (POSITION, LATENT))
+        return cls(POSITION in names, targets, LATENT in names)
+
+    def check_stored(self, store: ActivationStore) -> None:
+        """Refuse the latent where statistics stand in for activations: they hold no products with it."""
+        if self.latent and any(store.dropped(activation_path(module)) for module in store.modules):
+            raise InputError(
+                f"beyond: 'latent' needs activations, and {store.root} has statistics instead, which hold no latents; "
+                "leave it out, or extract with keep='activations'"
+            )
 
     def check(self, targets: Iterable[str]) -> None:
         """Refuse a target that is to be predicted and is known, too."""
@@ -73,8 +85,9 @@ def known_with(bench: Bench, beyond: Beyond, terms_of: Mapping[MapSize, int]) ->
     """The same with so many functions of the position on maps of each size."""
     supplied = tuple(Response(t.name, t.kind == "binary") for t in bench.task.targets if t.labels in beyond.targets)
     products = [_fold_products(bench, beyond, group) for group in bench.grouped]
+    latents = bench.store.info(LATENTS).layout.shape[1] if beyond.latent else 0
     return {
-        size: tuple(Known(count, supplied, together, beyond.position) for together in products)
+        size: tuple(Known(count, supplied, together, beyond.position, latents) for together in products)
         for size, count in terms_of.items()
     }
 

@@ -139,5 +139,5 @@ def _score(
     bench: Bench, output: ModuleOutput, key: Mapping[str, Any], keys: Keys, fits: Fits, block: SampleBlock
 ) -> None:
     # Projections, which can take more than the activations, are not stored.
-    found = score_block(bench, output.size, block, fits, project_anew(bench, output, block, fits))
+    found = score_block(bench, output, block, fits, project_anew(bench, output, block, fits))
     write_scored(bench, score_keys(bench, output, block, key, keys), found)

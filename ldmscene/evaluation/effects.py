@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ldmscene.array_types import Array
-from ldmscene.cells import Cells, MapSize
+from ldmscene.cells import Cells
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.beyond import products
+from ldmscene.evaluation.features import Features
 from ldmscene.evaluation.kind import Nested, NestedFits
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.targets import Target, responses
@@ -45,57 +46,68 @@ class Left:
     cells: Cells
     """of the target"""
     supplied: Array
-    """[g, sample, y, x] mean labels of cells, of targets that are known"""
+    """[g, sample, y, x] mean labels of cells, of targets that are known, then the latents where they are known"""
     names: tuple[str, ...]
-    """theirs"""
+    """of these targets"""
+    alone: Array
+    """[sample, y, x] mean of what the fit says"""
     mean: Array
     """[sample, y, x] mean of what is left"""
 
     @classmethod
-    def of(cls, truths: Mapping[str, Truth], names: tuple[str, ...], target: str, nested: Nested) -> Left:
-        """Of held-out labels by target; `names` are those of targets that are known."""
-        cells, *others = (truths[name].cells for name in (target, *names))
-        supplied = np.stack([one.mean for one in others]) if others else np.zeros((0, *cells.mean.shape))
-        mean = cells.mean - nested.alone - np.einsum("g,gsyx->syx", nested.alone_supplied, supplied)
-        return cls(cells, supplied, names, mean)
+    def of(
+        cls, truths: Mapping[str, Truth], names: tuple[str, ...], latents: Array, target: str, nested: Nested
+    ) -> Left:
+        """Of held-out labels by target; `names` are those of targets that are known, `latents` as `Bench` has them."""
+        cells = truths[target].cells
+        supplied = np.concatenate([*(truths[name].cells.mean[None] for name in names), latents])
+        alone = nested.alone + np.einsum("g,gsyx->syx", nested.alone_supplied, supplied)
+        return cls(cells, supplied, names, alone, cells.mean - alone)
+
+    def said(self, nested: Nested, projected: Array) -> Array:
+        """[fit, sample, y, x] by how much fits with features differ from the fit without."""
+        said: Array = nested.said(projected) + np.einsum("fg,gsyx->fsyx", nested.supplied, self.supplied)
+        return said
 
 
 def block_effects(
-    bench: Bench, size: MapSize, block: SampleBlock, truths: Mapping[str, Truth], fits: NestedFits, projected: Array
-) -> dict[str, Effects]:
-    """By target, on a block of held-out samples, whose labels on maps of this size are `truths`."""
-    return {
-        target.name: _effects(bench, bench.supplied(size), block, truths, fits, target, projected)
-        for target in bench.task.targets
-        if responses([target])[0] in fits.nested
-    }
-
-
-def _effects(
     bench: Bench,
-    names: tuple[str, ...],
+    features: Features,
     block: SampleBlock,
     truths: Mapping[str, Truth],
     fits: NestedFits,
-    target: Target,
     projected: Array,
+) -> dict[str, Effects]:
+    """By target, on a block of held-out samples, whose labels on maps of the features' size are `truths`."""
+    names = bench.supplied(features.size)
+    latents = bench.known_latents(features.step, features.size, block.ids)
+    found = {}
+    for target in bench.task.targets:
+        own = responses([target])[0]
+        if own in fits.nested:
+            left = Left.of(truths, names, latents, target.name, fits.nested[own])
+            found[target.name] = _effects(bench, block, truths[target.name], fits, target, left, projected)
+    return found
+
+
+def _effects(
+    bench: Bench, block: SampleBlock, truth: Truth, fits: NestedFits, target: Target, left: Left, projected: Array
 ) -> Effects:
     own, lent = responses([target])
     nested = fits.nested[own]
-    left = Left.of(truths, names, target.name, nested)
-    said = nested.said(projected) + np.einsum("fg,gsyx->fsyx", nested.supplied, left.supplied)
+    said = left.said(nested, projected)
     within = _within(bench, block, target.name, left, nested)
     sums = Residuals.of(left.cells.weight, left.mean, said, *within)
     shuffled = np.full(len(left.cells), np.nan)
     if lent in fits.nested:
-        by_lent = fits.nested[lent].said(projected)[0]
+        by_lent = left.said(fits.nested[lent], projected)[0]
         shuffled = Residuals.of(left.cells.weight, left.mean, by_lent, within[0]).explained
     unknown = np.full_like(shuffled, np.nan)
-    scores = (unknown, unknown) if left.names else _scores(truths[target.name], target, nested, said[0])
+    scores = (unknown, unknown) if left.names else _scores(truth, target, nested, left.alone, said[0])
     return Effects(sums.explained, sums.rr[0], within[0], sums.correlation[0], shuffled, *scores)
 
 
-def _scores(truth: Truth, target: Target, nested: Nested, said: Array) -> tuple[Array, Array]:
+def _scores(truth: Truth, target: Target, nested: Nested, alone: Array, said: Array) -> tuple[Array, Array]:
     """[sample] by a target's own metric, without features and with them."""
     (metric,) = (metric for metric in target.metrics if metric.name == target.primary)
 
@@ -104,7 +116,6 @@ def _scores(truth: Truth, target: Target, nested: Nested, said: Array) -> tuple[
             value = log_odds[0] * value + log_odds[1]
         return metric.score(truth, value > 0 if metric.needs == "mask" else value)
 
-    alone = np.broadcast_to(nested.alone, said.shape)
     return of(alone, nested.alone_log_odds), of(alone + said, nested.log_odds)
 
 
@@ -115,11 +126,12 @@ def _within(
     if not left.names:
         return left.cells.scatter.sum((1, 2)), 0.0, 0.0
     together = products(bench, block, [target, *left.names])
-    means = np.concatenate([left.cells.mean[None], left.supplied])
+    g = len(left.names)
+    means = np.concatenate([left.cells.mean[None], left.supplied[:g]])
     about = means - np.moveaxis(together.mean, 0, 1)[..., None, None]
     inside = together.scatter - np.einsum("syx,asyx,bsyx->sab", left.cells.weight, about, about)
-    r = np.array([1, *-nested.alone_supplied])
-    d = np.concatenate([np.zeros((len(nested.supplied), 1)), nested.supplied], 1)
+    r = np.array([1, *-nested.alone_supplied[:g]])
+    d = np.concatenate([np.zeros((len(nested.supplied), 1)), nested.supplied[:, :g]], 1)
     return (
         np.maximum(np.einsum("a,sab,b->s", r, inside, r), 0),
         np.einsum("a,sab,fb->fs", r, inside, d),

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ldmscene.array_types import Array
-from ldmscene.cells import MapSize, block_mean
+from ldmscene.cells import MapSize, block_mean, spread
 from ldmscene.errors import InputError
 from ldmscene.probes import FourierFeatures
 from ldmscene.store import ActivationStore
@@ -129,6 +129,28 @@ class Latents:
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
         found = store.info(self.path).read(store.rows(sample_ids), {"step": [self.step]})[:, 0]
         return np.ascontiguousarray(np.moveaxis(found, 1, -1))
+
+
+def latents_at(store: ActivationStore, step: int, size: MapSize, sample_ids: Sequence[str]) -> np.ndarray:
+    """x_t (sample, y, x, channel) on maps of a size: means of cells, or repeated where those maps are finer.
+
+    Raises
+    ------
+    InputError
+        If neither map's sides are multiples of the other's.
+    """
+    found = store.info(LATENTS).read(store.rows(sample_ids), {"step": [step]})[:, 0]
+    (n, c, *own), (y, x) = found.shape, size
+    if own[0] % y == 0 and own[1] % x == 0:
+        maps = block_mean(found.reshape(-1, *own), size).reshape(n, c, y, x)
+    elif y % own[0] == 0 and x % own[1] == 0:
+        maps = spread(found, (y // own[0], x // own[1]))
+    else:
+        raise InputError(
+            f"beyond: latents of {own[0]} × {own[1]} can't be laid over maps of {y} × {x}; leave 'latent' out, or such "
+            "modules"
+        )
+    return np.ascontiguousarray(np.moveaxis(maps, 1, -1))
 
 
 @dataclass(frozen=True)

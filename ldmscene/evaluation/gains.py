@@ -41,10 +41,8 @@ def gains(
         return xr.Dataset()
     axes: dict[str, Sequence[Any]] = {"target": names, "module": list(modules), "step": list(steps)}
     found = _modules(own, axes).assign_coords(sample=bench.task.test_ids)
-    rivals = {
-        RAW_LATENT: sums([[one[name] for one in raw] for name in names]),
-        SHUFFLED: sums(_of_chosen(own, found), lambda effects: effects.shuffled),
-    }
+    rivals = {} if bench.latents else {RAW_LATENT: sums([[one[name] for one in raw] for name in names])}
+    rivals[SHUFFLED] = sums(_of_chosen(own, found), lambda effects: effects.shuffled)
     if permuted:
         rivals[PERMUTED] = sums(_of_chosen(permuted, _modules(permuted, axes)))
     found = found.merge(_stacked("rival", rivals))

@@ -44,7 +44,7 @@ def scored(
         If they were dropped, and the scores are of other fits.
     """
     if features.path is None or not set(block.ids) <= bench.source.dropped(features.path):
-        return score_block(bench, features.size, block, fits, project(bench, features, block, key, fits))
+        return score_block(bench, features, block, fits, project(bench, features, block, key, fits))
     keys = score_keys(bench, features, block, key, states)
     if not are_scored(bench, keys):
         raise InputError(

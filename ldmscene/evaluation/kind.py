@@ -84,6 +84,8 @@ class Known:
     """[fold] how labels vary together over pixels, [t, t]: the group's own targets, then the supplied ones"""
     position: bool = True
     """whether the position was asked for, be it that no function of it is wanted"""
+    latents: int = 0
+    """channels of x_t, which come first among the features that states hold; `Fits.project` is told none of them"""
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,13 @@ class Nested:
     alone: Array
     """[y, x] what the position predicts"""
     alone_supplied: Array
-    """[g] coefficients of supplied targets in the first fit"""
+    """[g] coefficients of supplied targets, then of the latents' channels, in the first fit"""
     inside: Array
     """[fit, r] coefficients of projected features in the second"""
     offset: Array
     """[fit, y, x] what position and constants differ by in the second"""
     supplied: Array
-    """[fit, g] what coefficients of supplied targets differ by"""
+    """[fit, g] what coefficients of supplied targets and of the latents differ by"""
     coef: Array
     """[channel] of features in the second fit of all folds"""
     apart: Array
@@ -150,6 +152,11 @@ class Training:
     """y and x of the features' maps"""
     known: tuple[Known, ...] | None = None
     """of each group, where nested fits are asked for"""
+
+    @property
+    def latents(self) -> int:
+        """How many channels of x_t come first among the features."""
+        return self.known[0].latents if self.known else 0
 
 
 class Kind(Protocol):

@@ -31,7 +31,11 @@ def labeler_sums(
 
     `truths` are labels of each block of held-out samples: of the target, and of those that are known.
     """
-    parts = [Left.of(one, bench.supplied(maps.size), target, nested) for one in truths]
+    names = bench.supplied(maps.size)
+    parts = [
+        Left.of(one, names, bench.known_latents(maps.step, maps.size, block.ids), target, nested)
+        for one, block in zip(truths, bench.task.test, strict=True)
+    ]
     weight, left = (np.concatenate(some) for some in zip(*((p.cells.weight, p.mean) for p in parts), strict=True))
     scatter = np.concatenate([part.cells.scatter.sum((1, 2)) for part in parts])
     supplied = np.concatenate([part.supplied for part in parts], 1)

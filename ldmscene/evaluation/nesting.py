@@ -41,9 +41,9 @@ def basis_of(size: MapSize) -> Array:
     return basis
 
 
-def features_alone(state: Moments, size: MapSize) -> Moments:
-    """Statistics without the position."""
-    return _columns(state, slice(terms(size, side_of(size)), None))
+def features_alone(state: Moments, size: MapSize, latents: int = 0) -> Moments:
+    """Statistics without the position, and without the latents' channels where they hold these."""
+    return _columns(state, slice(terms(size, side_of(size)) + latents, None))
 
 
 def _columns(state: Moments, which: slice | Array) -> Moments:
@@ -59,7 +59,7 @@ class NestedGroup:
 
     responses: Group
     train: Moments
-    """of supplied targets, positions and features, in this order"""
+    """of supplied targets, positions, latents and features, in this order"""
     solution: NestedSolution
     supplied: int
     basis: Array
@@ -84,22 +84,22 @@ class NestedGroup:
 
     def _fit(self, i: int, space: Subspace) -> Nested:
         found, g = self.solution, self.supplied
-        known = self.train.mean_x.shape[0] - self.coef.shape[1]
+        known, k = self.train.mean_x.shape[0] - self.coef.shape[1], self.basis.shape[-1]
         coefs = np.concatenate([[np.concatenate([found.known[i], found.coef[i]])], found.fold_coef[:, i]])
         intercepts = np.array([found.intercept[i], *found.fold_intercept[:, i]])
         features = coefs[:, known:]
         apart = coefs[:, :known] - found.alone[i]
         constant = intercepts - found.alone_intercept[i]
-        position = np.einsum("yxk,fk->fyx", self.basis, apart[:, g:]) + constant[:, None, None]
+        position = np.einsum("yxk,fk->fyx", self.basis, apart[:, g : g + k]) + constant[:, None, None]
         alone = np.concatenate([found.alone[i], np.zeros(self.coef.shape[1])])
         binary = self.responses[i].binary
         return Nested(
             float(found.gain[i]),
-            self.basis @ found.alone[i, g:] + found.alone_intercept[i],
-            found.alone[i, :g],
+            self.basis @ found.alone[i, g : g + k] + found.alone_intercept[i],
+            np.delete(found.alone[i], slice(g, g + k)),
             np.stack([space.express(one) for one in features]),
             position + (features @ space.mean)[:, None, None],
-            apart[:, :g],
+            np.delete(apart, slice(g, g + k), 1),
             features[0],
             position[0],
             _to_log_odds(self.train, i, coefs[0], intercepts[0]) if binary else None,
@@ -127,7 +127,7 @@ def _nested_group(training: Training, number: int, known: Known) -> NestedGroup 
     if not own:
         return None
     folds = [_fold(training, number, k, known) for k in range(len(training.folds))]
-    count = len(known.supplied) + known.terms
+    count = len(known.supplied) + known.terms + known.latents
     products = b"".join(product.tobytes() for product in known.products)
     return NestedGroup(
         own if known.supplied else training.groups[number],

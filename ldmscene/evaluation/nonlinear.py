@@ -47,4 +47,4 @@ def _fits(bench: Bench, places: Sequence[tuple[str, int]], client: Any, title: s
 def _widened(bench: Bench, output: ModuleOutput, checksum: Mapping[str, int]) -> Widened:
     keys = [state_keys(bench, output, fold, checksum)[:1] for fold in bench.task.folds]  # features are of any group
     folds = [read_states(bench, first)[0] for first in keys]
-    return Widened(output, FourierFeatures.of(features_alone(merge_all(folds), output.size)))
+    return Widened(output, FourierFeatures.of(features_alone(merge_all(folds), output.size, bench.latents)))

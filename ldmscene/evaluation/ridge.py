@@ -106,10 +106,10 @@ class Ridge:
         return unpack_moments(arrays)
 
     def solve(self, training: Training) -> RidgeFits:
-        groups = [
-            solve_group(responses, [features_alone(fold[g], training.size) for fold in training.folds], training.alphas)
-            for g, responses in enumerate(training.groups)
-        ]
+        def plain(g: int) -> list[Moments]:
+            return [features_alone(fold[g], training.size, training.latents) for fold in training.folds]
+
+        groups = [solve_group(group, plain(g), training.alphas) for g, group in enumerate(training.groups)]
         nested = nested_groups(training)
         space, key = _subspace(training, groups, nested)
         linear = {r: fit for group in groups for r, fit in group.fits(space).items()}

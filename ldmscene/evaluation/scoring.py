@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ldmscene.cells import MapSize
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.effects import Effects, block_effects
 from ldmscene.evaluation.effects import joined as join_effects
@@ -56,15 +55,15 @@ class Scored:
     effects: Mapping[str, Effects]
 
 
-def score_block(bench: Bench, size: MapSize, block: SampleBlock, fits: Fits, projected: np.ndarray) -> Scored:
-    """Score every fit to features of a size on one block of held-out samples, from their projections."""
-    truths = bench.truths(block, size, [target.name for target in bench.task.targets])
+def score_block(bench: Bench, features: Features, block: SampleBlock, fits: Fits, projected: np.ndarray) -> Scored:
+    """Score every fit to some features on one block of held-out samples, from their projections."""
+    truths = bench.truths(block, features.size, [target.name for target in bench.task.targets])
     found = {}
     for target in bench.task.targets:
         for response in responses([target]):
             value = fits.predict(response, projected)
             found[response] = score(target, truths[target.name], value, value > 0)
-    effects = block_effects(bench, size, block, truths, fits, projected) if isinstance(fits, NestedFits) else {}
+    effects = block_effects(bench, features, block, truths, fits, projected) if isinstance(fits, NestedFits) else {}
     return Scored(found, effects)
 
 

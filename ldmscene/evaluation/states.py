@@ -36,7 +36,8 @@ def state_keys(
     keys = []
     for targets in bench.grouped:
         labels = [bench.labels[target.name, block].key(features.size) for target in targets for block in blocks]
-        keys.append(fingerprint({"kind": bench.kind.key(), "features": read, "labels": labels}))
+        beside = {"latents": bench.store.fingerprint} if bench.latents else {}
+        keys.append(fingerprint({"kind": bench.kind.key(), "features": read, "labels": labels, **beside}))
     return keys
 
 
@@ -58,7 +59,7 @@ def write_states(bench: Bench, states: Sequence[State], keys: Sequence[str]) -> 
 
 def reduce_block(bench: Bench, features: Features, block: SampleBlock) -> list[State]:
     """States of one block, for each group of targets."""
-    X = features.read(bench.source, block.ids)
+    X = bench.read(features, block.ids)
     try:
         return [bench.kind.reduce(X, bench.training_labels(targets, block, features.size)) for targets in bench.grouped]
     except InputError:

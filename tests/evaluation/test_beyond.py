@@ -57,9 +57,19 @@ def _pixels(store, module: str, step: int, target: str, given: tuple[str, ...] =
         where = np.arange(size * size).reshape(size, size).repeat(lift, 0).repeat(lift, 1).ravel()
         position = np.eye(size * size) if size <= 8 else cosines((size, size), 8).reshape(size * size, -1)
         columns = [np.broadcast_to(position[where], (n, 64 * 64, position.shape[1]))]
-        columns += [_labels(store, name, split)[..., None] for name in given]
+        columns += [_of_known(store, name, step, split, size) for name in given]
         found.append((np.concatenate(columns, -1), X, _labels(store, target, split)))
     return found
+
+
+def _of_known(store, name: str, step: int, split: str, size: int) -> np.ndarray:
+    """Labels, or x_t averaged over each position's cell, as columns (sample, pixel, …)."""
+    if name != "latent":
+        return _labels(store, name, split)[..., None]
+    x = store.latents(step, split).values.astype(np.float64)
+    n, c, side, _ = x.shape
+    means = x.reshape(n, c, size, side // size, size, side // size).mean((3, 5))
+    return np.moveaxis(means.repeat(64 // size, 2).repeat(64 // size, 3).reshape(n, c, -1), 1, -1)
 
 
 def _labels(store, target: str, split: str) -> np.ndarray:
@@ -147,6 +157,34 @@ def test_effects_beyond_a_target_are_those_of_its_pixels(copy, grid):
     assert (found["left"].sum("sample") < grid["left"].sel(target=["depth"]).sum("sample")).all()
 
 
+@pytest.mark.parametrize(
+    ("known", "target", "said"),
+    [(("latent",), "shading", "position and latent"), (("latent", "mask"), "depth", "position, latent and mask")],
+)
+def test_effects_beyond_the_latent_are_those_of_its_channels(copy, grid, known, target, said):
+    found = ldmscene.evaluate(copy, target, beyond=["position", *known], **ARGUMENTS)
+    ours = found.sel(target=target)
+    _compare(copy, ours.sel(module=SMALL, step=3), target, known)
+    assert f"beyond {said}" in ldmscene.emergence(found).loc[target, "sentence"]
+    assert found["rival"].values.tolist() == ["shuffled labels"]
+    at = {"module": LAST, "step": 3}
+    assert ours["left"].sel(at).sum() < grid["left"].sel(target=target, **at).sum()
+    plain = grid["probe"].sel(target=target, metric=ours["metric"])
+    np.testing.assert_allclose(ours["probe"], plain, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_beyond_the_latent_are_those_of_both_explicit_fits(copy):
+    found = ldmscene.evaluate(copy, "shading", beyond=["position", "latent"], **ARGUMENTS)
+    cell = found.sel(target="shading", module=SMALL, step=3)
+    (Z, X, y), held = _pixels(copy, SMALL, 3, "shading", ("latent",))
+    without, adds = _explicit(Z, X, y, _chosen(copy, Z, X, y)[0])
+    for i, (z, x, truth) in enumerate(zip(*held, strict=True)):
+        known = ~np.isnan(truth)
+        alone = without(z[known])
+        expected = [pearsonr(truth[known], one).statistic for one in (alone, alone + adds(z[known], x[known]))]
+        np.testing.assert_allclose([cell["score_known"][i], cell["score_both"][i]], expected, atol=1e-5)
+
+
 def test_a_nonlinear_reading_is_that_of_its_explicit_columns(copy):
     found = ldmscene.evaluate(copy, "depth", nonlinear=True, **ARGUMENTS | {"modules": [SMALL], "steps": [3]})
     functions = FourierFeatures.of(Moments.of(*_flat(copy)))
@@ -224,7 +262,7 @@ def test_what_is_known_is_checked(copy):
     with pytest.raises(InputError, match="'mask' is to be predicted, too"):
         ldmscene.evaluate(copy, ["depth", "mask"], beyond=["position", "mask"], **ARGUMENTS)
     with pytest.raises(
-        InputError, match=r"expected 'position' or targets with labels in this store \(.*\), got 'place'"
+        InputError, match=r"expected 'position', 'latent' or targets with labels in this store \(.*\), got 'place'"
     ):
         ldmscene.evaluate(copy, beyond="place", **ARGUMENTS)
     with pytest.raises(InputError, match="has holes where the other has none"):

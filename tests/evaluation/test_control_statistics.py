@@ -126,6 +126,21 @@ def test_some_of_the_targets_and_other_penalties(labelled, made, whole):
         ldmscene.evaluate(labelled, permuted=made, alphas=(1.0, 100.0), **MODULES)
 
 
+def test_a_control_is_read_beyond_the_latents_of_what_it_controls(labelled, stored):
+    found = ldmscene.evaluate(labelled, "mask", permuted=stored, beyond=["position", "latent"], **MODULES)
+    left = found["rival_left"].sel(rival="permuted weights").transpose("target", "step", "sample")
+    expected = found["left"].sel(module=LAST).transpose("target", "step", "sample")
+    np.testing.assert_allclose(left, expected, rtol=1e-5)
+    assert np.isfinite(found["rival_explained"].sel(rival="permuted weights")).all()
+
+
+def test_a_control_of_statistics_knows_no_latent(tiny, labelled, made, tmp_path):
+    with pytest.raises(InputError, match="a control's statistics hold no products with the latent"):
+        ldmscene.extract(tiny, labelled.manifest, tmp_path / "new", control=labelled, beyond="latent", **HOW)
+    with pytest.raises(InputError, match="'latent' needs activations"):
+        ldmscene.evaluate(labelled, "mask", permuted=made, beyond="latent", **MODULES)
+
+
 @pytest.mark.slow
 def test_more_that_is_known_is_scored_anew(tiny, labelled, control):
     more = {"beyond": ["position", "mask"]}

@@ -174,6 +174,8 @@ def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, kept, tmp_p
     store, root = kept, kept.root
     with pytest.raises(InputError, match="cv of the extraction"):
         ldmscene.evaluate(store, alphas=ALPHAS, cv=2)
+    with pytest.raises(InputError, match=r"'latent' needs activations, and .* has statistics instead"):
+        ldmscene.evaluate(store, alphas=ALPHAS, beyond=["position", "latent"])
     ldmscene.label(store, "redness", lambda images: images[..., 0] / 255)
     with pytest.raises(InputError, match="other targets or folds"):
         ldmscene.evaluate(store, "redness", alphas=ALPHAS)
