@@ -460,9 +460,9 @@ def _overflowing(pipeline, seeds):
     """The last module's output is too large for float16 in samples of these seeds, of a manifest of four."""
     batch, arguments = [], capture.Plan.arguments
 
-    def watched(plan, prompts, chosen):
+    def watched(plan, prompts, chosen, *pictures):
         batch[:] = chosen
-        return arguments(plan, prompts, chosen)
+        return arguments(plan, prompts, chosen, *pictures)
 
     def inflate(_module, _args, output):
         for i, seed in enumerate(batch):
