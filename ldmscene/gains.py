@@ -13,6 +13,7 @@ import xarray as xr
 
 from ldmscene import grid as grids
 from ldmscene.array_types import AnyArray, Array
+from ldmscene.module_names import that_speak
 from ldmscene.text import listed
 from ldmscene.verdicts import LEAST, Draws, by_prompt, capped, counts
 
@@ -44,7 +45,8 @@ def chosen_module(grid: xr.Dataset, target: str) -> str:
     """The module that speaks for a target: the best over steps on training samples, by the effect that is reported."""
     if not has_gains(grid):
         return grids.best_module(grid, target)
-    means = grid["gain_cv"].sel(target=target).mean("step")
+    speaking = that_speak(map(str, grid["module"].values))
+    means = grid["gain_cv"].sel(target=target, module=speaking).mean("step")
     return str(means["module"][int(means.argmax("module"))].item())
 
 
@@ -91,10 +93,13 @@ def of_modules(grid: xr.Dataset, target: str) -> xr.Dataset:
     """Every module's gain at every step (module, step): `mean`, a 95 % interval of each cell, and what stands out.
 
     `stands_out` is true of cells that are above the least gain that counts, by bounds that hold for all cells at once
-    with 95 %: the largest of all studentised means decides (Westfall and Young 1993).
+    with 95 %: the largest of all studentised means decides (Westfall and Young 1993). Numbers are NaN where a module
+    doesn't run.
     """
     some = grid[["explained", "left"]].sel(target=target).transpose("module", "step", "sample")
-    found = Draws.of(_ratios(grid, some["explained"], some["left"]), counts(len(np.unique(prompts(grid)))))
+    runs = some["left"].notnull().all("sample").values
+    gains = _ratios(grid, some["explained"], some["left"])[runs]
+    found = Draws.of(gains, counts(gains.shape[-1]))
     bounds = {
         "mean": found.mean,
         "low": found.lower(),
@@ -102,7 +107,14 @@ def of_modules(grid: xr.Dataset, target: str) -> xr.Dataset:
         "stands_out": found.lower_of_all() > LEAST,
     }
     coords = some.isel(sample=0, drop=True).coords
-    return xr.Dataset({name: (("module", "step"), one) for name, one in bounds.items()}, coords)
+    return xr.Dataset({name: (("module", "step"), _spread(one, runs)) for name, one in bounds.items()}, coords)
+
+
+def _spread(values: AnyArray, where: AnyArray) -> AnyArray:
+    """Values at their cells; NaN, or False, at others."""
+    cells = np.full(where.shape, False if values.dtype == bool else np.nan)
+    cells[where] = values
+    return cells
 
 
 def _along(grid: xr.Dataset, target: str, dim: str) -> Iterator[tuple[str, Array]]:

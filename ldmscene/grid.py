@@ -37,9 +37,11 @@ Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a tar
 `block` (module); `prompt` (sample), a number for each prompt. Labels of classes give a target for each class against
 all others, `segments=2` of `segments`, whose `of_class` is 2; it is NaN for other targets. `higher_is_better` (metric)
 is false of errors.
-A score is NaN where a metric doesn't fit a target or a baseline wasn't run.
+A score is NaN where a metric doesn't fit a target, a baseline wasn't run, or a module doesn't run at the step, as the
+decoder may run at the last alone.
 Modules are chosen by `gain_cv`, or `cv_score` where there are no effects, so that held-out samples judge and never
-choose.
+choose. Modules of other parts than the denoiser are reported at their own steps, and chosen only in a grid of these
+alone: from which step on something is readable is asked of the denoiser.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ import numpy as np
 import xarray as xr
 
 from ldmscene.errors import InputError, unknown
+from ldmscene.module_names import that_speak
 from ldmscene.selection import choose_one
 from ldmscene.verdicts import Draws, by_prompt, counts
 
@@ -84,7 +87,8 @@ def best_module(grid: xr.Dataset, target: str, variable: str = "probe") -> str:
     """
     _check(grid, target)
     own = f"{variable}_cv_score"
-    means = grid[own if own in grid else "cv_score"].sel(target=target).mean("step")
+    speaking = that_speak(map(str, grid["module"].values))
+    means = grid[own if own in grid else "cv_score"].sel(target=target, module=speaking).mean("step")
     return str(means["module"][int(means.argmax("module"))].item())
 
 

@@ -25,6 +25,7 @@ from ldmscene.extraction.options import FromImages, FromPrompts
 from ldmscene.extraction.part import Part
 from ldmscene.extraction.supplied import SuppliedPictures
 from ldmscene.manifest import IMAGE, Manifest
+from ldmscene.module_names import in_denoiser
 from ldmscene.prompts import tell_leaks
 from ldmscene.store import ActivationStore
 from ldmscene.store.compression import compress, settings
@@ -91,13 +92,21 @@ def planned(asked: FromPrompts) -> Iterator[tuple[Plan, Place]]:
     with capture.with_scheduler(loaded.pipeline, asked.scheduler):
         inputs = _inputs(asked)
         plan = capture.make_plan(
-            loaded.pipeline, **asked.plan(), hashes=loaded.hashes, decode_each=asked.previews is True,
+            loaded.pipeline, **asked.plan(), hashes=loaded.hashes, decode_each=_decodes_each(asked),
             inputs=capture.Inputs(inputs.sizes, inputs.same),
         )  # fmt: skip
         if inputs and asked.batch_size > 1:
             capture.check_batches(plan)
         named = Path("stores") / fingerprint(plan.config() | settings(asked.compression))
         yield plan, named if asked.store is None else place(asked.store)
+
+
+def _decodes_each(asked: FromPrompts) -> bool:
+    """Whether the autoencoder's modules have every step: with all previews; of a control, as in its store."""
+    if asked.control is None:
+        return asked.previews is True
+    store = opened(asked.control)
+    return any(store.steps_of(module) == store.steps for module in set(store.modules) - set(in_denoiser(store.modules)))
 
 
 def _inputs(asked: FromPrompts) -> SampleInputs:

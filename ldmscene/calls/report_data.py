@@ -115,7 +115,13 @@ def _predictor(store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]) -> 
         return values
 
     def predict(target: str, module: str, step: int) -> xr.DataArray:
-        value = of_all_targets(module, step)[..., targets.index(target)]
+        output = ModuleOutput.of(store, module, step)
+        runs = step in store.steps_of(module)
+        value = (
+            of_all_targets(module, step)[..., targets.index(target)]
+            if runs
+            else np.full((len(ids), *output.size), np.nan)
+        )
         return xr.DataArray(value, dims=("sample", "y", "x"), coords={"sample": list(ids)})
 
     return predict

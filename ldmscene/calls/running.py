@@ -19,9 +19,9 @@ from ldmscene.calls.options import load_model
 from ldmscene.calls.report_data import report_data, shown_samples, with_transfer
 from ldmscene.calls.report_mark import up_to_date
 from ldmscene.calls.shown_edits import shown_edits
+from ldmscene.calls.statistics import check_grids
 from ldmscene.calls.write_report import write_pages
 from ldmscene.device import peak_memory
-from ldmscene.errors import InputError
 from ldmscene.extraction.fill import array_specs
 from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import FromPrompts
@@ -106,9 +106,7 @@ def _judges(labelers: Mapping[str, Any]) -> list[str]:
 def _checked(asked: FromPrompts, labelers: Mapping[str, Any], also: Also) -> list[PlannedEdit]:
     """The run's edits; modules that no probe can be fitted to are refused, before anything is extracted."""
     with extracting.planned(asked) as (plan, _root):
-        for module in plan.every:
-            if "y" not in module.dims:
-                raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules")
+        check_grids(plan)
         return also.edits(labelers, plan)
 
 

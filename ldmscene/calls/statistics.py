@@ -47,6 +47,7 @@ def extract_statistics(
         If the store has statistics of other training samples: folds would not be the same.
     """
     check_splits(manifest, cv)
+    check_grids(plan)
     found = {target: labeling.resolve(labeler) for target, labeler in labelers.items()}
     _check_kinds(found)
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
@@ -102,6 +103,7 @@ def extract_control(
             "leave 'latent' out"
         )
     check_splits(labelled.manifest, cv)
+    check_grids(plan)
     check_same_run(labelled.config, plan.config() | settings(options["compression"]), root)
     control = extraction.prepare(plan, labelled.manifest, root, False, options["compression"])
     _agree(root, {"targets": [], "cv": cv, "control": True})
@@ -118,6 +120,13 @@ def extract_control(
     with bar("extracting the control", int(some), enabled=progress) as advance:
         reduce_control(labelled, control, beyond, cv, produce, advance, progress=progress)
     return control
+
+
+def check_grids(plan: Plan) -> None:
+    """Refuse modules that no probe can be fitted to, before anything is generated for them."""
+    for module in plan.every:
+        if "y" not in module.dims:
+            raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules=")
 
 
 def _check_kinds(labelers: Mapping[str, object]) -> None:

@@ -58,6 +58,8 @@ def transfer(
         )
     modules = grid["module"].values.tolist()
     module = chosen_module(grid, target) if module is None else choose_one("module in this grid", module, modules)
+    if absent := set(grid["step"].values.tolist()) - set(opened.steps_of(module)):
+        raise InputError(f"module: {module} doesn't run at step {min(absent)} of this grid; evaluate its steps alone")
     fits = grid.sel(target=target, module=module)
     labels = str(fits["labels"].item())
     (of_labels,) = [one for one in targets_of(opened, [labels], _training(opened)) if one.name == target]

@@ -12,11 +12,10 @@ from typing import Any
 from torch import nn
 
 from ldmscene.capture.modules import ModuleShape, find_modules, forward_order
-from ldmscene.capture.source import AUTOENCODERS, denoiser_of, uncompiled
+from ldmscene.capture.source import denoiser_of, uncompiled
 from ldmscene.errors import unknown
+from ldmscene.module_names import AUTOENCODERS, TEXT_ENCODER
 from ldmscene.selection import matching
-
-_TEXT = re.compile(r"text_encoder(_\d)?|bert")
 
 
 def parts_of(pipeline: Any) -> dict[str, nn.Module]:
@@ -29,7 +28,7 @@ def parts_of(pipeline: Any) -> dict[str, nn.Module]:
 
 def reads_text(part: str) -> bool:
     """Whether a part is a text encoder, by its name."""
-    return _TEXT.fullmatch(part) is not None
+    return re.fullmatch(TEXT_ENCODER, part) is not None
 
 
 def find_in_parts(pipeline: Any, wanted: str | Iterable[str]) -> tuple[list[str], dict[str, list[str]]]:

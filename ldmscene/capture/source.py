@@ -23,12 +23,12 @@ from ldmscene.choices import ComputeDtype
 from ldmscene.device import best_device
 from ldmscene.errors import InputError, unknown
 from ldmscene.hub import check_there
+from ldmscene.module_names import AUTOENCODERS
 
 with quietly():
     from diffusers import AutoPipelineForText2Image
 
 INDEX = "model_index.json"
-AUTOENCODERS = ("vae", "movq", "vqvae")
 _DECODERS = ("KandinskyPipeline", "KandinskyV22Pipeline")  # made from a prior's embedding; their cards name the prior
 
 

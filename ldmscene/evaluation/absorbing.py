@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from dask.delayed import delayed
 
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
-from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.features import ModuleOutput, outputs_of
 from ldmscene.evaluation.ridge import RIDGE, for_store
 from ldmscene.evaluation.running import Job, compute
 from ldmscene.evaluation.samples import SampleBlock, training_folds
@@ -147,7 +147,7 @@ def drop_stored(store: ActivationStore, sample_ids: Sequence[str], paths: Iterab
 def absorb(todo: Reduction, blocks: Sequence[SampleBlock], begin: int, modules: Sequence[str], title: str = "") -> None:
     """Add a fold's blocks from `begin` on to the statistics of those before them, at every step of some modules."""
     store = todo.store
-    outputs = [ModuleOutput.of(store, module, step) for module in modules for step in store.steps]
+    outputs = outputs_of(store, modules, store.steps)
     reduce_labels(todo.bench(blocks[begin:]), [output.size for output in outputs])
     shared = delayed(todo.bench(blocks), traverse=False)
     checksums = checksums_of(store, outputs)
@@ -238,7 +238,7 @@ def _has_all(todo: Reduction, module: str, prefixes: Sequence[Sequence[SampleBlo
     store = todo.store
     checksum = store.checksums(activation_path(module))
     benches = [(todo.bench(some), some) for some in prefixes]
-    outputs = [ModuleOutput.of(store, module, step) for step in store.steps]
+    outputs = outputs_of(store, [module], store.steps)
     return all(
         any(are_cached(bench, state_keys(bench, output, some, checksum)) for bench, some in benches)
         for output in outputs

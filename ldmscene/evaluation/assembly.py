@@ -14,7 +14,7 @@ from ldmscene.evaluation.baselines import join_readings, reading_jobs
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
 from ldmscene.evaluation.beyond import Beyond, known_of, known_with
 from ldmscene.evaluation.coordinates import described
-from ldmscene.evaluation.features import Latents, ModuleOutput, Position
+from ldmscene.evaluation.features import Latents, ModuleOutput, Position, outputs_of
 from ldmscene.evaluation.fitting import fit_jobs
 from ldmscene.evaluation.gains import gains
 from ldmscene.evaluation.kind import Kind
@@ -77,7 +77,7 @@ def fit(
     """
     store, task = bench.store, bench.task
     modules, steps = scope.modules, scope.steps
-    own = [ModuleOutput.of(store, m, s) for m in modules for s in steps]
+    own = outputs_of(store, modules, steps)
     raw = [Latents.of(store, RAW_LATENT, s) for s in steps]
     position = Position(POSITION, 0, raw[0].size)
     todo = [
@@ -86,15 +86,17 @@ def fit(
         reading_jobs(bench, steps),
     ]
     results = iter(compute([job for jobs in todo for job in jobs], client, title))
-    fits, permuted, readings = (list(islice(results, len(jobs))) for jobs in todo)
+    found, controlled, readings = (list(islice(results, len(jobs))) for jobs in todo)
+    of_raw, of_position = found[len(own) : -1], found[-1:]
+    fits, permuted = (_by_cell(own, some, modules, steps) for some in (found, controlled))
 
     told = tuple(target for target in task.targets if target.labels in scope.targets)
     task = replace(task, targets=told)  # supplied targets alone stay out of the grid
-    grid = assemble(fits[: len(own)], task, modules, steps)
+    grid = assemble(fits, task, modules, steps)
     if control is not None:
         control_grid = assemble(permuted, task, modules, steps)
         grid["permuted"], grid["permuted_cv_score"] = control_grid["probe"], control_grid["cv_score"]
-    baselines = (RAW_LATENT, fits[len(own) : -1]), (POSITION, fits[-1:] * len(steps))
+    baselines = (RAW_LATENT, of_raw), (POSITION, of_position * len(steps))
     parts = [
         join_readings(readings, task, steps),
         *(
@@ -105,14 +107,22 @@ def fit(
     grid["baseline"] = xr.concat([part.reset_coords(drop=True) for part in parts], "reading", join="outer")
     grid = described(grid, bench, scope, task)
     prompt = grid["prompt"].values
-    grid = grid.merge(gains(bench, modules, steps, fits[: len(own)], fits[len(own) : -1], permuted, prompt))
+    grid = grid.merge(gains(bench, modules, steps, fits, of_raw, permuted if controlled else [], prompt))
     return grid.merge(nonlinear_gains(bench, grid, client, title)) if nonlinear else grid
+
+
+def _by_cell(
+    outputs: Sequence[ModuleOutput], fits: Sequence[Mapping[str, Fit]], modules: Sequence[str], steps: Sequence[int]
+) -> list[Mapping[str, Fit]]:
+    """Fits of all steps of the first module, then of the second, and so on; empty where a module doesn't run."""
+    found = {(output.name, output.step): fit for output, fit in zip(outputs, fits, strict=False)}
+    return [found.get((module, step), {}) for module in modules for step in steps]
 
 
 def assemble(fits: Sequence[Mapping[str, Fit]], task: Task, modules: Sequence[str], steps: Sequence[int]) -> xr.Dataset:
     """`probe`, `shuffled`, `alpha`, `cv_score`, `degenerate` and, of linear fits, `coef` and `intercept` of a grid.
 
-    `fits` are those of all steps of the first module, then of the second, and so on.
+    `fits` are those of all steps of the first module, then of the second, and so on; empty ones leave a cell NaN.
     """
     names = [target.name for target in task.targets]
     better = {m.name: m.higher_is_better for target in task.targets for m in target.metrics}
@@ -126,7 +136,7 @@ def assemble(fits: Sequence[Mapping[str, Fit]], task: Task, modules: Sequence[st
     scalars = {name: np.full(cells, np.nan) for name in ("alpha", "cv_score", "intercept")}
     edges = min(task.alphas), max(task.alphas)
     for (m, s), cell in zip(np.ndindex(cells[1:]), fits, strict=True):
-        for t, name in enumerate(names):
+        for t, name in enumerate(names if cell else ()):
             fit = cell[name]
             for key, array in scalars.items():
                 array[t, m, s] = getattr(fit.fitted, key)

@@ -17,7 +17,7 @@ from ldmscene.evaluation import assembly
 from ldmscene.evaluation.absorbing import Reduction, drop_stored, reduce_training
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
 from ldmscene.evaluation.beyond import Beyond
-from ldmscene.evaluation.features import Latents, ModuleOutput
+from ldmscene.evaluation.features import Latents, ModuleOutput, outputs_of
 from ldmscene.evaluation.fitting import solve
 from ldmscene.evaluation.held_out import Keys, are_scored, score_keys, write_scored
 from ldmscene.evaluation.kind import Fits
@@ -92,7 +92,7 @@ def _comparable(labelled: ActivationStore, todo: Task, known: Beyond) -> tuple[T
 
 def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], None]) -> None:
     control = bench.source
-    outputs = [ModuleOutput.of(control, module, step) for module in control.modules for step in control.steps]
+    outputs = outputs_of(control, control.modules, control.steps)
     checksums = checksums_of(control, outputs)
     states = [[state_keys(bench, one, fold, checksums[one.path]) for fold in bench.task.folds] for one in outputs]
     fits: list[Fits] = []

@@ -19,7 +19,7 @@ from ldmscene.store.layout import activation_path
 def described(grid: xr.Dataset, bench: Bench, scope: Scope, task: Task) -> xr.Dataset:
     """A grid with its coordinates, as `ldmscene.grid` lists them."""
     store, modules, timesteps = bench.store, scope.modules, bench.store.timesteps
-    height, width, channels = zip(*(store.info(activation_path(m)).layout.shape[2:] for m in modules), strict=True)
+    height, width, channels = zip(*(store.info(activation_path(m)).maps.values() for m in modules), strict=True)
     frame = store.manifest.frame.assign(group=store.manifest.groups).set_index("sample_id")
     return grid.assign_coords(
         timestep=("step", [timesteps[s] for s in scope.steps]),

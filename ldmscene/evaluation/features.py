@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -55,13 +55,13 @@ class ModuleOutput:
 
     @classmethod
     def of(cls, store: ActivationStore, module: str, step: int) -> ModuleOutput:
-        size = store.info(activation_path(module)).layout.shape[2:-1]
-        if len(size) != 2:
+        maps = store.info(activation_path(module)).maps
+        if tuple(maps) != ("y", "x", "channel"):
             raise InputError(
                 f"{module} has no (y, x) grid, so that it has no place for a pixel's label; leave it out of modules="
             )
         branches = store.config["branches"]
-        return cls(module, step, (size[0], size[1]), branches.index("cond") if "cond" in branches else 0)
+        return cls(module, step, (maps["y"], maps["x"]), branches.index("cond") if "cond" in branches else 0)
 
     @property
     def path(self) -> str:
@@ -71,8 +71,14 @@ class ModuleOutput:
         return {"array": self.path, "step": self.step, "branch": self.branch}
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray:
-        select = {"step": [self.step], "branch": [self.branch]}
-        return store.info(self.path).read(store.rows(sample_ids), select)[:, 0, 0]
+        array, select = store.info(self.path), {"step": [self.step], "branch": [self.branch]}
+        return array.read(store.rows(sample_ids), select).reshape(len(sample_ids), *array.maps.values())
+
+
+def outputs_of(store: ActivationStore, modules: Iterable[str], steps: Iterable[int]) -> list[ModuleOutput]:
+    """Each module's output at those of some steps at which it runs."""
+    own, steps = {module: store.steps_of(module) for module in modules}, list(steps)
+    return [ModuleOutput.of(store, module, step) for module in own for step in steps if step in own[module]]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def gains(
 
     Nothing where no nested fits were asked for. `raw` are fits to the latents, by step.
     """
-    names = [target.name for target in bench.task.targets if own[0][target.name].effects is not None]
+    names = [target.name for target in bench.task.targets if raw[0][target.name].effects is not None]
     if not names:
         return xr.Dataset()
     axes: dict[str, Sequence[Any]] = {"target": names, "module": list(modules), "step": list(steps)}
@@ -53,16 +53,19 @@ def gains(
 
 def _modules(fits: Fits, axes: Mapping[str, Sequence[Any]]) -> xr.Dataset:
     """Of each target, module and step, which are the axes."""
-    cells = np.array([[one[name] for one in fits] for name in axes["target"]]).reshape(
+    cells = np.array([[one.get(name) for one in fits] for name in axes["target"]]).reshape(
         [len(one) for one in axes.values()]
     )
+    there = [fit for fit in cells.ravel() if fit is not None]
 
     def of(part: Callable[[Any], Any]) -> Array:
-        return np.array([part(fit) for fit in cells.ravel()]).reshape(*cells.shape, *np.shape(part(cells.flat[0])))
+        nothing = np.full(np.shape(part(there[0])), np.nan)
+        found = [nothing if fit is None else part(fit) for fit in cells.ravel()]
+        return np.array(found).reshape(*cells.shape, *nothing.shape)
 
     per_image = ("target", "module", "step", "sample")
-    channels = max(len(fit.nested.coef) for fit in cells.ravel())
-    positions = max(fit.nested.apart.size for fit in cells.ravel())
+    channels = max(len(fit.nested.coef) for fit in there)
+    positions = max(fit.nested.apart.size for fit in there)
     effects = of(lambda fit: fit.effects.explained.sum(-1) / fit.effects.left.sum())
     return xr.Dataset(
         {

@@ -9,6 +9,7 @@ from ldmscene.errors import InputError
 from ldmscene.evaluation.targets import target_kind
 from ldmscene.selection import Steps, choose_names, choose_steps
 from ldmscene.store import ActivationStore
+from ldmscene.store.layout import activation_path
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,30 @@ class Scope:
                     f"targets: expected {' or '.join(kinds or ())} ones, which alone this probe fits, but {name!r} is "
                     f"{target_kind(store, name)}; leave it out, or evaluate it with probe='ridge'"
                 )
-        return cls(
-            chosen,
-            _chosen("modules", "module in this store", modules, store.modules),
-            list(dict.fromkeys(choose_steps(steps, store.steps))),
+        names = _chosen("modules", "module in this store", modules, _with_grid(store, modules))
+        return cls(chosen, *_steps(store, names, steps, named=modules is not None))
+
+
+def _with_grid(store: ActivationStore, asked: object) -> list[str]:
+    """Modules that may be meant; those that nobody names and no pixel's label fits to are left out."""
+    maps = [name for name in store.modules if "y" in store.info(activation_path(name)).maps]
+    return maps or store.modules if asked is None else store.modules
+
+
+def _steps(
+    store: ActivationStore, modules: Sequence[str], steps: Steps | None, *, named: bool
+) -> tuple[list[str], list[int]]:
+    """Of some modules those that run at one of the steps that are meant, and these."""
+    own = {name: store.steps_of(name) for name in modules}
+    known = [step for step in store.steps if any(step in some for some in own.values())]
+    where = "this store" if known == store.steps else "these modules"
+    chosen = list(dict.fromkeys(choose_steps(steps, known, where)))
+    apart = [name for name in modules if not set(own[name]) & set(chosen)]
+    if apart and named:
+        raise InputError(
+            f"steps: {apart[0]} runs at step {own[apart[0]][0]} alone; ask for that, too, or leave it out of modules="
         )
+    return [name for name in modules if name not in apart], chosen
 
 
 def _chosen(argument: str, kind: str, asked: str | Iterable[str] | None, known: Sequence[str]) -> list[str]:

@@ -143,6 +143,12 @@ def check_control(store: ActivationStore, control: ActivationStore, scope: Scope
             raise InputError(f"the control {control.root} has no sample {sample_id} with the same prompt and seed")
     check_same_run(store.config, control.config, control.root)
     check_complete(control, scope.modules, ids)
+    for module in scope.modules:
+        if store.steps_of(module) != control.steps_of(module):
+            raise InputError(
+                f"the control {control.root} has {module} at steps {control.steps_of(module)} rather than "
+                f"{store.steps_of(module)}; make it with the same previews= as the store"
+            )
 
 
 def check_same_run(ours: Mapping[str, Any], theirs: Mapping[str, Any], control: Any) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from ldmscene.errors import InputError
-from ldmscene.selection import choose_names
+from ldmscene.module_names import in_denoiser, that_speak
+from ldmscene.selection import choose_names, matching
 
 _BEST = re.compile(r"best:(\d+)")
 
@@ -27,10 +28,22 @@ def choose_modules(grid: xr.Dataset, target: str, asked: str | Iterable[str], st
         If a name or glob fits no module.
     """
     ranked = rank_modules(grid, target, steps)
+    _check_in_denoiser(grid, asked)
     names: dict[str, None] = {}
     for pattern in [asked] if isinstance(asked, str) else asked:
         names |= dict.fromkeys(_matching(pattern, ranked))
     return list(names)
+
+
+def _check_in_denoiser(grid: xr.Dataset, asked: str | Iterable[str]) -> None:
+    """Refuse names of modules that no edit reaches."""
+    modules = [str(name) for name in grid["module"].values]
+    others = [name for name in modules if name not in in_denoiser(modules)]
+    for pattern in [asked] if isinstance(asked, str) else asked:
+        if (found := matching(pattern, others)) and not matching(pattern, in_denoiser(modules)):
+            raise InputError(f"modules: {found[0]} isn't in the denoiser, whose modules edits change; leave it out")
+    if len(others) == len(modules):
+        raise InputError("modules: the grid has none of the denoiser, whose modules edits change; evaluate some")
 
 
 def _matching(pattern: str, ranked: Sequence[str]) -> Sequence[str]:
@@ -49,6 +62,7 @@ def spare_modules(grid: xr.Dataset, target: str, modules: Sequence[str], steps: 
 
 
 def rank_modules(grid: xr.Dataset, target: str, steps: Sequence[int]) -> list[str]:
-    """All modules, from the best on."""
-    means = grid["cv_score"].sel(target=target, step=list(steps)).mean("step")
+    """All modules of the denoiser, from the best on."""
+    speaking = that_speak(map(str, grid["module"].values))
+    means = grid["cv_score"].sel(target=target, module=speaking, step=list(steps)).mean("step")
     return [str(name) for name in means["module"].values[np.argsort(-means.values, kind="stable")]]

@@ -25,7 +25,8 @@ def heatmap(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None,
 
     Modules run from the denoiser's input at the top to its output at the bottom, in the groups encoder,
     bottleneck and decoder; the bars at the left are their resolutions. The module that speaks for the target (chosen
-    on training samples) is in bold. A cell is grey where an image has no score. Gains that are not shown to be above
+    on training samples) is in bold. A cell is grey where an image has no score, or the
+    module doesn't run. Gains that are not shown to be above
     2 %, by bounds that hold for all cells at once with 95 %, are hatched.
     `ax.collections[0].get_array()` has the numbers, module after module, masked where there is none.
 
@@ -61,7 +62,7 @@ def heatmap(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None,
     tops = rows(grid)
     mesh = _cells(ax, found["mean"].values, tops)
     if "stands_out" in found:
-        _hatch(ax, found["stands_out"].values, tops)
+        _hatch(ax, (found["stands_out"] | found["mean"].isnull()).values, tops)
     _shape(ax, grid, tops)
     _name_rows(ax, grid, shown.module(grid, target), tops)
     _name_steps(ax, grid)

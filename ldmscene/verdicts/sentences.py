@@ -23,6 +23,9 @@ def sentence(finding: Finding) -> str:
 
 def _shown(finding: Finding) -> str:
     first, steps = finding.first, finding.steps
+    if len(steps) == 1:
+        said = f"readable{_beyond(finding)} at step {steps[0]}, the only one that was looked at, with {_size(finding)}"
+        return f"{said}. {_effect(finding)}."
     said = f"readable{_beyond(finding)} from step {_at(finding, first)} of {steps[0]} to {steps[-1]}"
     said += f"{_within(finding, first)}, with {_size(finding)}; {_most(finding)}. {_effect(finding)}."
     if first.at == 0:

@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
+from ldmscene.module_names import that_speak
 from ldmscene.report.colours import SCORES, ink_on
 from ldmscene.report.labels import labels
 from ldmscene.report.measures import Measure
@@ -82,16 +83,20 @@ def _cell(
 
 
 def leaderboard(grid: xr.Dataset, target: str, measure: Measure, held_out: xr.Dataset) -> dict[str, object]:
-    """Modules from the best to the worst on folds of training samples, with what held-out images say (see `heat`)."""
+    """Modules from the best to the worst on folds of training samples, with what held-out images say (see `heat`).
+
+    Those of other parts than the denoiser follow, since they don't run at the same steps, or see predicted pictures.
+    """
     training = measure.training(grid, target).transpose("module", "step")
     chosen = training.mean("step").fillna(-np.inf).values
     modules = _modules(grid, measure.module(grid, target))
+    speaking = that_speak(str(module["name"]) for module in modules)
     rows = [
         modules[i]
         | _standing(measure, held_out.isel(module=i), held_out)
         | {"cv": measure.text(float(chosen[i])) if np.isfinite(chosen[i]) else "–"}
         | {"peak": int(grid["step"].values[int(training[i].fillna(-np.inf).values.argmax())])}
-        for i in np.argsort(-chosen, kind="stable")
+        for i in sorted(np.argsort(-chosen, kind="stable"), key=lambda i: modules[i]["name"] not in speaking)
     ]
     return {"target": target, "axis": measure.axis(grid, target), "rows": rows}
 
