@@ -63,10 +63,11 @@ def evaluate(
         A store, or its location.
     targets, modules
         Names or globs of what to evaluate, or how names of modules begin, such as `up_blocks.3`; where not given, all
-        that the store has and the probe fits.
+        that the store has and the probe fits. Modules of tokens, as text encoders' are, can't be probed. The decoder's
+        have rows at their own steps, and never speak for a target beside the denoiser's.
     steps
         Which denoiser calls, from 0 (`store.steps`), rather than how many: a number, several or a slice; −1 is the
-        last. All where not given.
+        last. All at which the modules run where not given.
     probe : {"ridge", "logistic"}, or a `ldmscene.evaluation.kind.Kind`
         The kind of probe. "logistic" maximises the likelihood of masks, which takes several passes over the features
         and training samples that are stored. Packages add others by entry points of the group `ldmscene.probes`. A
