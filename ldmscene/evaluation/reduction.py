@@ -65,7 +65,7 @@ class LabelBlock:
             whole = self._for_fits(maps, finest) if self.block.lenders else self._for_scores(maps, finest)
             for size in missing:
                 cache.write(LABELS, self.key(size), {**whole(size), "known": known})
-        return cache.read(LABELS, self.key(sizes[0]))["known"].tobytes().hex()
+        return cache.read(LABELS, self.key(sizes[0]), often=True)["known"].tobytes().hex()
 
     def _for_fits(self, maps: np.ndarray, finest: MapSize) -> Callable[[MapSize], dict[str, np.ndarray]]:
         cells = Cells.of(maps, finest)
@@ -90,13 +90,13 @@ class LabelBlock:
 
     def cells(self, cache: Cache, size: MapSize) -> tuple[Cells, Cells]:
         """Training labels on maps of a size, and those that stand in for them in the control."""
-        arrays = cache.read(LABELS, self.key(size))
+        arrays = cache.read(LABELS, self.key(size), often=True)
         own = _to_cells(arrays)
         return own, Cells(own.weight, own.weight * arrays["lent"], np.zeros_like(own.weight), own.scale)
 
     def truth(self, cache: Cache, size: MapSize) -> Truth:
         """Held-out labels on maps of a size."""
-        arrays = cache.read(LABELS, self.key(size))
+        arrays = cache.read(LABELS, self.key(size), often=True)
         return Truth(
             _to_cells(arrays), arrays["mean"], arrays["label_scatter"], arrays["ranks"], arrays["rank_scatter"]
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -104,10 +104,12 @@ def fill(
     LdmsceneError
         If values of some samples are infinite or NaN, once all others are stored; unless that is allowed.
     """
-    specs = compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
+    specs = _specs(plan, previews, compression, editing)
     ready: dict[tuple[Any, ...], list[Row]] = {}
     faults: list[Fault] = []
     new = read_store(root) is None
+    answer: dict[str, Any] | None = None
+    made_with: dict[str, str] | None = None
     if new:
         if compression == "none":  # what compression saves isn't known before
             everything = sum(spec.layout.shard_bytes for spec in array_specs(plan, False)) * len(manifest)
@@ -120,15 +122,20 @@ def fill(
     else:  # before the store is extended
         _check_training(root, manifest)
         check_fingerprint(root, _config(plan, editing) | settings(compression), capture.configs(plan.pipeline))
-        if find_missing(ActivationStore(root), manifest, specs, previews, batch_size, part).samples:
-            (ask or partial(check_unchanged, root, plan))()
-    store = prepare(plan, manifest, root, previews, compression, editing)
+        there = ActivationStore(root)
+        missing = find_missing(there, manifest, specs, previews, batch_size, part)
+        if missing.samples:
+            (ask or partial(check_unchanged, there, plan))()
+    if missing.samples:
+        made_with = capture.environment(plan.pipeline)
+    store = _prepared(plan, manifest, root, specs, compression, editing, answer, made_with)
     missing = find_missing(store, manifest, specs, previews, batch_size, part)
     if not missing.samples:
         return store
     if new:
-        check_unchanged(root, plan, answer)
-    note_making(root, capture.environment(plan.pipeline))
+        check_unchanged(store, plan, answer)
+    if made_with is None:  # others took away meanwhile what was finished
+        note_making(root, capture.environment(plan.pipeline))
     free = check_space(root, missing.bytes if compression == "none" else 0)
     if progress and not new:
         _say(plan, specs, missing, root, free, batch_size, compression)
@@ -202,15 +209,32 @@ def prepare(
     root: Place,
     previews: bool | str,
     compression: str,
-    editing: Editing | None = None,
 ) -> ActivationStore:
     """Make a store ready to be filled: created, or extended by samples and modules."""
     _check_training(root, manifest)
+    return _prepared(plan, manifest, root, _specs(plan, previews, compression, None), compression, None)
+
+
+def _specs(plan: Plan, previews: bool | str, compression: str, editing: Editing | None) -> list[ArraySpec]:
+    return compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
+
+
+def _prepared(
+    plan: Plan,
+    manifest: Manifest,
+    root: Place,
+    specs: list[ArraySpec],
+    compression: str,
+    editing: Editing | None,
+    answer: Mapping[str, Any] | None = None,
+    made_with: Mapping[str, str] | None = None,
+) -> ActivationStore:
+    """`answer` is what the model of a new store answers, `made_with` the libraries and the device that will fill it."""
     names = [m.name for m in plan.every]
-    specs = compress(array_specs(plan, previews), compression) + (editing.specs if editing else [])
     return prepare_store(
         root, _config(plan, editing), manifest, names, plan.timesteps, specs, plan.in_order, compression,
-        details=capture.configs(plan.pipeline), model=capture.name_of(plan.pipeline),
+        details=capture.configs(plan.pipeline), model=capture.name_of(plan.pipeline), canary=answer,
+        made_with=made_with,
     )  # fmt: skip
 
 

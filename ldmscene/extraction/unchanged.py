@@ -9,7 +9,7 @@ from ldmscene import capture
 from ldmscene.capture import Plan
 from ldmscene.capture.canary import canary, first_difference, tolerance, turned_on
 from ldmscene.errors import FingerprintError, InputError
-from ldmscene.store.places import Place
+from ldmscene.store import ActivationStore
 from ldmscene.store.prepare import note_canary
 
 
@@ -33,7 +33,7 @@ def steady_answer(plan: Plan) -> dict[str, Any]:
     return first
 
 
-def check_unchanged(root: Place, plan: Plan, answer: Mapping[str, Any] | None = None) -> None:
+def check_unchanged(store: ActivationStore, plan: Plan, answer: Mapping[str, Any] | None = None) -> None:
     """Refuse a model that answers otherwise than when the store was begun; note its answer where none is noted.
 
     Raises
@@ -42,11 +42,11 @@ def check_unchanged(root: Place, plan: Plan, answer: Mapping[str, Any] | None = 
         With the first part that answers otherwise, and what is known to be on.
     """
     now = answer or _answer(plan)
-    found = _compared(plan, note_canary(root, now), now)
+    found = _compared(plan, store.canary or note_canary(store.location, now), now)
     if found:
         raise FingerprintError(
-            f"the model answers otherwise than when {root} was begun, though its configuration is the same: {found}. "
-            f"Known to be on: {_told(plan)}. Load the model anew, or use another store"
+            f"the model answers otherwise than when {store.root} was begun, though its configuration is the same: "
+            f"{found}. Known to be on: {_told(plan)}. Load the model anew, or use another store"
         )
 
 

@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,19 +27,27 @@ from ldmscene.store.layout import PROBES
 from ldmscene.store.locations import File, Location, files_with, location
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import fingerprint
+from ldmscene.store.recent import Recent
 
 STATISTICS, README = "statistics", "README"
 _CHECKSUM = "crc32c"
 MOST = 2**32  # bytes of a file; the largest known takes 0.2 GB
+OFTEN = 2**26  # bytes in memory of what is read again and again
+_SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Arrays in files whose names are hashes of all that the arrays depend on: such a file is right, or absent."""
+    """Arrays in files whose names are hashes of all that the arrays depend on: such a file is right, or absent.
+
+    Which there are is looked up once for each kind; what others add later is computed once more.
+    """
 
     location: Location
     elsewhere: Location | None = None
     """one that is read, too, and never written"""
+    _listed: dict[tuple[str, str], set[str]] = field(default_factory=dict, compare=False, repr=False)
+    _often: Recent = field(default_factory=lambda: Recent(OFTEN), compare=False, repr=False)
 
     @classmethod
     def beside(cls, root: str | Place | Location) -> Cache:
@@ -60,38 +68,53 @@ class Cache:
         return cls(own)
 
     def has(self, kind: str, key: object) -> bool:
-        return self._found(kind, key).exists()
+        """Whether there is a file of this key, as far as is known."""
+        return self._where(kind, _name(kind, key)) is not None
 
     def write(self, kind: str, key: object, arrays: Mapping[str, np.ndarray]) -> None:
         tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-        self._file(kind, key).write(save(tensors, {_CHECKSUM: str(_checksum(tensors))}))
+        name = _name(kind, key)
+        self.location.write(name, save(tensors, {_CHECKSUM: str(_checksum(tensors))}))
+        self._names(self.location, kind).add(name)
 
     def remove(self, kind: str, key: object) -> None:
-        self.location.delete(_name(kind, key))
+        name = _name(kind, key)
+        self.location.delete(name)
+        self._names(self.location, kind).discard(name)
 
-    def read(self, kind: str, key: object) -> dict[str, np.ndarray]:
-        """What `write` got under this key.
+    def read(self, kind: str, key: object, *, often: bool = False) -> dict[str, np.ndarray]:
+        """What `write` got under this key; what is read `often` stays in memory, while there is room.
 
         Raises
         ------
         CorruptError
             If there is nothing, or the bytes aren't those that were written.
         """
-        file = self._found(kind, key)
+        name = _name(kind, key)
+        known: dict[str, np.ndarray] | None = self._often.get(name) if often else None
+        if known is not None:
+            return known
+        file = File(self._where(kind, name) or self.location, name)
         try:
             tensors = _decode(file.read(MOST))
         except FileNotFoundError as error:
             raise CorruptError(f"{file} is gone; run the same command again") from error
         if tensors is None:
             raise CorruptError(f"{file} was damaged after it was written; delete it and run the same command again")
+        if often:
+            self._often.put(name, tensors, sum(array.nbytes for array in tensors.values()))
         return tensors
 
-    def _file(self, kind: str, key: object) -> File:
-        return File(self.location, _name(kind, key))
+    def _where(self, kind: str, name: str) -> Location | None:
+        """Where there is a file of this name; None where there is none."""
+        places = (self.location, self.elsewhere)
+        return next((one for one in places if one is not None and name in self._names(one, kind)), None)
 
-    def _found(self, kind: str, key: object) -> File:
-        own = self._file(kind, key)
-        return own if self.elsewhere is None or own.exists() else File(self.elsewhere, own.key)
+    def _names(self, where: Location, kind: str) -> set[str]:
+        place = str(where.root), kind
+        if place not in self._listed:
+            self._listed[place] = set(files_with(where, f"{STATISTICS}/{kind}", _SUFFIX))
+        return self._listed[place]
 
 
 @contextmanager
@@ -118,13 +141,13 @@ def doubting(where: Location) -> Iterator[None]:
 
 
 def _name(kind: str, key: object) -> str:
-    return f"{STATISTICS}/{kind}/{fingerprint({'key': key})}.safetensors"
+    return f"{STATISTICS}/{kind}/{fingerprint({'key': key})}{_SUFFIX}"
 
 
 def damaged(where: Location) -> list[str]:
     """Keys of a store's statistics and grids whose bytes aren't those that were written."""
     kinds = where.names(STATISTICS)[1]
-    keys = [key for kind in kinds for key in files_with(where, f"{STATISTICS}/{kind}", ".safetensors")]
+    keys = [key for kind in kinds for key in files_with(where, f"{STATISTICS}/{kind}", _SUFFIX)]
     return [key for key in (*keys, *files_with(where, PROBES, ".nc")) if not _sound(where, key)]
 
 

@@ -29,13 +29,16 @@ from ldmscene.store.ledger import READERS
 from ldmscene.store.locations import MOST, Location, location
 from ldmscene.store.parse import wrong
 from ldmscene.store.places import Place
+from ldmscene.store.recent import Recent
 from ldmscene.store.seal import seal, unseal
 
 FIRST_WHOLE = 64  # number of the first publication that holds all documents
 APART = 1024  # publications between two of these, at most
 WHOLE = "*"  # a member that marks these
+Versions = Mapping[str, str | None]  # of the files in the ledger's folder, as a location lists them
 _NAME = re.compile(r"metadata-(\d{6})\.(json|copy)")
 _LOOKS = 3  # at a listing, which may miss what is created or deleted meanwhile
+_RECENT = Recent(2**26)  # bytes of publications, by where they lie and the version that a listing has of them
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,19 @@ def newest(where: Location) -> int:
     CorruptError
         If one before the last is gone.
     """
+    return last_of(_listing(where))
+
+
+def _listing(where: Location) -> Versions:
+    """The ledger's folder, in which no publication that is needed is missing."""
     for _ in range(_LOOKS):
-        numbers = _numbers(where.names(LEDGER)[0])
+        listed = where.versions(LEDGER)
+        numbers = _numbers(listed)
         last = max(numbers, default=0)
         begin = next((n for n in _beginnings(last) if n in numbers), next(_beginnings(last)))
         gone = next((n for n in range(begin, last) if n not in numbers), None)
         if gone is None:
-            return last
+            return listed
     assert gone is not None
     raise _lost(where, gone)
 
@@ -120,36 +129,37 @@ def read(where: Location) -> Published:
         If a newer ldmscene wrote it.
     """
     for _ in range(_LOOKS):
-        number = newest(where)
+        listed = _listing(where)
         try:
-            return _read(where, number)
+            return _read(where, listed)
         except _LostError:
-            if newest(where) == number:  # else it was deleted, since it isn't needed any more
+            if newest(where) == last_of(listed):  # else it was deleted, since it isn't needed any more
                 raise
-    return _read(where, newest(where))
+    return _read(where, _listing(where))
 
 
-def _read(where: Location, number: int) -> Published:
+def _read(where: Location, listed: Versions) -> Published:
     documents: Documents = {}
     paths: dict[int, tuple[str, ...]] = {}
-    for n, found in _publications(where, number):
+    number = last_of(listed)
+    for n, found in _publications(where, number, listed):
         documents = documents | found
         paths[n] = tuple(found)
     documents = manifests.current(documents)
     return Published(number, documents, _admitted(where, documents) if number else None, paths)
 
 
-def _publications(where: Location, number: int) -> Iterator[tuple[int, Documents]]:
+def _publications(where: Location, number: int, listed: Versions) -> Iterator[tuple[int, Documents]]:
     """Those that say all, in order."""
     for begin in _beginnings(number) if number else ():
-        first = _decode(_sound(where, begin), _keys(begin)[0])
+        first = _decode(_sound(where, begin, listed), _keys(begin)[0])
         if begin > 1 and first.pop(WHOLE, None) is None:
             continue
         yield begin, first
         with ThreadPoolExecutor(READERS) as pool:
             for start in range(begin + 1, number + 1, READERS):  # a few at once: the first that is wrong ends it
                 some = range(start, min(start + READERS, number + 1))
-                for n, data in zip(some, pool.map(lambda n: _sound(where, n), some), strict=True):
+                for n, data in zip(some, pool.map(lambda n: _sound(where, n, listed), some), strict=True):
                     yield n, _decode(data, _keys(n)[0])
         return
 
@@ -196,13 +206,16 @@ def _finish(where: Location, now: Published) -> Published:
     """Write the documents of publications that lack their second copy, and then that."""
     mine: set[str] = set()
     while True:
-        listed = _numbers(where.names(LEDGER)[0])
+        versions = where.versions(LEDGER)
+        listed = _numbers(versions)
         late = [n for n in now.paths if "copy" not in listed.get(n, ())]
         mine |= {path for n in late for path in now.paths[n]}
+        if not mine and last_of(versions) == now.number:
+            return now
         wanted = [(path, now.documents[path]) for path in sorted(mine) if path in now.documents]
-        for some in (wanted, [(_keys(n)[1], _sound(where, n)) for n in late]):
+        for some in (wanted, [(_keys(n)[1], _sound(where, n, versions)) for n in late]):
             where.side_by_side(lambda one: where.write(*one), some)
-        if MANIFEST in mine:
+        if MANIFEST in mine and now.number > 1:
             where.delete(*_stray_parts(where, now))
         if any(map(_is_whole, late)):
             _clear(where, now, listed)
@@ -246,18 +259,30 @@ def differing(where: Location, now: Published) -> dict[tuple[str, bytes], str]:
 
 def _differing(where: Location, now: Published) -> list[tuple[str, bytes, bytes | None]]:
     """Where something else lies than should: key, what should, and what does."""
-    wanted = [(key, data) for n in now.paths for data in [_sound(where, n)] for key in _keys(n)]
-    wanted += list(now.documents.items())
     with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda one: _there(where, one[0], len(one[1])), wanted)
-        return [(key, data, there) for (key, data), there in zip(wanted, found, strict=True) if there != data]
+        copies = pool.map(lambda number: _copies(where, number), now.paths)
+        found = pool.map(lambda one: (*one, _there(where, one[0], len(one[1]))), now.documents.items())
+        return [one for some in (*copies, found) for one in some if one[1] != one[2]]
 
 
-def _sound(where: Location, number: int) -> bytes:
-    """The bytes of a publication, from whichever copy is whole."""
+def _copies(where: Location, number: int) -> list[tuple[str, bytes, bytes | None]]:
+    """Both copies of a publication: key, what should lie there, and what does."""
+    found = [_there(where, key) for key in _keys(number)]
+    whole = next((data for data in found if data is not None and unseal(data) is not None), None)
+    if whole is None:
+        raise _lost(where, number)
+    return [(key, whole, data) for key, data in zip(_keys(number), found, strict=True)]
+
+
+def _sound(where: Location, number: int, listed: Versions) -> bytes:
+    """The bytes of a publication, from whichever copy is whole; `listed` tells which of them were read before."""
     for key in _keys(number):
-        data = _there(where, key)
+        version = listed.get(key.rpartition("/")[2])
+        known = str(where.root), key, version
+        data = (_RECENT.get(known) if version else None) or _there(where, key)
         if data is not None and unseal(data) is not None:
+            if version:
+                _RECENT.put(known, data, len(data))
             return data
     raise _lost(where, number)
 

@@ -70,6 +70,9 @@ class Location(Protocol):
     def names(self, folder: str = "") -> tuple[list[str], list[str]]:
         """Files and folders directly in a folder, each in order; none where there is no folder."""
 
+    def versions(self, folder: str) -> dict[str, str | None]:
+        """Files directly in a folder, each with a text that is another where its bytes are; None where nobody knows."""
+
     def delete(self, *keys: str) -> None:
         """Nothing happens where there is nothing."""
 

@@ -41,20 +41,28 @@ def read_store(root: str | Place | Location) -> Published | None:
     where = location(root)
     now = read(where)
     if not now.number:
-        _check_free(where)
+        check_free(where)
         return None
     return now
 
 
-def _check_free(where: Location) -> None:
-    """Refuse a location where something lies that isn't a store in the making."""
+def check_free(where: Location) -> None:
+    """Refuse a location where something lies that isn't a store in the making.
+
+    Raises
+    ------
+    StoreError
+        If something else lies there.
+    CorruptError
+        If a store has lost its metadata.
+    """
     try:
         names = {name for listed in where.names() for name in listed}
     except NotADirectoryError:
         if where.root.exists():
             raise StoreError(f"{where.root} is a file, not an ldmscene store; name another location") from None
         raise StoreError(f"{where.root} can't be made: a part of the path is a file; name another location") from None
-    if ZARR in names or ledger_files(where):
+    if ZARR in names or (LEDGER in names and ledger_files(where)):
         raise CorruptError(
             f"{where.root} has lost its metadata, {LEDGER}/metadata-*.json, and without them nobody knows which sample "
             "a row of the arrays is; restore them from a copy, or use another store"

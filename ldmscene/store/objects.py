@@ -108,25 +108,25 @@ class ObjectPath:
         with asking(self):
             self._client.put(self.key, data, use_multipart=False)  # parts of a killed upload would stay, unseen
 
-    def create(self, data: bytes) -> None:
-        """Write an object unless there is one.
-
-        Raises
-        ------
-        FileExistsError
-            If there is one.
-        """
+    def create(self, data: bytes) -> bool:
+        """Write an object unless there is one; returns whether the key holds these bytes now."""
         for pause in (*AGAIN, None):
             try:
                 with asking(self):
                     self._client.put(self.key, data, mode="create", use_multipart=False)
-                return
+                return True
             except FileExistsError:
-                if self.is_file():
-                    raise
-                if pause is None:
-                    raise _unreachable(self, "the object store says that it is there, and that it isn't") from None
-                time.sleep(pause)  # another request for it may be under way
+                if (there := self._there()) is not None:
+                    return there == data  # a request that was sent twice finds its own bytes
+                if pause is not None:
+                    time.sleep(pause)  # another request for it may be under way
+        raise _unreachable(self, "the object store says that it is there, and that it isn't")
+
+    def _there(self) -> bytes | None:
+        try:
+            return self.read_bytes()
+        except FileNotFoundError:
+            return None
 
     def delete(self, names: Collection[str]) -> None:
         """Delete objects below this prefix, where they are there."""
@@ -137,11 +137,14 @@ class ObjectPath:
     def names(self) -> tuple[list[str], list[str]]:
         """Of objects and of prefixes directly under this one, each in order."""
         found = self._listed(lambda: self._client.list_with_delimiter(self.key or None))
-        objects = (one["path"] for one in found["objects"])
-        return tuple(  # type: ignore[return-value]
-            sorted(path.strip("/").rpartition("/")[2] for path in paths)
-            for paths in (objects, found["common_prefixes"])
+        return sorted(one["path"].rpartition("/")[2] for one in found["objects"]), sorted(
+            path.strip("/").rpartition("/")[2] for path in found["common_prefixes"]
         )
+
+    def versions(self) -> dict[str, str | None]:
+        """Of objects directly under this one, the hash of each, as far as the object store tells."""
+        found = self._listed(lambda: self._client.list_with_delimiter(self.key or None))
+        return {one["path"].rpartition("/")[2]: one.get("e_tag") for one in found["objects"]}
 
     def sizes(self) -> dict[str, int]:
         """Bytes of all objects below this prefix, by what follows on it."""

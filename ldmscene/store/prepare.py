@@ -81,6 +81,8 @@ def prepare_store(
     compression: str = "none",
     details: Mapping[str, dict[str, Any]] | None = None,
     model: str = "",
+    canary: Mapping[str, Any] | None = None,
+    made_with: Mapping[str, str] | None = None,
 ) -> ActivationStore:
     """Create a store, or extend the one that is there by samples and modules; then open it.
 
@@ -88,7 +90,8 @@ def prepare_store(
     prepare the same store at the same moment: it then holds what all asked for. `in_order` sorts module names as the
     denoiser has them; `compression` is one of `compression.COMPRESSIONS`; `details` are what hashes in the
     configuration stand for, to be shown where another one differs; `model` is what people call the model, and no part
-    of the configuration: the first name that was given stays.
+    of the configuration: the first name that was given stays. `canary` is what the model answers, noted where nothing
+    is noted yet, and `made_with` are the libraries and the device that are about to fill the store.
 
     Raises
     ------
@@ -101,17 +104,18 @@ def prepare_store(
     """
     where = location(root)
     config = {**config, **settings(compression)}
-    metadata.read_store(where)  # or it is something else, and refused
 
     def extended(now: Published) -> Documents:
-        samples, names, segments, made_with = manifest, list(modules), set(), []
+        samples, names, segments, makers = manifest, list(modules), set(), list[dict[str, str]]()
         known, called = details or {}, model
-        if now.number:
+        if not now.number:
+            metadata.check_free(where)
+        else:
             old = now.contents.attributes
             _check_origin(where, old, config, known)
             if (made := old["compression"]) != compression:
                 raise StoreError(f"{where.root} was made with compression={made!r}; ask for that, or use another store")
-            made_with, known, called = old["made_with"], old["details"], old["model"] or model
+            makers, known, called = old["made_with"], old["details"], old["model"] or model
             samples = now.contents.manifest.extended(manifest)
             names, segments = in_order(list(dict.fromkeys([*old["modules"], *modules]))), set(old["segments"])
         attributes = {
@@ -120,7 +124,7 @@ def prepare_store(
             "fingerprint": fingerprint(config),
             "config": config,
             "details": known,
-            "made_with": made_with,
+            "made_with": _with_maker(makers, made_with) if made_with else makers,
             "compression": compression,
             "model": called,
             "modules": names,
@@ -132,6 +136,7 @@ def prepare_store(
             **metadata.array_documents(now.said, specs, len(samples)),
             **metadata.coordinate_documents(timesteps, config["branches"], len(samples)),
             **manifests.write(samples, now.contents.manifest if now.number else None),
+            **(_canary(now, canary) if canary else {}),
         }
 
     publish(where, extended, thorough=True)
@@ -142,10 +147,12 @@ def prepare_store(
 def note_canary(root: str | Place | Location, canary: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a store's model answered when the store was begun: what is noted, or else this, which is noted then."""
 
-    def noted(now: Published) -> Documents:
-        return {} if now.contents.canary else {layout.CANARY: json.dumps(canary, allow_nan=False).encode()}
+    return publish(location(root), lambda now: _canary(now, canary)).contents.canary or canary
 
-    return publish(location(root), noted).contents.canary or canary
+
+def _canary(now: Published, canary: Mapping[str, Any]) -> Documents:
+    known = now.number and now.contents.canary
+    return {} if known else {layout.CANARY: json.dumps(canary, allow_nan=False).encode()}
 
 
 def note_making(root: str | Place | Location, environment: Mapping[str, str]) -> None:
@@ -153,9 +160,10 @@ def note_making(root: str | Place | Location, environment: Mapping[str, str]) ->
 
     def noted(now: Published) -> Documents:
         attributes = now.contents.attributes
-        made_with = attributes["made_with"]
-        if environment not in made_with:
-            made_with = [*made_with, dict(environment)]
-        return metadata.root_document({**attributes, "made_with": made_with})
+        return metadata.root_document({**attributes, "made_with": _with_maker(attributes["made_with"], environment)})
 
     publish(location(root), noted)
+
+
+def _with_maker(known: list[dict[str, str]], maker: Mapping[str, str]) -> list[dict[str, str]]:
+    return known if maker in known else [*known, dict(maker)]

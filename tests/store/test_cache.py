@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from ldmscene.store.cache import Cache
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.disk import Disk
 from ldmscene.store.locations import location
+from ldmscene.store.recent import Recent
 
 ARRAYS = {"whole": np.arange(12.0).reshape(3, 4), "number": np.float64(2.5), "few": np.zeros((0, 2), np.float32)}
 
@@ -84,3 +87,29 @@ def test_verify_names_what_was_damaged_and_repair_sets_it_aside(two):
     assert len(repair(two.root)) == 1
     assert not damaged.exists()
     assert find_faults(two) == []
+
+
+def test_what_is_read_often_is_read_once_and_the_latest_stays(tmp_path, monkeypatch):
+    place = Cache(location(tmp_path))
+    for key in range(3):
+        place.write("labels", key, {"sums": np.full(100, float(key))})
+    read, keys = Disk.read, []
+    monkeypatch.setattr(Disk, "read", lambda disk, key, most: keys.append(key) or read(disk, key, most))
+    again = pickle.loads(pickle.dumps(Cache(location(tmp_path), None, _often=Recent(1700))))
+    for key in (0, 1, 0, 2, 0, 1):  # there is room for two
+        assert again.read("labels", key, often=True)["sums"].tolist() == [key] * 100
+    assert len(keys) == 4
+    again.read("labels", 1)
+    assert len(keys) == 5
+
+
+def test_which_files_there_are_is_looked_up_once(tmp_path, monkeypatch):
+    place, listed, names = Cache(location(tmp_path)), [], Disk.names
+    monkeypatch.setattr(Disk, "names", lambda disk, folder="": listed.append(folder) or names(disk, folder))
+    assert not place.has("moments", 0)
+    place.write("moments", 0, ARRAYS)
+    place.write("moments", 1, ARRAYS)
+    place.remove("moments", 1)
+    assert [place.has("moments", key) for key in range(3)] == [True, False, False]
+    assert listed == ["statistics/moments"]
+    assert Cache(location(tmp_path)).has("moments", 0)
