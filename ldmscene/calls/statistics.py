@@ -53,7 +53,7 @@ def extract_statistics(
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})
 
-    ask = cache(partial(check_unchanged, root, plan))  # once, not for every block
+    ask = cache(partial(check_unchanged, store, plan))  # once, not for every block
 
     def produce(sample_ids: Collection[str]) -> None:
         extraction.fill(plan, store.manifest.only(sample_ids), root, progress=False, ask=ask, **options)
@@ -108,7 +108,7 @@ def extract_control(
     control = extraction.prepare(plan, labelled.manifest, root, False, options["compression"])
     _agree(root, {"targets": [], "cv": cv, "control": True})
 
-    ask = cache(partial(check_unchanged, root, plan))
+    ask = cache(partial(check_unchanged, control, plan))
 
     def produce(sample_ids: Sequence[str]) -> None:
         extraction.fill(plan, control.manifest.only(sample_ids), root, progress=False, ask=ask, **options)

@@ -147,8 +147,10 @@ def _signs(count: int) -> Tensor:
 
 
 def difference(one: Sketch, other: Sketch) -> float:
-    """By how much two answers differ, relative to the first's norm; infinite where only one of them is finite."""
+    """By how much two answers differ, relative to the first's norm; infinite where they can't be compared."""
     a, b = np.array(one, float), np.array(other, float)
+    if a.shape != b.shape:
+        return float("inf")
     if np.array_equal(a, b, equal_nan=True):
         return 0.0
     apart, size = np.linalg.norm(a - b), np.linalg.norm(a)

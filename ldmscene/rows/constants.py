@@ -12,7 +12,7 @@ import numpy as np
 
 from ldmscene.array_types import Array
 from ldmscene.choices import Normalisation
-from ldmscene.errors import InputError, unknown
+from ldmscene.errors import CorruptError, InputError, unknown
 from ldmscene.halves import widen
 from ldmscene.progress import bar
 from ldmscene.rows.source import Module, Source
@@ -87,7 +87,7 @@ class Training:
             if missing:
                 for step, sums in zip(missing, _pass(module, self.source.samples, missing, branch), strict=True):
                     cache.write(KIND, keys[branch, step], sums)
-        return [cache.read(KIND, keys[place]) for place in places]
+        return [_checked(cache.read(KIND, keys[place]), module) for place in places]
 
     def _key(self, module: Module, branch: int, step: int) -> dict[str, Any]:
         return {"module": module.name, "branch": branch, "step": step, "bytes": list(self.versions[module.name])}
@@ -97,6 +97,17 @@ def check_way(normalize: str | None) -> None:
     """InputError if there is no such way to normalise."""
     if normalize is not None and normalize not in WAYS:
         raise unknown("way to normalise", normalize, WAYS)
+
+
+def _checked(sums: Sums, module: Module) -> dict[str, Array]:
+    """CorruptError unless a file that somebody left under this name holds sums of the module's rows."""
+    wanted = {"count": (), "total": (module.channels,), "square": (module.channels,), "norm": ()}
+    if {name: array.shape for name, array in sums.items()} != wanted or not sums["count"] > 0:
+        raise CorruptError(
+            f"the cached constants of {module.name} aren't sums of its rows; delete the store's folder "
+            f"statistics/{KIND} and run the same command again"
+        )
+    return dict(sums)
 
 
 def _constants(parts: Sequence[Sums]) -> Constants:

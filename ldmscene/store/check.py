@@ -26,7 +26,7 @@ from ldmscene.store.shards import whole_checksum
 from ldmscene.store.store import ActivationStore
 
 PAUSES = (0.2, 1.0)  # seconds in which a writer that has begun to publish has mostly finished
-_SHARD = re.compile(r"c\.(\d{1,9})(?:\.0)*")
+_SHARD = re.compile(r"c\.([0-9]{1,9})(?:\.0)*")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ldmscene.errors import CorruptError, StoreError
@@ -36,7 +35,7 @@ FIRST_WHOLE = 64  # number of the first publication that holds all documents
 APART = 1024  # publications between two of these, at most
 WHOLE = "*"  # a member that marks these
 Versions = Mapping[str, str | None]  # of the files in the ledger's folder, as a location lists them
-_NAME = re.compile(r"metadata-(\d{6})\.(json|copy)")
+_NAME = re.compile(r"metadata-([0-9]{6})\.(json|copy)")
 _LOOKS = 3  # at a listing, which may miss what is created or deleted meanwhile
 _RECENT = Recent(2**26)  # bytes of publications, by where they lie and the version that a listing has of them
 
@@ -156,11 +155,10 @@ def _publications(where: Location, number: int, listed: Versions) -> Iterator[tu
         if begin > 1 and first.pop(WHOLE, None) is None:
             continue
         yield begin, first
-        with ThreadPoolExecutor(READERS) as pool:
-            for start in range(begin + 1, number + 1, READERS):  # a few at once: the first that is wrong ends it
-                some = range(start, min(start + READERS, number + 1))
-                for n, data in zip(some, pool.map(lambda n: _sound(where, n, listed), some), strict=True):
-                    yield n, _decode(data, _keys(n)[0])
+        for start in range(begin + 1, number + 1, READERS):  # a few at once: the first that is wrong ends it
+            some = range(start, min(start + READERS, number + 1))
+            for n, data in zip(some, where.side_by_side(lambda n: _sound(where, n, listed), some), strict=True):
+                yield n, _decode(data, _keys(n)[0])
         return
 
 
@@ -259,10 +257,9 @@ def differing(where: Location, now: Published) -> dict[tuple[str, bytes], str]:
 
 def _differing(where: Location, now: Published) -> list[tuple[str, bytes, bytes | None]]:
     """Where something else lies than should: key, what should, and what does."""
-    with ThreadPoolExecutor(READERS) as pool:
-        copies = pool.map(lambda number: _copies(where, number), now.paths)
-        found = pool.map(lambda one: (*one, _there(where, one[0], len(one[1]))), now.documents.items())
-        return [one for some in (*copies, found) for one in some if one[1] != one[2]]
+    copies = where.side_by_side(lambda number: _copies(where, number), now.paths)
+    found = where.side_by_side(lambda one: (*one, _there(where, one[0], len(one[1]))), now.documents.items())
+    return [one for some in (*copies, found) for one in some if one[1] != one[2]]
 
 
 def _copies(where: Location, number: int) -> list[tuple[str, bytes, bytes | None]]:

@@ -40,8 +40,8 @@ _KINDS = {
 }
 _ARRAYS = re.compile("|".join(f"(?P<{kind}>{re.sub('<', f'<{kind}_', path)})" for kind, path in _KINDS.items()))
 _GROUPS = re.compile(rf"activations(?:/{_MODULE})?|previews|labels|predictions|intermediate(?:/{_SOURCE})?|edit|wanted")
-PART = re.compile(rf"{PARTS}/(\d{{9}})\.parquet")  # called by the number of its first row
-_COORDINATES = re.compile(r"(?:sample|step|timestep|branch)/(?:zarr\.json|c/\d{1,6})")
+PART = re.compile(rf"{PARTS}/([0-9]{{9}})\.parquet")  # called by the number of its first row
+_COORDINATES = re.compile(r"(?:sample|step|timestep|branch)/(?:zarr\.json|c/[0-9]{1,6})")
 
 
 class Key(str):

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from ldmscene.errors import CorruptError
+from ldmscene.errors import CorruptError, StoreError
 from ldmscene.manifest import SAFE_ID
 from ldmscene.store import tables
 from ldmscene.store.layout import LEDGER, is_key
@@ -72,6 +72,10 @@ class Ledger:
     def append(self, entries: Iterable[Entry]) -> None:
         """Add rows durably; they count from the moment when this returns, and before all rows read until then."""
         self._latest = max(time.time(), self._latest + TICK)
+        if self._latest > _MOST["written"]:
+            raise StoreError(
+                f"{self.location.root} holds rows from the year 5138, after which no others can come; take another copy"
+            )
         rows = [asdict(entry) | {"written": self._latest} for entry in entries]
         if not rows:
             return

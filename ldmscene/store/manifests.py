@@ -20,6 +20,8 @@ from ldmscene.store.parse import wrong
 
 _SCHEMA = pa.schema([*SCHEMA, *(pa.field(name, pa.string()) for name in OPTIONAL)])
 
+MOST_PARTS = 1024  # before they are merged; see `history`
+
 
 def is_part(path: str) -> bool:
     """Whether a document of this path holds rows that `manifest.parquet` lacks."""
@@ -35,6 +37,8 @@ def read(documents: Mapping[str, bytes]) -> Manifest:
         If a part doesn't follow on the rows before it, or the whole is no manifest.
     """
     paths = [MANIFEST, *sorted(filter(is_part, documents))]
+    if len(paths) > 1 + MOST_PARTS:
+        raise wrong(PARTS, f"at most {MOST_PARTS} parts of a manifest", len(paths) - 1)
     return _read(tuple(paths), tuple(documents[path] for path in paths))
 
 

@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ldmscene import capture
-from ldmscene.capture.canary import PICTURE, canary, difference, first_difference, sketch, tolerance, turned_on
+from ldmscene.capture.canary import (
+    BUCKETS,
+    PICTURE,
+    canary,
+    difference,
+    first_difference,
+    sketch,
+    tolerance,
+    turned_on,
+)
 from tests.capture.pipelines import build
 
 OPTIONS = {"guidance_scale": 7.5, "negative_prompt": "", "height": None, "width": None, "branch": "cond"}
@@ -41,6 +50,10 @@ def test_sketches_differ_as_what_they_are_of(size, share, seed):
     change *= share * one.norm() / change.norm()
     found = difference(sketch(one), sketch(one + change))
     assert share / 3 < found < 3 * share
+
+
+def test_sketches_of_another_length_differ():
+    assert difference([1.0], [1.0] * BUCKETS) == difference([], [1.0] * BUCKETS) == np.inf
 
 
 def test_the_same_model_answers_the_same_and_is_given_back(pipeline, before):

@@ -15,13 +15,16 @@ import torch
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load
 from torch.utils.data import DataLoader
 
 import ldmscene
-from ldmscene.errors import IncompleteError, InputError, ShapeError, UnknownNameError
+from ldmscene.errors import CorruptError, IncompleteError, InputError, ShapeError, UnknownNameError
 from ldmscene.rows import dataset as dataset_module
 from ldmscene.rows.mixing import same_share
+from ldmscene.store.cache import Cache
 from ldmscene.store.layout import BRANCHES, ZARR, activation_path
+from ldmscene.store.locations import location
 from tests.rows import training_run
 from tests.rows.conftest import COARSE, FINE, SAME, WORDS, make
 
@@ -242,6 +245,24 @@ def test_mixing_is_that_of_what_is_served(world):
 
 
 # --- normalising ---
+
+
+def test_constants_of_another_shape_are_refused(tmp_path):
+    store = make(tmp_path / "store", 6)
+    for _ in store.torch_dataset(FINE, steps=0, normalize="standard"):
+        break
+    path = next((tmp_path / "store" / "statistics" / "rows").iterdir())
+    cache, sums = Cache(location(tmp_path)), load(path.read_bytes())
+    for spoilt in (
+        {**sums, "total": sums["total"][1:]},
+        {"count": sums["count"]},
+        {**sums, "count": sums["count"] * 0},
+    ):
+        cache.write("rows", 0, spoilt)
+        (other,) = (tmp_path / "statistics" / "rows").iterdir()
+        path.write_bytes(other.read_bytes())
+        with pytest.raises(CorruptError, match="aren't sums of its rows"):
+            next(iter(store.torch_dataset(FINE, steps=0, normalize="standard")))
 
 
 def test_constants_are_those_of_all_training_rows(world, ranges):

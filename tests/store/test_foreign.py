@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pytest
 
 from ldmscene.errors import CorruptError, InputError, LdmsceneError, StoreError
+from ldmscene.intervention.controls import control_place
 from ldmscene.store import ActivationStore, ArraySpec, arrays, layout, manifests, tables
 from ldmscene.store.cache import Cache
 from ldmscene.store.check import find_faults, repair
@@ -102,6 +104,7 @@ def test_no_row_of_the_ledger_leads_elsewhere(root, what):
 
 @pytest.mark.parametrize("path", ["", "images", "labels/", "labels/a/b", "labels/..", "previews/other", "image/", "é"])
 def test_only_known_shapes_are_keys(path):
+    assert not layout.is_document("manifest/\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0663.parquet")
     with pytest.raises(InputError, match="expected the path of an array"):
         Key(path)
 
@@ -160,6 +163,19 @@ def test_no_link_to_a_folder_is_followed(root, folder):
     with pytest.raises(StoreError, match="link"):
         location(root).names(folder)
     assert forger.tree_hash(outside) == before
+
+
+def test_no_control_lies_elsewhere(root):
+    outside = root.parents[1] / "outside"
+    outside.mkdir()
+    (root / "controls").mkdir()
+    (root / "controls" / "none").symlink_to(outside)
+    with pytest.raises(StoreError, match="link"):
+        control_place(root, "none")
+    shutil.rmtree(root / "controls")
+    (root / "controls").symlink_to(outside)
+    with pytest.raises(StoreError, match="link"):
+        control_place(root, "none")
 
 
 def test_a_file_that_is_swapped_for_a_pipe_once_it_was_looked_at(root, monkeypatch):
@@ -316,6 +332,28 @@ def test_empty_publications(root):
     _use(root)
 
 
+def test_holes_are_read_one_at_a_time(root):
+    """Sixteen files of 256 MiB that cost nothing to send."""
+    for number in range(2, 18):
+        path = root / LEDGER / f"metadata-{number:06d}.json"
+        path.touch()
+        os.truncate(path, 2**28)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptError, match=r"metadata-000002\.json and metadata-000002\.copy are both"):
+            ActivationStore(root)
+        assert tracemalloc.get_traced_memory()[1] < 2**29 + 2**26
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_parts_of_a_manifest_than_extensions_leave(root):
+    forger.publish(root, {f"manifest/{row:09d}.parquet": b"x" for row in range(3, 1028)})
+    with pytest.raises(CorruptError, match="at most 1024 parts of a manifest, got 1025"):
+        ActivationStore(root)
+    _use(root)
+
+
 # --- what is sealed and wrong ---
 
 
@@ -419,6 +457,15 @@ def test_rows_out_of_range_are_found_and_cost_no_sample(root, column, value):
     assert [fault.what.partition("/")[0] for fault in find_faults(root)] == [LEDGER]
     repair(root, progress=False)
     assert ActivationStore(root).samples["complete"].all()
+
+
+def test_nothing_is_written_after_the_last_moment_that_can_be_read(root):
+    """Rows that nobody could read would be set aside by `repair`, and labels with them."""
+    forger.relist(root, lambda row: row.update(written=1e11))
+    store = worlds.prepare(root, 4)
+    with pytest.raises(StoreError, match="the year 5138"):
+        worlds.fill(store, [3])
+    assert ActivationStore(root).samples["complete"].tolist() == [True] * 3 + [False]
 
 
 def test_rows_of_samples_and_arrays_that_are_not_there(root):
