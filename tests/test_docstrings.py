@@ -37,8 +37,16 @@ def _public() -> Iterator[tuple[str, Any]]:
             continue
         yield name, thing
         if inspect.isclass(thing):
-            own = vars(thing).items()
-            yield from ((f"{name}.{each}", value) for each, value in own if not each.startswith("_") and _doc(value))
+            own = {
+                each: value for kind in reversed(thing.__mro__) if _is_ours(kind) for each, value in vars(kind).items()
+            }
+            yield from (
+                (f"{name}.{each}", value) for each, value in own.items() if not each.startswith("_") and _doc(value)
+            )
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "ldmscene"
 
 
 def _doc(thing: Any) -> str:

@@ -133,6 +133,10 @@ class Edit:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the edit to one safetensors file.
 
+        Parameters
+        ----------
+        path : path
+
         Raises
         ------
         InputError
@@ -146,6 +150,10 @@ class Edit:
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """An edit from `save`.
+
+        Parameters
+        ----------
+        path : path
 
         Raises
         ------

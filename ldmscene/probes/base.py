@@ -105,7 +105,17 @@ class Probe(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """A probe from `save`; InputError if the file holds another class or no probe."""
+        """A probe from `save`.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        InputError
+            If the file holds a probe of another class, or none.
+        """
         tensors, meta = PROBE.read(path)
         if meta["class"] != cls.__name__:
             raise InputError(f"path: {path} holds a {meta['class']}; load it with {meta['class']}.load")
