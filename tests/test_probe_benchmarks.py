@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from benchmarks import evaluate, probes
 
 
-@pytest.mark.parametrize(("benchmark", "rows"), [(probes, 12), pytest.param(evaluate, 4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("benchmark", "rows"), [(probes, 17), pytest.param(evaluate, 4, marks=pytest.mark.slow)])
 def test_every_row_is_measured(benchmark, rows, monkeypatch):
     tables = []
     monkeypatch.setattr(benchmark, "table", lambda found: tables.append(found) or "")

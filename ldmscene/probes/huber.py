@@ -21,7 +21,7 @@ class HuberCells:
     """Labels of all samples, as the loss needs them."""
 
     pixels: Array
-    """[sample, y, Y / y, x, X / x] NaN where a pixel has no label"""
+    """[sample, y, x, pixel] cell by cell; NaN where a pixel has no label"""
     count: Array
     """[sample, y, x] labelled pixels, float32, as all that follow"""
     mean: Array
@@ -35,8 +35,9 @@ class HuberCells:
         """Of labels (sample, H, W), float32."""
         cells = Cells.of(labels, grid)
         (y, x), (down, across) = grid, cells.scale
-        pixels = labels.reshape(len(labels), y, down, x, across)
-        ends = (np.nan_to_num(way.reduce(pixels, axis=(2, 4))) for way in (np.fmin, np.fmax))
+        apart = labels.reshape(len(labels), y, down, x, across).swapaxes(2, 3)
+        pixels = np.ascontiguousarray(apart).reshape(len(labels), y, x, -1)
+        ends = (np.nan_to_num(way.reduce(pixels, axis=-1)) for way in (np.fmin, np.fmax))
         sums = (
             np.broadcast_to(one, cells.mean.shape).astype(np.float32)
             for one in (cells.weight, cells.mean, cells.scatter)
@@ -68,8 +69,7 @@ class HuberCells:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient and loss of cells [n], pixel by pixel."""
         sample, y, x = (index.cpu().numpy() for index in where)
-        pixels = torch.from_numpy(self.pixels[rows[sample], y, :, x].reshape(len(sample), -1)).to(scores.device)
-        off = scores[:, None] - pixels
-        off[off.isnan()] = 0
+        pixels = torch.from_numpy(self.pixels[rows[sample], y, x]).to(scores.device)
+        off = (scores[:, None] - pixels).nan_to_num_(0)
         cut = off.clamp(-delta, delta)
         return cut.sum(1), (cut * (off - cut / 2)).sum(1)

@@ -11,7 +11,6 @@ import torch
 from torch.nn.functional import cross_entropy, interpolate
 
 from ldmscene.array_types import Array, Ints
-from ldmscene.halves import widen
 from ldmscene.probes.huber import HuberCells
 
 IGNORED = -100
@@ -66,8 +65,8 @@ def _batches(X: Any, recipe: Recipe, generator: torch.Generator) -> Iterator[tup
     order = torch.randperm(len(X), generator=generator).numpy()
     for i in range(0, len(order), recipe.batch_size):
         rows = np.sort(order[i : i + recipe.batch_size])
-        maps = widen(np.asarray(X[rows]), np.dtype(np.float32))
-        yield torch.from_numpy(maps).to(recipe.device), rows
+        maps = torch.from_numpy(np.ascontiguousarray(X[rows]))
+        yield maps.to(recipe.device, torch.float32), rows
 
 
 def _huber(
