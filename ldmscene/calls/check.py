@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldmscene.calls.checking import check_model
 from ldmscene.choices import ComputeDtype
 from ldmscene.errors import InputError
+from ldmscene.extraction.inputs import shared_inputs
 from ldmscene.extraction.options import check_scale
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def check(
     *,
     steps: int = 3,
     guidance_scale: float = 7.5,
+    inputs: Mapping[str, str | Path | float] | None = None,
     device: str | None = None,
     compute_dtype: ComputeDtype | None = None,
     variant: str | None = None,
@@ -38,6 +40,8 @@ def check(
         Denoising steps, at least 1.
     guidance_scale
         As `extract` takes it.
+    inputs
+        Pictures' files and numbers that the pipeline's call takes beside the prompt, as `extract` takes them.
     device, compute_dtype, variant, revision
         How a model that is named is loaded, as `extract` takes them.
 
@@ -64,8 +68,9 @@ def check(
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     check_scale(guidance_scale)
+    shared = shared_inputs(inputs)
     check_model(model, revision)
     from ldmscene.calls.checking_model import checked  # which loads torch
 
     how = {"device": device, "compute_dtype": compute_dtype, "variant": variant, "revision": revision}
-    return checked(model, modules, steps, guidance_scale, how)
+    return checked(model, modules, steps, guidance_scale, shared, how)

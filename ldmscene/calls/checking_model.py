@@ -17,7 +17,7 @@ from ldmscene.calls.options import load_model
 from ldmscene.capture import Plan
 from ldmscene.capture.canary import canary, first_difference, tolerance, turned_on
 from ldmscene.capture.conditions import example
-from ldmscene.capture.hooks import quiet
+from ldmscene.capture.hooks import quiet, running_uncompiled
 from ldmscene.errors import InputError
 from ldmscene.extraction.fill import array_specs
 
@@ -25,11 +25,16 @@ SEED = 0
 
 
 def checked(
-    model: Any, modules: str | Sequence[str], steps: int, guidance_scale: float, how: dict[str, str | None]
+    model: Any,
+    modules: str | Sequence[str],
+    steps: int,
+    guidance_scale: float,
+    inputs: Mapping[str, Any],
+    how: dict[str, str | None],
 ) -> dict[str, Any]:
     """What was found, as `ldmscene.check` returns it."""
     loaded = load_model(model, **how)
-    plan = _plan(loaded, modules, steps, guidance_scale)
+    plan = _plan(loaded, modules, steps, guidance_scale, inputs)
     branches = _branches(plan)
     raw = _heard(plan)
     start = time.perf_counter()
@@ -58,10 +63,13 @@ def _branches(plan: Plan) -> list[str]:
         return list(plan.branches)
 
 
-def _plan(loaded: capture.Model, modules: str | Sequence[str], steps: int, guidance_scale: float) -> Plan:
+def _plan(
+    loaded: capture.Model, modules: str | Sequence[str], steps: int, guidance_scale: float, inputs: Mapping[str, Any]
+) -> Plan:
     """With both branches where there are two."""
     options: dict[str, Any] = {"steps": steps, "guidance_scale": guidance_scale, "negative_prompt": ""}
     options |= {"height": None, "width": None, "dtype": "float32", "hashes": loaded.hashes}
+    options |= {"inputs": capture.Inputs(same=inputs)}
     both = capture.has_two_branches(loaded.pipeline, guidance_scale)
     return capture.make_plan(loaded.pipeline, modules=modules, branch="both" if both else "cond", **options)
 
@@ -69,17 +77,17 @@ def _plan(loaded: capture.Model, modules: str | Sequence[str], steps: int, guida
 def _heard(plan: Plan) -> dict[str, list[list[Tensor]]]:
     """The tensors of each call of the plan's modules, in a run of the pipeline alone."""
     heard: dict[str, list[list[Tensor]]] = {m.name: [] for m in plan.modules}
-    parts = dict(capture.denoiser_of(plan.pipeline)[1].named_modules())
-    handles = [
-        parts[name].register_forward_hook(lambda _m, _a, output, calls=calls: calls.append(_tensors(output)))
-        for name, calls in heard.items()
-    ]
-    try:
-        with torch.no_grad(), quiet(plan.pipeline):
-            plan.pipeline(**plan.arguments([example(plan.pipeline)], [SEED]))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.no_grad(), quiet(plan.pipeline), running_uncompiled(plan.pipeline) as denoiser:
+        parts = dict(denoiser.named_modules())
+        handles = [
+            parts[name].register_forward_hook(lambda _m, _a, output, calls=calls: calls.append(_tensors(output)))
+            for name, calls in heard.items()
+        ]
+        try:
+            plan.pipeline(**plan.rehearsal())
+        finally:
+            for handle in handles:
+                handle.remove()
     return heard
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from ldmscene.capture.source import denoiser_of
 from ldmscene.errors import InputError, unknown
+from ldmscene.text import listed
 
 EXAMPLE = "a photograph of a red cube on a table"
 CLASSES = "class_labels"
 ADAPTER = "ip_adapter_image"
-_PICTURES = ("image", "mask_image", "control_image", "video", "depth_map", "example_image")
+_PICTURES = ("image", "mask_image", "control_image", "control_mask", "example_image")
 
 
 def takes(pipeline: Any) -> dict[str, inspect.Parameter]:
@@ -34,19 +35,24 @@ def check_needs(pipeline: Any, inputs: Collection[str] = ()) -> None:
     InputError
         With what it needs.
     """
-    found = takes(pipeline)
+    kind, found = type(pipeline).__name__, takes(pipeline)
+    if "num_frames" in found or "video_length" in found:
+        raise InputError(f"{kind} draws videos; expected a pipeline that draws pictures")
     needed = [name for name, one in found.items() if one.default is one.empty and name not in ("prompt", CLASSES)]
     if "prompt" in found and "height" not in found:  # it has the size of a picture that it begins with
         needed += [name for name in _PICTURES if name in found and name not in needed]
-    if needed := [name for name in needed if name not in inputs]:
-        raise InputError(f"{type(pipeline).__name__} needs {', '.join(needed)} beside a prompt; {supply(needed)}")
+    needed = [name for name in needed if name not in inputs]
+    if others := [name for name in needed if name not in _PICTURES]:
+        raise InputError(
+            f"{kind} needs {listed(others)}, which ldmscene can't hand it; expected a pipeline of prompts and pictures"
+        )
+    if needed:
+        raise InputError(f"{kind} needs {listed(needed)} beside a prompt; {supply(needed)}")
     if denoiser_of(pipeline)[1].config.get("encoder_hid_dim_type") == "ip_image_proj" and ADAPTER not in inputs:
         raise InputError(
-            f"an IP-Adapter is loaded into {type(pipeline).__name__}, which needs a picture beside the prompt; "
-            f"{supply([ADAPTER])}, or call pipeline.unload_ip_adapter() first"
+            f"an IP-Adapter is loaded into {kind}, which needs a picture beside the prompt; {supply([ADAPTER])}, or "
+            "call pipeline.unload_ip_adapter() first"
         )
-    if "num_frames" in found or "video_length" in found:
-        raise InputError(f"{type(pipeline).__name__} draws videos; expected a pipeline that draws pictures")
 
 
 def supply(names: Sequence[str]) -> str:

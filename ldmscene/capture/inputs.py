@@ -70,15 +70,11 @@ class Inputs:
                 )
 
     def arguments(self, pictures: Mapping[str, Sequence[AnyArray]], count: int) -> dict[str, Any]:
-        """Of the pipeline's call for a number of samples: a list for each picture, of one for each sample."""
-        shared = {
-            name: [one] * count if isinstance(one, np.ndarray) else one
-            for name, one in self.same.items()
-        }  # fmt: skip
-        return {
-            name: [Image.fromarray(one) for one in value] if isinstance(value, Sequence) else value
-            for name, value in {**{name: pictures[name] for name in self.each}, **shared}.items()
-        }
+        """Of the pipeline's call for a number of samples: each picture, or a list of one for each sample."""
+        shown = {name: list(pictures[name]) for name in self.each}
+        shown |= {name: [one] * count for name, one in self.same.items() if isinstance(one, np.ndarray)}
+        settings = {name: one for name, one in self.same.items() if name not in shown}
+        return settings | {name: _as_images(some) for name, some in shown.items()}
 
     def examples(self, pipeline: Any, size: tuple[int, int], count: int = 1) -> dict[str, list[AnyArray]]:
         """Pictures that are the same at every call, all of them different, for samples that nobody asked for.
@@ -93,11 +89,14 @@ class Inputs:
 
     def config(self) -> dict[str, Any]:
         """What a fingerprint says of them: the pictures of samples belong to these."""
-        plain = {
-            name: pixels_hash(one) if isinstance(one, np.ndarray) else one
-            for name, one in self.same.items()
-        }  # fmt: skip
+        plain = {name: pixels_hash(one) if isinstance(one, np.ndarray) else one for name, one in self.same.items()}
         return {"inputs": {**dict.fromkeys(self.each, "a picture of each sample"), **plain}} if self.names else {}
+
+
+def _as_images(pictures: Sequence[AnyArray]) -> Any:
+    """One alone as it is, since some pipelines take no list."""
+    images = [Image.fromarray(one) for one in pictures]
+    return images if len(images) > 1 else images[0]
 
 
 def _example(size: tuple[int, int], number: int) -> AnyArray:

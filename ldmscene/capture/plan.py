@@ -348,16 +348,16 @@ def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
 
 def _at_the_size_of_its_picture(plan: Plan, first: FirstCall, asked: tuple[int | None, int | None]) -> Plan:
     """The plan at the size that its pipeline draws, where pictures decide on it and not the caller."""
-    if not plan.inputs.names or "height" in takes(plan.pipeline) or first.size is None:
+    if not plan.inputs.names or "height" in takes(plan.pipeline):
         return plan
-    factor = vae_factor(plan.pipeline)
-    height, width = (side * factor for side in first.size)
+    factor, latent = vae_factor(plan.pipeline), first.size or plan.latent
+    height, width = (side * factor for side in latent)
     if asked not in ((None, None), (height, width)):
         raise InputError(
             f"{type(plan.pipeline).__name__} draws {height} × {width}, the size of its picture, got {asked[0]} × "
             f"{asked[1]}; leave height and width out"
         )
-    return replace(plan, height=height, width=width, folding=replace(plan.folding, latent=first.size))
+    return replace(plan, height=height, width=width, folding=replace(plan.folding, latent=latent))
 
 
 def _size(
@@ -366,8 +366,8 @@ def _size(
     factor = vae_factor(pipeline)
     own = [side * factor for side in default_latent(denoiser_of(pipeline)[1])]
     sides = [known if side is None else side for side, known in zip((height, width), own, strict=True)]
-    if "height" not in takes(pipeline) and not inputs.names:
-        if sides != own:
+    if "height" not in takes(pipeline):
+        if sides != own and not inputs.names:
             raise InputError(
                 f"{type(pipeline).__name__} draws {own[0]} × {own[1]} alone, got {sides[0]} × {sides[1]}; leave "
                 "height and width out"

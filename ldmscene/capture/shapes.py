@@ -16,7 +16,9 @@ from ldmscene.capture.families import Family, default_latent, family_of
 from ldmscene.capture.fold import Folding
 from ldmscene.capture.hooks import call, running_uncompiled
 from ldmscene.capture.modules import ModuleShape
+from ldmscene.capture.source import holders_of_scheduler
 from ldmscene.errors import InputError
+from ldmscene.text import listed
 
 TEXT_TOKENS = 77  # of CLIP, where no text says how many
 
@@ -84,7 +86,8 @@ def rehearse(pipeline: Any, arguments: dict[str, Any], inputs: Collection[str] =
 
     with torch.no_grad(), running_uncompiled(pipeline) as denoiser:
         handle = denoiser.register_forward_pre_hook(stop, with_kwargs=True)
-        vars(pipeline).pop("_num_timesteps", None)  # of an earlier call
+        for holder in holders_of_scheduler(pipeline):
+            vars(holder).pop("_num_timesteps", None)  # of an earlier call
         try:
             call(pipeline, arguments)
         except _Stop:
@@ -99,16 +102,17 @@ def rehearse(pipeline: Any, arguments: dict[str, Any], inputs: Collection[str] =
     timesteps = pipeline.scheduler.timesteps
     if isinstance(pipeline.scheduler, SCMScheduler):
         timesteps = timesteps[:-1]  # the last is where its last step leads to
-    left = vars(pipeline).get("_num_timesteps")  # fewer where it begins with a picture rather than with noise
-    return replace(calls[0], timesteps=tuple(float(t) for t in (timesteps[-left:] if inputs and left else timesteps)))
+    taken = [getattr(holder, "_num_timesteps", None) for holder in holders_of_scheduler(pipeline)]
+    left = min(filter(None, taken), default=len(timesteps)) if inputs else len(timesteps)  # fewer than from noise
+    return replace(calls[0], timesteps=tuple(float(t) for t in timesteps[-left:]))
 
 
 def _why_not(pipeline: Any, arguments: Mapping[str, Any], inputs: Collection[str], error: Exception) -> str:
     """One sentence for a call that failed."""
     kind, lacking = type(pipeline).__name__, lacks(pipeline, inputs)
-    handed = " and ".join(["a prompt", *inputs])
+    handed = listed(["a prompt", *inputs])
     if lacking:
-        return f"{kind} can't draw from {handed} alone, and takes {' and '.join(lacking)}; {supply(lacking)}"
+        return f"{kind} can't draw from {handed} alone, and takes {listed(lacking)}; {supply(lacking)}"
     steps, reason = arguments.get("num_inference_steps"), " ".join(str(error).split())[:300]
     return f"{kind} with {type(pipeline.scheduler).__name__} can't run {steps} steps from {handed}: {reason}"
 

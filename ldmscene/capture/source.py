@@ -238,7 +238,7 @@ def _bars(*, shown: bool) -> Iterator[None]:
 def with_scheduler(pipeline: DiffusionPipeline, scheduler: object) -> Iterator[None]:
     """Swap the scheduler inside the block: None, a diffusers class name, or a scheduler."""
     own = pipeline.scheduler
-    holders = [one for one in (pipeline, *_inner(pipeline).values()) if getattr(one, "scheduler", None) is own]
+    holders = holders_of_scheduler(pipeline)
     other = _as_scheduler(scheduler, own)
     try:
         for holder in holders:
@@ -247,6 +247,12 @@ def with_scheduler(pipeline: DiffusionPipeline, scheduler: object) -> Iterator[N
     finally:
         for holder in holders:
             holder.scheduler = own
+
+
+def holders_of_scheduler(pipeline: DiffusionPipeline) -> list[DiffusionPipeline]:
+    """A pipeline, and those inside it that step by its scheduler."""
+    own = pipeline.scheduler
+    return [one for one in (pipeline, *_inner(pipeline).values()) if getattr(one, "scheduler", None) is own]
 
 
 def _inner(pipeline: DiffusionPipeline) -> dict[str, DiffusionPipeline]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 import ldmscene
 from ldmscene import parameters as take
+from ldmscene.commands.words import handed
 from ldmscene.text import human_bytes, printable
 
 
@@ -22,17 +24,27 @@ from ldmscene.text import human_bytes, printable
 )
 @click.option("--steps", type=int, default=3, show_default=True, help="Denoising steps.")
 @click.option("--guidance-scale", type=float, default=7.5, show_default=True, help="As `extract` takes it.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the pipeline's call: image=FILE, strength=0.6; may be repeated.",
+)
 @click.option("--device", help="Where the model runs, such as cpu or cuda.")
 @click.option("--compute-dtype", help="float32, bfloat16 or float16.")
 @take.AS_JSON
-def check(model: str, modules: Sequence[str], as_json: bool, **how: str | int | float | None) -> None:
+def check(
+    model: str, modules: Sequence[str], inputs: Sequence[str], as_json: bool, **how: str | int | float | None
+) -> None:
     """Capture one sample of a MODEL, and hold it to hooks that know nothing of ldmscene's.
 
     \b
     Example:
         ldmscene check tiny-scenes
     """
-    found = ldmscene.check(model, list(modules) or "self-attention", **how)  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {**how, "inputs": handed(inputs)}
+    found = ldmscene.check(model, list(modules) or "self-attention", **chosen)
     if as_json:
         print(json.dumps(found))
         return

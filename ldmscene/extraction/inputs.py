@@ -58,6 +58,20 @@ class SampleInputs:
         return image
 
 
+def shared_inputs(inputs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Inputs that are all pictures' files and settings.
+
+    Raises
+    ------
+    InputError
+        If one is neither.
+    """
+    for name, one in (inputs or {}).items():
+        if isinstance(one, str | Path) and Path(one).is_dir():
+            raise InputError(f"inputs: {name}: expected the file of one picture or a number, got the folder {one}")
+    return {name: _shared(name, one) for name, one in (inputs or {}).items()}
+
+
 def read_inputs(source: Any, inputs: Mapping[str, Any] | SampleInputs | None) -> tuple[Manifest, SampleInputs]:
     """A manifest whose samples know their pictures, and the inputs; `source` is as `read_manifest` takes it.
 

@@ -57,14 +57,14 @@ def inpainting() -> DiffusionPipeline:
 def inpainting_learned() -> DiffusionPipeline:
     """Whose denoiser gets the mask and the masked picture as channels."""
     made = stable_diffusion(DDIMScheduler, StableDiffusionInpaintPipeline, in_channels=9)
-    _fill(made.unet)
+    fill(made.unet)
     return made
 
 
 def control_net() -> DiffusionPipeline:
     unet = build("stable_diffusion").unet
     net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
-    _fill(net)
+    fill(net)
     return _small(StableDiffusionControlNetPipeline, controlnet=net)
 
 
@@ -76,24 +76,29 @@ def adapter() -> DiffusionPipeline:
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
     ).components  # fmt: skip
     del parts["image_encoder"]
-    _fill(parts["unet"])
-    return StableDiffusionAdapterPipeline(**parts, adapter=_fill(net), requires_safety_checker=False)
+    fill(parts["unet"])
+    return StableDiffusionAdapterPipeline(**parts, adapter=fill(net), requires_safety_checker=False)
 
 
 def image_prompt() -> DiffusionPipeline:
     """An IP-Adapter."""
     made = _small(StableDiffusionPipeline)
+    made.register_modules(**image_encoder())
+    made.unet._load_ip_adapter_weights([_adapter_weights(made.unet)])
+    return made
+
+
+def image_encoder() -> dict[str, object]:
+    """What reads pictures as CLIP does, and what readies them for it."""
     vision = transformers.CLIPVisionConfig(
         image_size=32, patch_size=8, hidden_size=WIDTH, projection_dim=WIDTH, intermediate_size=37,
         num_hidden_layers=2, num_attention_heads=4,
     )  # fmt: skip
     torch.manual_seed(2)
-    made.register_modules(
-        image_encoder=transformers.CLIPVisionModelWithProjection(vision).eval(),
-        feature_extractor=transformers.CLIPImageProcessorPil(crop_size=32, size=32),
-    )
-    made.unet._load_ip_adapter_weights([_adapter_weights(made.unet)])
-    return made
+    return {
+        "image_encoder": transformers.CLIPVisionModelWithProjection(vision).eval(),
+        "feature_extractor": transformers.CLIPImageProcessorPil(crop_size=32, size=32),
+    }
 
 
 def _adapter_weights(unet) -> dict[str, dict[str, torch.Tensor]]:
@@ -113,7 +118,7 @@ def _adapter_weights(unet) -> dict[str, dict[str, torch.Tensor]]:
     return {"image_proj": projected, "ip_adapter": keys}
 
 
-def _fill(part):
+def fill(part):
     """Zero initialisation would make the picture count for nothing."""
     torch.manual_seed(3)
     for weight in part.parameters():

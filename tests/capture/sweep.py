@@ -6,6 +6,7 @@ python -m tests.capture.sweep writes what it finds into the tables of docs/model
 from __future__ import annotations
 
 import inspect
+import tempfile
 import typing
 import warnings
 from collections.abc import Iterator
@@ -15,13 +16,15 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import ControlNetModel, DiffusionPipeline, StableDiffusionPipeline
+from diffusers import ControlNetModel, DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+from PIL import Image
 
 import ldmscene
 from ldmscene.capture import denoiser_of
+from ldmscene.capture.conditions import lacks, takes
 from ldmscene.capture.families import ROLES
 from ldmscene.errors import InputError, LdmsceneError
-from tests.capture import noise_pipelines, pipelines
+from tests.capture import noise_pipelines, picture_pipelines, pipelines
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 EMPTY = ("safety_checker", "feature_extractor", "image_encoder", "watermark")  # parts that may be None
@@ -30,16 +33,21 @@ BEGIN, END = "<!-- made by tests/capture/sweep.py -->", "<!-- end -->"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one class: `refused` is the sentence, None where all captured values were right."""
+    """What became of one class: `refused` is the sentence, None where all captured values were right.
+
+    `pictures` are those that it was handed.
+    """
 
     name: str
     refused: str | None
+    pictures: tuple[str, ...] = ()
 
 
 def donors() -> list[DiffusionPipeline]:
     """The small pipelines whose parts others are built from, all of small pictures."""
     small = [pipelines.build(name) for name in [*pipelines.PIPELINES, "bria"]]
     small += [noise_pipelines.build(name) for name in noise_pipelines.NOISE_PIPELINES]
+    small.append(picture_pipelines.adapter())
     for pipeline in small:
         denoiser = denoiser_of(pipeline)[1]
         if not denoiser.config.get("sample_size"):  # or their pipelines would take 128 latents
@@ -65,8 +73,12 @@ def built(kind: type[DiffusionPipeline], small: list[DiffusionPipeline]) -> Diff
         if type(donor) is kind:
             return donor
         parts = {name: part for name, part in donor.components.items() if name in asked}
-        if "controlnet" in asked and isinstance(donor, StableDiffusionPipeline):
-            parts["controlnet"] = ControlNetModel.from_unet(donor.unet)
+        if "controlnet" in asked and isinstance(donor, StableDiffusionPipeline | StableDiffusionXLPipeline):
+            parts["controlnet"] = picture_pipelines.fill(
+                ControlNetModel.from_unet(donor.unet, conditioning_embedding_out_channels=(16, 32))
+            )
+        if "image_encoder" in asked and asked["image_encoder"].default is inspect.Parameter.empty:
+            parts |= {name: part for name, part in picture_pipelines.image_encoder().items() if name in asked}
         parts |= {name: None for name in EMPTY if name in asked and name not in parts}
         lacks = [n for n, p in asked.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD and n not in parts]
         if lacks or not _is_meant(kind, parts):
@@ -93,26 +105,39 @@ def _is_meant(kind: type[DiffusionPipeline], parts: dict[str, Any]) -> bool:
 
 
 def outcome(pipeline: DiffusionPipeline) -> Outcome:
-    """What `check` finds, at guidance 4 or at none; anything but InputError is raised."""
-    name = type(pipeline).__name__
+    """What `check` finds without pictures, or else with all that the pipeline takes; only refusals aren't raised."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            found = _checked(pipeline)
-        except LdmsceneError as error:
-            return Outcome(name, str(error))
-    assert found["equal"] == 1, (name, found["equal"])
-    return Outcome(name, None if found["steady"] else f"a seed doesn't fix what it draws: {found['unsteady']}")
+        alone, pictures = _outcome(pipeline, ()), tuple(lacks(pipeline))
+        return _outcome(pipeline, pictures) if alone.refused and pictures else alone
 
 
-def _checked(pipeline: DiffusionPipeline) -> dict[str, Any]:
+def _outcome(pipeline: DiffusionPipeline, pictures: tuple[str, ...]) -> Outcome:
+    name = type(pipeline).__name__
     try:
-        return ldmscene.check(pipeline, steps=2, guidance_scale=4.0)
-    except InputError as error:
-        if "guidance_scale=1" not in str(error):
-            raise
-        return ldmscene.check(pipeline, steps=2, guidance_scale=1.0)
+        found = _checked(pipeline, pictures)
+    except LdmsceneError as error:
+        return Outcome(name, str(error), pictures)
+    assert found["equal"] == 1, (name, found["equal"])
+    unsteady = None if found["steady"] else f"a seed doesn't fix what it draws: {found['unsteady']}"
+    return Outcome(name, unsteady, pictures)
+
+
+def _checked(pipeline: DiffusionPipeline, pictures: tuple[str, ...]) -> dict[str, Any]:
+    """At guidance 4 or at none."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs: dict[str, Any] = {name: Path(folder) / f"{name}.png" for name in pictures}
+        for number, file in enumerate(inputs.values()):
+            Image.fromarray(picture_pipelines.picture(number, (32, 36))).resize((32, 32)).save(file)
+        if pictures and "strength" in takes(pipeline):
+            inputs["strength"] = 0.8
+        try:
+            return ldmscene.check(pipeline, steps=2, guidance_scale=4.0, inputs=inputs)
+        except InputError as error:
+            if "guidance_scale=1" not in str(error):
+                raise
+            return ldmscene.check(pipeline, steps=2, guidance_scale=1.0, inputs=inputs)
 
 
 def sweep() -> list[Outcome]:
@@ -129,12 +154,15 @@ def sweep() -> list[Outcome]:
 
 def row(one: Outcome) -> str:
     """What stands of it in its table."""
-    return f"`{one.name}`" if one.refused is None else f"| `{one.name}` | {one.refused.replace('|', '/')} |"
+    if one.refused is not None:
+        return f"| `{one.name}` | {one.refused.replace('|', '/')} |"
+    return f"`{one.name}`" + (f" ({', '.join(one.pictures)})" if one.pictures else "")
 
 
 def tables(found: list[Outcome]) -> str:
-    """The two tables of the page."""
-    works = [row(one) for one in found if one.refused is None]
+    """What is captured without pictures and with them, and the table of what isn't."""
+    works = [row(one) for one in found if one.refused is None and not one.pictures]
+    pictures = [row(one) for one in found if one.refused is None and one.pictures]
     refused = [row(one) for one in found if one.refused is not None]
     count = f"{len(works)} classes of diffusers {diffusers.__version__} are captured, value for value:"
     return "\n".join(
@@ -143,6 +171,10 @@ def tables(found: list[Outcome]) -> str:
             count,
             "",
             ", ".join(works) + ".",
+            "",
+            f"{len(pictures)} more are captured, value for value, with pictures beside the prompt:",
+            "",
+            ", ".join(pictures) + ".",
             "",
             "| class | what it is refused with |",
             "|---|---|",
