@@ -13,6 +13,7 @@ def small():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two classes draw a megapixel whatever they are asked for
 @pytest.mark.filterwarnings("ignore")
 def test_every_class_that_can_be_built_works_or_says_in_one_sentence_why_not(small):
     page = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
