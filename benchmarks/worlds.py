@@ -17,7 +17,6 @@ from ldmscene.probes import (
     choose_side,
     cosines,
     group_labels,
-    moments,
     solve_nested,
 )
 from ldmscene.verdicts import Finding, Residuals, Rival, by_prompt, find
@@ -93,7 +92,7 @@ def findings(world: World, labels: Array, seed: int = 0) -> list[Finding]:
         folds = []
         for k in range(FOLDS):
             some, maps = targets[fold == k], features[train][fold == k]
-            folds.append(Position(some, basis).beside(moments(maps, some), maps))
+            folds.append(Position(some, basis).beside(maps))
         solved = solve_nested(folds, basis.shape[-1], ALPHAS)
         alone = np.einsum("yxk,lk->lyx", basis, solved.alone) + solved.alone_intercept[:, None, None]
         both = np.einsum("yxk,lk->lyx", basis, solved.known) + solved.intercept[:, None, None]

@@ -44,9 +44,9 @@ def test_killed_a_hundred_times_nothing_is_lost_and_nothing_torn_is_served(where
     wanted = contents(undisturbed.root)
     draw, kills, late, stores = np.random.default_rng(0), 0, 0, 0
     while kills < KILLS:
-        root, before = f"{base}/killed-{stores}", {}
-        while killed(context, extract, [root], after=draw.uniform(0, 1.5)):
-            kills += 1
+        root, before, longest = f"{base}/killed-{stores}", {}, 1.5
+        while killed(context, extract, [root], after=draw.uniform(0, longest)):
+            kills, longest = kills + 1, longest * 1.1  # or the slower store would hardly ever be finished
             now = _complete(root, undisturbed)
             assert before.items() <= now.items()
             before, late = now, late + bool(now)

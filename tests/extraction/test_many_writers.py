@@ -16,7 +16,7 @@ import pytest
 
 import ldmscene
 from ldmscene import testbed
-from ldmscene.calls import extract
+from ldmscene.calls import extracting
 from ldmscene.errors import InputError, LdmsceneError
 from ldmscene.store import layout
 from tests.conftest import FIRST, files, make_manifest
@@ -159,14 +159,14 @@ def test_a_worker_that_is_killed_is_stood_in_for(tmp_path, undisturbed, client):
 @pytest.mark.slow
 @WARNED
 def test_samples_that_workers_left_missing_are_named(tmp_path, client, monkeypatch):
-    model, manifest, real = tmp_path / "model", make_manifest(2, 1), extract.extract_on
+    model, manifest, real = tmp_path / "model", make_manifest(2, 1), extracting.extract_on
     shutil.copytree(testbed.MODELS["tiny-scenes"], model)
 
     def lost_on_the_way(*arguments):
         shutil.rmtree(model)
         return real(*arguments)
 
-    monkeypatch.setattr(extract, "extract_on", lost_on_the_way)
+    monkeypatch.setattr(extracting, "extract_on", lost_on_the_way)
     ids = ", ".join(manifest.frame["sample_id"])
     with pytest.raises(
         LdmsceneError, match=f"3 of 3 samples are missing .*: {ids}; the first failure of 2: .* is no local folder"

@@ -84,7 +84,7 @@ def test_labels_that_are_made_again_are_what_they_were(store, tmp_path, on):
     ldmscene.label(copied, "own", rounding, on=on, split="test", batch_size=8)
     path = label_path("own") if on == "image" else intermediate_path("noisy", "own")
     before = copied.checksums(path)
-    forget(copied, [samples[4], samples[1]], path)
+    forget(copied, {path: [samples[4], samples[1]]})
     ldmscene.label(copied, "own", rounding, on=on, split="test", batch_size=8)
     assert copied.checksums(path) == before
     assert set(calls) == {1, 8}  # one picture tells whether the labeler works at all
