@@ -153,14 +153,14 @@ def estimate(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], a
 
 
 def _runs_of_edits(asked: FromPrompts, table: Manifest, labelers: Mapping[str, Any], also: Also) -> tuple[int, int]:
-    """How many pictures edits and their controls are short of, and the bytes of one with its labels."""
+    """How many pictures edits and their controls are short of, and the bytes of one with its labels and wanted map."""
     assert asked.store is not None
     with extracting.planned(asked) as (plan, _root):
         edits = also.edits(labelers, plan)
         arrays = array_specs(replace(plan, modules=()), previews=False)
-    labels = 4 * plan.height * plan.width * len(_maps(labelers))
+    maps = 4 * plan.height * plan.width * (len(_maps(labelers)) + 1)
     runs = missing_runs(edits, asked.store, table) if edits else 0
-    return runs, labels + sum(spec.layout.shard_bytes for spec in arrays)
+    return runs, maps + sum(spec.layout.shard_bytes for spec in arrays)
 
 
 def _seconds_anew(asked: FromPrompts, table: Manifest) -> float:

@@ -81,7 +81,7 @@ def scheduler_of(loaded: capture.Model, store: ActivationStore) -> Any:
     if kind is None:
         return None
     said = {name: float(value) if value in _INFINITE else value for name, value in config.items()}
-    return kind.from_config({**own.config, **said})
+    return kind.from_config(said)
 
 
 def check_same(edit: Edit, config: Mapping[str, Any]) -> None:
