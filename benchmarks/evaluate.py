@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -26,6 +27,7 @@ from threadpoolctl import threadpool_limits
 import ldmscene
 from benchmarks.harness import measure, row, save, table
 from benchmarks.synthetic import MODULE, make_store
+from ldmscene.evaluation import nesting
 from ldmscene.evaluation.assembly import set_up
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.fitting import fit_jobs
@@ -121,6 +123,37 @@ def workers(folder: Path, samples: int, grid: int, channels: int, side: int) -> 
     return row("evaluate on 2 dask workers", "on 1", seconds, "1.8")
 
 
+def beyond_position(folder: Path, samples: int, grid: int, channels: int, side: int, rounds: int) -> dict:
+    """All that is said beyond the position, against plain scores from statistics without functions of it."""
+    root = make_store(
+        folder / f"position-{channels}", samples, channels=channels, grid=grid, side=side, steps=STEPS
+    ).root
+    held = {}
+
+    def whole() -> None:
+        ldmscene.evaluate(root, alphas=ALPHAS, progress=False)
+        held["with"] = _megabytes(root / "statistics"), _megabytes(root / "statistics" / "moments")
+
+    def plain() -> None:
+        with patch.object(nesting, "SIDE", 1):
+            ldmscene.evaluate(root, beyond=None, alphas=ALPHAS, progress=False)
+        held["without"] = _megabytes(root / "statistics"), _megabytes(root / "statistics" / "moments")
+
+    def forget() -> None:
+        nesting.basis_of.cache_clear()
+        for name in ("statistics", "probes"):
+            shutil.rmtree(root / name, ignore_errors=True)
+
+    seconds = measure({"whole": whole, "plain": plain}, rounds, before=forget, warm=rounds > 1)
+    forget()
+    note = ", ".join(f"{all_:.2f} MB {name}, {sums:.2f} of sums" for name, (all_, sums) in held.items())
+    return row(f"evaluate beyond the position, {grid} × {grid} × {channels}", "plain scores", seconds, "0.9", note)
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
 @click.command(help=__doc__)
 @click.option("--quick", is_flag=True, help="Small sizes: whether it runs, not how fast.")
 def main(quick: bool) -> None:
@@ -130,6 +163,9 @@ def main(quick: bool) -> None:
         rows = bounds(folder, samples, grid, channels, side)
         rows.append(samples_times_ten(folder, *((30, 8, 16, 64) if quick else (400, 16, 320, 128))))
         rows.append(workers(folder, samples, grid, channels, side))
+        rows.append(beyond_position(folder, samples, grid, channels, side, 1 if quick else 3))
+        if not quick:
+            rows.append(beyond_position(folder, 150, 16, 48, 64, 3))
     if not quick:
         save("evaluate", rows)
     Console(width=None if sys.stdout.isatty() else 180).print(table(rows))

@@ -68,7 +68,7 @@ class Cells:
         return len(self.weight)
 
     def __getitem__(self, samples: slice | Sequence[int] | Ints | Bools) -> Cells:
-        """The same for some of the samples: a slice, indices or a mask."""
+        """Cells of some of the samples, chosen by a slice, indices or a mask."""
         return Cells(self.weight[samples], self.total[samples], self.scatter[samples], self.scale)
 
     def coarsen(self, grid: tuple[int, int]) -> Cells:

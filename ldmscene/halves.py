@@ -10,7 +10,7 @@ _PIECE = 1 << 15  # torch casts more values than these on several threads, which
 
 
 def widen(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The same numbers in another dtype, in new memory unless it is theirs already.
+    """Numbers in another dtype, in new memory unless they have it already.
 
     torch casts float16 a vector at a time, numpy one number at a time. It isn't imported for that alone.
     """

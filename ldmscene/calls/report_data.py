@@ -68,7 +68,7 @@ def report_data(
 
 
 def with_transfer(data: ReportData, store: ActivationStore) -> ReportData:
-    """The same, and what probes gain at other steps than their own."""
+    """A report's data with what probes gain at other steps than their own."""
     return replace(data, transfer=_transfer(store, data.grid))
 
 

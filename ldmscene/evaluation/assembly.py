@@ -1,4 +1,4 @@
-"""The same probe at every (target, module, step), as one dataset."""
+"""Probes of one kind at every (target, module, step), as one dataset."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def set_up(
 
 
 def of_control(bench: Bench, control: ActivationStore, beyond: Beyond | None) -> Bench:
-    """The same work on a control's features; where they were dropped, statistics are of one target each."""
+    """A bench for a control's features, against the store's labels, folds and targets.
+
+    Where the control has statistics instead of activations, each target is a group of its own, as those are.
+    """
     found = replace(bench.on(control), kind=for_store(bench.kind, control))
     if not any(control.dropped(activation_path(module)) for module in control.modules):
         return found

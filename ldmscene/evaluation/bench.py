@@ -46,7 +46,7 @@ class Bench:
     """what nested fits of each group use on maps of a size; empty: there are none"""
 
     def on(self, control: ActivationStore) -> Bench:
-        """The same work on another store's features, against the same labels."""
+        """A bench for another store's features, against this one's labels, folds and targets."""
         return replace(self, source=control, own=Cache.beside(control.root))
 
     @property

@@ -73,7 +73,10 @@ class Beyond:
 
 
 def known_of(bench: Bench, beyond: Beyond, sizes: Iterable[MapSize]) -> dict[MapSize, tuple[Known, ...]]:
-    """For maps of each size, what nested fits of each group use: as many functions of the position for all targets."""
+    """What nested fits of each group use on maps of each size.
+
+    All targets share the number of functions of the position, which is that of the target that wants most.
+    """
     terms_of = {
         size: max(_terms(bench, target, size) for target in bench.task.targets) if beyond.position else 0
         for size in set(sizes)
@@ -82,7 +85,20 @@ def known_of(bench: Bench, beyond: Beyond, sizes: Iterable[MapSize]) -> dict[Map
 
 
 def known_with(bench: Bench, beyond: Beyond, terms_of: Mapping[MapSize, int]) -> dict[MapSize, tuple[Known, ...]]:
-    """The same with so many functions of the position on maps of each size."""
+    """What nested fits of each group use on maps of each size, with a set number of functions of the position.
+
+    Parameters
+    ----------
+    bench, beyond
+        The task, and what its probes may use anyway.
+    terms_of
+        How many functions of the position, by the size (y, x) of maps.
+
+    Returns
+    -------
+    dict
+        By size, one `Known` for each of the bench's groups of targets.
+    """
     supplied = tuple(Response(t.name, t.kind == "binary") for t in bench.task.targets if t.labels in beyond.targets)
     products = [_fold_products(bench, beyond, group) for group in bench.grouped]
     latents = bench.store.info(LATENTS).layout.shape[1] if beyond.latent else 0

@@ -78,7 +78,7 @@ def project(bench: Bench, features: Features, block: SampleBlock, key: Mapping[s
 
 
 def project_anew(bench: Bench, features: Features, block: SampleBlock, fits: Fits) -> np.ndarray:
-    """The same from the features themselves, for what is needed once."""
+    """What predictions need of a held-out block's features, (sample, y, x, r), read and projected without the cache."""
     X = features.read(bench.source, block.ids)
     with np.errstate(invalid="ignore"):
         projected = fits.project(X)

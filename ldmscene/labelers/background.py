@@ -76,6 +76,6 @@ class Rembg:
 
 
 def load_rembg(name: str = "", device: str | None = None) -> Rembg:
-    """As `Rembg`, by "NAME" or "NAME:FILE"."""
+    """A `Rembg` labeler from text: "NAME" of a model, or "NAME:FILE" with its weights; "" is the default model."""
     kind, _, file = name.partition(":")
     return Rembg(kind or DEFAULT, file=file)

@@ -34,7 +34,7 @@ class Overlap:
         return cls(both, predicted, *np.broadcast_arrays(truth.total.sum(-1), truth.count, both)[:2])
 
     def background(self) -> Overlap:
-        """The same counts with foreground and background exchanged."""
+        """Counts of the background: foreground and background exchanged, in labels and predictions."""
         neither = self.count - self.predicted - self.labelled + self.both
         return Overlap(neither, self.count - self.predicted, self.count - self.labelled, self.count)
 

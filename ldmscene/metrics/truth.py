@@ -71,13 +71,13 @@ class Truth:
         return len(self.mean)
 
     def __getitem__(self, images: slice | Sequence[int] | Ints | Bools) -> Truth:
-        """The same for some of the images: a slice, indices or a mask."""
+        """Labels of some of the images, chosen by a slice, indices or a mask."""
         ranks = None if self.ranks is None else self.ranks[images]
         rank_scatter = None if self.rank_scatter is None else self.rank_scatter[images]
         return Truth(self.cells[images], self.mean[images], self.scatter[images], ranks, rank_scatter)
 
     def coarsen(self, grid: tuple[int, int]) -> Truth:
-        """The same for predictions on a coarser grid, without going back to the pixels."""
+        """Labels for predictions on a coarser grid, from the sums of the finer one without going back to the pixels."""
         ranks = None if self.ranks is None else block_sum(self.ranks, grid)
         return Truth(self.cells.coarsen(grid), self.mean, self.scatter, ranks, self.rank_scatter)
 

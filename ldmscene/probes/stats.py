@@ -123,7 +123,7 @@ class Moments:
         )
 
     def about_zero(self) -> Moments:
-        """The same sums about zero instead of the mean, which is what a fit without intercept sees."""
+        """Moments about zero instead of the mean, which is what a fit without intercept sees."""
         root = np.sqrt(self.weight)
         x, y = root * self.mean_x, root * self.mean_y
         return Moments(

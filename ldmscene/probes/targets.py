@@ -54,7 +54,7 @@ class Targets:
         return len(self.weight)
 
     def __getitem__(self, samples: slice | Sequence[int] | Ints | Bools) -> Targets:
-        """The same for some of the samples: a slice, indices or a mask."""
+        """Labels of some of the samples, chosen by a slice, indices or a mask."""
         return Targets(
             self.names,
             self.weight[samples],
@@ -81,7 +81,7 @@ def group_targets(cells: Mapping[str, Cells]) -> list[Targets]:
 def group_labels(
     labels: Mapping[str, Array], grid: tuple[int, int], upsample: Upsampling = "nearest", weight: Array | None = None
 ) -> list[Targets]:
-    """The same from labels (sample, H, W), for either upsampling.
+    """Targets of labels at their own resolution, one group for those with the same labelled pixels.
 
     Parameters
     ----------

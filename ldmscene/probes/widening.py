@@ -53,7 +53,7 @@ def halves_are_finite(halves: Array) -> bool:
 
 
 def _widened(halves: Array, single: Array) -> Array:
-    """The same numbers in float32, in the memory of `single`, by arithmetic on bits.
+    """Float16 numbers as float32, in the memory of `single`, by arithmetic on bits.
 
     numpy converts halves one at a time, which takes half as long again as five passes over many at once.
     """

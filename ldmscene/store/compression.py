@@ -26,7 +26,7 @@ KEPT = 7  # bits of the mantissa
 
 
 def compress(specs: Sequence[ArraySpec], compression: str) -> list[ArraySpec]:
-    """The same arrays as they are declared with a compression; only activations are ever rounded."""
+    """Arrays' specifications with a compression declared in them; only activations are ever rounded."""
     if compression not in COMPRESSIONS:
         raise unknown("compression", compression, COMPRESSIONS)
     return [_compressed(spec, compression) for spec in specs]

@@ -167,7 +167,7 @@ def _segment(value: object, where: str) -> int:
 
 
 def of_this_format(documents: Documents) -> Documents:
-    """The same documents, as a store has them that this version writes to."""
+    """Documents of any readable format, brought to the format that this version writes."""
     if ROOT not in documents:
         return documents
     root = parse.document(documents[ROOT], ROOT)

@@ -83,7 +83,7 @@ def _encoded(table: pa.Table) -> bytes:
 
 
 def merged(documents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The same documents, their samples in one."""
+    """A store's documents with the manifest and its later parts joined to one document."""
     if not any(map(is_part, documents)):
         return dict(documents)
     return {path: data for path, data in documents.items() if not is_part(path)} | write(read(documents))

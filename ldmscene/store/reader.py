@@ -89,7 +89,7 @@ class ShardArray:
         version: object = None,
         dtype: np.dtype | None = None,
     ) -> da.Array:
-        """The same as a dask array, in blocks of several samples at one step; a slice reads what it holds.
+        """What `read` gives, as a dask array in blocks of several samples at one step; a slice reads what it holds.
 
         `version` changes whenever the bytes of these samples do: blocks of the same name may be taken for each other.
         A block is cast to `dtype`, where that is another than the stored one, once it is read.

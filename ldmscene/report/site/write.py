@@ -202,7 +202,7 @@ def subscripts(text: str) -> Markup:
 
 
 def svg_subscripts(text: str) -> Markup:
-    """The same inside a drawing, which knows no HTML."""
+    """`x_t` and `x_0` with lowered letters inside a drawing, which knows no HTML."""
     safe, low = str(escape(text)), '<tspan dy="3" font-size="8">'
     for name in ("x_t", "x_0"):
         safe = safe.replace(name, f"x{low}{name[-1]}</tspan>")
