@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -33,16 +34,18 @@ class MapNet(nn.Module):
     maps : int, default 4
         Number of maps. The labelers' four are inverse depth, foreground logit, shading, and the logit that there is
         shading.
+    widths : sequence of int
+        Channels at each level. Each level has half the sides of the one before.
     """
 
-    def __init__(self, maps: int = MAPS) -> None:
+    def __init__(self, maps: int = MAPS, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.down = nn.ModuleList(_block(i, o) for i, o in zip((4 * 3 + 2, *WIDTHS), WIDTHS, strict=False))
-        self.up = nn.ModuleList(_block(i + o, o) for i, o in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True))
-        self.head = nn.Conv2d(WIDTHS[0], 4 * maps, 3, padding=1)
+        self.down = nn.ModuleList(_block(i, o) for i, o in pairwise((4 * 3 + 2, *widths)))
+        self.up = nn.ModuleList(_block(i + o, o) for i, o in pairwise(widths[::-1]))
+        self.head = nn.Conv2d(widths[0], 4 * maps, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """[n, 3, y, x] in -1 to 1, sides multiples of 8, to [n, maps, y, x]."""
+        """[n, 3, y, x] in -1 to 1, sides multiples of 2 for each level, to [n, maps, y, x]."""
         x = F.pixel_unshuffle(image, 2)
         x = torch.cat([x, _coordinates(x)], 1)
         skips = []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import zscore
 from sklearn.metrics import f1_score
 
 from ldmscene.testbed.rooms import gates
 from ldmscene.testbed.rooms.drawing import draw_rooms
+from ldmscene.testbed.rooms.figures import relative
 from ldmscene.testbed.rooms.palette import fell_apart, foreign
 from ldmscene.testbed.rooms.rendering import render_rooms
 from ldmscene.testbed.rooms.spotting import NOUNS, Spotted, solids, targets
@@ -103,23 +105,24 @@ def truth_as_maps(truth) -> torch.Tensor:
 
 def test_labelers_gates_are_sklearns_f1_and_numpys_correlation():
     truth, other = (render_rooms(draw_rooms(12, seed)) for seed in (1, 2))
-    position = other.depth.mean(0)
+    position = relative(other.depth).mean(0)
     perfect = gates.labeler_gates(Oracle(truth_as_maps(truth)), truth.image, truth, position)
     assert all(value == pytest.approx(1, abs=1e-4) for value in perfect.values())
     guess = truth_as_maps(truth) + torch.randn(12, 4, 64, 64, generator=torch.Generator().manual_seed(0))
     found = gates.labeler_gates(Oracle(guess), truth.image, truth, position)
     scores = [f1_score(t.ravel(), (g > 0).ravel()) for t, g in zip(truth.mask, guess[:, 1].numpy(), strict=True)]
     assert found["mask, Dice"] == pytest.approx(np.mean(scores))
-    depth = np.maximum(guess[:, 0].numpy() / 5, 0)
-    wanted = np.corrcoef((depth - position).ravel(), (truth.depth - position).ravel())[0, 1]
+    seen, true = (zscore(d.reshape(12, -1), axis=1) - position.ravel() for d in (guess[:, 0].numpy(), truth.depth))
+    wanted = np.corrcoef(seen.ravel(), true.ravel())[0, 1]
     assert found["depth beyond position, correlation"] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_position_alone_is_worth_nothing_beyond_position():
     truth, other = (render_rooms(draw_rooms(40, seed)) for seed in (1, 2))
     maps = truth_as_maps(truth)
-    maps[:, 0] = 5 * torch.from_numpy(other.depth.mean(0)) + 1e-3 * torch.randn(40, 64, 64)
-    found = gates.labeler_gates(Oracle(maps), truth.image, truth, other.depth.mean(0))
+    position = relative(other.depth).mean(0)
+    maps[:, 0] = torch.from_numpy(position) + 1e-3 * torch.randn(40, 64, 64)
+    found = gates.labeler_gates(Oracle(maps), truth.image, truth, position)
     assert abs(found["depth beyond position, correlation"]) < 0.05
 
 

@@ -32,7 +32,7 @@ def question_figures(train: Truth, test: Truth) -> dict[str, float]:
         - "position and mask explain of shading, R²": of a regression on position and mask.
     """
     position = spearman(np.broadcast_to(train.depth.mean(0), test.depth.shape), test.depth)
-    within = [_scaled(t.depth) for t in (train, test)]
+    within = [relative(t.depth) for t in (train, test)]
     masks = train.mask.astype(np.float64), test.mask.astype(np.float64)
     return {
         "position reads depth, Spearman": position,
@@ -70,7 +70,8 @@ def _regress(target: Pair, mask: Pair) -> tuple[float, np.ndarray, np.ndarray]:
     return float(np.nansum(x * y) / np.sum(x**2 * ~np.isnan(y))), target[1] - means[0], mask[1] - means[1]
 
 
-def _scaled(depth: np.ndarray) -> np.ndarray:
+def relative(depth: np.ndarray) -> np.ndarray:
+    """Inverse depths [n, y, x] with mean 0 and deviation 1 in each picture, which can't tell how far its room is."""
     mean, std = depth.mean((1, 2), keepdims=True), depth.std((1, 2), keepdims=True)
     scaled: np.ndarray = (depth - mean) / std
     return scaled

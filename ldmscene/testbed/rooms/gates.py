@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from ldmscene.testbed.labelers import finish
 from ldmscene.testbed.nets import MapNet
 from ldmscene.testbed.rooms.drawing import draw_rooms
+from ldmscene.testbed.rooms.figures import relative
 from ldmscene.testbed.rooms.palette import fell_apart
 from ldmscene.testbed.rooms.rendering import Truth
 from ldmscene.testbed.rooms.scenes import COLORS, RELATIONS
@@ -122,13 +122,13 @@ def picture_gates(asked: Sequence[Asked], images: np.ndarray, spotter: MapNet, l
 
 
 def labeler_gates(labelers: MapNet, images: np.ndarray, truth: Truth, position: np.ndarray) -> dict[str, float]:
-    """The labelers on pictures whose truth is known; `position` [y, x] is the mean depth of other scenes."""
+    """The labelers on pictures whose truth is known; `position` [y, x] is the mean relative depth of other scenes."""
     maps = label_maps(labelers, images)
     lit = np.isfinite(truth.shading) & np.isfinite(maps["shading"])
     mask = maps["mask"] > 0.5
     overlap = 2 * (mask & truth.mask).sum((1, 2)) / (mask.sum((1, 2)) + truth.mask.sum((1, 2)))
     return {
-        "depth beyond position, correlation": _correlation(maps["depth"] - position, truth.depth - position),
+        "depth beyond position, correlation": _correlation(maps["depth"] - position, relative(truth.depth) - position),
         "mask, Dice": float(overlap.mean()),
         "shading, correlation": _correlation(maps["shading"][lit], truth.shading[lit]),
     }
@@ -136,8 +136,14 @@ def labeler_gates(labelers: MapNet, images: np.ndarray, truth: Truth, position: 
 
 @torch.no_grad()
 def label_maps(net: MapNet, images: np.ndarray, batch: int = 64) -> dict[str, np.ndarray]:
-    """What the labelers' net sees in uint8 pictures, float32 [n, y, x] for each target."""
-    return finish(torch.cat([net(pixels(images[i : i + batch])) for i in range(0, len(images), batch)]))
+    """What the labelers' net sees in uint8 pictures, float32 [n, y, x] for each target; depth is relative."""
+    maps = torch.cat([net(pixels(images[i : i + batch])) for i in range(0, len(images), batch)]).float()
+    depth, mask, shading, valid = maps.unbind(1)
+    return {
+        "depth": relative(depth.numpy()),
+        "mask": mask.sigmoid().numpy(),
+        "shading": torch.where(valid > 0, shading, torch.nan).numpy(),
+    }
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -79,7 +79,8 @@ of shapes were never trained on: `ldmscene.testbed.rooms.drawing` names them.
 
 Samples: {samples} captions of one solid and {samples} of two, which training never saw, {steps} steps at guidance
 {guidance:g}, read by a small net whose own shares on reconstructed scenes stand beside. Autoencoder and labelers: 500
-held-out scenes, as the autoencoder gives them back, against the renderer's exact truth.
+held-out scenes, as the autoencoder gives them back, against the renderer's exact truth. Depth is relative: it has mean
+0 and deviation 1 in each picture, since a picture can't tell how far away its room is.
 
 ## Training
 

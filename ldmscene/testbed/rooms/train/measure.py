@@ -11,7 +11,7 @@ import click
 import numpy as np
 import torch
 
-from ldmscene.testbed.rooms.figures import question_figures
+from ldmscene.testbed.rooms.figures import question_figures, relative
 from ldmscene.testbed.rooms.gates import Asked, labeler_gates, picture_gates, sample_gates
 from ldmscene.testbed.rooms.rendering import Truth, render_rooms
 from ldmscene.testbed.rooms.train import denoiser
@@ -31,11 +31,14 @@ def measure(parts: Parts, folder: Path, plan: Plan, samples: int) -> tuple[dict[
     known = known_captions(scenes(folder, plan))
     shares, images = sample_gates(parts.pipeline(), parts.spotter, parts.labelers, count=samples, known=known)
     of_world = question_figures(other, truth)
-    return of_world | shares | held_out_scores(parts, held_out, truth, other.depth.mean(0)), images
+    return of_world | shares | held_out_scores(parts, held_out, truth, relative(other.depth).mean(0)), images
 
 
 def held_out_scores(parts: Parts, held_out: SceneFiles, truth: Truth, position: np.ndarray) -> dict[str, float]:
-    """What autoencoder, nets and denoiser do on scenes that they never saw; `position` is the mean depth of others."""
+    """What autoencoder, nets and denoiser do on scenes that they never saw.
+
+    `position` is the mean relative depth of others.
+    """
     latents, tokens = denoiser.learnt_from(parts.vae, held_out)
     images = decode(parts.vae, torch.from_numpy(latents[: len(truth.image)]).float())
     own = spotter_quality(parts, held_out, images)

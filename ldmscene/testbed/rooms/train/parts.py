@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from ldmscene.testbed.labelers import WEIGHTS
 from ldmscene.testbed.model import build_pipeline
 from ldmscene.testbed.nets import MapNet
-from ldmscene.testbed.rooms.model import build_tokenizer
+from ldmscene.testbed.rooms.model import build_reader, build_tokenizer
 from ldmscene.testbed.rooms.spotting import MAPS
 from ldmscene.testbed.rooms.train.autoencoder import load_finished
 from ldmscene.testbed.rooms.train.denoiser import Denoiser, start_from
@@ -35,7 +35,7 @@ class Parts:
         """As training begins."""
         torch.manual_seed(seed)
         vae = AutoencoderKL.from_pretrained(FIRST, subfolder="vae", torch_dtype=torch.float32)
-        return cls(vae, MapNet(), MapNet(MAPS), start_from(FIRST, seed))
+        return cls(vae, build_reader(), build_reader(MAPS), start_from(FIRST, seed))
 
     def pipeline(self) -> StableDiffusionPipeline:
         """The latent diffusion model."""

@@ -25,7 +25,7 @@ class Plan:
 FULL = Plan(
     scenes=40_000,
     autoencoder=Schedule(steps=4000, learning_rate=5e-4, warmup=50),
-    readers=Schedule(steps=2000, learning_rate=3e-3, warmup=100, average=0.995),
+    readers=Schedule(steps=6000, learning_rate=3e-3, warmup=100, average=0.998),
     denoiser=Schedule(steps=16_000, learning_rate=5e-4, average=0.9995),
     samples=200,
 )

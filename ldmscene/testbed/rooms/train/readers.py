@@ -15,8 +15,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from ldmscene.testbed.labelers import DEPTH_SCALE
 from ldmscene.testbed.nets import MapNet
+from ldmscene.testbed.rooms.figures import relative
 from ldmscene.testbed.rooms.solids import SHAPES
 from ldmscene.testbed.rooms.spotting import targets
 from ldmscene.testbed.rooms.train.autoencoder import mark
@@ -45,7 +45,7 @@ def train_labelers(
         truth = torch.from_numpy(shading[rows])
         known = ~truth.isnan()
         return (
-            F.smooth_l1_loss(guess, DEPTH_SCALE * torch.from_numpy(depth[rows]), beta=0.02)
+            F.smooth_l1_loss(guess, torch.from_numpy(relative(depth[rows])), beta=0.1)
             + F.binary_cross_entropy_with_logits(foreground, torch.from_numpy(mask[rows]).float())
             + F.smooth_l1_loss(light[known], truth[known], beta=0.02)
             + 0.1 * F.binary_cross_entropy_with_logits(valid, known.float())
