@@ -52,6 +52,11 @@ def presets() -> list[str]:
     return list(PRESETS)
 
 
+def modules() -> list[str]:
+    """Presets, and how names in the other parts of most pipelines begin."""
+    return [*presets(), "text_encoder", "vae"]
+
+
 def rules() -> list[str]:
     from ldmscene.edits import RULES
 
@@ -182,7 +187,7 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     ),
     "dry_run": click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing."),
 }
-_COMPLETED = {"modules": presets, "scheduler": schedulers}
+_COMPLETED = {"modules": modules, "scheduler": schedulers}
 
 
 def options_of(kind: type[Options], *, without: Iterable[str] = ()) -> Callable[..., Any]:

@@ -497,6 +497,7 @@ def test_names_that_a_shell_completes_are_the_librarys_own():
         ("extract mod", ["extract", "models/"]),
         ("label stores/demo depth tiny-d", ["label", "stores/demo", "depth", "tiny-depth"]),
         ("modules tiny-scenes --modules cro", ["modules", "tiny-scenes", "--modules", "cross-attention"]),
+        ("modules tiny-scenes --modules va", ["modules", "tiny-scenes", "--modules", "vae"]),
         ("label stores/demo d l --split tr", ["label", "stores/demo", "d", "l", "--split", "train"]),
         ("report stores/demo rep", ["report", "stores/demo", "report/"]),
         ("verify stores/demo --js", ["verify", "stores/demo", "--json"]),

@@ -18,6 +18,7 @@ from ldmscene.capture import Plan
 from ldmscene.capture.canary import canary, first_difference, tolerance, turned_on
 from ldmscene.capture.conditions import example
 from ldmscene.capture.hooks import quiet, running_uncompiled
+from ldmscene.capture.parts import modules_by_name
 from ldmscene.errors import InputError
 from ldmscene.extraction.fill import array_specs
 
@@ -37,16 +38,18 @@ def checked(
     plan = _plan(loaded, modules, steps, guidance_scale, inputs)
     branches = _branches(plan)
     raw = _heard(plan)
+    orders = {m.name: _order(plan, m, branches) for m in plan.every}
     start = time.perf_counter()
     (ours,) = capture.run(plan, [example(plan.pipeline)], [SEED])
     seconds = time.perf_counter() - start
+    arrays = {m.name: _by_step_and_branch(ours.activations[m.name], m) for m in plan.every}
     apart = first_difference(canary(plan), canary(plan), tolerance(plan.compute_dtype, same_device=True))
     return {
         "model": capture.name_of(plan.pipeline),
         "branches": branches,
-        "shapes": {m.name: m.shape for m in plan.modules},
+        "shapes": {m.name: m.shape for m in plan.every},
         "steps": len(plan.timesteps),
-        "equal": share_as_returned(ours.activations, raw, [branches.index(branch) for branch in plan.branches]),
+        "equal": share_as_returned(arrays, raw, orders),
         "steady": apart is None,
         "unsteady": apart,
         "on": turned_on(plan.pipeline),
@@ -63,6 +66,19 @@ def _branches(plan: Plan) -> list[str]:
         return list(plan.branches)
 
 
+def _order(plan: Plan, module: capture.ModuleShape, branches: Sequence[str]) -> list[int]:
+    """Which of the results that a module returns in a step each of its branches is."""
+    if not module.branched:
+        return [0]
+    own = plan.texts.get(module.part, branches)
+    return [own.index(branch) for branch in plan.branches]
+
+
+def _by_step_and_branch(array: AnyArray, module: capture.ModuleShape) -> AnyArray:
+    """What was captured of a module, with both axes."""
+    return np.expand_dims(array, [at for at, axis in enumerate(("step", "branch")) if axis not in module.axes])
+
+
 def _plan(
     loaded: capture.Model, modules: str | Sequence[str], steps: int, guidance_scale: float, inputs: Mapping[str, Any]
 ) -> Plan:
@@ -76,15 +92,18 @@ def _plan(
 
 def _heard(plan: Plan) -> dict[str, list[list[Tensor]]]:
     """The tensors of each call of the plan's modules, in a run of the pipeline alone."""
-    heard: dict[str, list[list[Tensor]]] = {m.name: [] for m in plan.modules}
+    heard: dict[str, list[list[Tensor]]] = {m.name: [] for m in plan.every}
+    drawn = {"output_type": "np"} if plan.drawing else {}
     with torch.no_grad(), quiet(plan.pipeline), running_uncompiled(plan.pipeline) as denoiser:
-        parts = dict(denoiser.named_modules())
+        parts = {m.name: denoiser.get_submodule(m.name) for m in plan.modules} | modules_by_name(
+            plan.pipeline, plan.others
+        )
         handles = [
             parts[name].register_forward_hook(lambda _m, _a, output, calls=calls: calls.append(_tensors(output)))
             for name, calls in heard.items()
         ]
         try:
-            plan.pipeline(**plan.rehearsal())
+            plan.pipeline(**plan.rehearsal() | drawn)
         finally:
             for handle in handles:
                 handle.remove()
@@ -97,7 +116,7 @@ def _tensors(output: Any) -> list[Tensor]:
 
 
 def share_as_returned(
-    ours: Mapping[str, AnyArray], raw: Mapping[str, Sequence[Sequence[Tensor]]], order: Sequence[int]
+    ours: Mapping[str, AnyArray], raw: Mapping[str, Sequence[Sequence[Tensor]]], orders: Mapping[str, Sequence[int]]
 ) -> float:
     """How many of the captured arrays are what the module returned in the same step and branch, row after row.
 
@@ -107,8 +126,8 @@ def share_as_returned(
         What was captured, by module.
     raw : mapping of str to sequence of sequence of Tensor
         What the module returned, call by call; each tensor's first axis is the step's parts in that call.
-    order : sequence of int
-        Which part of a step each branch is.
+    orders : mapping of str to sequence of int
+        Which part of a step each branch is, by module.
     """
     found = []
     for name, array in ours.items():
@@ -116,7 +135,7 @@ def share_as_returned(
         for step, captured in enumerate(array):
             returned = raw[name][step * calls : (step + 1) * calls]
             parts = [part for tensors in returned for part in zip(*tensors, strict=False)]
-            found += [_is_in(rows, parts[part]) for rows, part in zip(captured, order, strict=True)]
+            found += [_is_in(rows, parts[part]) for rows, part in zip(captured, orders[name], strict=True)]
     return float(np.mean(found))
 
 

@@ -1,4 +1,4 @@
-"""What a model's denoiser can give."""
+"""What a model's denoiser and its other parts can give."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def list_modules(
     model: str | Path | DiffusionPipeline, modules: str | Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Modules of a model's denoiser, with the shapes of their outputs.
+    """Modules of a model, with the shapes of their outputs.
 
     From the model's configurations alone, at the size that it was made for: no weights are needed.
 
@@ -25,12 +25,15 @@ def list_modules(
     model
         As `extract` takes it.
     modules
-        Presets, globs or names; attention, ResNet and block modules where not given.
+        Presets, globs or names; the denoiser's attention, ResNet and block modules where not given. Names that begin
+        with another part of the pipeline mean modules there: `"vae"` lists those of the autoencoder that can be
+        captured, `"text_encoder"` those of that text encoder, for a prompt of as many tokens as it reads.
 
     Returns
     -------
     list of dict
-        Each with `module`, `block`, `dims`, `shape`, and `bytes_per_step` in float16 for one branch.
+        Each with `module`, `block`, `dims`, `shape`, and `bytes_per_step` in float16 for one branch. A text encoder
+        runs once, and so does a decoder unless previews are drawn, too.
 
     Raises
     ------
@@ -49,9 +52,6 @@ def list_modules(
     check_model(model)
     from ldmscene import capture, testbed  # which load torch, now that the model is there
 
-    denoiser = capture.load_outline(testbed.MODELS.get(str(model), model))
-    names = capture.find_modules(denoiser, modules or capture.presets_in(denoiser))
-    shapes = capture.outline_shapes(denoiser, names)
     return [
         {
             "module": m.name,
@@ -60,5 +60,12 @@ def list_modules(
             "shape": m.shape,
             "bytes_per_step": 2 * m.values,
         }
-        for m in shapes
+        for m in capture.outlined(testbed.MODELS.get(str(model), model), modules or None)
     ]
+
+
+def other_parts(model: str | Path | DiffusionPipeline) -> list[str]:
+    """By which names modules of a model's other parts begin: text encoders, then the autoencoder."""
+    from ldmscene import capture, testbed
+
+    return capture.part_names(testbed.MODELS.get(str(model), model))

@@ -1,12 +1,14 @@
 """Hooks, branches and steps: a pipeline and a manifest become a stream of activations."""
 
 from ldmscene.capture.batches import check_batches
+from ldmscene.capture.families import default_latent
 from ldmscene.capture.foretelling import rehearsed
 from ldmscene.capture.identity import WeightHashes, configs, environment, identity
 from ldmscene.capture.inputs import Inputs
 from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.model import Model
 from ldmscene.capture.modules import ModuleShape, find_modules, presets_in
+from ldmscene.capture.outline import load_outline, outlined, part_names
 from ldmscene.capture.pictures import at_once, decode, decode_counting
 from ldmscene.capture.plan import Plan, has_two_branches, make_plan
 from ldmscene.capture.readings import readings
@@ -16,7 +18,6 @@ from ldmscene.capture.sinks import Editor, Sink
 from ldmscene.capture.source import (
     autoencoder_of,
     denoiser_of,
-    load_outline,
     load_pipeline,
     name_of,
     permute_weights,
@@ -41,6 +42,7 @@ __all__ = [
     "configs",
     "decode",
     "decode_counting",
+    "default_latent",
     "denoiser_of",
     "environment",
     "find_modules",
@@ -52,6 +54,8 @@ __all__ = [
     "make_plan",
     "name_of",
     "outline_shapes",
+    "outlined",
+    "part_names",
     "permute_weights",
     "presets_in",
     "readings",

@@ -50,15 +50,23 @@ def decoder_shapes(
             f"{part} decodes in tiles, so that its modules never see a whole picture; call pipeline.{part}."
             "disable_tiling(), or leave its modules out"
         )
-    z = torch.zeros(1, latent_channels(pipeline), *latent)
     try:
         with torch.device("meta"):
-            heard = _decoding(pipeline, part, type(vae).from_config(vae.config).eval(), names, z.to("meta"))
+            shadow = type(vae).from_config(vae.config).eval()
+        heard = outputs_on_meta(pipeline, part, shadow, names, latent)
     except Exception:  # whatever an operation says that needs values, or a module that was added later
         with ready(pipeline) as real:
-            z = z.to(pipeline._execution_device, real.dtype)
+            z = torch.zeros(1, latent_channels(pipeline), *latent).to(pipeline._execution_device, real.dtype)
             heard = _decoding(pipeline, part, vae, names, z)
-    return [_shape(part, name, heard[name], latent, step) for name in names]
+    return [decoder_shape(part, name, heard[name], latent, step) for name in names]
+
+
+def outputs_on_meta(
+    pipeline: Any, part: str, vae: Any, names: Sequence[str], latent: tuple[int, int]
+) -> Mapping[str, list[Tensor]]:
+    """What modules of an autoencoder that has no weights return when one picture is decoded: tensors without values."""
+    with torch.device("meta"):
+        return _decoding(pipeline, part, vae, names, torch.zeros(1, latent_channels(pipeline), *latent))
 
 
 def _decoding(pipeline: Any, part: str, vae: Any, names: Sequence[str], z: Tensor) -> Mapping[str, list[Tensor]]:
@@ -68,7 +76,16 @@ def _decoding(pipeline: Any, part: str, vae: Any, names: Sequence[str], z: Tenso
     return heard
 
 
-def _shape(part: str, name: str, outputs: Sequence[Tensor], latent: tuple[int, int], step: int | None) -> ModuleShape:
+def decoder_shape(
+    part: str, name: str, outputs: Sequence[Tensor], latent: tuple[int, int], step: int | None
+) -> ModuleShape:
+    """That of what a module returned when one picture was decoded.
+
+    Raises
+    ------
+    InputError
+        If it wasn't called once, or returned no map.
+    """
     if len(outputs) != 1:
         times = f"{len(outputs)} times" if outputs else "never"
         raise InputError(f"{name} is {times} called while a picture is decoded; capture a module that is called once")

@@ -74,7 +74,8 @@ def hearing(modules: Mapping[str, nn.Module], dtype: torch.dtype | None = None) 
     def hook(name: str) -> Callable[..., None]:
         def leave(_module: nn.Module, _args: object, output: object) -> None:
             values = first_tensor(output).detach()
-            heard[name].append(values.to(dtype or values.dtype, copy=True).cpu())
+            copied = values.to(dtype or values.dtype, copy=True)
+            heard[name].append(copied if copied.is_meta else copied.cpu())
 
         return leave
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -69,7 +69,7 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str], others: Seque
         If one of them matches nothing; the message names the nearest that exist.
     """
     names = [name for name, _ in denoiser.named_modules() if name]
-    lists = {name for name, module in denoiser.named_modules() if isinstance(module, nn.ModuleList | nn.ModuleDict)}
+    lists = lists_in(denoiser)
     asked = [wanted] if isinstance(wanted, str) else list(wanted)
     if not asked:
         raise InputError(f"no modules were named; expected a preset ({', '.join(PRESETS)}), a glob or module names")
@@ -91,9 +91,26 @@ def find_modules(denoiser: nn.Module, wanted: str | Iterable[str], others: Seque
             )
         if not found:
             raise unknown("module or preset", one, [*PRESETS, *names, *others])
-    # A list of modules is never called: a glob doesn't mean it, a name that is one is refused later.
-    chosen = set().union(*(found - (lists - {one}) for one, found in matches.items()))
+        check_called(one, lists)
+    chosen = set().union(*(found - lists for found in matches.values()))  # a glob doesn't mean what is never called
     return sorted(chosen, key=forward_order(names))
+
+
+def lists_in(module: nn.Module) -> set[str]:
+    """Names of what holds modules and is never called itself."""
+    return {name for name, one in module.named_modules() if isinstance(one, nn.ModuleList | nn.ModuleDict)}
+
+
+def check_called(name: str, lists: Container[str]) -> None:
+    """Refuse the name of a list of modules.
+
+    Raises
+    ------
+    InputError
+        Which says how what is in it is meant.
+    """
+    if name in lists:
+        raise InputError(f"{name} is a list of modules, which is never called; name one of them, or all by '{name}.*'")
 
 
 def presets_in(denoiser: nn.Module) -> list[str]:

@@ -6,12 +6,12 @@ A module of theirs is called by the name under which the pipeline holds its part
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from ldmscene.capture.modules import ModuleShape, find_modules, forward_order
+from ldmscene.capture.modules import ModuleShape, check_called, find_modules, forward_order, lists_in
 from ldmscene.capture.source import denoiser_of, uncompiled
 from ldmscene.errors import unknown
 from ldmscene.module_names import AUTOENCODERS, TEXT_ENCODER
@@ -41,23 +41,31 @@ def find_in_parts(pipeline: Any, wanted: str | Iterable[str]) -> tuple[list[str]
     UnknownNameError
         If a word matches nothing.
     """
-    asked, parts = [wanted] if isinstance(wanted, str) else list(wanted), parts_of(pipeline)
+    return find_among(denoiser_of(pipeline)[1], parts_of(pipeline), wanted)
+
+
+def find_among(
+    denoiser: nn.Module, parts: Mapping[str, nn.Module], wanted: str | Iterable[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The same, of a denoiser and other parts by name."""
+    asked = [wanted] if isinstance(wanted, str) else list(wanted)
     names = {part: [f"{part}.{name}" for name, _ in module.named_modules() if name] for part, module in parts.items()}
     words: dict[str, list[str]] = {part: [one for one in asked if one.split(".")[0] == part] for part in parts}
     own = [one for one in asked if one.split(".")[0] not in parts]
     others = [name for some in names.values() for name in some]
-    found = find_modules(denoiser_of(pipeline)[1], own, others) if own or not asked else []
+    found = find_modules(denoiser, own, others) if own or not asked else []
     return found, {part: _inside(part, parts[part], names[part], words[part]) for part in parts if words[part]}
 
 
 def _inside(part: str, module: nn.Module, names: Sequence[str], asked: Iterable[str]) -> list[str]:
-    lists = {f"{part}.{n}" for n, one in module.named_modules() if isinstance(one, nn.ModuleList | nn.ModuleDict)}
+    lists = {f"{part}.{name}" for name in lists_in(module)}
     chosen: set[str] = set()
     for one in asked:
         found = set(matching(one, names))
         if not found:
             raise unknown(f"module of {part}", one, names)
-        chosen |= found - (lists - {one})
+        check_called(one, lists)
+        chosen |= found - lists
     inside = [name.removeprefix(f"{part}.").removeprefix("decoder.") for name in names]
     order = forward_order(inside)
     return sorted(chosen, key=lambda name: order(inside[names.index(name)]))

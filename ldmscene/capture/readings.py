@@ -22,7 +22,7 @@ def readings(pipeline: DiffusionPipeline, prompts: Sequence[str]) -> list[Hashab
     if not tokenizers:
         return [normal(prompt) for prompt in prompts]
     each = list(dict.fromkeys(prompts))
-    limits = [_limit(pipeline, one) for one in tokenizers]
+    limits = [limit(pipeline, one) for one in tokenizers]
     whole = [one(each, truncation=False, verbose=False).input_ids for one in tokenizers]
     _warn_of_cuts(each, whole, limits)
     read = [
@@ -33,7 +33,7 @@ def readings(pipeline: DiffusionPipeline, prompts: Sequence[str]) -> list[Hashab
     return [found[prompt] for prompt in prompts]
 
 
-def _limit(pipeline: DiffusionPipeline, tokenizer: Any) -> float:
+def limit(pipeline: DiffusionPipeline | type[DiffusionPipeline], tokenizer: Any) -> float:
     """Tokens of a prompt that are read, infinity where that isn't known."""
     asked = takes(pipeline).get("max_sequence_length")
     default = asked.default if asked is not None and isinstance(asked.default, int) else math.inf

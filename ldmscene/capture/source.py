@@ -81,33 +81,6 @@ def name_of(pipeline: DiffusionPipeline) -> str:
     return (Path(name).name if Path(name).is_dir() else name) or type(pipeline).__name__
 
 
-def load_outline(model: str | Path | DiffusionPipeline) -> Any:
-    """A pipeline's denoiser without its weights, on the meta device, from the configurations alone.
-
-    Raises
-    ------
-    InputError
-        If there is no such pipeline, or diffusers has no such denoiser.
-    """
-    if isinstance(model, DiffusionPipeline):
-        return _on_meta(type(denoiser_of(model)[1]), denoiser_of(model)[1].config)
-    name = str(model)
-    try:
-        index = _index(name)
-        role = _listed_denoiser(name, index)
-        kind = getattr(diffusers, index[role][1])
-        return _on_meta(kind, kind.load_config(name, subfolder=role))
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(_why_not(name, error)) from error
-
-
-def _on_meta(kind: Any, config: Any) -> Any:
-    with torch.device("meta"):
-        return kind.from_config(config).eval()
-
-
 def denoiser_of(pipeline: DiffusionPipeline) -> tuple[str, Any]:
     """The denoiser by its role: under which name the pipeline holds it, and the module.
 
@@ -160,8 +133,8 @@ def _move(pipeline: DiffusionPipeline, device: str) -> None:
 
 def _from_pretrained(name: str, dtype: torch.dtype, variant: str | None, revision: str | None) -> DiffusionPipeline:
     try:
-        index = _index(name, revision)
-        role = _listed_denoiser(name, index)  # before all else is downloaded
+        index = read_index(name, revision)
+        role = listed_denoiser(name, index)  # before all else is downloaded
         options = {"use_safetensors": True, "dtype": dtype, "revision": revision}
         options["variant"] = variant or _only_variant(Path(name) / role)
         if "safety_checker" in index:
@@ -172,10 +145,10 @@ def _from_pretrained(name: str, dtype: torch.dtype, variant: str | None, revisio
     except InputError:
         raise
     except Exception as error:  # diffusers, transformers, safetensors and the hub raise of every kind
-        raise InputError(_why_not(name, error)) from error
+        raise InputError(why_not(name, error)) from error
 
 
-def _index(name: str, revision: str | None = None) -> Mapping[str, Any]:
+def read_index(name: str, revision: str | None = None) -> Mapping[str, Any]:
     """What a pipeline is made of; from a hub id, that file alone is loaded."""
     check_there(name, INDEX, revision)
     if Path(name).is_dir() and not (Path(name) / INDEX).is_file():
@@ -194,7 +167,7 @@ def _only_variant(folder: Path) -> str | None:
     return found.pop() or None if len(found) == 1 else None
 
 
-def _listed_denoiser(name: str, index: Mapping[str, Any]) -> str:
+def listed_denoiser(name: str, index: Mapping[str, Any]) -> str:
     """Under which name a pipeline's index lists its denoiser."""
     role = next((role for role in ROLES if index.get(role, [None])[0]), None)
     if role is None:
@@ -205,7 +178,7 @@ def _listed_denoiser(name: str, index: Mapping[str, Any]) -> str:
     return role
 
 
-def _why_not(name: str, error: Exception) -> str:
+def why_not(name: str, error: Exception) -> str:
     """One sentence for what went wrong with loading a pipeline."""
     reason = textwrap.shorten(str(error), 300, placeholder=" …")
     if "trust_remote_code" in str(error):

@@ -58,8 +58,7 @@ def text_shapes(
                 "or another negative_prompt"
             )
     wanted = [order.index(branch) for branch in branches]
-    outputs = {name: [_rows(part, name, heard[name], len(order)) for _, heard in found] for name in names}
-    return [_shape(part, name, [rows[i] for rows in outputs[name] for i in wanted]) for name in names], order
+    return [text_shape(part, name, [heard[name] for _, heard in found], len(order), wanted) for name in names], order
 
 
 @contextmanager
@@ -102,8 +101,18 @@ def _rows(part: str, name: str, outputs: Sequence[Tensor], texts: int) -> list[T
     return rows
 
 
-def _shape(part: str, name: str, rows: Sequence[Tensor]) -> ModuleShape:
-    """That of results for several prompts and branches."""
+def text_shape(
+    part: str, name: str, runs: Sequence[Sequence[Tensor]], texts: int, wanted: Sequence[int]
+) -> ModuleShape:
+    """That of what a module returned in runs that read a number of texts each, of which some are wanted.
+
+    Raises
+    ------
+    InputError
+        If it can't be stored.
+    """
+    results = [_rows(part, name, outputs, texts) for outputs in runs]
+    rows = [result[i] for result in results for i in wanted]
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         raise InputError(

@@ -19,7 +19,7 @@ from ldmscene.text import human_bytes, printable
 @click.option(
     "--modules",
     **take.several(),
-    shell_complete=take.completing(take.presets),
+    shell_complete=take.completing(take.modules),
     help="Presets, globs or names, repeated or with commas; self-attention where not given.",
 )
 @click.option("--steps", type=int, default=3, show_default=True, help="Denoising steps.")

@@ -9,6 +9,8 @@ import click
 
 import ldmscene
 from ldmscene import parameters as take
+from ldmscene.calls.list_modules import other_parts
+from ldmscene.text import printable
 
 
 @click.command()
@@ -16,18 +18,25 @@ from ldmscene import parameters as take
 @click.option(
     "--modules",
     **take.several(),
-    shell_complete=take.completing(take.presets),
-    help="Presets, globs or names, repeated or with commas. All presets (attention, ResNets, blocks) where not given.",
+    shell_complete=take.completing(take.modules),
+    help="Presets, globs or names, repeated or with commas, also of other parts, such as vae.decoder. The denoiser's "
+    "attention, ResNets and blocks where not given.",
 )
 @take.AS_JSON
 def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
-    """List a MODEL's attention, ResNet and block modules with h × w, channels and bytes a step.
+    """List a MODEL's modules with h × w, channels and bytes a step.
 
     \b
-    Example:
+    Examples:
         ldmscene modules tiny-scenes --modules resnet
+        ldmscene modules tiny-scenes --modules vae
     """
     from ldmscene import terminal
 
     rows = ldmscene.list_modules(model, list(modules) or None)
-    print(json.dumps(rows)) if as_json else terminal.show(terminal.module_table(rows), f"{model}: {len(rows)} modules")
+    if as_json:
+        print(json.dumps(rows))
+        return
+    terminal.show(terminal.module_table(rows), f"{model}: {len(rows)} modules")
+    if not modules:
+        print(printable(f"Those of its other parts: --modules {' or '.join(other_parts(model))}"))

@@ -44,6 +44,20 @@ def test_a_model_that_answers_otherwise_each_time_is_found(tiny):
     assert found["on"] == ["a forward hook of unet.mid_block"]
 
 
+def test_other_parts_are_held_to_what_they_return_when_prompts_are_read_and_the_picture_is_drawn(tiny):
+    names = ["text_encoder.encoder.layers.0", LAST, "vae.decoder.mid_block"]
+    found = ldmscene.check(tiny, names, steps=2)
+    assert (list(found["shapes"]), found["equal"]) == (names, 1.0)
+    count = itertools.count()
+    decoder = tiny.vae.decoder.mid_block
+    handle = decoder.register_forward_hook(lambda _m, _a, output: output * (1 + 0.01 * next(count)))
+    try:
+        apart = ldmscene.check(tiny, names, steps=2)
+    finally:
+        handle.remove()
+    assert apart["equal"] == pytest.approx(6 / 7)  # two texts, two steps of two branches, and not the picture
+
+
 def _returned(kind: str) -> tuple[np.ndarray, list[list[torch.Tensor]]]:
     """Two branches of a 3 × 3 map of 4 channels in one step, and one call's tensors that hold them."""
     maps = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32))
@@ -62,13 +76,13 @@ def _returned(kind: str) -> tuple[np.ndarray, list[list[torch.Tensor]]]:
 @pytest.mark.parametrize("kind", ["map", "tokens", "after text", "beside text", "heads", "heads first"])
 def test_what_is_not_in_its_order_is_not_what_was_returned(kind):
     right, raw = _returned(kind)
-    assert share_as_returned({"m": right}, {"m": raw}, (0, 1)) == 1
+    assert share_as_returned({"m": right}, {"m": raw}, {"m": (0, 1)}) == 1
     first_row = np.broadcast_to(right[:, :, :1], right.shape)
     other_channels = right[..., ::-1]
     for wrong in (right[:, :, ::-1], right.swapaxes(2, 3), right[:, ::-1], first_row, other_channels, right * 0 + 1):
-        assert share_as_returned({"m": wrong}, {"m": raw}, (0, 1)) == 0
-    assert share_as_returned({"m": np.concatenate([right, right[:, ::-1]])}, {"m": [*raw, *raw]}, (0, 1)) == 0.5
-    assert share_as_returned({"m": right}, {"m": raw}, (1, 0)) == 0
+        assert share_as_returned({"m": wrong}, {"m": raw}, {"m": (0, 1)}) == 0
+    assert share_as_returned({"m": np.concatenate([right, right[:, ::-1]])}, {"m": [*raw, *raw]}, {"m": (0, 1)}) == 0.5
+    assert share_as_returned({"m": right}, {"m": raw}, {"m": (1, 0)}) == 0
 
 
 def test_one_screen_says_it_all(capsys):

@@ -66,12 +66,28 @@ def _plan(pipeline, name, modules, **changes):
     return plan_of(pipeline, name, modules, **negative | one | changes)
 
 
+def _hold_listed(pipeline, plan, modules):
+    """What configurations alone tell of modules is what is captured, at the denoiser's own size."""
+    listed = capture.outlined(pipeline, modules)
+    assert [(m.name, m.dims) for m in listed] == [(m.name, m.dims) for m in plan.every]
+    own = capture.default_latent(capture.denoiser_of(pipeline)[1])
+    for alone, captured in zip(listed, plan.every, strict=True):
+        if captured.dims == GRID:  # tests draw smaller pictures than some denoisers were made for
+            y, x = (length * side // of for length, side, of in zip(captured.shape[:2], own, plan.latent, strict=True))
+            assert alone.shape == (y, x, captured.shape[2])
+        else:
+            assert alone.shape[1] == captured.shape[1]
+            # Others pad beyond what these small tokenizers take.
+            assert alone.shape == captured.shape or "StableDiffusion" not in type(pipeline).__name__
+
+
 @pytest.mark.parametrize("name", ["stable_diffusion", "stable_diffusion_xl", "flux", "sana", "qwen_image", "pixart"])
 def test_parts_are_captured_as_they_run(name):
     pipeline = build(name)
     texts = TEXTS[name]
     modules = [*texts, *(DECODER if name not in ("sana", "qwen_image") else ["vae.decoder.conv_in"])]
     plan = _plan(pipeline, name, modules)
+    _hold_listed(pipeline, plan, modules)
     (ours,) = capture.run(plan, [PROMPT], [SEED])
     negative = {} if name == "flux" else {"negative_prompt": [NEGATIVE]}
     with Hooks(pipeline, ours.activations) as outputs:
@@ -161,6 +177,8 @@ def test_a_batch_of_two_holds_what_each_would_alone(sliced):
         ("vae.decoder.up_block.1", {}, UnknownNameError, r"no module of vae named .* vae\.decoder\.up_blocks\.1"),
         ("text_encoder_2.encoder", {}, UnknownNameError, r"nearest: text_encoder\.encoder"),
         ("vea.decoder.mid_block", {}, UnknownNameError, r"nearest: vae\.decoder\.mid_block"),
+        ("vae.decoder.up_blocks", {}, InputError, r"a list of modules, .* or all by 'vae\.decoder\.up_blocks\.\*'"),
+        ("up_blocks", {}, InputError, r"up_blocks is a list of modules, which is never called; name one of them"),
         ("vae.encoder.mid_block", {}, InputError, "vae.encoder.mid_block is never called while a picture is decoded"),
         ("vae.decoder.mid_block.resnets.0.nonlinearity", {}, InputError, "2 times called"),
         ("text_encoder.encoder.layers.0.mlp.activation_fn", {"branch": "uncond", "negative_prompt": ""}, None, ""),
@@ -175,6 +193,37 @@ def test_what_cannot_be_captured_is_told_in_one_sentence(module, changes, error,
     with pytest.raises(error, match=message) as caught:
         _plan(pipeline, "stable_diffusion", module, **changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["stable_diffusion_xl", "flux"])
+def test_a_saved_pipelines_modules_are_listed_without_its_weights(name, tmp_path):
+    pipeline = build(name)
+    words = ["self-attention", "vae", "text_encoder", "text_encoder_2"]
+    wanted = capture.outlined(pipeline, words)
+    pipeline.save_pretrained(tmp_path)
+    for weights in tmp_path.rglob("*.safetensors"):
+        weights.unlink()
+    assert capture.outlined(str(tmp_path), words) == wanted
+    assert {m.part for m in wanted} == {"", "vae", "text_encoder", "text_encoder_2"}
+    assert capture.part_names(str(tmp_path)) == capture.part_names(pipeline) == words[2:] + words[1:2]
+    with pytest.raises(UnknownNameError, match=r"nearest: vae\.decoder\.mid_block"):
+        capture.outlined(str(tmp_path), "vea.decoder.mid_block")
+
+
+def test_an_unconditional_models_autoencoder_is_listed_by_its_own_name(tmp_path):
+    pipeline = noise_pipelines.build("ldm_text")
+    pipeline.save_pretrained(tmp_path)
+    for model in (pipeline, str(tmp_path)):
+        layer, block = capture.outlined(model, ["bert.encoder.layers.0", "vqvae.decoder.mid_block"])
+        assert (layer.name, layer.dims) == ("bert.encoder.layers.0", TOKENS)
+        assert (block.name, block.dims) == ("vqvae.decoder.mid_block", GRID)
+
+
+def test_shapes_of_a_decoder_are_told_without_decoding(monkeypatch):
+    pipeline = build("stable_diffusion")
+    wanted = _plan(pipeline, "stable_diffusion", DECODER).drawing
+    monkeypatch.setattr(pipeline.vae, "decode", None)
+    assert _plan(pipeline, "stable_diffusion", DECODER).drawing == wanted
 
 
 def test_a_decoder_in_tiles_and_texts_that_are_not_read_are_refused():
