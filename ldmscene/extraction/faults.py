@@ -11,6 +11,9 @@ from ldmscene.errors import LdmsceneError
 from ldmscene.store import Row
 from ldmscene.store.layout import Key
 
+# Of an edit: NaN leaves a pixel of a wanted map alone, and no reading agrees or disagrees with a map of such pixels.
+_NOT_COMPUTED = ("wanted", "edit")
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -40,7 +43,8 @@ def sound(rows: Iterable[Row], faults: list[Fault], *, allow: bool = False) -> I
 
 def find_fault(row: Row) -> Fault | None:
     """What is infinite or NaN in a row, pictures that were so before they became uint8 included."""
-    bad = {path: ~np.isfinite(array) for path, array in row.arrays.items() if array.dtype.kind == "f"}
+    computed = {path: array for path, array in row.arrays.items() if Key(path).kind not in _NOT_COMPUTED}
+    bad = {path: ~np.isfinite(array) for path, array in computed.items() if array.dtype.kind == "f"}
     found = [(path, where) for path, where in bad.items() if where.any()]
     lost = {path: count for path, count in row.lost.items() if count}
     if found:

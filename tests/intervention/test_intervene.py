@@ -137,6 +137,15 @@ def test_several_writers_fill_one_store(store, edit, tiny, tmp_path):
     assert len(ldmscene.open(root / "controls" / "random-0").samples.query("complete")) == 6
 
 
+@pytest.mark.parametrize("known", [32, 0])
+def test_pixels_where_nothing_is_wanted_are_stored_as_such(store, edit, tiny, tmp_path, known):
+    wanted = np.full((64, 64), np.nan, np.float32)
+    wanted[:, :known] = 1
+    made = _intervene(store, replace(edit, wanted=wanted), tmp_path / "half", tiny, samples=2)
+    np.testing.assert_array_equal(made.info("wanted/mask").read([0, 1], {}), [wanted, wanted])
+    assert np.isnan(made.info("edit/reading").read([0, 1], {})).all() == (known == 0)
+
+
 def test_some_samples_alone(store, edit, tiny, tmp_path):
     ids = store.manifest.frame.query("split == 'test'")["sample_id"].tolist()
     for name, samples, expected in (("first", 2, ids[:2]), ("named", [ids[4]], [ids[4]])):
