@@ -38,9 +38,9 @@ class Log:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row for each change: `module`, `step`, `branch`, and `size`, its norm over that of what it changed."""
-        rows = [(*key, float(size[0])) for key, size in self.worker.sizes.items()]
-        return pd.DataFrame(rows, columns=["module", "step", "branch", "size"])
+        """One row for each change: `module`, `step`, `branch`, and its measures, as `ldmscene.effect` has them."""
+        rows = [(*key, *sizes[:, 0].tolist()) for key, sizes in self.worker.sizes.items()]
+        return pd.DataFrame(rows, columns=["module", "step", "branch", *edits.MEASURES])
 
 
 @contextmanager

@@ -47,7 +47,9 @@ def effect(
         - the target's metric of the new label with the wanted map, such as `dice`, and the same "with the own map";
         - `ceiling`: the most that Dice can be, where the wanted map lost a part of its object;
         - `picture outside`: the mean change in grey levels outside own and wanted region; and other targets there;
-        - `size`: norm of the change over the norm of what it changed;
+        - `size`: norm of the change over the norm of what it changed; `mahalanobis`: the mean of the change's
+          Mahalanobis norm, in the covariance of training samples; `beyond`: the share of cells that then lie farther
+          from training's mean than 99.9 % of normally distributed features do, which `none` has without an edit;
         - `reading`: the metric of what the probe read where activations were changed; `reading elsewhere`: in the
           modules that were not.
 
@@ -143,7 +145,7 @@ def effect_sentence(frame: pd.DataFrame) -> str:
         return f"{said}; {against}. With so few prompts nothing is shown of causes."
     if own["gain_low"] > gains.loc[nearest, "gain_high"]:
         return f"{said}; {against}. What the probe reads is causal for the picture."
-    return f"{said}; {against}, and the intervals meet: a causal role is not shown."
+    return f"{said}; {against}, and the edit's interval doesn't lie above it: a causal role is not shown."
 
 
 def nearest_null(frame: pd.DataFrame) -> str:

@@ -8,10 +8,12 @@ from ldmscene.edits.nulls import NULLS, NullEntry
 from ldmscene.edits.readout import Readout
 from ldmscene.edits.rules import RULES, Rule, RuleEntry, find_rule
 from ldmscene.edits.shifts import ceiling, moved
+from ldmscene.edits.size import MEASURES, size_of
 from ldmscene.edits.wanted import Wanted, parse
 
 __all__ = [
     "CONTROLS",
+    "MEASURES",
     "NULLS",
     "RULES",
     "ControlEntry",
@@ -33,4 +35,5 @@ __all__ = [
     "moved",
     "parse",
     "read",
+    "size_of",
 ]

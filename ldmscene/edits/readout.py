@@ -88,6 +88,13 @@ class Readout:
         return vectors * np.sqrt(values)
 
     @cached_property
+    def whitener(self) -> Array:
+        """[channel, rank] V with (x − mean) @ V of unit covariance; its norm is the Mahalanobis distance of x."""
+        values, vectors = self._spectrum
+        some = values > 0
+        return vectors[:, some] / np.sqrt(values[some])
+
+    @cached_property
     def _spectrum(self) -> tuple[Array, Array]:
         values, vectors = np.linalg.eigh(self._covariance)
         return np.where(values > _NOTHING * values[-1], values, 0), vectors

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ldmscene.array_types import AnyArray, Array, Bools
-from ldmscene.edits import ceiling
+from ldmscene.edits import MEASURES, ceiling
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.evaluation.targets import Target, target_of, targets_of
 from ldmscene.intervention.controls import controls_of
@@ -91,7 +91,7 @@ class Trial:
         if self.binary:
             found["ceiling"] = np.array([ceiling(o, w) for o, w in zip(own, wanted, strict=True)])
         found |= self._selectivity(store, region)
-        found["size"] = self._read(store, SIZE).mean(1)
+        found |= dict(zip(MEASURES, self._read(store, SIZE).mean(2).T, strict=True))
         found |= self._readings(store)
         return found
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ldmscene.edits import Edit
+from ldmscene.edits import MEASURES, Edit
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.running import Worker
 from ldmscene.metrics import METRICS, Truth
@@ -54,7 +54,9 @@ class Editing:
         read = [f"{module} {step}" for module, step in self.edit.readouts]
         return [
             ArraySpec(wanted_path(target.name), ("Y", "X"), shape, "float32", attributes={"kind": target.kind}),
-            ArraySpec(SIZE, ("edited",), (len(edited),), "float32", attributes={"positions": edited}),
+            ArraySpec(
+                SIZE, ("measure", "edited"), (len(MEASURES), len(edited)), "float32", attributes={"positions": edited}
+            ),
             ArraySpec(
                 READING, ("read",), (len(read),), "float32", attributes={"positions": read, "metric": target.primary}
             ),
@@ -73,7 +75,7 @@ class Editing:
         return [
             {
                 wanted_path(self.subjects.target.name): wanted[i],
-                SIZE: np.array([size[i] for size in sizes], np.float32),
+                SIZE: np.stack([size[:, i] for size in sizes], 1),
                 READING: np.array([reading[i] for reading in readings], np.float32),
             }
             for i in range(len(wanted))

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldmscene.array_types import Array
-from ldmscene.edits import Edit, Maps, edited, read
+from ldmscene.edits import Edit, Maps, edited, read, size_of
 from ldmscene.errors import InputError
 
 Donor = Callable[[str, int, str], np.ndarray]
@@ -23,8 +22,8 @@ class Worker:
 
     Attributes
     ----------
-    sizes : dict of (module, step, branch) to numpy.ndarray [sample]
-        Norm of each change over the norm of what it changes.
+    sizes : dict of (module, step, branch) to numpy.ndarray [measure, sample]
+        Of each change, as `ldmscene.edits.size_of` has them.
     readings : dict of (module, step, branch) to numpy.ndarray [sample, y, x]
         What the probe reads afterwards.
     """
@@ -52,7 +51,7 @@ class Worker:
         if module in self.edit.modules and step in self.edit.steps:
             lent = None if self.donor is None else torch.from_numpy(self.donor(*key))
             new = edited(self.edit, module, step, values, self.maps, lent)
-            self.sizes[key] = _relative(new, values)
+            self.sizes[key] = size_of(new, values, self.edit.readouts[module, step])
         after = values if new is None else new
         self.readings[key] = read(after, self.edit.readouts[module, step]).float().cpu().numpy()
         return new
@@ -67,9 +66,3 @@ class Worker:
                 f"the edit is of {len(self.maps.own)} pictures, and the pipeline makes {len(values)}; call it with as "
                 "many prompts"
             )
-
-
-def _relative(new: Tensor, old: Tensor) -> Array:
-    change, size = (one.float().flatten(1).norm(dim=1) for one in (new.float() - old.float(), old))
-    relative: Array = (change / size.clamp(min=torch.finfo(torch.float32).tiny)).cpu().numpy()
-    return relative

@@ -105,7 +105,7 @@ class Studio:
         for run, one in ((EDIT, edit), (RANDOM, replace(edit, null="random:0"))):
             start, worker = time.perf_counter(), self._worker(one, own)
             found = self._finished(asked, partial(teller.step, run), worker)
-            size = float(np.mean([*worker.sizes.values()])) if worker.sizes else 0.0
+            size = float(np.mean([sizes[0] for sizes in worker.sizes.values()])) if worker.sizes else 0.0
             teller.finish(run, found, size=size, seconds=time.perf_counter() - start)
         tell("edit", **script_of(self.store, asked, change, self.offer, edit.fingerprint))
 

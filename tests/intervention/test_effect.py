@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.linalg import pinvh
+from scipy.stats import chi2
 
 import ldmscene
 from ldmscene.calls.effect import effect_sentence, until_when
@@ -63,6 +65,20 @@ def test_the_picture_outside_both_masks(frame, edited, store):
     change = np.abs(edited.images().values.astype(float) - store.images("test").values).mean(-1)
     expected = np.mean([one[~where].mean() for one, where in zip(change, region, strict=True)])
     assert frame.loc["edit", "picture outside"]["mean"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_an_edit_as_many_cells_are_beyond_as_in_the_store(frame, edit, store):
+    shares = []
+    for module, step in edit.positions:
+        readout = edit.readouts[module, step]
+        X = store.activations(module, step=step, split="test").values.astype(np.float64)
+        away = (X - readout.mean) @ pinvh(readout.covariance.astype(np.float64))
+        shares.append(((away * (X - readout.mean)).sum(-1) > chi2.ppf(0.999, X.shape[-1])).mean())
+    none = frame.loc["none"]
+    assert none.loc["mahalanobis", "mean"] == 0
+    assert none.loc["beyond", "mean"] == pytest.approx(np.mean(shares), abs=1e-2)  # activations are stored as float16
+    assert frame.loc["edit", "beyond"]["gain"] > 0
+    assert frame.loc["edit", "mahalanobis"]["mean"] > 1
 
 
 def test_readings_follow_the_edit_and_sizes_are_those_of_its_nulls(frame):

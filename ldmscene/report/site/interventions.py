@@ -21,7 +21,7 @@ CURVE, MARGIN, TOP, GAP = (440, 100), 48, 12, 30
 WORDS = {
     "edit": "the edit", "rule": "another rule", "control": "must not work", "donor": "what a perfect edit would give",
 }  # fmt: skip
-SHOWN = ("size", "picture outside", "reading", "reading elsewhere")
+SHOWN = ("size", "mahalanobis", "beyond", "picture outside", "reading", "reading elsewhere")
 
 Bytes = NDArray[np.uint8]
 
