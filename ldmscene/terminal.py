@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -194,6 +196,23 @@ def _plain(key: str, value: float | str) -> str:
     if "bytes" in key:
         return human_bytes(value)
     return human_seconds(value) if "seconds" in key else f"{value:,}"
+
+
+def effect_table(effect: pd.DataFrame) -> Table:
+    """What `ldmscene.effect` found, a row for each variant and measure, each number with its interval."""
+    table = _listing("variant", ("measure", "left"), ("mean", "right"), ("gain", "right"), ("the edit's lead", "right"))
+    for (variant, measure), row in effect.iterrows():
+        gain, lead = (_bounded(row, name, f"{name}_low", f"{name}_high", sign="+") for name in ("gain", "lead"))
+        table.add_row(variant, measure, _bounded(row, "mean", "low", "high"), gain, lead)
+    return table
+
+
+def _bounded(row: pd.Series, *names: str, sign: str = "") -> str:
+    """A mean and its interval, by these three names; "" where there is none, the mean alone without an interval."""
+    mean, low, high = (row.get(name, np.nan) for name in names)
+    if np.isnan(mean):
+        return ""
+    return f"{mean:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if np.isfinite([low, high]).all() else "")
 
 
 def human_seconds(seconds: float) -> str:

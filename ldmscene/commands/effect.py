@@ -27,12 +27,15 @@ def effect(edited: str, store: str, judge: str | None, as_json: bool) -> None:
     Example:
         ldmscene effect stores/edited stores/demo
     """
+    from ldmscene import terminal
+
     found = ldmscene.effect(edited, store, judge=judge)
     if as_json:
         print(found.reset_index().to_json(orient="records"))
     else:
-        print(found.round(3).to_string(na_rep="–"))
-        print(printable(_finding(found)))
+        terminal.show(terminal.effect_table(found), f"{edited}: means and 95 % intervals")
+        ours = terminal.console()
+        ours.print(printable(_finding(found)), soft_wrap=not ours.is_terminal)
 
 
 def _finding(found: pd.DataFrame) -> str:

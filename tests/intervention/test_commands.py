@@ -29,6 +29,20 @@ def test_intervene_and_effect(store, edit, tmp_path):
     assert "nothing is said of causes" in call("effect", root, store.root)[1]
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_an_effect_fits_the_terminal(edited, store, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, err = call("effect", edited.root, store.root)
+    assert code == 0, err
+    table = out.splitlines()[1:-1]
+    assert max(map(len, table)) <= width
+    row = ldmscene.effect(edited, store).loc["shuffled", "dice"]
+    said = " ".join(" ".join(table).split())
+    for name, sign in (("mean", ""), ("gain", "+"), ("lead", "+")):
+        low, high = ("low", "high") if name == "mean" else (f"{name}_low", f"{name}_high")
+        assert f"{row[name]:{sign}.3f} ({row[low]:{sign}.3f} to {row[high]:{sign}.3f})" in said
+
+
 def test_refusals_are_one_sentence(store, tmp_path):
     code, _, err = call(
         "intervene", store.root, "mask", "--edited", tmp_path / "edited", "--steps", 0, "--wanted", "left"
