@@ -141,7 +141,7 @@ def _one_of(field: str, value: object, known: Any) -> str:
 def _several(field: str, value: object, known: Any) -> tuple[Any, ...]:
     """Those of the known ones that are asked for, in their order."""
     if not isinstance(value, list) or not value:
-        raise FieldError(field, "expected at least one")
+        raise FieldError(field, f"nothing is chosen; expected at least one, such as {known[0]}")
     strange = [one for one in value if isinstance(one, bool) or one not in known]
     if strange:
         raise FieldError(field, f"no {str(strange[0])[:60]!r} here; expected of {', '.join(map(str, known))}")

@@ -49,9 +49,9 @@ export class Form {
   picture() { return { prompt: byId("prompt").value, seed: byId("seed").value.trim(), labelers: byId("labelers").checked }; }
 
   change(wanted) {
-    const strength = byId("strength").value.trim();
+    const strength = byId("strength").value.trim(), number = Number(strength);
     return {
-      target: this.target.name, wanted, rule: byId("rule").value, strength: strength === "" ? null : Number(strength),
+      target: this.target.name, wanted, rule: byId("rule").value, strength: strength === "" || isNaN(number) ? strength : number,
       steps: steps(byId("steps").value), modules: this.modules,
     };
   }
