@@ -16,7 +16,7 @@ test-quick: .venv/.installed
 		tests/test_grid.py tests/test_layers.py tests/test_manifest.py
 
 test: demo .venv/labelers/.installed
-	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadgroup
 
 test-all: test
 	$(BIN)/python -m pytest -m slow
@@ -25,12 +25,12 @@ test-all: test
 test-lowest:
 	uv venv --clear .venv-lowest
 	VIRTUAL_ENV=.venv-lowest uv pip install --quiet --resolution lowest-direct --editable ".[test]"
-	.venv-lowest/bin/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadfile
+	.venv-lowest/bin/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadgroup
 
 test-upstream:
 	uv venv --clear .venv-upstream
 	VIRTUAL_ENV=.venv-upstream uv pip install --quiet --prerelease allow --editable ".[test]"
-	.venv-upstream/bin/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadfile
+	.venv-upstream/bin/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadgroup
 
 # The newest versions that go together, as the tests and the README's numbers are to be run with.
 constraints:

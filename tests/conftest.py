@@ -25,6 +25,15 @@ from ldmscene.testbed.prompts import random_prompts
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 STEPS = 4
+ONE_WORKER = "tests/intervention"  # whose files share edited stores, which take long to make
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` tests of one file share a worker."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(ONE_WORKER if file.startswith(f"{ONE_WORKER}/") else file))
 
 
 @pytest.fixture(scope="session")

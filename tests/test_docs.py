@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import ldmscene
+from ldmscene.presets import PRESETS, Preset
 from tests.conftest import make_manifest
 from tests.test_readme import folder, python_blocks  # noqa: F401, a fixture
 
@@ -35,7 +36,14 @@ SLOW = ("interventions", "paint")
 COSTS = runpy.run_path(str(ROOT / "docs" / "costs.py"))
 
 
-def test_what_the_pages_show_runs(store, folder):  # noqa: F811
+@pytest.fixture
+def fewer_modules(monkeypatch):
+    """Where a page names no modules, three of the sixteen are meant, for speed."""
+    few = Preset("self-attention", r"(down_blocks\.0|mid_block|up_blocks\.3)\.attentions\.0\..*\.attn1\.to_out\.0")
+    monkeypatch.setitem(PRESETS._values, few.name, few)
+
+
+def test_what_the_pages_show_runs(store, folder, fewer_modules):  # noqa: F811
     ids = make_manifest(6, 2).frame["sample_id"].tolist()
     names: dict = {"part_maps": {one: (np.indices((64, 64))[1] // 16 + i) % 4 * 1.0 for i, one in enumerate(ids)}}
     for page, count in PAGES.items():

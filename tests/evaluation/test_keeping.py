@@ -32,12 +32,12 @@ ALPHAS = (1e1, 1e3, 1e5)
 
 @pytest.fixture(scope="module")
 def samples():
-    return make_manifest(10, 3)
+    return make_manifest(7, 2)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
-    """So that ten training samples, in five folds, are two blocks a fold."""
+    """So that seven training samples, in five folds, are two blocks in two of the folds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "BLOCK", 1)
         yield
@@ -82,10 +82,10 @@ def test_the_grid_is_that_of_all_activations(whole, kept):
     assert np.isfinite(some["probe"].sel(target="depth", metric="spearman")).all()
 
     assert store.samples["complete"].all()
-    assert store.samples["dropped"].tolist() == [True] * 10 + [False] * 3
+    assert store.samples["dropped"].tolist() == [True] * 7 + [False] * 2
     shards = [path for path in (store.root / "activations.zarr" / "activations").rglob("c.*") if path.is_file()]
-    assert len(shards) == 3 * len(OPTIONS["modules"])
-    assert store.activations(LAST, 0, "test").shape[0] == 3
+    assert len(shards) == 2 * len(OPTIONS["modules"])
+    assert store.activations(LAST, 0, "test").shape[0] == 2
     with pytest.raises(IncompleteError, match="no sample of split 'train'"):
         store.activations(LAST, 0, "train")
     assert find_faults(store) == []
@@ -158,7 +158,7 @@ def test_the_command_line_keeps_statistics(samples, tmp_path):
     ]
     code, _, err = call(*words, "--keep", "statistics", "--labeler", "mask=tiny-mask")
     assert code == 0, err
-    assert ldmscene.open(tmp_path / "s").samples["dropped"].sum() == 10
+    assert ldmscene.open(tmp_path / "s").samples["dropped"].sum() == 7
     code, _, err = call(*words, "--keep", "statistics")
     assert code == 2
     assert "needs labelers=" in err
@@ -183,7 +183,7 @@ def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, kept, tmp_p
         ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics", labelers={"mask": "tiny-mask"})
     for more in ({}, {"keep": "statistics", "labelers": LABELERS}):
         with pytest.raises(InputError, match="no others can be added"):
-            ldmscene.extract(tiny, make_manifest(12, 3), root, **OPTIONS, **more)
+            ldmscene.extract(tiny, make_manifest(9, 2), root, **OPTIONS, **more)
     assert len(ldmscene.open(root).manifest) == len(samples)
     assert store.info(activation_path(LAST)).layout.shape[0] == 1
 
@@ -202,7 +202,7 @@ def test_modules_can_be_added(tiny, samples, whole, tmp_path):
         store = ldmscene.extract(
             tiny, samples, tmp_path / "kept", modules, steps=1, keep="statistics", labelers=LABELERS
         )
-    assert store.samples["dropped"].sum() == 10
+    assert store.samples["dropped"].sum() == 7
     _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
 
 
@@ -210,7 +210,8 @@ def test_modules_can_be_added(tiny, samples, whole, tmp_path):
 def test_statistics_that_were_lost_are_made_again(tiny, samples, whole, kept, how):
     store = kept
     assert absorbing.find_lost(store) == []
-    victim = sorted((store.root / "statistics" / "moments").iterdir())[3]
+    states = sorted((store.root / "statistics" / "moments").iterdir())
+    victim = max(states, key=lambda path: unpack_moments(load(path.read_bytes())).weight)  # of a fold of two samples
     before = victim.read_bytes()
     if how == "gone":
         victim.unlink()
