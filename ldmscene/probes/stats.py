@@ -12,9 +12,7 @@ import numpy as np
 from ldmscene.array_types import Array
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.products import Sums, sums_of
-
-_TENSOR_ROWS = 1024
-_TENSOR_VALUES = 1 << 22
+from ldmscene.probes.tensor_sums import sums_of_tensor
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Moments:
             raise ShapeError(f"weight: expected one for each of the {len(X)} rows, got shape {w.shape}")
         if not w.any():
             return cls.empty(X.shape[1], Y.shape[1])
-        whole = _of_array(X, w, Y, precision) if isinstance(X, np.ndarray) else _of_tensor(X, w, Y)
+        whole = from_sums(sums_by_position(X[None], w[None], Y[None], precision, positions=False))
         if not np.isfinite(whole.mean_x).all():
             raise InputError(bad_row(X, rows_per_sample))
         return cls(**{**vars(whole), "cyy": whole.cyy + scatter})
@@ -142,34 +140,16 @@ def merge_all(parts: Iterable[Moments], start: Moments | None = None) -> Moments
     return reduce(Moments.merge, parts) if start is None else reduce(Moments.merge, parts, start)
 
 
-def _of_array(X: Array, w: Array, Y: Array, precision: str) -> Moments:
-    single = precision == "float32" and X.dtype == np.float16
-    return from_sums(sums_of(X[None], w[None], Y[None], single=single))
-
-
 def from_sums(sums: Sums) -> Moments:
     """Statistics of what `sums_of` gives."""
     return Moments(sums.weight, sums.mean_x, sums.mean_y, sums.cxx, sums.cxy, sums.cyy, sums.rounding)
 
 
-def _of_tensor(X: Any, w: Array, Y: Array) -> Moments:
-    """In blocks: only they are float64 on the tensor's device."""
-    rows = max(_TENSOR_ROWS, _TENSOR_VALUES // X.shape[1])
-    parts = (slice(first, first + rows) for first in range(0, len(X), rows))
-    return merge_all(_of_tensor_rows(X[part].detach().double(), w[part], Y[part]) for part in parts)
-
-
-def _of_tensor_rows(X: Any, w: Array, Y: Array) -> Moments:
-    total = w.sum()
-    if not total:
-        return Moments.empty(X.shape[1], Y.shape[1])
-    wd, Yd = X.new_tensor(w), X.new_tensor(Y)
-    mean_x, mean_y = wd @ X / total, wd @ Yd / total
-    root = wd.sqrt()[:, None]
-    X, Yd = root * (X - mean_x), root * (Yd - mean_y)
-    parts = (part.cpu().numpy() for part in (mean_x, mean_y, X.T @ X, X.T @ Yd, (Yd**2).sum(0)))
-    mean_x, mean_y, cxx, cxy, cyy = parts
-    return Moments(float(total), mean_x, mean_y, (cxx + cxx.T) / 2, cxy, cyy)
+def sums_by_position(X: Any, w: Array, Y: Array, precision: str, *, positions: bool = True) -> Sums:
+    """Sums over maps (sample, p, c), by numpy or on a tensor's device; float32 products are of float16 alone."""
+    single = precision == "float32" and str(X.dtype).rpartition(".")[2] == "float16"
+    sums = sums_of if isinstance(X, np.ndarray) else sums_of_tensor
+    return sums(X, w, Y, single=single, positions=positions)
 
 
 def bad_row(X: Any, rows_per_sample: int) -> str:

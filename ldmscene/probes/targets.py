@@ -14,8 +14,7 @@ from ldmscene.choices import Upsampling
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import apply_stencil, gather, stencil
 from ldmscene.probes.inputs import all_finite, as_numpy, is_tensor
-from ldmscene.probes.products import sums_of
-from ldmscene.probes.stats import Moments, bad_row, from_sums
+from ldmscene.probes.stats import Moments, bad_row, from_sums, sums_by_position
 from ldmscene.probes.widening import subtract
 
 _VALUES = 1 << 19  # of features stay in the cache between the cast and the sum
@@ -127,8 +126,8 @@ def moments(X: Any, targets: Targets, precision: str = "float64") -> Moments:
 
 
 def moments_by_position(X: Any, targets: Targets, precision: str = "float64") -> tuple[Moments, Array]:
-    """`moments`, and Σ over samples of UᵀWU (X − mean) at each position, [y · x, c]; of numpy both from one pass."""
-    if targets.stencil is not None or is_tensor(X):
+    """`moments`, and Σ over samples of UᵀWU (X − mean) at each position, [y · x, c]; of nearest both from one pass."""
+    if targets.stencil is not None:
         whole = moments(X, targets, precision)
         return whole, position_sums(X, targets, whole.mean_x).reshape(-1, X.shape[-1])
     _check_maps(X, targets)
@@ -137,8 +136,7 @@ def moments_by_position(X: Any, targets: Targets, precision: str = "float64") ->
     if not targets.weight.any():
         return Moments.empty(c, t), np.zeros((y * x, c))
     weight, mean = targets.weight.reshape(n, -1), targets.mean.reshape(n, -1, t)
-    single = precision == "float32" and X.dtype == np.float16
-    sums = sums_of(X.reshape(n, -1, c), weight, mean, single=single, positions=True)
+    sums = sums_by_position(X.reshape(n, -1, c), weight, mean, precision)
     if not np.isfinite(sums.mean_x).all():
         raise InputError(bad_row(X.reshape(-1, c), y * x))
     return _of_labels(from_sums(sums), targets), sums.by_position

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 from ldmscene.errors import InputError, ShapeError
-from ldmscene.probes import Moments, merge_all, stats
+from ldmscene.probes import Moments, merge_all, products, tensor_sums
 from ldmscene.probes.threads import one_thread_each
 from ldmscene.probes.widening import subtract
 
@@ -129,8 +129,8 @@ def test_torch_tensors_give_the_same() -> None:
 
 
 def test_a_tensor_of_any_kind_is_reduced_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "_TENSOR_ROWS", 16)
-    monkeypatch.setattr(stats, "_TENSOR_VALUES", 1)
+    monkeypatch.setattr(tensor_sums, "_ROWS", 16)
+    monkeypatch.setattr(tensor_sums, "_VALUES", 1)
     X, w, Y = ill_conditioned(5)
     w[16:32] = 0
     assert_same(Moments.of(torch.from_numpy(X).requires_grad_(), w, Y), reference(X, w, Y))
@@ -139,6 +139,26 @@ def test_a_tensor_of_any_kind_is_reduced_in_blocks(monkeypatch: pytest.MonkeyPat
     brain[7, 1] = torch.nan
     with pytest.raises(InputError, match="sample 3 "):
         Moments.of(brain, w, Y, rows_per_sample=2)
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("shape", [(3, 7, 5), (2, 40, 5), (70, 1, 5)])
+def test_a_tensor_is_summed_at_each_position_as_an_array_is(shape, single, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor_sums, "_ROWS", 16)
+    monkeypatch.setattr(tensor_sums, "_VALUES", 1)
+    rng = np.random.default_rng(7)
+    X = rng.normal(100, 1, shape).astype(np.float16)
+    w = rng.integers(0, 9, shape[:2]).astype(float)
+    Y = rng.normal(size=(*shape[:2], 2))
+    plain = products.sums_of(X.astype(np.float64), w, Y, single=False, positions=True)
+    found = tensor_sums.sums_of_tensor(torch.from_numpy(X), w, Y, single=single, positions=True)
+    limit = 1e-6 if single else 1e-12
+    for name in ("cxx", "cxy", "by_position"):
+        scale = plain.weight if name == "by_position" else np.abs(vars(plain)[name]).max()  # of one position it is 0
+        np.testing.assert_allclose(vars(found)[name], vars(plain)[name], atol=limit * scale, err_msg=name)
+    for name in ("weight", "mean_x", "mean_y", "cyy"):
+        np.testing.assert_allclose(vars(found)[name], vars(plain)[name], rtol=limit, atol=limit)
+    assert found.rounding.any() == single
 
 
 def test_scatter_is_symmetric_to_the_last_bit() -> None:

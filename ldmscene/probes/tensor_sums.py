@@ -1,0 +1,93 @@
+"""Sums of products of features in a torch.Tensor, on its own device: only they leave it.
+
+A first pass finds the mean, a second sums products about it, both piece by piece, so that little is wider than what is
+stored. torch comes with the tensor, and isn't loaded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ldmscene.array_types import Array
+from ldmscene.probes.products import Sums
+
+_ROWS = 1024  # whose products are added up in float32
+_VALUES = 1 << 22  # of features that are float64 at a time
+_ROUNDING = 1e-7  # share of a float32 sum of squares that may be wrong
+
+
+def sums_of_tensor(X: Any, w: Array, Y: Array, *, single: bool, positions: bool = False) -> Sums:
+    """All sums over the rows of maps.
+
+    Parameters
+    ----------
+    X : torch.Tensor (sample, p, c)
+        Of any dtype, on a device that has float64.
+    w : array (sample, p)
+        Some above zero, none below.
+    Y : array (sample, p, t)
+    single : bool
+        Multiply in float32, of X in float16; what is added up is float64.
+    positions : bool
+        Also sum at each position over the samples.
+    """
+    X, (n, p, c), t = X.detach(), X.shape, Y.shape[-1]
+    total = w.sum()
+    mean_y = np.einsum("sp,spt->t", w, Y) / total
+    about_y = Y - mean_y
+    wide = X.new_zeros(0).double()
+    weight, labels = wide.new_tensor(w), wide.new_tensor(about_y)
+    pieces = list(_pieces((n, p), _ROWS if single else max(_ROWS, _VALUES // c)))
+    shift = sum(_weighted(X[piece], weight[piece]) for piece in pieces) / total
+    shift = shift.to(X.dtype).double() if single else shift  # of two halves the difference is exact in float32
+    dtype = X.new_zeros(0).float().dtype if single else shift.dtype
+    off, cxx, cxy = wide.new_zeros(c), wide.new_zeros((c, c)), wide.new_zeros((c, t))
+    by_position = wide.new_zeros((p if positions else 0, c))
+    for piece in pieces:
+        about = X[piece].to(dtype) - shift.to(dtype)
+        root = weight[piece].sqrt().to(dtype)[..., None]
+        scaled = (root * about).reshape(-1, c)
+        off += (root.reshape(-1) @ scaled).double()
+        cxx += (scaled.T @ scaled).double()
+        cxy += (scaled.T @ (root * labels[piece].to(dtype)).reshape(-1, t)).double()
+        if positions:
+            by_position[piece[1]] += (weight[piece].to(dtype)[..., None] * about).sum(0).double()
+    off, cxx, cxy, by_position, shift = (one.cpu().numpy() for one in (off / total, cxx, cxy, by_position, shift))
+    cxx = (cxx + cxx.T) / 2 - total * np.outer(off, off)
+    if positions:
+        by_position -= np.outer(w.sum(0), off)
+    cyy = np.einsum("sp,spt->t", w, about_y**2)
+    rounding = _ROUNDING * np.diag(cxx) if single else np.zeros(c)
+    cxy -= np.outer(off, np.einsum("sp,spt->t", w, about_y))
+    return Sums(float(total), shift + off, mean_y, cxx, cxy, cyy, rounding, by_position)
+
+
+def project_tensor(X: Any, mean: Array, directions: Array) -> Array:
+    """(X − mean) times directions [c, r], of a tensor (..., c) on its own device: float32 (..., r)."""
+    X, c = X.detach(), X.shape[-1]
+    wide = X.new_zeros(0).double()
+    about, onto = wide.new_tensor(mean), wide.new_tensor(directions)
+    pieces = X.reshape(-1, c).split(max(_ROWS, _VALUES // c))
+    found = np.concatenate([((some.double() - about) @ onto).float().cpu().numpy() for some in pieces])
+    return found.reshape(*X.shape[:-1], -1)
+
+
+def working_bytes(channels: int) -> int:
+    """Beside the features: wider copies of a piece, and sums with one product before it is added."""
+    return 3 * 8 * max(_ROWS * channels, _VALUES) + 3 * 8 * channels**2
+
+
+def _weighted(X: Any, weight: Any) -> Any:
+    """Σ w x over samples and positions."""
+    return weight.reshape(-1) @ X.double().reshape(-1, X.shape[-1])
+
+
+def _pieces(shape: tuple[int, int], rows: int) -> Iterator[tuple[slice, slice]]:
+    """Of samples and positions, each of so many rows at most."""
+    samples = max(1, rows // shape[1])
+    many = max(1, rows // min(samples, shape[0]))
+    for first in range(0, shape[0], samples):
+        yield from ((slice(first, first + samples), slice(p, p + many)) for p in range(0, shape[1], many))
