@@ -252,6 +252,7 @@ GRID = group(
         type=click.Choice(["float64", "float32"]),
         help="Of products of features that are stored as float16: float64 where not given; float32 is quicker.",
     ),
+    click.option("--device", help="Where ridges sum features, such as cuda; the CPU where not given."),
     click.option("--cv", default=5, show_default=True, help="Folds over prompts, to choose the penalty."),
     click.option(
         "--alphas",

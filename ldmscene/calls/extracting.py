@@ -12,7 +12,7 @@ from typing import Any
 from ldmscene import capture
 from ldmscene.calls.opening import opened
 from ldmscene.calls.options import load_model
-from ldmscene.calls.statistics import extract_control, extract_statistics
+from ldmscene.calls.statistics import bytes_held, extract_control, extract_statistics
 from ldmscene.capture import Plan
 from ldmscene.errors import LdmsceneError
 from ldmscene.evaluation.task import CV
@@ -72,6 +72,7 @@ def estimate(asked: FromPrompts, table: Manifest) -> dict[str, float]:
         return estimation.estimate(
             plan, table, root, **asked.storing(), images=_pictures(asked), part=Part.parse(asked.part),
             statistics=kept, folds=CV, held_out=asked.control is None,
+            held=bytes_held(plan, table) if kept else 0,
         )  # fmt: skip
 
 

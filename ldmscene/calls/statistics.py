@@ -1,4 +1,4 @@
-"""Statistics instead of training samples' activations: each block is generated, labelled, reduced and dropped."""
+"""Statistics instead of training samples' activations: each block is generated, labelled and summed in memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 from ldmscene import labeling, metrics
 from ldmscene.capture import Plan
 from ldmscene.errors import InputError
-from ldmscene.evaluation.absorbing import Reduction, reduce_training
+from ldmscene.evaluation.absorbing import Reduction, most_held, reduce_training
 from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.controlling import reduce_control
+from ldmscene.evaluation.holding import Held
+from ldmscene.evaluation.on_device import DeviceRidge, ridge_on, say_memory
+from ldmscene.evaluation.ridge import Ridge
 from ldmscene.evaluation.samples import cut
 from ldmscene.evaluation.task import check_same_run, check_splits
 from ldmscene.extraction import fill as extraction
@@ -53,10 +56,11 @@ def extract_statistics(
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})
 
+    kind = ridge_on(str(plan.pipeline.device))
     ask = cache(partial(check_unchanged, store, plan))  # once, not for every block
 
-    def produce(sample_ids: Collection[str]) -> None:
-        extraction.fill(plan, store.manifest.only(sample_ids), root, progress=False, ask=ask, **options)
+    def produce(sample_ids: Collection[str], held: Held | None) -> None:
+        extraction.fill(plan, store.manifest.only(sample_ids), root, progress=False, ask=ask, held=held, **options)
         store.refresh()
         for target, labeler in found.items():
             wanted = labeling.Wanted(store, target, "image", None, frozenset(sample_ids))
@@ -64,12 +68,14 @@ def extract_statistics(
 
     specs = extraction.array_specs(plan, options["previews"])
     if progress and find_missing(store, manifest, specs, options["previews"], options["batch_size"]).samples:
-        extraction.say_bound(plan, compress(specs, options["compression"]), options["batch_size"])
+        held = bytes_held(plan, store.manifest)
+        extraction.say_bound(plan, compress(specs, options["compression"]), options["batch_size"], held)
+        _say_device(store, kind)
     frame = store.manifest.frame
     with bar("extracting", len(frame), enabled=progress) as advance:
-        reduce_training(Reduction(store, list(found)), cv, produce, advance, progress=progress)
+        reduce_training(Reduction(store, list(found), kind=kind), cv, produce, advance, progress=progress)
         for sample_ids in cut(frame["sample_id"][frame["split"] != "train"]):
-            produce(sample_ids)
+            produce(sample_ids, None)
             advance(len(sample_ids))
     return store
 
@@ -108,18 +114,31 @@ def extract_control(
     control = extraction.prepare(plan, labelled.manifest, root, False, options["compression"])
     _agree(root, {"targets": [], "cv": cv, "control": True})
 
+    kind = ridge_on(str(plan.pipeline.device))
     ask = cache(partial(check_unchanged, control, plan))
 
-    def produce(sample_ids: Sequence[str]) -> None:
-        extraction.fill(plan, control.manifest.only(sample_ids), root, progress=False, ask=ask, **options)
+    def produce(sample_ids: Sequence[str], held: Held | None) -> None:
+        extraction.fill(plan, control.manifest.only(sample_ids), root, progress=False, ask=ask, held=held, **options)
 
     specs = compress(extraction.array_specs(plan, False), options["compression"])
     if progress and find_missing(control, manifest, specs, False, options["batch_size"]).samples:
-        extraction.say_bound(plan, specs, options["batch_size"])
+        extraction.say_bound(plan, specs, options["batch_size"], bytes_held(plan, control.manifest))
+        _say_device(control, kind)
     some = control.manifest.frame["split"].isin(("train", "test")).sum()
     with bar("extracting the control", int(some), enabled=progress) as advance:
-        reduce_control(labelled, control, beyond, cv, produce, advance, progress=progress)
+        reduce_control(labelled, control, beyond, cv, produce, advance, kind=kind, progress=progress)
     return control
+
+
+def _say_device(store: ActivationStore, kind: Ridge) -> None:
+    if isinstance(kind, DeviceRidge):
+        say_memory(store, store.modules, kind.device)
+
+
+def bytes_held(plan: Plan, manifest: Manifest) -> int:
+    """Of activations that wait in memory at most until they are summed."""
+    sizes = [spec.layout.shard_bytes for spec in extraction.array_specs(plan, False) if spec.path.kind == "activations"]
+    return most_held(len(manifest), sum(sizes))
 
 
 def check_grids(plan: Plan) -> None:

@@ -1,8 +1,9 @@
-"""Statistics instead of activations: a block of training samples is reduced, and its activations are dropped.
+"""Statistics instead of activations: a block of training samples is summed in memory, and never stored.
 
 What `evaluate` would read of training samples are sums over them, so that the sums are enough. Held-out samples stay
-as they are, since scores are of their predictions, pixel by pixel. At any moment a block's activations are either in
-the store or in the statistics of every module and step, so that a run that was stopped goes on where it was.
+as they are, since scores are of their predictions, pixel by pixel. A block waits until its labels are there, which its
+samples lend each other. It counts as dropped once it is in the statistics of every module and step, and a run that was
+stopped generates again what was waiting. What a store has of training samples is read there, and dropped, too.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from functools import cached_property, partial
 from dask.delayed import delayed
 
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
-from ldmscene.evaluation.features import ModuleOutput, outputs_of
-from ldmscene.evaluation.ridge import RIDGE, for_store
+from ldmscene.evaluation.features import outputs_of
+from ldmscene.evaluation.holding import Held, HeldOutput
+from ldmscene.evaluation.ridge import RIDGE, Ridge, for_store
 from ldmscene.evaluation.running import Job, compute
-from ldmscene.evaluation.samples import SampleBlock, training_folds
+from ldmscene.evaluation.samples import BLOCK, SampleBlock, training_folds
 from ldmscene.evaluation.states import (
     STATES,
     are_cached,
@@ -36,7 +38,8 @@ from ldmscene.store.check import Fault
 from ldmscene.store.dropping import drop, forget, sweep
 from ldmscene.store.layout import IMAGE, LATENTS, Key, activation_path, label_path
 
-AT_ONCE = 2**30  # bytes of activations that wait on disk until they are brought in
+AT_ONCE = 2**30  # bytes of activations that wait in memory until they are brought in
+Produce = Callable[[Sequence[str], Held | None], None]
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,14 @@ class Reduction:
         All that will be evaluated. Where the labels are the store's own, none can be added later.
     labelled : ActivationStore, optional
         Whose labels they are: of a control, the store whose control it is. None: the same store.
+    kind : Ridge
+        What sums, and where.
     """
 
     store: ActivationStore
     targets: Sequence[str]
     labelled: ActivationStore | None = None
+    kind: Ridge = RIDGE
 
     @property
     def labels(self) -> ActivationStore:
@@ -62,7 +68,7 @@ class Reduction:
 
     def bench(self, blocks: Sequence[SampleBlock]) -> Bench:
         todo = Task(self._found, (tuple(blocks),), (), ())
-        plain = ungrouped(self.labels, Cache(self.labels.location), for_store(RIDGE, self.store), todo)
+        plain = ungrouped(self.labels, Cache(self.labels.location), for_store(self.kind, self.store), todo)
         return replace(plain, source=self.store, own=Cache(self.store.location))
 
     @cached_property
@@ -80,7 +86,7 @@ class Reduction:
 def reduce_training(
     todo: Reduction,
     cv: int,
-    produce: Callable[[Sequence[str]], None],
+    produce: Produce,
     advance: Callable[[int], None],
     *,
     progress: bool = False,
@@ -93,7 +99,8 @@ def reduce_training(
     cv
         Folds over groups of prompts.
     produce
-        Fills the store with the activations and labels of some samples (sample_ids).
+        Makes what is missing of some samples (sample_ids), labels included; arrays go to what is held, if any is,
+        instead of the store.
     advance
         Told of each number of samples that is generated, or was brought in before.
     progress
@@ -103,16 +110,19 @@ def reduce_training(
     sweep(store)
     for blocks in training_folds(store.manifest, cv):
         _forget_lost(todo, blocks, produce)
+        _remove_beginnings(todo, blocks, store.modules)
         for run in _runs(store, blocks):
             some = blocks[run.begin : run.end]
+            held = Held(todo.paths(run.left))
             for block in some:
                 if run.left:
-                    produce(block.ids)
+                    produce(block.ids, held)
                 advance(len(block.ids))
             if run.left:
                 store.refresh()
-                absorb(todo, blocks[: run.end], run.begin, run.left, title="absorbing" if progress else "")
-                drop_stored(store, _ids(some), todo.paths(run.left))
+                absorb(todo, blocks[: run.end], run.begin, run.left, held, title="absorbing" if progress else "")
+                drop_left(store, _ids(some), todo.paths(run.left), held)
+                _remove_beginnings(todo, blocks, run.left)
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,7 @@ class _Run:
 
 
 def _runs(store: ActivationStore, blocks: Sequence[SampleBlock]) -> list[_Run]:
-    """A fold in pieces: as many blocks at once as may wait on disk, at least one."""
+    """A fold in pieces: as many blocks at once as may wait in memory, at least one."""
     found: list[_Run] = []
     waiting = 0
     for n, block in enumerate(blocks):
@@ -139,36 +149,71 @@ def _runs(store: ActivationStore, blocks: Sequence[SampleBlock]) -> list[_Run]:
     return found
 
 
-def drop_stored(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[Key]) -> None:
+def most_held(samples: int, size: int) -> int:
+    """Bytes that wait in memory at most, of so many samples of a size in bytes."""
+    return min(samples * size, max(BLOCK * size, AT_ONCE))
+
+
+def drop_left(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[Key], held: Held) -> None:
     """Drop those of some arrays that weren't dropped before."""
-    drop(store, sample_ids, [path for path in paths if not set(sample_ids) <= store.dropped(path)])
+    drop(store, sample_ids, [path for path in paths if not set(sample_ids) <= store.dropped(path)], held.known)
 
 
-def absorb(todo: Reduction, blocks: Sequence[SampleBlock], begin: int, modules: Sequence[str], title: str = "") -> None:
+def absorb(
+    todo: Reduction,
+    blocks: Sequence[SampleBlock],
+    begin: int,
+    modules: Sequence[str],
+    held: Held,
+    title: str = "",
+) -> None:
     """Add a fold's blocks from `begin` on to the statistics of those before them, at every step of some modules."""
     store = todo.store
     outputs = outputs_of(store, modules, store.steps)
     reduce_labels(todo.bench(blocks[begin:]), [output.size for output in outputs])
     shared = delayed(todo.bench(blocks), traverse=False)
-    checksums = checksums_of(store, outputs)
+    checksums = held.checksums(store, outputs)
     work = partial(_absorb, blocks=blocks, begin=begin)
-    jobs = [Job(delayed(partial(work, features=one, checksum=checksums[one.path]))(shared)) for one in outputs]
+    jobs = [
+        Job(delayed(partial(work, features=HeldOutput(one, held), checksum=checksums[one.path]))(shared))
+        for one in outputs
+    ]
     compute(jobs, title=title)
 
 
 def _absorb(
-    bench: Bench, features: ModuleOutput, blocks: Sequence[SampleBlock], begin: int, checksum: Mapping[str, int]
+    bench: Bench, features: HeldOutput, blocks: Sequence[SampleBlock], begin: int, checksum: Mapping[str, int]
 ) -> None:
     keys, before = (state_keys(bench, features, some, checksum) for some in (blocks, blocks[:begin]))
-    if not are_cached(bench, keys):
-        parts = (reduce_block(bench, features, block) for block in blocks[begin:])
-        states = read_states(bench, before) if begin else next(parts)
-        for part in parts:  # one by one, as rounding has it that a stopped run is to repeat
-            states = merge_states([states, part], bench.kind)
-        write_states(bench, states, keys)
-    if begin:
-        for key in before:  # also where a run was stopped just before
-            bench.own.remove(STATES, key)
+    if are_cached(bench, keys):
+        return
+    parts = (reduce_block(bench, features, block) for block in blocks[begin:])
+    states = read_states(bench, before) if begin else next(parts)
+    for part in parts:  # one by one, as rounding has it that a stopped run is to repeat
+        states = merge_states([states, part], bench.kind)
+    write_states(bench, states, keys)
+
+
+def _remove_beginnings(todo: Reduction, blocks: Sequence[SampleBlock], modules: Iterable[str]) -> None:
+    """Delete what statistics of more blocks of a fold stand in for, as a run may have left it that was stopped."""
+    store = todo.store
+    done = {module: _dropped(store, module, blocks) for module in modules}
+    if (most := max(done.values(), default=0)) < 2:
+        return
+    bench = todo.bench(blocks[:most])
+    outputs = outputs_of(store, done, store.steps)
+    checksums = checksums_of(store, outputs)
+    for one in outputs:
+        for n in range(1, done[one.name]):
+            for key in state_keys(bench, one, blocks[:n], checksums[one.path]):
+                if bench.own.has(STATES, key):
+                    bench.own.remove(STATES, key)
+
+
+def _dropped(store: ActivationStore, module: str, blocks: Sequence[SampleBlock]) -> int:
+    """How many of a fold's blocks a module's activations were dropped of; they are the first."""
+    dropped = store.dropped(activation_path(module))
+    return sum(set(block.ids) <= dropped for block in blocks)
 
 
 # --- what was lost ---
@@ -199,13 +244,13 @@ def find_lost(store: ActivationStore) -> list[Fault]:
     ]
 
 
-def _forget_lost(todo: Reduction, blocks: Sequence[SampleBlock], produce: Callable[[Sequence[str]], None]) -> None:
+def _forget_lost(todo: Reduction, blocks: Sequence[SampleBlock], produce: Produce) -> None:
     """Have samples count as missing whose statistics are gone."""
     lost = {block: None for loss in _losses(todo, blocks) for block in loss.blocks}
     if not lost:
         return
     for block in lost:  # labels alone may have been lost: statistics are known by them
-        produce(block.ids)
+        produce(block.ids, None)
     todo.store.refresh()
     forget(todo.store, {activation_path(loss.module): loss.sample_ids for loss in _losses(todo, blocks)})
 
@@ -213,14 +258,10 @@ def _forget_lost(todo: Reduction, blocks: Sequence[SampleBlock], produce: Callab
 def _losses(todo: Reduction, blocks: Sequence[SampleBlock]) -> list[_Loss]:
     """Modules whose statistics of a fold are gone, with the samples that were dropped for them."""
     labelled = [set(block.ids) <= _labelled(todo) for block in blocks]
-    ends = {run.begin: run.end for run in _runs(todo.store, blocks)}
     found = []
     for module in todo.store.modules:
-        dropped = todo.store.dropped(activation_path(module))
-        done = sum(set(block.ids) <= dropped for block in blocks)
-        # A run that was stopped may have counted the next blocks in, and not dropped them yet.
-        prefixes = [blocks[:n] for n in (done, ends.get(done, 0)) if n and all(labelled[:n])]
-        if done and not _has_all(todo, module, prefixes):
+        done = _dropped(todo.store, module, blocks)
+        if done and not (all(labelled[:done]) and _has_all(todo, module, blocks[:done])):
             found.append(_Loss(module, tuple(blocks[:done])))
     return found
 
@@ -233,13 +274,9 @@ def _ids(blocks: Iterable[SampleBlock]) -> list[str]:
     return [sample_id for block in blocks for sample_id in block.ids]
 
 
-def _has_all(todo: Reduction, module: str, prefixes: Sequence[Sequence[SampleBlock]]) -> bool:
-    """Whether the statistics of one of a fold's beginnings are there, for every step of a module."""
-    store = todo.store
+def _has_all(todo: Reduction, module: str, blocks: Sequence[SampleBlock]) -> bool:
+    """Whether the statistics of some blocks are there, for every step of a module."""
+    store, bench = todo.store, todo.bench(blocks)
     checksum = store.checksums(activation_path(module))
-    benches = [(todo.bench(some), some) for some in prefixes]
     outputs = outputs_of(store, [module], store.steps)
-    return all(
-        any(are_cached(bench, state_keys(bench, output, some, checksum)) for bench, some in benches)
-        for output in outputs
-    )
+    return all(are_cached(bench, state_keys(bench, output, blocks, checksum)) for output in outputs)

@@ -14,14 +14,15 @@ from typing import Any
 from dask.delayed import delayed
 
 from ldmscene.evaluation import assembly
-from ldmscene.evaluation.absorbing import Reduction, drop_stored, reduce_training
+from ldmscene.evaluation.absorbing import Produce, Reduction, drop_left, reduce_training
 from ldmscene.evaluation.bench import Bench, reduce_labels, ungrouped
 from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.features import Latents, ModuleOutput, outputs_of
 from ldmscene.evaluation.fitting import solve
 from ldmscene.evaluation.held_out import Keys, are_scored, score_keys, write_scored
+from ldmscene.evaluation.holding import Held, HeldOutput
 from ldmscene.evaluation.kind import Fits
-from ldmscene.evaluation.ridge import RIDGE
+from ldmscene.evaluation.ridge import RIDGE, Ridge
 from ldmscene.evaluation.running import Job, compute
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.scope import Scope
@@ -35,8 +36,6 @@ from ldmscene.store.cache import Cache
 from ldmscene.store.dropping import forget
 from ldmscene.store.layout import activation_path
 
-Produce = Callable[[Sequence[str]], None]
-
 
 def reduce_control(
     labelled: ActivationStore,
@@ -46,6 +45,7 @@ def reduce_control(
     produce: Produce,
     advance: Callable[[int], None],
     *,
+    kind: Ridge = RIDGE,
     progress: bool = False,
 ) -> None:
     """Bring a control to hold what `evaluate` needs of it, with its default penalties, and nothing else.
@@ -61,23 +61,26 @@ def reduce_control(
     cv
         Folds over groups of prompts.
     produce
-        Fills the control with the activations of some samples (sample_ids).
+        Makes what the control lacks of some samples (sample_ids); arrays go to what is held, if any is, instead of
+        the store.
     advance
         Told of each number of samples that is generated, or was brought in before.
+    kind
+        What sums and projects, and where.
     progress
         Show a bar for the blocks that are brought in together.
     """
-    reduce_training(Reduction(control, labelled.targets, labelled), cv, produce, advance, progress=progress)
-    _score_held_out(_bench(labelled, control, Beyond.of(beyond, labelled.targets), cv), produce, advance)
+    reduce_training(Reduction(control, labelled.targets, labelled, kind), cv, produce, advance, progress=progress)
+    _score_held_out(_bench(labelled, control, Beyond.of(beyond, labelled.targets), cv, kind), produce, advance)
 
 
-def _bench(labelled: ActivationStore, control: ActivationStore, known: Beyond, cv: int) -> Bench:
+def _bench(labelled: ActivationStore, control: ActivationStore, known: Beyond, cv: int, kind: Ridge) -> Bench:
     predicted = [target for target in labelled.targets if target not in known.targets]
     scope = Scope.of(labelled, predicted, control.modules, None, RIDGE.fits)
     cv, alphas = check_choice(cv, RIDGE.alphas)
     todo = load_task(labelled, scope, cv, alphas, known.targets)
     todo = replace(todo, targets=_comparable(labelled, todo, known))
-    return assembly.of_control(assembly.set_up(labelled, RIDGE, todo, scope, known), control, known)
+    return assembly.of_control(assembly.set_up(labelled, kind, todo, scope, known), control, known)
 
 
 def _comparable(labelled: ActivationStore, todo: Task, known: Beyond) -> tuple[Target, ...]:
@@ -101,11 +104,15 @@ def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], Non
             paths = map(activation_path, control.modules)
             dropped = [path for path in paths if set(block.ids) <= control.dropped(path)]  # for other scores than these
             forget(control, dict.fromkeys(dropped, block.ids))
-            produce(block.ids)
+            every = Reduction(control, (), bench.store).paths(control.modules)
+            held = Held(every)
+            produce(block.ids, held)
             control.refresh()
             fits = fits or _on_each(bench, _solve, outputs, states)
-            _on_each(bench, partial(_score, block=block), outputs, _keys(control, outputs, block), states, fits)
-            drop_stored(control, block.ids, Reduction(control, (), bench.store).paths(control.modules))
+            maps = [HeldOutput(one, held) for one in outputs]
+            keys = _keys(outputs, block, held.checksums(control, outputs))
+            _on_each(bench, partial(_score, block=block), maps, keys, states, fits)
+            drop_left(control, block.ids, every, held)
         advance(len(block.ids))
 
 
@@ -120,14 +127,16 @@ def _spread(work: Callable[..., Any], row: Sequence[Any], bench: Bench) -> Any:
 
 
 def _is_scored(bench: Bench, outputs: Sequence[ModuleOutput], states: Sequence[Keys], block: SampleBlock) -> bool:
+    found = _keys(outputs, block, checksums_of(bench.source, outputs))
     return all(
         set(block.ids) <= bench.source.dropped(one.path) and are_scored(bench, score_keys(bench, one, block, key, keys))
-        for one, key, keys in zip(outputs, _keys(bench.source, outputs, block), states, strict=True)
+        for one, key, keys in zip(outputs, found, states, strict=True)
     )
 
 
-def _keys(control: ActivationStore, outputs: Sequence[ModuleOutput], block: SampleBlock) -> list[dict[str, Any]]:
-    checksums = checksums_of(control, outputs)
+def _keys(
+    outputs: Sequence[ModuleOutput], block: SampleBlock, checksums: Mapping[Any, Mapping[str, int]]
+) -> list[dict[str, Any]]:
     return [features_key(one, block, checksums[one.path]) for one in outputs]
 
 
@@ -136,7 +145,7 @@ def _solve(bench: Bench, output: ModuleOutput, keys: Keys) -> Fits:
 
 
 def _score(
-    bench: Bench, output: ModuleOutput, key: Mapping[str, Any], keys: Keys, fits: Fits, block: SampleBlock
+    bench: Bench, output: HeldOutput, key: Mapping[str, Any], keys: Keys, fits: Fits, block: SampleBlock
 ) -> None:
     # Projections, which can take more than the activations, are not stored.
     found = score_block(bench, output, block, fits, project_anew(bench, output, block, fits))

@@ -43,6 +43,7 @@ def estimate(
     statistics: Collection[str] = (),
     folds: int = 0,
     held_out: bool = True,
+    held: int = 0,
 ) -> dict[str, float]:
     """What it takes to fill what a store lacks: bytes, counts, and seconds after its first batch was timed.
 
@@ -57,6 +58,8 @@ def estimate(
         Of those statistics.
     held_out
         Whether held-out samples are stored then; nothing is stored of a control.
+    held
+        Bytes of samples that wait in memory then until they are summed.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def estimate(
         "bytes": missing.bytes,
         "files": missing.files,
         **({"bytes_of_memory": peak_memory()} if missing.samples else {}),
-        "bytes_of_memory_for_samples": memory_bound(plan, specs, batch_size),
+        "bytes_of_memory_for_samples": memory_bound(plan, specs, batch_size, held),
         "seconds_per_sample": each,
         "seconds": seconds,
         "seconds_if_generated_again_for_each_module_and_step": seconds * len(plan.every) * len(plan.timesteps),

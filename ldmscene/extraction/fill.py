@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from ldmscene.extraction.unchanged import check_unchanged, steady_answer
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar, say
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
-from ldmscene.store.compression import compress, settings
+from ldmscene.store.compression import as_stored, compress, settings
 from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
@@ -79,6 +80,17 @@ class Editing(Protocol):
         """What a batch's editor leaves of each sample, by path."""
 
 
+class Held(Protocol):
+    """Takes arrays of samples instead of the store."""
+
+    @property
+    def paths(self) -> Collection[str]:
+        """Of those arrays."""
+
+    def put(self, sample_id: str, path: str, array: np.ndarray) -> None:
+        """One array, with the digits that the store would leave it."""
+
+
 def fill(
     plan: Plan,
     manifest: Manifest,
@@ -93,11 +105,13 @@ def fill(
     part: Part = WHOLE,
     editing: Editing | None = None,
     ask: Callable[[], None] | None = None,
+    held: Held | None = None,
 ) -> ActivationStore:
     """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone.
 
     `ask` refuses a model that answers otherwise than when the store was begun, `check_unchanged` where not given: for
-    those who fill a store piece by piece with one model.
+    those who fill a store piece by piece with one model. `held` takes some of the arrays that are generated; they
+    aren't stored, and stay missing.
 
     Raises
     ------
@@ -136,7 +150,8 @@ def fill(
         check_unchanged(store, plan, answer)
     if made_with is None:  # others took away meanwhile what was finished
         note_making(root, capture.environment(plan.pipeline))
-    free = check_space(root, missing.bytes if compression == "none" else 0)
+    stored = missing.without(held.paths) if held else missing
+    free = check_space(root, stored.bytes if compression == "none" else 0)
     if progress and not new:
         _say(plan, specs, missing, root, free, batch_size, compression)
     with StoreWriter(root, specs) as writer, bar("extracting", missing.samples, enabled=progress) as advance:
@@ -148,12 +163,20 @@ def fill(
                 rows = sound(rows, faults, allow=allow_nonfinite)
             for row in rows:
                 size += sum(array.nbytes for array in row.arrays.values())
-                writer.put(row)
+                writer.put(_hand_over(row, specs, held) if held else row)
                 del row  # it would stay in memory while the next batch is generated
             advance(len(batch.rows), size)
     store.refresh()
     refuse(faults, plan.compute_dtype)
     return store
+
+
+def _hand_over(row: Row, specs: Sequence[ArraySpec], held: Held) -> Row:
+    """What is left of a row for the store."""
+    for spec in specs:
+        if spec.path in held.paths and spec.path in row.arrays:
+            held.put(row.sample_id, spec.path, as_stored(row.arrays[spec.path], spec))
+    return replace(row, arrays={path: array for path, array in row.arrays.items() if path not in held.paths})
 
 
 def _say(
@@ -259,8 +282,10 @@ def _check_training(root: Place, manifest: Manifest) -> None:
         )
 
 
-def memory_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> int:
+def memory_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int, held: int = 0) -> int:
     """Bytes that samples occupy at most outside the model: those being generated, and those waiting or being written.
+
+    `held` are those of samples that wait to be summed.
 
     Beside them one step's outputs and latents for each sample being generated, and copies of what is being encoded.
     First steps whose branches can't be told apart are held on top, which most models have none of.
@@ -269,7 +294,7 @@ def memory_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> int
     step = plan.step_bytes + 3 * sizes[LATENTS]  # predictions, and a list of each before it is stacked
     encoding = max(spec.layout.shard_bytes * _copies(spec) for spec in specs)
     decoding = 3 * 4 * sizes[IMAGE] * min(len(plan.timesteps), capture.at_once(plan.height, plan.width))  # as floats
-    return (batch_size + WAITING) * sum(sizes.values()) + batch_size * step + encoding + decoding
+    return held + (batch_size + WAITING) * sum(sizes.values()) + batch_size * step + encoding + decoding
 
 
 def _copies(spec: ArraySpec) -> int:
@@ -277,12 +302,14 @@ def _copies(spec: ArraySpec) -> int:
     return 6 if spec.kept_bits is not None else 2 if spec.compressed else 1
 
 
-def say_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int) -> None:
-    """Tell how much memory samples will take."""
+def say_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int, held: int = 0) -> None:
+    """Tell how much memory samples will take; `held` is as `memory_bound` has it."""
+    summed = f", and {human_bytes(held)} for those that wait to be summed" if held else ""
     each = human_bytes(sum(spec.layout.shard_bytes for spec in specs))
+    most = human_bytes(memory_bound(plan, specs, batch_size, held))
     say(
-        f"memory for samples: at most {human_bytes(memory_bound(plan, specs, batch_size))}, mostly {each} for each of "
-        f"{batch_size} being generated and {WAITING} waiting or being written"
+        f"memory for samples: at most {most}, mostly {each} for each of "
+        f"{batch_size} being generated and {WAITING} waiting or being written{summed}"
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -71,6 +71,10 @@ class Missing:
     def bytes(self) -> int:
         """On disk, before compression."""
         return int(self._each @ np.array([spec.layout.shard_bytes for spec in self.specs]))
+
+    def without(self, paths: Collection[str]) -> Missing:
+        """The same batches, in which some arrays count as stored."""
+        return replace(self, lacks=self.lacks & ~np.array([spec.path in paths for spec in self.specs]))
 
     def lacking(self, path: str) -> int:
         """How many samples lack an array."""

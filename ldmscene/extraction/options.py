@@ -227,8 +227,8 @@ class FromPrompts(Options):
         kw_only=True,
         metadata=about(
             """"statistics": of training samples, store just what `evaluate` needs of them for the targets of the
-            labelers. They are labelled as they are generated, and dropped 16 by 16; held-out samples stay as they
-            are.""",
+            labelers. They are labelled as they are generated, and wait in memory until they are summed: at most
+            1 GiB of them, or 16 samples where these are more. Held-out samples are stored.""",
             choices=get_args(Keep),
         ),
     )

@@ -43,6 +43,11 @@ def settings(compression: str) -> dict[str, int]:
     return {"kept_mantissa_bits": KEPT} if compression == "rounded" else {}
 
 
+def as_stored(array: np.ndarray, spec: ArraySpec) -> np.ndarray:
+    """An array with the digits that its store leaves it."""
+    return array if spec.kept_bits is None else round_mantissa(array, spec.kept_bits)
+
+
 def round_mantissa(array: np.ndarray, kept: int) -> np.ndarray:
     """Floats with the last bits of their mantissas rounded to zero: to nearest, ties to even.
 

@@ -11,9 +11,17 @@ from ldmscene.store.ledger import Entry, Ledger
 from ldmscene.store.store import ActivationStore
 
 
-def drop(store: ActivationStore, sample_ids: Sequence[str], paths: Iterable[Key]) -> None:
-    """Drop arrays of some samples for good. Their checksums stay in the ledger: statistics are named by them."""
-    checksums = {path: store.checksums(path) for path in paths}
+def drop(
+    store: ActivationStore,
+    sample_ids: Sequence[str],
+    paths: Iterable[Key],
+    known: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
+    """Drop arrays of some samples for good. Their checksums stay in the ledger: statistics are named by them.
+
+    `known` has checksums, by path and sample, of arrays that were never stored.
+    """
+    checksums = {path: {**store.checksums(path), **(known or {}).get(path, {})} for path in paths}
     ledger = Ledger(store.location)
     ledger.rows()  # what the new rows must come after
     ledger.append(

@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 
 from ldmscene.errors import StoreError
-from ldmscene.store.compression import round_mantissa
+from ldmscene.store.compression import as_stored
 from ldmscene.store.history import last_of
 from ldmscene.store.layout import LEDGER, ArraySpec, shard_key
 from ldmscene.store.ledger import Entry, Ledger
@@ -133,8 +133,7 @@ class StoreWriter:
         spec = self._specs[path]
         if array.shape != spec.shape:
             raise StoreError(f"sample {row.sample_id}: {path} has shape {array.shape}, the store expects {spec.shape}")
-        if spec.kept_bits is not None:
-            array = round_mantissa(array, spec.kept_bits)
+        array = as_stored(array, spec)
         data = spec.layout.encode(array)
         self._location.write(shard_key(spec.path, row.index, len(spec.shape)), data)
         bad = int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else row.lost.get(path, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -204,6 +205,20 @@ def test_precisions_are_cached_apart_and_differ_by_rounding(store, tmp_path):
         np.testing.assert_allclose(single[name], double[name], atol=1e-3)
     maps = bench_of(copy, single), bench_of(copy, double)
     assert [bench.kind.precision for bench in maps] == ["float32", "float64"]
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_device_gives_the_grid_of_the_processor(store, tmp_path, precision, capsys):
+    arguments = {"targets": ["depth", "mask"], "modules": LAST, "steps": 3, "alphas": ALPHAS, "cv": 3}
+    plain, other = (bare_copy(store, tmp_path / name) for name in ("plain", "other"))
+    expected = ldmscene.evaluate(plain, precision=precision, **arguments)
+    found = ldmscene.evaluate(other, precision=precision, device="cpu", **arguments)
+    assert re.search(r"memory on cpu: at most [\d.]+ [MG]B", capsys.readouterr().err)
+    assert (found["coef"] != expected["coef"]).any()
+    tolerance = 1e-6 if precision == "float64" else 1e-3
+    for name in ("probe", "shuffled", "cv_score", "gain_cv"):
+        np.testing.assert_allclose(found[name], expected[name], atol=tolerance, err_msg=name)
+    xr.testing.assert_equal(found["alpha"], expected["alpha"])
 
 
 def test_penalties_that_kept_coordinates_cannot_serve_are_read_for_again(store, tmp_path, ranges):
@@ -460,6 +475,9 @@ def test_a_store_that_cannot_be_written_to_lends_what_it_keeps(store, grid, tmp_
         ({"alphas": 5.0}, "alphas: expected at least two"),
         ({"alphas": "x"}, "alphas: expected positive numbers"),
         ({"alphas": [1.0, -1.0]}, "alphas: expected positive numbers"),
+        ({"device": "gpu9"}, "device: expected one that is here and has float64, of cpu.*got 'gpu9'"),
+        ({"device": "meta:7"}, "device: expected one that is here"),
+        ({"device": "cpu", "probe": "logistic"}, "device: expected none with probe='logistic'"),
         ({"precision": "half"}, "precision: expected one of float64, float32, got 'half'"),
         ({"cv": 2.7}, "cv: expected a whole number"),
         ({"cv": 1}, "cv: expected a whole number"),

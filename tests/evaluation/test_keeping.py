@@ -14,13 +14,16 @@ from safetensors.numpy import load
 
 import ldmscene
 from ldmscene import testbed
+from ldmscene.calls import statistics
 from ldmscene.errors import IncompleteError, InputError
 from ldmscene.evaluation import absorbing
 from ldmscene.evaluation import samples as sampling
+from ldmscene.evaluation.on_device import DeviceRidge
 from ldmscene.evaluation.ridge import unpack_moments
 from ldmscene.extraction import unchanged
 from ldmscene.store import dropping
 from ldmscene.store.check import find_faults, repair
+from ldmscene.store.disk import Disk
 from ldmscene.store.layout import activation_path, label_path
 from tests.conftest import FIRST, LAST, make_manifest
 from tests.test_cli import call
@@ -89,6 +92,49 @@ def test_the_grid_is_that_of_all_activations(whole, kept):
     with pytest.raises(IncompleteError, match="no sample of split 'train'"):
         store.activations(LAST, 0, "train")
     assert find_faults(store) == []
+
+
+def test_training_activations_never_touch_the_disk(tiny, samples, whole, tmp_path, monkeypatch):
+    written, write = [], Disk.write
+
+    def watch(self, key, *data):
+        written.append(key)
+        return write(self, key, *data)
+
+    monkeypatch.setattr(Disk, "write", watch)
+    store = _keep(tiny, samples, tmp_path / "kept")
+    shards = {key for key in written if key.startswith("activations.zarr/activations/") and "/c." in key}
+    held_out = store.rows(store.samples.query("split != 'train'")["sample_id"])
+    assert shards == {store.info(activation_path(module)).key(row) for module in OPTIONS["modules"] for row in held_out}
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def test_activations_that_are_stored_are_read_there_and_dropped(tiny, samples, whole, tmp_path):
+    root = tmp_path / "kept"
+    stored = ldmscene.extract(tiny, samples, root, **OPTIONS)
+    calls = []
+    handle = tiny.unet.register_forward_hook(lambda *_: calls.append(1))
+    store = _keep(tiny, samples, root)
+    handle.remove()
+    assert not calls[1:]  # the canary alone, if that
+    assert store.samples["dropped"].sum() == 10
+    train = stored.samples.query("split == 'train'")["sample_id"]
+    assert not any(store.info(activation_path(LAST)).file(row).exists() for row in store.rows(train))
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def test_sums_on_the_models_device_are_those_of_the_processor(tiny, samples, whole, made, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(statistics, "ridge_on", lambda device: asked.append(device) or DeviceRidge(device=device))
+    store = _keep(tiny, samples, tmp_path / "kept")
+    assert asked == ["cpu"]
+    found, expected = _states(store), _states(made)
+    assert found.keys() == expected.keys()
+    for name in found:
+        ours, theirs = (unpack_moments(load(one[name])) for one in (found, expected))
+        scale = np.sqrt(np.diag(theirs.cxx))
+        np.testing.assert_allclose(ours.cxx, theirs.cxx, rtol=0, atol=1e-9 * np.outer(scale, scale).max())
+    _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
 
 
 def test_the_same_call_again_runs_no_model(tiny, samples, tmp_path, monkeypatch):
