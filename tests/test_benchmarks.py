@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import ldmscene
-from benchmarks import harness, report
+from benchmarks import gpu, harness, report
 from benchmarks import rows as rows_benchmark
 from benchmarks import store as store_benchmark
 from benchmarks.synthetic import MODULE, make_store
@@ -67,3 +67,14 @@ def test_a_synthetic_store_is_one_that_readers_admit(tmp_path):
     assert ldmscene.verify(store) == []
     assert store.labels("mask").shape == (6, 32, 32)
     assert store.activations(MODULE, step=0).sizes["channel"] == 4
+
+
+def test_the_gpus_benchmark_runs_on_the_processor(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(harness.save, "__defaults__", (tmp_path,))
+    gpu.main(["--tiny"], standalone_mode=False)
+    assert "as statistics" in capsys.readouterr().out
+    rows = {row["what"]: row for row in json.loads((tmp_path / "gpu.json").read_text())["rows"]}
+    assert len(rows) == 8
+    assert rows["a picture against another hook"]["figure"] == "0.0e+00"
+    apart = float(rows["evaluate on cpu"]["note"].removeprefix("scores apart by ").removesuffix(" at most"))
+    assert 0 < apart < 1e-5
