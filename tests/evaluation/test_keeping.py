@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from ldmscene.calls import statistics
 from ldmscene.errors import IncompleteError, InputError
 from ldmscene.evaluation import absorbing
 from ldmscene.evaluation import samples as sampling
+from ldmscene.evaluation.holding import Held
 from ldmscene.evaluation.on_device import DeviceRidge
 from ldmscene.evaluation.ridge import unpack_moments
 from ldmscene.extraction import unchanged
@@ -107,6 +109,28 @@ def test_training_activations_never_touch_the_disk(tiny, samples, whole, tmp_pat
     held_out = store.rows(store.samples.query("split != 'train'")["sample_id"])
     assert shards == {store.info(activation_path(module)).key(row) for module in OPTIONS["modules"] for row in held_out}
     _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def test_the_memory_of_samples_that_wait_is_bounded_and_said(tiny, samples, tmp_path, monkeypatch, capsys):
+    def estimated(**options) -> float:
+        told = ldmscene.extract(tiny, samples, tmp_path / "new", **OPTIONS, dry_run=True, **options)
+        return told["bytes_of_memory_for_samples"]
+
+    plain = estimated()
+    each = (estimated(keep="statistics", labelers=LABELERS) - plain) / len(samples)
+    monkeypatch.setattr(absorbing, "AT_ONCE", 3 * each)
+    monkeypatch.setattr(absorbing, "BLOCK", sampling.BLOCK)
+    assert estimated(keep="statistics", labelers=LABELERS) == plain + 3 * each
+    most, put = [0], Held.put
+
+    def watch(self, *what):
+        put(self, *what)
+        most.append(sum(array.nbytes for array in self.arrays.values()))
+
+    monkeypatch.setattr(Held, "put", watch)
+    _keep(tiny, samples, tmp_path / "kept")
+    assert re.search(r"and [\d.]+ kB for those that wait to be summed", capsys.readouterr().err)
+    assert 0 < max(most) <= 3 * each
 
 
 def test_activations_that_are_stored_are_read_there_and_dropped(tiny, samples, whole, tmp_path):
