@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldmscene import capture
-from ldmscene.painting.readings import Probe, Reader
+from ldmscene.painting.readings import ModuleProbe, Reader
 
 Array = np.ndarray
 
@@ -39,7 +39,7 @@ def draw(
     prompt: str,
     seed: int,
     *,
-    probes: Mapping[str, Probe],
+    probes: Mapping[str, ModuleProbe],
     branch: str,
     show: Callable[[Shown], object],
     editor: capture.Editor | None = None,

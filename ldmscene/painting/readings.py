@@ -16,7 +16,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Probe:
+class ModuleProbe:
     """One target's probe at each step of one module: x @ coef + intercept."""
 
     module: str
@@ -31,12 +31,12 @@ class Probe:
         return shown
 
 
-def probes_of(grid: xr.Dataset, offer: Offer) -> dict[str, Probe]:
+def probes_of(grid: xr.Dataset, offer: Offer) -> dict[str, ModuleProbe]:
     """The probe of each target's best module."""
     return {one.name: _probe(grid, one.name, one.best, one.kind == "binary") for one in offer.targets}
 
 
-def _probe(grid: xr.Dataset, target: str, module: str, binary: bool) -> Probe:
+def _probe(grid: xr.Dataset, target: str, module: str, binary: bool) -> ModuleProbe:
     here = grid.sel(target=target, module=module)
     channels = int(grid["channels"].sel(module=module))
     coefs = {
@@ -46,7 +46,7 @@ def _probe(grid: xr.Dataset, target: str, module: str, binary: bool) -> Probe:
         )
         for step in here["step"].values
     }
-    return Probe(module, binary, coefs)
+    return ModuleProbe(module, binary, coefs)
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Reader:
         What each target's probe reads at the latest step, (y, x); none of a step that the grid doesn't have.
     """
 
-    probes: Mapping[str, Probe]
+    probes: Mapping[str, ModuleProbe]
     branch: str
     maps: dict[str, Array] = field(default_factory=dict)
     on_host = True

@@ -20,7 +20,7 @@ from ldmscene.painting.drawing import Shown
 from ldmscene.painting.images import map_picture, photograph
 from ldmscene.painting.judges import Finished, Judges, score
 from ldmscene.painting.offer import Offer
-from ldmscene.painting.readings import Probe
+from ldmscene.painting.readings import ModuleProbe
 
 OWN, EDIT, RANDOM = "own", "edit", "random"
 
@@ -31,7 +31,7 @@ class Teller:
 
     offer: Offer
     change: Change | None
-    probes: Mapping[str, Probe]
+    probes: Mapping[str, ModuleProbe]
     steps: int
     tell: Callable[..., None]
     judges: Judges | None = None

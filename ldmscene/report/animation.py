@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ldmscene.errors import IncompleteError
 from ldmscene.report.colours import levels, palette
 from ldmscene.report.data import ReportData
-from ldmscene.report.pictures import Row, check_sample, rows_over_steps
+from ldmscene.report.pictures import TileRow, check_sample, rows_over_steps
 
 TILE, GAP, HEAD, FOOT = 144, 4, 18, 20  # pixels
 FONT = 12
@@ -57,7 +57,7 @@ def frames(data: ReportData, sample_id: str) -> Iterator[Image.Image]:
         yield _frame([(row.name, tile(row, i)) for row in rows], step, (i + 1) / len(data.steps))
 
 
-def tile(row: Row, i: int) -> Image.Image:
+def tile(row: TileRow, i: int) -> Image.Image:
     """A row's picture of one step in its colours, large enough, its pixels left as they are."""
     values: NDArray[np.generic] = row.tiles[i]
     coloured = values if row.target is None else palette(row.target)[levels(values, *row.limits)]

@@ -24,7 +24,7 @@ MOST_STEPS = 15  # in a figure of the text's width
 
 
 @dataclass(frozen=True)
-class Row:
+class TileRow:
     """One row of pictures: `tiles` (step, Y, X[, rgb]), drawn in `limits` of `target`'s colours."""
 
     name: str
@@ -80,17 +80,17 @@ def _columns(count: int, compact: bool) -> tuple[list[int], NDArray[np.int_]]:
     return [*first, count - 1], np.array([*first, COMPACT_STEPS + 1])
 
 
-def rows_over_steps(data: ReportData, sample_id: str, shown: Sequence[int]) -> Iterator[Row]:
+def rows_over_steps(data: ReportData, sample_id: str, shown: Sequence[int]) -> Iterator[TileRow]:
     """The unfinished picture, then probe and labeler of each target, at these positions of steps."""
     assert data.noisy is not None
-    yield Row("image xₜ", data.noisy.sel(sample=sample_id).isel(step=shown).values)
+    yield TileRow("image xₜ", data.noisy.sel(sample=sample_id).isel(step=shown).values)
     for target in in_published_order(data.labels):
         bounds = label_limits(data, target, sample_id)
-        yield Row(f"{target}: probe", _probe_maps(data, target, sample_id, shown), target, bounds)
+        yield TileRow(f"{target}: probe", _probe_maps(data, target, sample_id, shown), target, bounds)
         reading = data.intermediate.get((NOISY, target))
         if reading is not None:
             tiles = reading.sel(sample=sample_id).isel(step=shown).values
-            yield Row(f"{target}: labeler", tiles, target, bounds)
+            yield TileRow(f"{target}: labeler", tiles, target, bounds)
 
 
 def _probe_maps(data: ReportData, target: str, sample_id: str, shown: Sequence[int]) -> NDArray[np.generic]:
@@ -99,7 +99,7 @@ def _probe_maps(data: ReportData, target: str, sample_id: str, shown: Sequence[i
     return np.stack([data.predict(target, module, s).sel(sample=sample_id).values for s in steps])
 
 
-def _tiled(rows: list[Row], columns: NDArray[np.int_], names: list[str]) -> Figure:
+def _tiled(rows: list[TileRow], columns: NDArray[np.int_], names: list[str]) -> Figure:
     side = (TEXT_WIDTH - NAMES) / MOST_STEPS
     wide, high = int(columns[-1]) + 1, len(rows)
     ax = new_axes(NAMES + side * wide, 0.25 + side * high)
@@ -116,7 +116,7 @@ def _figure(ax: Axes) -> Figure:
     return figure
 
 
-def _picture(ax: Axes, tile: NDArray[np.generic], row: Row, corner: tuple[float, float]) -> None:
+def _picture(ax: Axes, tile: NDArray[np.generic], row: TileRow, corner: tuple[float, float]) -> None:
     x, y = corner
     low, high = row.limits
     extent = (x + TILE_GAP / 2, x + 1 - TILE_GAP / 2, y + 1 - TILE_GAP / 2, y + TILE_GAP / 2)
@@ -125,7 +125,7 @@ def _picture(ax: Axes, tile: NDArray[np.generic], row: Row, corner: tuple[float,
     ax.imshow(tile, extent=extent, interpolation="none", **colours)  # type: ignore[arg-type]
 
 
-def _frame(ax: Axes, rows: list[Row], columns: NDArray[np.int_], names: list[str]) -> None:
+def _frame(ax: Axes, rows: list[TileRow], columns: NDArray[np.int_], names: list[str]) -> None:
     ax.set(xlim=(0, columns[-1] + 1), ylim=(len(rows), 0), aspect="equal")
     ax.set_xticks(columns + 0.5, names, fontsize=SMALL)
     ax.xaxis.tick_top()
@@ -161,10 +161,10 @@ def four_panels(data: ReportData, sample_id: str) -> Figure:
         No such sample is shown.
     """
     check_sample(data, sample_id)
-    rows = [Row("image", data.image.sel(sample=sample_id).values[None])]
+    rows = [TileRow("image", data.image.sel(sample=sample_id).values[None])]
     for target in in_published_order(data.labels):
         bounds = label_limits(data, target, sample_id)
-        rows.append(Row(target, data.labels[target].sel(sample=sample_id).values[None], target, bounds))
+        rows.append(TileRow(target, data.labels[target].sel(sample=sample_id).values[None], target, bounds))
     side = TEXT_WIDTH / max(4, len(rows))
     ax = new_axes(side * len(rows), side + 0.2)
     for x, row in enumerate(rows):

@@ -16,7 +16,7 @@ from ldmscene.errors import ShapeError, WriteError
 from ldmscene.report import write_figures, write_site
 from ldmscene.report.colours import levels, limits, palette
 from ldmscene.report.site.room import MAP, longest_side, samples_that_fit, shrunk
-from ldmscene.report.site.sheets import APART, LONGEST, Row, averaged, plan
+from ldmscene.report.site.sheets import APART, LONGEST, SheetRow, averaged, plan
 from ldmscene.report.site.strips import shrink
 from ldmscene.report.site.write import links, render
 from tests.report.conftest import MODULES, published, with_steps
@@ -270,7 +270,7 @@ def test_figures_are_linked_from_the_page_with_whose_they_are(small, tmp_path):
 
 @pytest.mark.parametrize("shape", [(64, 64), (128, 64), (200, 130), (7, 5)])
 def test_pictures_and_maps_of_one_size_stay_of_one_size(shape):
-    row = Row.below(0, *shrunk(*shape, MAP), 1)
+    row = SheetRow.below(0, *shrunk(*shape, MAP), 1)
     values, picture = np.full(shape, 0.5), np.full((*shape, 3), 9, np.uint8)
     assert max(row.height, row.width) <= MAP
     assert (averaged(values, row) == np.full((row.height, row.width), 0.5, np.float32)).all()

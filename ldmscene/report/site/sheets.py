@@ -26,7 +26,7 @@ Levels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """Tiles of one size, in pixels from `top` on, `columns` of them in a line."""
 
     top: int
@@ -35,7 +35,7 @@ class Row:
     columns: int
 
     @classmethod
-    def below(cls, top: int, height: int, width: int, count: int) -> Row:
+    def below(cls, top: int, height: int, width: int, count: int) -> SheetRow:
         """A row of `count` tiles."""
         return cls(top, height, width, max(1, min(count, LONGEST // width)))
 
@@ -53,9 +53,9 @@ class Row:
 class Sheet:
     """A target's rows: the label, `readings` by source, `probes` by module; `size` is (y, x)."""
 
-    label: Row
-    readings: dict[str, Row]
-    probes: dict[str, Row]
+    label: SheetRow
+    readings: dict[str, SheetRow]
+    probes: dict[str, SheetRow]
     size: tuple[int, int]
 
 
@@ -72,14 +72,14 @@ def _plan(data: ReportData, target: str) -> Sheet:
     }
     others = [size for module, size in sizes.items() if module != best]
     longest = longest_side(others, count * len(data.samples) * len(data.targets))
-    label = Row.below(0, *shrunk(data.image.sizes["Y"], data.image.sizes["X"], MAP), 1)
+    label = SheetRow.below(0, *shrunk(data.image.sizes["Y"], data.image.sizes["X"], MAP), 1)
     top, readings, probes = label.bottom(1), {}, {}
     for source, of in data.intermediate:
         if of == target:
-            readings[source] = Row.below(top, label.height, label.width, count)
+            readings[source] = SheetRow.below(top, label.height, label.width, count)
             top = readings[source].bottom(count)
     for module, size in sizes.items():
-        probes[module] = Row.below(top, *shrunk(*size, MAP if module == best else longest), count)
+        probes[module] = SheetRow.below(top, *shrunk(*size, MAP if module == best else longest), count)
         top = probes[module].bottom(count)
     width = max(row.width * row.columns for row in (label, *readings.values(), *probes.values()))
     return Sheet(label, readings, probes, (top, width))
@@ -127,7 +127,7 @@ def _maps(values: xr.DataArray, size: list[int]) -> NDArray[np.generic]:
     return maps
 
 
-def averaged(maps: NDArray[np.generic], row: Row) -> NDArray[np.float32]:
+def averaged(maps: NDArray[np.generic], row: SheetRow) -> NDArray[np.float32]:
     """Maps [..., y, x] averaged down to the size of a row's tiles; what fills no whole block is cut off."""
     *rest, height, width = maps.shape
     down, across = height // row.height, width // row.width

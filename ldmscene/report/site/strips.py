@@ -18,7 +18,7 @@ from PIL import Image
 from ldmscene.report.colours import indexed
 from ldmscene.report.data import ReportData
 from ldmscene.report.site.room import IMAGE, PICTURE, reduction, shrunk
-from ldmscene.report.site.sheets import Row
+from ldmscene.report.site.sheets import SheetRow
 
 QUALITY = 80
 
@@ -30,24 +30,24 @@ def folder_name(sample: int) -> str:
     return f"samples/{sample:04d}"
 
 
-def write_photographs(image: Bytes, strips: list[Bytes], rows: list[Row], place: Path) -> None:
+def write_photographs(image: Bytes, strips: list[Bytes], rows: list[SheetRow], place: Path) -> None:
     """Write a sample's final image (Y, X, rgb), and its unfinished pictures (step, Y, X, rgb) each in its row."""
     _save(shrink(image, IMAGE), place / "image.webp")
     if strips:
         _save(tiled(strips, rows), place / "pictures.webp")
 
 
-def picture_rows(data: ReportData) -> list[Row]:
+def picture_rows(data: ReportData) -> list[SheetRow]:
     """Where the unfinished pictures of each source lie in their strip."""
     height, width = shrunk(data.image.sizes["Y"], data.image.sizes["X"], PICTURE)
     rows, top = [], 0
     for _ in data.strips():
-        rows.append(Row.below(top, height, width, len(data.steps)))
+        rows.append(SheetRow.below(top, height, width, len(data.steps)))
         top = rows[-1].bottom(len(data.steps))
     return rows
 
 
-def tiled(strips: list[Bytes], rows: list[Row]) -> Bytes:
+def tiled(strips: list[Bytes], rows: list[SheetRow]) -> Bytes:
     """Pictures (step, Y, X, rgb) of each source, made small, as one picture."""
     count = len(strips[0])
     sheet = np.zeros((rows[-1].bottom(count), rows[0].width * rows[0].columns, 3), np.uint8)
