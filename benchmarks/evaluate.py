@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -35,6 +36,7 @@ from ldmscene.evaluation.ridge import RIDGE
 from ldmscene.evaluation.running import compute
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.task import load_task
+from ldmscene.store.cache import Cache
 
 ALPHAS = np.logspace(-2, 6, 33)
 STEPS = 2
@@ -55,7 +57,10 @@ def bounds(folder: Path, samples: int, grid: int, channels: int, side: int) -> l
     def fit() -> None:
         for kind in ("moments", "coordinates"):
             shutil.rmtree(store.root / "statistics" / kind, ignore_errors=True)
-        compute(fit_jobs(bench, outputs))
+        again()
+
+    def again() -> None:
+        compute(fit_jobs(replace(bench, own=Cache.beside(store.root)), outputs))  # which looks anew what there is
 
     def read() -> None:
         for output in outputs:
@@ -69,7 +74,7 @@ def bounds(folder: Path, samples: int, grid: int, channels: int, side: int) -> l
     syrk = seconds["syrk"] * len(outputs) * len(ids) * grid**2 / ready.shape[1]
     limit = max(seconds["read"], syrk) / cores
     note = f"reading {seconds['read']:.2f} s, syrk {syrk:.2f} s on one of {cores} cores"
-    kept = measure({"kept": lambda: compute(fit_jobs(bench, outputs))}, rounds=3)["kept"]
+    kept = measure({"kept": again}, rounds=3)["kept"]
     first, bound = [seconds["ours"]], [limit]
     return [
         row(
@@ -120,7 +125,7 @@ def workers(folder: Path, samples: int, grid: int, channels: int, side: int) -> 
             start = time.perf_counter()
             ldmscene.evaluate(store, targets="depth", alphas=ALPHAS, client=client)
             seconds[str(count)] = [time.perf_counter() - start]
-    return row("evaluate on 2 dask workers", "on 1", seconds, "1.8")
+    return row("evaluate on 2 dask workers", "on 1", seconds, "1.9")
 
 
 def beyond_position(folder: Path, samples: int, grid: int, channels: int, side: int, rounds: int) -> dict:

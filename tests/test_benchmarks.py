@@ -9,10 +9,11 @@ import sys
 import pytest
 
 import ldmscene
-from benchmarks import gpu, harness, report
+from benchmarks import evaluate, gpu, harness, report
 from benchmarks import rows as rows_benchmark
 from benchmarks import store as store_benchmark
 from benchmarks.synthetic import MODULE, make_store
+from ldmscene.evaluation.features import ModuleOutput
 
 
 def test_the_store_benchmark_runs(tmp_path, monkeypatch, capsys):
@@ -67,6 +68,15 @@ def test_a_synthetic_store_is_one_that_readers_admit(tmp_path):
     assert ldmscene.verify(store) == []
     assert store.labels("mask").shape == (6, 32, 32)
     assert store.activations(MODULE, step=0).sizes["channel"] == 4
+
+
+def test_the_bounds_of_evaluate_are_measured_anew_each_time(tmp_path, monkeypatch):
+    read, reads = ModuleOutput.read, []
+    monkeypatch.setattr(ModuleOutput, "read", lambda self, *of: reads.append(self.step) or read(self, *of))
+    first, again = evaluate.bounds(tmp_path, 18, 8, 4, 32)
+    assert (first["against"], again["note"]) == ("the larger of reading and syrk", "no activation is read")
+    rounds, blocks, samples = 4, 5 + 1, 18
+    assert len(reads) == 1 + rounds * evaluate.STEPS * (blocks + samples)  # none where statistics were there
 
 
 def test_the_gpus_benchmark_runs_on_the_processor(tmp_path, monkeypatch, capsys):
