@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from ldmscene.capture.latents import latent_channels
 from ldmscene.capture.layout import GRID
 from ldmscene.capture.modules import ModuleShape
 from ldmscene.capture.parts import modules_by_name, parts_of
-from ldmscene.capture.pictures import as_decoded, decode_counting, ready
+from ldmscene.capture.pictures import Picture, as_decoded, decode_counting, ready
 from ldmscene.capture.sinks import Sink
 from ldmscene.errors import InputError, LdmsceneError
 
@@ -119,7 +118,7 @@ def draw(
     step: int,
     dtype: str,
     sink: Sink,
-) -> list[tuple[np.ndarray, int]]:
+) -> list[Picture]:
     """Pictures (1, Y, X, rgb) of latents (n, c, y, x), as `decode_counting` gives them; what modules return, to a sink.
 
     Raises

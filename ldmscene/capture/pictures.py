@@ -15,6 +15,8 @@ from ldmscene.capture.latents import has_movq, is_video, scaled, unscaled, vae_f
 from ldmscene.capture.source import autoencoder_of
 
 _PIXELS = 1 << 18  # that are decoded together
+Picture = tuple[np.ndarray, int]
+"""uint8 (1, Y, X, rgb), and how many of its values were infinite or NaN"""
 
 
 @torch.no_grad()

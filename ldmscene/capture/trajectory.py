@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ldmscene.capture.hooks import call, hearing, quiet
 from ldmscene.capture.inputs import MASK
 from ldmscene.capture.latents import unpack
 from ldmscene.capture.parts import modules_by_name
+from ldmscene.capture.pictures import Picture, at_once
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.record import Recording, recording
 from ldmscene.capture.sinks import Arrays, Editor, Sink
@@ -40,6 +41,9 @@ class Trajectory:
         float32 (step, c, y, x): x_t before each denoiser call and the x_0 predicted by it.
     lost : int
         Values of the picture that the autoencoder left infinite or NaN, which uint8 can't show.
+    previews : list of (numpy.ndarray, int)
+        The pictures predicted at the first steps, uint8 (1, Y, X, rgb), with such a count each, where the decoder's
+        modules had to be heard there, and pictures are as large as `decode` decodes alone.
     """
 
     activations: dict[str, np.ndarray]
@@ -47,6 +51,7 @@ class Trajectory:
     latents: np.ndarray
     predicted: np.ndarray
     lost: int = 0
+    previews: list[Picture] = field(default_factory=list)
 
 
 def run(
@@ -103,24 +108,36 @@ def run(
     _check_steps(plan, recorded)
     final = _unmasked(plan, recorded, returned) if MASK in plan.inputs.names else recorded.final
     take_texts(plan.reading, plan.texts, plan.branches, read, len(seeds), sink or arrays)
+    previews = _previews(plan, recorded.predicted, sink or arrays)
     decoded = (
         [(image[None], 0) for image in supplied]
         if supplied is not None
-        else _drawn(plan, recorded.predicted, final, sink or arrays)
+        else draw(plan.pipeline, plan.drawing, final, len(recorded.predicted) - 1, plan.dtype, sink or arrays)
     )
     latents, predicted = (torch.stack(steps, 1).numpy() for steps in (recorded.latents, recorded.predicted))
     return [
-        Trajectory({name: all[i] for name, all in arrays.found.items()}, image[0], latents[i], predicted[i], lost)
+        Trajectory(
+            {name: all[i] for name, all in arrays.found.items()},
+            image[0],
+            latents[i],
+            predicted[i],
+            lost,
+            [step[i] for step in previews],
+        )
         for i, (image, lost) in enumerate(decoded)
     ]
 
 
-def _drawn(plan: Plan, predicted: Sequence[Tensor], final: Tensor, sink: Sink) -> list[tuple[np.ndarray, int]]:
-    """The pictures; where decoders are captured at every step, those predicted before the last are drawn, too."""
-    last = len(predicted) - 1
-    for step in range(last) if any(module.step is None for module in plan.drawing) else ():
-        draw(plan.pipeline, plan.drawing, predicted[step], step, plan.dtype, sink)
-    return draw(plan.pipeline, plan.drawing, final, last, plan.dtype, sink)
+def _previews(plan: Plan, predicted: Sequence[Tensor], sink: Sink) -> list[list[Picture]]:
+    """By step, what is predicted before the last, where decoders are captured at every step."""
+    if all(module.step is not None for module in plan.drawing):
+        return []
+    drawn = [
+        draw(plan.pipeline, plan.drawing, latents, step, plan.dtype, sink)
+        for step, latents in enumerate(predicted[:-1])
+    ]
+    # Smaller ones are decoded together elsewhere, which rounds otherwise: to use both would make stores differ.
+    return drawn if at_once(plan.height, plan.width) == 1 else []
 
 
 @contextmanager

@@ -349,7 +349,10 @@ def _arrays(
     yield from ((activation_path(name), array) for name, array in trajectory.activations.items())
     yield IMAGE, trajectory.image
     yield LATENTS, trajectory.latents
+    there: dict[str, list[tuple[np.ndarray, int]]] = {"noisy": [], "predicted": trajectory.previews}
     for source, latents in (("noisy", trajectory.latents), ("predicted", trajectory.predicted)):
         if (path := PREVIEWS[source]) in missing:
-            pictures, lost[path] = capture.decode_counting(plan.pipeline, latents)
-            yield path, pictures
+            drawn = there[source]
+            rest = capture.decode_counting(plan.pipeline, latents[len(drawn) :])
+            lost[path] = sum(count for _, count in (*drawn, rest))
+            yield path, np.concatenate([pictures for pictures, _ in (*drawn, rest)])

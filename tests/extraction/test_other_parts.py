@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 import ldmscene
+from ldmscene.capture import pictures
 from ldmscene.errors import CorruptError, InputError, StoreError
 from ldmscene.store import layout
 from tests.conftest import files, make_manifest
@@ -135,6 +136,20 @@ def test_with_previews_of_all_samples_the_decoder_has_every_step(tiny, store, tm
         ldmscene.extract(tiny, store.manifest, each.root, **asked)
 
 
+def test_what_the_decoder_draws_for_its_modules_are_the_previews(tiny, store, tmp_path, monkeypatch):
+    """Pictures as large as they are decoded alone, such as Stable Diffusion's, are decoded once."""
+    monkeypatch.setattr(pictures, "_PIXELS", 1)
+    decode, sizes = tiny.vae.decode, []
+    monkeypatch.setattr(tiny.vae, "decode", lambda z, **how: sizes.append(tuple(z.shape)) or decode(z, **how))
+    asked = {"steps": STEPS, "dtype": "float32", "previews": True, "batch_size": 2}
+    each = ldmscene.extract(tiny, store.manifest, tmp_path / "each", [DECODER[0]], **asked)
+    assert sizes.count((1, 4, 16, 16)) == 2 * (2 * STEPS + 1)  # x_t, x_0 and the picture of two samples
+    plain = ldmscene.extract(tiny, store.manifest, tmp_path / "plain", [DENOISER], **asked)
+    for source in ("noisy", "predicted"):
+        np.testing.assert_array_equal(each.previews(source).values, plain.previews(source).values)
+    assert not np.array_equal(each.previews("predicted")[:, 0], each.previews("predicted")[:, -1])
+
+
 def test_a_store_is_extended_by_other_parts_and_what_it_held_stays(tiny, store, tmp_path):
     asked = {"steps": STEPS, "branch": "both", "dtype": "float32", "batch_size": 2}
     begun = ldmscene.extract(tiny, store.manifest, tmp_path / "s", [DENOISER], **asked)
@@ -175,9 +190,9 @@ def test_tiles_and_supplied_pictures_are_refused(tiny, tmp_path):
             ldmscene.extract(tiny, make_manifest(1, 1), tmp_path / "s", DECODER[0], steps=2)
     finally:
         tiny.vae.disable_tiling()
-    pictures = np.zeros((2, 64, 64, 3), np.uint8)
+    supplied = np.zeros((2, 64, 64, 3), np.uint8)
     with pytest.raises(InputError, match=r"vae.decoder.mid_block: pictures are supplied, so that vae draws none"):
-        ldmscene.extract_images(tiny, pictures, tmp_path / "s", DECODER[0], timesteps=[300], seeds=[1, 2])
+        ldmscene.extract_images(tiny, supplied, tmp_path / "s", DECODER[0], timesteps=[300], seeds=[1, 2])
     assert not (tmp_path / "s").exists()
 
 
