@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from ldmscene.capture.source import holders_of_scheduler
 from ldmscene.errors import InputError
 from ldmscene.text import listed
 
+_SAID = 160  # characters of what a pipeline says
 TEXT_TOKENS = 77  # of CLIP, where no text says how many
 
 
@@ -113,8 +115,16 @@ def _why_not(pipeline: Any, arguments: Mapping[str, Any], inputs: Collection[str
     handed = listed(["a prompt", *inputs])
     if lacking:
         return f"{kind} can't draw from {handed} alone, and takes {listed(lacking)}; {supply(lacking)}"
-    steps, reason = arguments.get("num_inference_steps"), " ".join(str(error).split())[:300]
-    return f"{kind} with {type(pipeline.scheduler).__name__} can't run {steps} steps from {handed}: {reason}"
+    scheduler, said = type(pipeline.scheduler).__name__, shorten(str(error), _SAID, placeholder=" …").rstrip(".")
+    if isinstance(error, AttributeError | TypeError) and scheduler in said:
+        return (
+            f"{kind} can't step by {scheduler}, which lacks what it calls ({said}); give it a scheduler of its own kind"
+        )
+    steps = arguments.get("num_inference_steps")
+    return (
+        f"{kind} can't run {steps} steps from {handed} by {scheduler} (it says: {said}); call it so without ldmscene "
+        "to see what else it needs"
+    )
 
 
 def module_shapes(denoiser: Any, modules: Sequence[str], folding: Folding, first: FirstCall) -> list[ModuleShape]:

@@ -37,6 +37,27 @@ def test_a_pipeline_that_begins_with_a_picture_is_told_what_it_needs(pipeline):
         plan_of(steered, "stable_diffusion", "self-attention")
 
 
+def test_a_pipeline_that_fails_on_its_call_is_quoted_within_one_sentence(pipeline, monkeypatch):
+    def fails(*_args, **_options):
+        raise ValueError("No\ntask_prompt. " + "More words. " * 100)
+
+    monkeypatch.setattr(type(pipeline), "encode_prompt", fails)
+    with pytest.raises(
+        InputError, match=r"can't run \d steps from a prompt by \w+ \(it says: No task_prompt\. .* …\); "
+    ) as told:
+        plan_of(pipeline, "stable_diffusion", "self-attention")
+    assert len(str(told.value)) < 350
+    assert "\n" not in str(told.value)
+
+
+def test_a_scheduler_of_another_kind_is_told(pipeline, monkeypatch):
+    monkeypatch.setattr(type(pipeline.scheduler), "set_timesteps", lambda self, steps: None)
+    kind = type(pipeline.scheduler).__name__
+    monkeypatch.setattr(type(pipeline.scheduler).set_timesteps, "__qualname__", f"{kind}.set_timesteps")
+    with pytest.raises(InputError, match=rf"StableDiffusionPipeline can't step by {kind}, which lacks what it calls"):
+        plan_of(pipeline, "stable_diffusion", "self-attention")
+
+
 def test_a_preset_that_means_no_module_of_a_model_says_which_there_are():
     with pytest.raises(InputError, match=r"FluxTransformer2DModel has no module that the preset 'resnet' means.*self"):
         plan_of(build("flux"), "flux", "resnet")
