@@ -145,8 +145,8 @@ def _tokens(model: Model, part: str) -> int:
 def _text_shapes(part: str, encoder: nn.Module, names: Sequence[str], tokens: int) -> list[ModuleShape]:
     modules = {name: encoder.get_submodule(name.removeprefix(f"{part}.")) for name in names}
     with _telling(part), torch.no_grad(), hearing(modules) as heard:
-        encoder(torch.zeros(1, tokens, dtype=torch.int64, device="meta"))
-    return _those_that_can(names, lambda name: text_shape(part, name, [heard[name]], 1, [0]))
+        encoder(torch.zeros(2, tokens, dtype=torch.int64, device="meta"))
+    return _those_that_can(names, lambda name: text_shape(part, name, [heard[name]], 2, [0]))
 
 
 def _decoder_shapes(part: str, vae: Any, names: Sequence[str], latent: tuple[int, int]) -> list[ModuleShape]:

@@ -270,8 +270,8 @@ def _with_others(plan: Plan, names: Mapping[str, Sequence[str]], *, decode_each:
     found: list[ModuleShape] = []
     texts: dict[str, tuple[str, ...]] = {}
 
-    def rehearsed(prompt: str) -> None:
-        rehearse(plan.pipeline, plan.rehearsal(prompt), plan.inputs.names)
+    def rehearsed(prompt: str, count: int) -> None:
+        rehearse(plan.pipeline, plan.rehearsal(prompt, count), plan.inputs.names)
 
     for part, some in names.items():
         if reads_text(part):

@@ -22,7 +22,7 @@ _PROMPTS = ("a cube", "a longer prompt, of a few more words")
 
 
 def text_shapes(
-    pipeline: Any, part: str, names: Sequence[str], rehearse: Callable[[str], None], branches: Sequence[str]
+    pipeline: Any, part: str, names: Sequence[str], rehearse: Callable[[str, int], None], branches: Sequence[str]
 ) -> tuple[list[ModuleShape], tuple[str, ...]]:
     """Shapes of a text encoder's modules, and which branch each text is that it reads, in their order.
 
@@ -34,7 +34,7 @@ def text_shapes(
     names
         Of modules, beginning with the part's.
     rehearse
-        Runs the pipeline with a prompt, up to its denoiser.
+        Runs the pipeline with a prompt for a number of samples, up to its denoiser.
     branches
         That are wanted.
 
@@ -48,7 +48,7 @@ def text_shapes(
     found: list[tuple[list[Tensor], dict[str, list[Tensor]]]] = []
     for prompt in _PROMPTS:
         with hearing(modules) as heard, _listening(encoder) as texts:
-            rehearse(prompt)
+            rehearse(prompt, 1)
         found.append((texts, heard))
     order = _told(part, *(texts for texts, _ in found))
     for branch in branches:
@@ -57,8 +57,24 @@ def text_shapes(
                 f"{part} reads no negative prompt in {type(pipeline).__name__} as it is called here; use branch='cond' "
                 "or another negative_prompt"
             )
+    _check_several(modules, rehearse, len(order))
     wanted = [order.index(branch) for branch in branches]
     return [text_shape(part, name, [heard[name] for _, heard in found], len(order), wanted) for name in names], order
+
+
+def _check_several(modules: Mapping[str, nn.Module], rehearse: Callable[[str, int], None], texts: int) -> None:
+    """Refuse modules that return one result for all texts that are read together, such as positions."""
+    try:
+        with hearing(modules) as heard:
+            rehearse(_PROMPTS[0], 2)
+    except InputError:  # the pipeline takes one sample a call
+        return
+    for name, outputs in heard.items():
+        if (rows := sum(map(len, outputs))) != 2 * texts:
+            raise InputError(
+                f"{name} returns {rows} results where two samples have {2 * texts} texts, since it doesn't depend on "
+                "the text; capture a module that returns one for each"
+            )
 
 
 @contextmanager

@@ -182,6 +182,7 @@ def test_a_batch_of_two_holds_what_each_would_alone(sliced):
         ("vae.encoder.mid_block", {}, InputError, "vae.encoder.mid_block is never called while a picture is decoded"),
         ("vae.decoder.mid_block.resnets.0.nonlinearity", {}, InputError, "2 times called"),
         ("text_encoder.encoder.layers.0.mlp.activation_fn", {"branch": "uncond", "negative_prompt": ""}, None, ""),
+        ("text_encoder.embeddings.position_embedding", {"branch": "cond"}, InputError, "it doesn't depend on the text"),
         ("text_encoder.pooler", {}, UnknownNameError, "no module of text_encoder named"),
     ],
 )  # fmt: skip
@@ -208,6 +209,17 @@ def test_a_saved_pipelines_modules_are_listed_without_its_weights(name, tmp_path
     assert capture.part_names(str(tmp_path)) == capture.part_names(pipeline) == words[2:] + words[1:2]
     with pytest.raises(UnknownNameError, match=r"nearest: vae\.decoder\.mid_block"):
         capture.outlined(str(tmp_path), "vea.decoder.mid_block")
+
+
+def test_what_is_listed_of_a_text_encoder_is_captured_in_a_batch():
+    pipeline = build("stable_diffusion")
+    names = [m.name for m in capture.outlined(pipeline, "text_encoder")]
+    assert len(names) == 28  # all but its lists, and the embedding of positions
+    plan = _plan(pipeline, "stable_diffusion", names)
+    together = capture.run(plan, [PROMPT, "a cone"], [SEED, 2])
+    (alone,) = capture.run(plan, ["a cone"], [2])
+    for name in names:
+        np.testing.assert_allclose(together[1].activations[name], alone.activations[name], rtol=1e-4, atol=1e-5)
 
 
 def test_an_unconditional_models_autoencoder_is_listed_by_its_own_name(tmp_path):
