@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,31 @@ def test_a_module_imports_only_lower_layers(path: Path):
         assert LEVEL[other] < LEVEL[own] or same_top, (
             f"{own} (layer {LEVEL[own]}) imports {other} (layer {LEVEL[other]})"
         )
+
+
+def _runs(node: ast.AST) -> Iterator[ast.AST]:
+    """All that can run below a node: of a test for type checkers nothing."""
+    yield node
+    if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+        for child in ast.iter_child_nodes(node):
+            yield from _runs(child)
+
+
+def _files_imported(path: Path, files: Mapping[str, Path]) -> set[str]:
+    """Names of the package's own files that a file imports, at its top or in a function."""
+    found = set()
+    for node in _runs(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {full if (full := f"{node.module}.{a.name}") in files else node.module for a in node.names}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & files.keys()
+
+
+def test_no_file_imports_one_that_imports_it():
+    named = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in PACKAGE.rglob("*.py")}
+    files = {name.removesuffix(".__init__"): path for name, path in named.items()}
+    TopologicalSorter({name: _files_imported(path, files) for name, path in files.items()}).prepare()
 
 
 def _modules_of(name: str) -> list[Path]:

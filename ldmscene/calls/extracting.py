@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ from ldmscene.module_names import in_denoiser
 from ldmscene.prompts import tell_leaks
 from ldmscene.store import ActivationStore
 from ldmscene.store.compression import compress, settings
+from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.places import Place, place
-from ldmscene.store.prepare import fingerprint
 
 
 def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
@@ -121,15 +121,16 @@ def _pictures(asked: FromPrompts) -> SampleInputs | None:
 
 
 def _for_a_worker(asked: FromPrompts, table: Manifest, root: Place) -> partial[Any]:
-    """The same extraction as a call that needs its part alone."""
-    from ldmscene.calls.extract import extract as call  # a worker loads it by its name
-
-    own: dict[str, Any] = {"model": _absolute(asked.model), "manifest": table, "store": root, "progress": False}
-    options = {option.name: getattr(asked, option.name) for option in fields(FromPrompts)} | own
-    return partial(call, **{name: one for name, one in options.items() if name not in ("client", "part")})
+    """A call of `extract` that needs its part alone, and that another process can load."""
+    own = replace(asked, model=_absolute(asked.model), manifest=table, store=root, progress=False, client=None)
+    return partial(_extract_part, own, table)
 
 
-def _absolute(model: object) -> object:
+def _extract_part(asked: FromPrompts, table: Manifest, part: str) -> ActivationStore:
+    return extract(replace(asked, part=part), table)
+
+
+def _absolute(model: Any) -> Any:
     """A model's folder as every process finds it; a name as it is."""
     return Path(model).absolute() if isinstance(model, str | Path) and Path(model).is_dir() else model
 

@@ -12,7 +12,7 @@ from ldmscene.errors import InputError
 from ldmscene.intervention.controls import controls_of
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import write_file
-from ldmscene.store.prepare import fingerprint
+from ldmscene.store.fingerprints import fingerprint
 
 MARK = "made-from.txt"
 

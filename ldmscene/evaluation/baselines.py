@@ -21,8 +21,8 @@ from ldmscene.grid import LABELER_NOISY, LABELER_PREDICTED, MEAN_LABEL
 from ldmscene.metrics import Truth
 from ldmscene.probes import merged
 from ldmscene.store import ActivationStore
+from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.layout import intermediate_path
-from ldmscene.store.prepare import fingerprint
 
 SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}
 SCORES = "scores"

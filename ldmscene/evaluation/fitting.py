@@ -31,7 +31,7 @@ from ldmscene.evaluation.states import (
     write_states,
 )
 from ldmscene.probes import Targets, merged
-from ldmscene.store.prepare import fingerprint
+from ldmscene.store.fingerprints import fingerprint
 
 
 def fit_jobs(bench: Bench, features: Sequence[Features]) -> list[Job]:

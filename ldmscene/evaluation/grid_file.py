@@ -10,9 +10,9 @@ import xarray as xr
 from ldmscene.errors import WriteError
 from ldmscene.evaluation.grid_form import check_form
 from ldmscene.store import ActivationStore, grids
+from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.layout import PROBES
 from ldmscene.store.locations import File
-from ldmscene.store.prepare import fingerprint
 
 
 def grid_file(store: ActivationStore, made_from: Mapping[str, object]) -> File:

@@ -19,7 +19,7 @@ from ldmscene.evaluation.kind import Fits
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.scoring import Scored, Scores, project, score_block
 from ldmscene.evaluation.targets import Target, responses
-from ldmscene.store.prepare import fingerprint
+from ldmscene.store.fingerprints import fingerprint
 
 HELD_OUT = "held-out"
 VERSION = 1  # of the scores; to be counted up with every change of them

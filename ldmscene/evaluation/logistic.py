@@ -23,7 +23,7 @@ from ldmscene.probes import Targets
 from ldmscene.probes.logistic import solve_logistic
 from ldmscene.probes.logistic_probe import ALPHAS
 from ldmscene.probes.rows import Rows, column_moments
-from ldmscene.store.prepare import fingerprint
+from ldmscene.store.fingerprints import fingerprint
 
 FITS = "fits"
 _MEMORY = 1 << 28  # bytes of features that are read once and stay; more are read in each pass

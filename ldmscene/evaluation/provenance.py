@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 from ldmscene.store import ActivationStore
+from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.layout import label_path
-from ldmscene.store.prepare import fingerprint
 
 
 def state(store: ActivationStore, targets: Sequence[str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ldmscene.probes.choice import choose
 from ldmscene.probes.ridge import check_targets, constant_targets
 from ldmscene.probes.ridge_probe import ALPHAS
 from ldmscene.store import ActivationStore
-from ldmscene.store.prepare import fingerprint
+from ldmscene.store.fingerprints import fingerprint
 
 SUBSPACE = "subspace"
 PRECISIONS = ("float64", "float32")  # of products of float16 features

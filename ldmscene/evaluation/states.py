@@ -13,7 +13,7 @@ from ldmscene.evaluation.features import Features
 from ldmscene.evaluation.kind import State
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.store import ActivationStore
-from ldmscene.store.prepare import fingerprint
+from ldmscene.store.fingerprints import fingerprint
 
 STATES = "moments"
 

@@ -23,10 +23,10 @@ from safetensors.numpy import load, save
 from ldmscene.errors import CorruptError, LdmsceneError, WriteError
 from ldmscene.store import grids
 from ldmscene.store.disk import Disk
+from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.layout import PROBES
 from ldmscene.store.locations import File, Location, files_with, location
 from ldmscene.store.places import Place
-from ldmscene.store.prepare import fingerprint
 from ldmscene.store.recent import Recent
 
 STATISTICS, README = "statistics", "README"

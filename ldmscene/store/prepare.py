@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -13,16 +12,12 @@ from ldmscene.manifest import Manifest
 from ldmscene.store import layout, manifests, metadata
 from ldmscene.store.compression import settings
 from ldmscene.store.documents import Attributes, Documents
+from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.history import Published, publish
 from ldmscene.store.ledger import Ledger
 from ldmscene.store.locations import Location, location
 from ldmscene.store.places import Place
 from ldmscene.store.store import ActivationStore
-
-
-def fingerprint(config: dict[str, Any]) -> str:
-    """A short name for a configuration: equal configurations have equal names."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_fingerprint(
