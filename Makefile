@@ -58,6 +58,10 @@ bench: demo
 	$(BIN)/python -m benchmarks.world
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.verdicts
+	$(BIN)/python -m benchmarks.interventions speed
+	$(BIN)/python -m benchmarks.paint speed
+	$(BIN)/python -m benchmarks.paint page
+	$(BIN)/python -m benchmarks.paint memory
 
 docs: .venv/.installed
 	$(BIN)/python -m mkdocs build --strict --site-dir site

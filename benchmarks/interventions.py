@@ -161,7 +161,7 @@ def speed(store: str = "stores/demo") -> None:
         return pictures
 
     ways = {"without": way(None), "conditional": way("conditional"), "minimum-norm": way("minimum-norm")}
-    seconds = harness.measure(ways, rounds=5) | harness.measure({"adam": way("adam")}, rounds=1, warm=False)
+    seconds = harness.measure(ways, rounds=5) | harness.measure({"adam": way("adam")}, rounds=3)
     rows = harness.compare(seconds, "without", pictures=len(frame))
     for row in rows:
         row["times the seconds without"] = round(1 / row.pop("speed ÷ without"), 3)

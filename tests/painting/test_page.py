@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
+from benchmarks import paint
 from ldmscene.painting import runs, serve, studio
 from tests.report.test_report_browser import CHROMIUM, FLAGS, SCREENS, serious
 
@@ -211,6 +215,37 @@ def held(page, monkeypatch) -> Iterator[tuple[threading.Event, list[int]]]:
     monkeypatch.setattr(studio, "draw", wait)
     yield may, begun
     may.set()
+
+
+def test_the_benchmarks_seconds_are_until_the_page_shows_something(page):
+    began = time.perf_counter()
+    found = paint.pressed(page)
+    assert 0 < found["first"] < found["picture"] < time.perf_counter() - began
+    assert page.locator("#edit-result .score").inner_text().startswith("Dice")
+    ready(page)
+
+
+@pytest.fixture
+def notebook(served, tmp_path) -> Iterator[str]:
+    """The address of a page that holds what a notebook shows of a painting, on a server of its own."""
+    (tmp_path / "notebook.html").write_text(f"<!doctype html>{served._repr_html_()}")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}/notebook.html"
+        server.shutdown()
+
+
+def test_a_frame_in_a_notebook_of_another_address_holds_the_page(browser, notebook, studio):
+    page = browser.new_page(viewport=SCREENS["desktop"])
+    page.goto(notebook)
+    frame = page.frame_locator("iframe")
+    playwright.expect(frame.get_by_role("heading", level=1)).to_have_text("Paint a map, get a picture")
+    assert studio.began.wait(20)  # its script asked for a picture
+    frame.locator("#cancel").click()
+    studio.may.release()
+    playwright.expect(frame.locator("#status")).to_have_text("cancelled")
+    assert page.url == notebook
+    page.close()
 
 
 def test_cancel_stops_it(page, held):

@@ -1,8 +1,12 @@
 // What the page asks of its server, and what comes back.
 
 // A tab's own name, so that its newer request takes its older one's place and no other's.
-const seat = sessionStorage.seat ??= crypto.getRandomValues(new Uint32Array(4)).join("-");
+const seat = named(crypto.getRandomValues(new Uint32Array(4)).join("-"));
 let source = null, job = null, unwanted = false;
+
+function named(name) {
+  try { return sessionStorage.seat ??= name; } catch { return name; } // a frame in a notebook may have no storage
+}
 
 export class Refusal extends Error {
   constructor(field, message) {
