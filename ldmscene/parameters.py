@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field
-from typing import Any
+from typing import Any, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
+from ldmscene.choices import HeldOut
 from ldmscene.extraction.options import EMBEDDED, SPLITS, Options
 from ldmscene.options import about_of, fields_of
 
@@ -245,6 +246,11 @@ GRID = group(
         "--beyond",
         **several(),
         help="What probes may use anyway: position, latent, and targets by name; position alone where not given.",
+    ),
+    click.option(
+        "--held-out",
+        type=click.Choice(get_args(HeldOut)),
+        help="The split that judges: test where not given.",
     ),
     click.option("--nonlinear", is_flag=True, help="Also read random functions of features: what linear probes miss."),
     click.option(

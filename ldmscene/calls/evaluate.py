@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
-from ldmscene.errors import ControlWarning, InputError
+from ldmscene.choices import HeldOut
+from ldmscene.errors import ControlWarning, InputError, unknown
 from ldmscene.evaluation import assembly, grid_file, provenance, task
 from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.kind import Kind
@@ -45,13 +46,14 @@ def evaluate(
     cv: int = CV,
     alphas: Sequence[float] | None = None,
     permuted: ActivationStore | str | Path | None = None,
+    held_out: HeldOut = "test",
     nonlinear: bool = False,
     precision: str = "float64",
     device: str | None = None,
     client: Any = None,
     progress: bool = True,
 ) -> Grid:
-    """Fit a probe at every (target, module, step) on the training samples and score it on the test samples.
+    """Fit a probe at every (target, module, step) on the training samples and score it on held-out samples.
 
     By default a ridge for each target, exact at label resolution; binary targets get log odds from it, by the linear
     discriminant of the same statistics. The penalty is chosen by cross-validation over groups of prompts. Each
@@ -88,6 +90,10 @@ def evaluate(
     permuted
         A store of the same samples from the model with permuted weights, such as `extract(control=…)` makes: the same
         probes are fitted on it.
+    held_out : {"test", "val"}
+        The split that judges. Fits and the chosen module are the same for both, so that "val" may serve to decide on
+        something, or hold prompts of another kind, with "test" untouched. Labelers on unfinished pictures are compared
+        where the split has previews. A control that holds scores instead of activations has those of "test" alone.
     nonlinear
         Also fit 256 random functions of the features of each target's own module (Rahimi and Recht 2007), beside the
         features: what a linear probe misses. It needs `beyond` and training samples that are stored.
@@ -131,6 +137,8 @@ def evaluate(
     """
     opened = open_store(store)
     control = open_store(permuted) if permuted is not None else None
+    if held_out not in get_args(HeldOut):
+        raise unknown("held_out", str(held_out), get_args(HeldOut))
     kind = _kind(probe, precision, device, opened)
     known = None if beyond is None or not kind.nests else Beyond.of(beyond, opened.targets)
     scope = Scope.of(opened, _without(opened, targets, known), modules, steps, kind.fits)
@@ -148,6 +156,7 @@ def evaluate(
         "alphas": alphas,
         "kind": kind.key(),
         "beyond": known and known.names,
+        "held_out": held_out,
         "nonlinear": nonlinear,
         "metrics": [metric.key() for metric in METRICS.values()],
         "ldmscene": version("ldmscene"),
@@ -159,7 +168,7 @@ def evaluate(
         return _as_grid(grid_file.load_grid(path), opened)
     if control is None:
         warnings.warn(_NO_CONTROL, ControlWarning, stacklevel=2)
-    todo = task.load_task(opened, scope, cv, alphas, supplied)
+    todo = task.load_task(opened, scope, cv, alphas, supplied, held_out)
     if control is not None:
         task.check_control(opened, control, scope, todo)
     if device is not None and progress:

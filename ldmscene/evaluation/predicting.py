@@ -35,7 +35,7 @@ def bench_of(store: ActivationStore, grid: xr.Dataset) -> Bench:
     scope = Scope(targets, grid["module"].values.tolist(), grid["step"].values.tolist())
     kind = KINDS[said["probe"]["probe"]]
     kind = ridge_of(said["probe"]) if kind is RIDGE else kind
-    task = load_task(store, scope, said["cross_validation_folds"], said["alphas"])
+    task = load_task(store, scope, said["cross_validation_folds"], said["alphas"], held_out=said["held_out"])
     return set_up(store, kind, task, scope)
 
 

@@ -49,6 +49,7 @@ def provenance(store: ActivationStore, made_from: Mapping[str, Any], control: Ac
         "labels": made_from["data"]["labels"],
         "probe": made_from["kind"],
         "cross_validation_folds": made_from["cv"],
+        "held_out": made_from["held_out"],
         "alphas": made_from["alphas"],
         "permuted_control": control.fingerprint if control else "not run",
         "versions": {name: version(name) for name in packages},

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ldmscene.choices import HeldOut
 from ldmscene.errors import IncompleteError, InputError
 from ldmscene.evaluation.samples import SampleBlock, cut, training_folds
 from ldmscene.evaluation.scope import Scope
@@ -40,8 +41,8 @@ class Task:
         return [sample_id for block in self.test for sample_id in block.ids]
 
 
-def check_splits(manifest: Manifest, cv: int) -> None:
-    """Refuse a manifest that can't be evaluated, before anything is computed for it.
+def check_splits(manifest: Manifest, cv: int, held_out: HeldOut = "test") -> None:
+    """Refuse a manifest that can't be evaluated on a split, before anything is computed for it.
 
     Raises
     ------
@@ -49,9 +50,9 @@ def check_splits(manifest: Manifest, cv: int) -> None:
         If a split is empty, or there are fewer training prompts than folds.
     """
     frame = manifest.frame
-    for split in ("train", "test"):
+    for split in ("train", held_out):
         if not frame["split"].eq(split).any():
-            raise InputError(f"the manifest has no sample in split {split!r}; probes need both train and test")
+            raise InputError(f"the manifest has no sample in split {split!r}; probes need both train and {held_out}")
     groups = manifest.groups[frame["split"] == "train"]
     assign_folds(len(groups), cv, groups)
 
@@ -73,7 +74,12 @@ def check_choice(cv: int, alphas: Sequence[float]) -> tuple[int, list[float]]:
 
 
 def load_task(
-    store: ActivationStore, scope: Scope, cv: int, alphas: Sequence[float], supplied: Sequence[str] = ()
+    store: ActivationStore,
+    scope: Scope,
+    cv: int,
+    alphas: Sequence[float],
+    supplied: Sequence[str] = (),
+    held_out: HeldOut = "test",
 ) -> Task:
     """Split the samples into folds and blocks, and check that they are complete.
 
@@ -87,13 +93,13 @@ def load_task(
         If a split is empty, there are fewer prompts than folds, or there is nothing to choose between.
     """
     frame = store.manifest.frame
-    train, test = (frame["sample_id"][frame["split"] == split] for split in ("train", "test"))
+    train, test = (frame["sample_id"][frame["split"] == split] for split in ("train", held_out))
     ids = [*train, *test]
     check_complete(store, scope.modules, ids)
     wanted = [*scope.targets, *supplied]
     targets = [name for name in store.targets if name in wanted] if supplied else scope.targets
     _check_labels(store, targets, ids)
-    check_splits(store.manifest, cv)
+    check_splits(store.manifest, cv, held_out)
     return Task(
         targets=targets_of(store, targets, train),
         folds=training_folds(store.manifest, cv),

@@ -99,7 +99,7 @@ class Readouts:
         made = json.loads(grid.attrs["provenance"])
         labels = sorted({str(name) for name in grid["labels"].values})
         scope = Scope.of(self._store, labels, [str(m) for m in grid["module"].values], grid["step"].values.tolist())
-        task = load_task(self._store, scope, made["cross_validation_folds"], made["alphas"])
+        task = load_task(self._store, scope, made["cross_validation_folds"], made["alphas"], held_out=made["held_out"])
         return set_up(self._store, for_store(ridge_of(made["probe"]), self._store), task, scope)
 
     def _moments(self, module: str, step: int) -> tuple[Moments, int, int]:
