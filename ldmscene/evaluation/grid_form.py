@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ldmscene.errors import CorruptError
 from ldmscene.store.layout import is_key
 
+_Axes = dict[str, tuple[str, ...]]
 _CELLS = ("target", "module", "step")
 _MEANS = ("target", "metric", "module", "step")
 _NUMBERS = {
@@ -35,6 +39,18 @@ _PERHAPS = {
     "coef": (*_CELLS, "channel"),
     "intercept": _CELLS,
 }
+_EFFECTS = {  # all of them, or none
+    **dict.fromkeys(("explained", "left", "correlation", "score_known", "score_both"), (*_CELLS, "sample")),
+    **dict.fromkeys(("gain_cv", "refit", "ceiling"), _CELLS),
+    "gain_coef": (*_CELLS, "channel"),
+    **dict.fromkeys(("gain_map", "known_map"), (*_CELLS, "position")),
+    **dict.fromkeys(("rival_explained", "rival_left"), ("rival", "target", "step", "sample")),
+}
+_READINGS = dict.fromkeys(("labeler_explained", "labeler_left"), ("labeler", "target", "step", "sample"))
+_NONLINEAR = dict.fromkeys(("nonlinear_explained", "nonlinear_left"), ("target", "step", "sample"))
+_WHOLE = ("step", "timestep", "prompt", "height", "width", "channels")  # of which none is missing
+_UNBOUNDED = ("low", "high")  # of few prompts
+_LARGEST = 1e30  # so that sums of squares are numbers, too
 _TEXTS = {
     **{name: (name,) for name in ("target", "metric", "module", "sample", "reading")},
     **dict.fromkeys(("primary", "kind", "labels"), ("target",)),
@@ -44,17 +60,42 @@ _TEXTS = {
 
 def check_form(grid: xr.Dataset, where: str) -> xr.Dataset:
     """The grid, or CorruptError where it lacks something, or holds it along other axes or as another type."""
-    perhaps = {name: dims for name, dims in _PERHAPS.items() if name in grid.variables}
-    for name, dims in {**_NUMBERS, **perhaps, **_TEXTS}.items():
+    numbers, texts = _expected(grid)
+    for name, dims in {**numbers, **texts}.items():
         if name not in grid.variables or set(grid[name].dims) != set(dims):
             raise _no_grid(where, f"no {name} along {', '.join(dims)}")
-        wanted = "OUS" if name in _TEXTS else "biuf"
+        wanted = "OUS" if name in texts else "biuf"
         if grid[name].dtype.kind not in wanted:
             raise _no_grid(where, f"{name} as {grid[name].dtype}")
-        if name in _TEXTS and not all(isinstance(text, str) and text.isprintable() for text in grid[name].values):
+        if name in texts and not all(isinstance(text, str) and text.isprintable() for text in grid[name].values):
             raise _no_grid(where, f"{name} that is no text")
     _check_names(grid, where)
+    _check_numbers(grid, numbers, where)
+    _check_told(grid, where)
     return grid
+
+
+def _expected(grid: xr.Dataset) -> tuple[_Axes, _Axes]:
+    """Axes of the numbers and of the texts that a grid must have, as far as it has any of their kind."""
+    numbers: _Axes = _NUMBERS | {name: dims for name, dims in _PERHAPS.items() if name in grid.variables}
+    texts: _Axes = {**_TEXTS}
+    for some, coordinate in ((_EFFECTS, "rival"), (_READINGS, "labeler"), (_NONLINEAR, "")):
+        if not some.keys().isdisjoint(grid.variables):
+            numbers |= some
+            texts |= {coordinate: (coordinate,)} if coordinate else {}
+    return numbers, texts
+
+
+def _check_numbers(grid: xr.Dataset, names: Iterable[str], where: str) -> None:
+    for name in names:
+        values = grid[name].values.astype(np.float64)
+        if name not in _UNBOUNDED and (np.abs(values) > _LARGEST).any():
+            raise _no_grid(where, f"{name} beyond {_LARGEST:g}")
+        if name in _WHOLE and np.isnan(values).any():
+            raise _no_grid(where, f"{name} that is no number")
+    for name in ("explained", "gain_cv"):
+        if name in grid and grid[name].isnull().all([dim for dim in grid[name].dims if dim != "target"]).any():
+            raise _no_grid(where, f"no {name} of some target")
 
 
 def _check_names(grid: xr.Dataset, where: str) -> None:
@@ -65,12 +106,22 @@ def _check_names(grid: xr.Dataset, where: str) -> None:
         raise _no_grid(where, "the same name twice")
     if not set(grid["primary"].values) <= set(grid["metric"].values) or 0 in grid.sizes.values():
         raise _no_grid(where, "no score by its own metric")
-    try:
-        told = json.loads(grid.attrs["provenance"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise _no_grid(where, "no provenance") from error
-    if not isinstance(told, dict):
+
+
+def _check_told(grid: xr.Dataset, where: str) -> None:
+    """Provenance is an object; what was known anyway is named as targets are."""
+    if not isinstance(_attribute(grid, "provenance", where), dict):
         raise _no_grid(where, "no provenance")
+    known = _attribute(grid, "beyond", where) if "beyond" in grid.attrs else []
+    if not isinstance(known, list) or not all(isinstance(name, str) and is_key(f"labels/{name}") for name in known):
+        raise _no_grid(where, "no names of what was known anyway")
+
+
+def _attribute(grid: xr.Dataset, name: str, where: str) -> Any:
+    try:
+        return json.loads(grid.attrs[name])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _no_grid(where, f"no {name}") from error
 
 
 _KEYS = (("activations", "module", "/activation"), ("labels", "labels", ""))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ldmscene.array_types import Array
-from ldmscene.errors import InputError
+from ldmscene.errors import CorruptError, InputError
 from ldmscene.evaluation.kind import Fitted, Group, Kind, Nested, Training
 from ldmscene.evaluation.nesting import NestedGroup, basis_of, features_alone, nested_groups
 from ldmscene.evaluation.targets import Response
@@ -138,8 +138,13 @@ def pack_moments(moments: Moments) -> dict[str, np.ndarray]:
 
 
 def unpack_moments(packed: Mapping[str, np.ndarray]) -> Moments:
-    """The inverse of `pack_moments`."""
+    """The inverse of `pack_moments`; CorruptError where the matrix isn't of as many features as there are means."""
     weight, mean_x, mean_y, triangle, cxy, cyy = (packed[field.name] for field in fields(Moments)[:-1])
+    if triangle.shape != (len(mean_x) * (len(mean_x) + 1) // 2,):  # an empty array may be as long as it likes
+        raise CorruptError(
+            f"statistics: expected products of {len(mean_x)} features, got {triangle.size}; delete the store's folder "
+            "statistics and run the same command again"
+        )
     cxx = np.empty((len(mean_x), len(mean_x)))
     rows, columns = np.triu_indices(len(cxx))
     cxx[rows, columns] = cxx[columns, rows] = triangle

@@ -38,7 +38,9 @@ class Fault:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.sample_id or '-'}\t{self.what}\t{self.why}"
+        """One line of three columns, whatever a file is called."""
+        columns = (self.sample_id or "-", self.what, self.why)
+        return "\t".join(" ".join(column.splitlines()).replace("\t", " ") for column in columns)
 
 
 def find_faults(store: str | Place | Location | ActivationStore, *, progress: bool = False) -> list[Fault]:

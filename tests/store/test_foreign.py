@@ -125,7 +125,9 @@ PLACES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["link to a file", "link to a device", "fifo", "dangling", "huge", "folder"])
+@pytest.mark.parametrize(
+    "kind", ["link to a file", "hard link", "link to a device", "fifo", "dangling", "huge", "folder"]
+)
 @pytest.mark.parametrize("where", PLACES)
 def test_what_is_no_file_is_never_read_nor_written_to(root, where, kind):
     path, diary = root / where, root.parents[1] / "diary"
@@ -135,6 +137,8 @@ def test_what_is_no_file_is_never_read_nor_written_to(root, where, kind):
         os.mkfifo(path)
     elif kind == "folder":
         path.mkdir()
+    elif kind == "hard link":
+        os.link(diary, path)
     elif kind == "huge":
         path.touch()
         os.truncate(path, 2**42)
