@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
 
 import ldmscene
 from ldmscene import capture
@@ -78,6 +78,35 @@ def test_alone_it_speaks_of_the_only_step_that_was_looked_at(store):
     (said,) = ldmscene.emergence(grid)["sentence"]
     assert "readable beyond position at step 2, the only one that was looked at, with a gain of" in said
     assert "from step" not in said
+
+
+def test_beyond_position_and_latent_the_decoder_has_less_left_at_its_own_step(store, grid):
+    found = ldmscene.evaluate(store, "mask", ["mid_block", *DECODER], beyond=["position", "latent"], cv=3)
+    there = found["explained"].sel(target="mask", module=DECODER).notnull().all("sample")
+    assert there.transpose("module", "step").values.tolist() == [[False, False, True]] * 2
+    left, plain = (one["left"].sel(target="mask", module=DECODER, step=LAST).sum("sample") for one in (found, grid))
+    assert (left < plain).all()
+
+
+def test_what_the_latent_leaves_is_scikit_learns_on_its_upsampled_channels(store):
+    found = ldmscene.evaluate(store, "mask", DECODER, beyond="latent", cv=3)
+    fit = LinearRegression().fit(_latents(store, "train"), _mask(store, "train"))
+    held = _mask(store, "test").reshape(found.sizes["sample"], -1)
+    theirs = ((fit.predict(_latents(store, "test")).reshape(held.shape) - held) ** 2).sum(1)
+    for module in DECODER:
+        ours = found["left"].sel(target="mask", module=module, step=LAST)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def _latents(store, split: str) -> np.ndarray:
+    """x_t (pixel, channel), repeated up to the labels."""
+    x = np.moveaxis(store.latents(LAST, split).values, 1, -1)
+    lift = store.labels("mask", split).shape[1] // x.shape[1]
+    return x.repeat(lift, 1).repeat(lift, 2).reshape(-1, x.shape[-1])
+
+
+def _mask(store, split: str) -> np.ndarray:
+    return store.labels("mask", split).values.reshape(-1) > 0.5
 
 
 @pytest.mark.parametrize(
