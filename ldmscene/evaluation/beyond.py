@@ -112,7 +112,8 @@ def _terms(bench: Bench, target: Target, size: MapSize) -> int:
     """How many functions of the position one target wants; none where too little is labelled, which fits will say."""
     folds = []
     for blocks in bench.task.folds:
-        labels = [Targets.of({target.name: bench.labels[target.name, b].cells(bench.cache, size)[0]}) for b in blocks]
+        cells = (bench.labels[target.name, block].cells(bench.cache, size)[0] for block in blocks)
+        labels = (Targets.of({target.name: own}) for own in cells)  # of one block at a time
         folds.append(merge_all(Position(one, basis_of(size)).alone for one in labels))
     some = [fold for fold in folds if fold.weight]
     return terms(size, choose_side(some, size)) if len(some) > 1 else 0

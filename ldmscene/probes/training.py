@@ -63,10 +63,19 @@ def train(X: Any, labels: Array, recipe: Recipe) -> tuple[Array, Array]:
 def _batches(X: Any, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, Ints]]:
     """Maps of a batch, float32, and which samples they are."""
     order = torch.randperm(len(X), generator=generator).numpy()
+    memory = torch.empty((min(recipe.batch_size, len(X)), *X.shape[1:]))  # once: new memory takes as long as the cast
     for i in range(0, len(order), recipe.batch_size):
         rows = np.sort(order[i : i + recipe.batch_size])
-        maps = torch.from_numpy(np.ascontiguousarray(X[rows]))
-        yield maps.to(recipe.device, torch.float32), rows
+        yield _widened(X, rows, memory[: len(rows)]).to(recipe.device), rows
+
+
+def _widened(X: Any, rows: Ints, out: torch.Tensor) -> torch.Tensor:
+    """Some samples of X in float32, without a copy of them in between where X is in memory."""
+    if isinstance(X, np.ndarray) and X.flags.writeable:  # torch warns of what isn't
+        for one, row in zip(out, rows, strict=True):
+            one.copy_(torch.from_numpy(X[row]))
+        return out
+    return out.copy_(torch.from_numpy(np.ascontiguousarray(X[rows])))
 
 
 def _huber(

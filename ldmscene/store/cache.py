@@ -32,7 +32,7 @@ from ldmscene.store.recent import Recent
 STATISTICS, README = "statistics", "README"
 _CHECKSUM = "crc32c"
 MOST = 2**32  # bytes of a file; the largest known takes 0.2 GB
-OFTEN = 2**26  # bytes in memory of what is read again and again
+OFTEN = 2**24  # bytes in memory of what is read again and again: the labels of small stores
 _SUFFIX = ".safetensors"
 
 
