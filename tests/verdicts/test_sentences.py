@@ -34,6 +34,17 @@ def test_a_finding_that_is_shown() -> None:
     )
 
 
+def test_one_step_alone_is_no_beginning() -> None:
+    alone = replace(SHOWN, steps=(4,), first=step(0), most=step(0))
+    assert sentence(alone) == (
+        "mask: readable beyond position at step 4, the only one that was looked at, with a gain of 8 %. At the last "
+        "step the probe of up_blocks.3 explains 51 % of what position leaves unexplained (95 % interval 44 % to 57 %), "
+        "against 11 % from raw latent and −3 % from permuted weights."
+    )
+    assert "at step 4, the only one" not in sentence(replace(alone, first=MISSING, most=MISSING))
+    assert ", with a dice of 0.08." in sentence(replace(alone, measure="dice", beyond=()))
+
+
 def test_what_decides_before_the_first_step() -> None:
     assert "Before that step it is not above 2 %." in sentence(replace(SHOWN, decided=LEAST_EFFECT))
     assert "Before" not in sentence(replace(SHOWN, first=step(0)))
