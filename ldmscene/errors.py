@@ -30,7 +30,7 @@ class LdmsceneError(Exception):
     """Anything that ldmscene raises on purpose. Its message may quote a store, and never steers a terminal."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return printable(Exception.__str__(self))  # KeyError's own puts it between quotes
 
 
 class InputError(LdmsceneError, ValueError):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, fields
+from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
 from ldmscene.errors import InputError
@@ -19,6 +20,7 @@ P = ParamSpec("P")
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 ABOUT = "about"
+_NUMBERS: dict[str, tuple[Any, str]] = {"int": (Integral, "a whole number"), "float": (Real, "a number")}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def about_of(option: Field[Any]) -> About:
 
 
 def check(value: Any) -> None:
-    """Refuse a value with a field that is none of its choices, or too small.
+    """Refuse a value with a field that is no number where one is wanted, none of its choices, or too small.
 
     Raises
     ------
@@ -73,6 +75,11 @@ def check(value: Any) -> None:
     """
     for option in fields(value):
         told, found = about_of(option), getattr(value, option.name)
+        kind, words = _NUMBERS.get(str(option.type).removesuffix(" | None"), (object, ""))
+        if found is not None and not isinstance(found, kind):
+            raise InputError(f"{option.name} must be {words}, got {found!r}")
+        if told.many and told.typed is str and not isinstance(found, Iterable | None):
+            raise InputError(f"{option.name} must be a name or a list of names, got {found!r}")
         if told.choices and found is not None and found not in told.choices:
             raise InputError(f"{option.name} must be one of {', '.join(told.choices)}; got {found!r}")
         if told.least is not None and found is not None and not found >= told.least:

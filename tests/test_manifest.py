@@ -54,7 +54,10 @@ def test_a_manifest_survives_csv(rows):
 @pytest.mark.parametrize(("delimiter", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
 def test_another_delimiter_is_named(tmp_path, delimiter, name):
     path = tmp_path / "m.csv"
-    pd.DataFrame({"prompt": ["a red cube"], "seed": [1]}).to_csv(path, sep=delimiter, index=False)
+    for prompt in ("a red cube, close", "a red cube"):  # the first has more columns than the header, read by commas
+        pd.DataFrame({"prompt": [prompt], "seed": [1]}).to_csv(path, sep=delimiter, index=False)
+        with pytest.raises(ManifestError, match=f"seem to be set apart by {name}"):
+            read_manifest(path)
     with pytest.raises(ManifestError, match=f"set apart by {name}; write commas"):
         read_manifest(path)
     assert len(read_manifest(pd.read_csv(path, sep=delimiter))) == 1  # as the message says

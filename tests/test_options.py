@@ -89,6 +89,11 @@ def test_a_field_is_an_option_of_the_call_its_checks_its_help_and_the_command_li
     for wrong, message in (
         ({"salt": "pink"}, "salt must be one of rock, sea; got 'pink'"),
         ({"spoons": -1}, "spoons must be at least 0, got -1"),
+        ({"spoons": "2"}, "spoons must be a whole number, got '2'"),
+        ({"steps": 2.5}, "steps must be a whole number, got 2.5"),
+        ({"height": "64"}, "height must be a whole number, got '64'"),
+        ({"guidance_scale": "high"}, "guidance_scale must be a number, got 'high'"),
+        ({"modules": 3}, "modules must be a name or a list of names, got 3"),
     ):
         with pytest.raises(InputError, match=message):
             season("tiny-scenes", [("a cube", 1)], **wrong)

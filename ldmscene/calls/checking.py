@@ -53,3 +53,8 @@ def check_order(model: Any) -> None:
     if named or isinstance(model, Manifest | pd.DataFrame | list):
         what = repr(str(model)) if named else f"a {type(model).__name__}"
         raise InputError(f"model: expected a name, a folder or a pipeline, got {what}; the manifest comes after it")
+    if not isinstance(model, str | Path) and not any(hasattr(model, name) for name in ("components", "pipeline")):
+        raise InputError(
+            f"model: expected a name, a folder or a whole pipeline, got {type(model).__name__}; pass the "
+            "pipeline rather than a part of it"
+        )

@@ -37,7 +37,14 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
         )
         return read_csv(path, text)
     except (pa.ArrowException, OSError) as error:
-        raise ManifestError(f"{path} can't be read as {path.suffix.lstrip('.') or 'CSV'}: {error}") from error
+        kind = "parquet" if path.suffix == ".parquet" else "csv"
+        header = [] if path.suffix == ".parquet" else [_first_line(path)]
+        raise ManifestError(f"{path} can't be read as {kind}: {error}{delimited(header)}") from error
+
+
+def _first_line(path: Path) -> str:
+    with path.open(errors="replace") as file:
+        return file.readline()
 
 
 def read_csv(path: Path, columns: pyarrow.csv.ConvertOptions, encoding: str = "utf8") -> pa.Table:

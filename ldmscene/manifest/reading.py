@@ -143,5 +143,5 @@ def _check_whole(frame: pd.DataFrame, column: str) -> None:
     values = frame[column]
     if not pd.api.types.is_integer_dtype(values):
         raise ManifestError(
-            f"{column}s must be whole numbers; the column holds {values.dtype}, for example {values.iloc[0]!r}"
+            f"{column}s must be whole numbers; the column holds {values.dtype}, for example {values.iloc[0]}"
         )

@@ -14,6 +14,7 @@ import torch
 from diffusers import EulerDiscreteScheduler, KandinskyV22Pipeline, KandinskyV22PriorPipeline
 from safetensors.torch import load_file
 
+import ldmscene
 from ldmscene import capture, testbed
 from ldmscene.errors import InputError
 from ldmscene.labelers import find
@@ -169,3 +170,15 @@ def test_what_cannot_be_loaded_ends_the_commands_with_one_line(folder, tmp_path)
         assert not (tmp_path / "store").exists()
     code, _, err = call("modules", "nobody/nothing")
     assert (code, len(err.strip().splitlines())) == (2, 1)
+
+
+def test_what_is_no_pipeline_is_told_before_anything_is_looked_for(tiny):
+    for wrong, name in ((tiny.unet, "UNet2DConditionModel"), (None, "NoneType"), (3, "int")):
+        with pytest.raises(InputError, match=f"expected a name, a folder or a whole pipeline, got {name}"):
+            ldmscene.extract(wrong, [("a cube", 1)], steps=1)
+
+
+def test_an_unknown_name_is_told_without_quotes_around_the_sentence(tiny):
+    with pytest.raises(InputError) as told:
+        capture.find_modules(tiny.unet, "mid_blok")
+    assert str(told.value).startswith("no module or preset named 'mid_blok'; nearest: mid_block")
