@@ -24,10 +24,11 @@ from ldmscene.progress import say
 @click.option(
     "--control",
     "controls",
-    multiple=True,
+    **take.several(),
     default=("none", "random:5"),
     show_default=True,
-    help="none, random:N, shuffled, other-target, wrong-region, worst-module, donor, from:N, rule:NAME; repeatable.",
+    help="none, random:N, shuffled, other-target, wrong-region, worst-module, donor, from:N, rule:NAME; repeated, or "
+    "with commas.",
 )
 @click.option("--samples", type=int, help="How many samples, from the first on; all of the split where not given.")
 @click.option("--model", shell_complete=take.complete_model, help="The store's own by its name where not given.")
@@ -44,7 +45,7 @@ def intervene(store: str, target: str, edited: str, as_json: bool, **options: An
     \b
     Example:
         ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --modules best:9 \\
-            --control none --control random:5 --control shuffled
+            --control none,random:5,shuffled
         ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --dry-run
     """
     kinds = ("wanted", "modules", "steps", "rule", "branch", "strength", "margin", "only_where")
