@@ -65,6 +65,7 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
     >>> ldmscene.emergence(grid).index.tolist()
     ['mask']
     """
+    grids.check_grid(grid)
     rows = {target: _row(grid, target) for target in map(str, grid["target"].values)}
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("target")
     whole = [name for name in frame.columns if name.split()[-1] in (*_STEPS, *_LEADS)]

@@ -12,7 +12,7 @@ import xarray as xr
 import ldmscene
 from ldmscene import conclusions, gains
 from ldmscene import grid as grids
-from ldmscene.errors import UnknownNameError
+from ldmscene.errors import InputError, UnknownNameError
 from tests.test_grid import MODULES, made
 
 
@@ -127,3 +127,8 @@ def test_a_mask_must_beat_its_rivals_in_average_precision_too() -> None:
 def test_an_unknown_target_is_answered_with_those_there_are() -> None:
     with pytest.raises(UnknownNameError, match="depth"):
         conclusions.sentence(made([0.1, 0.9], [0, 0]), "dept")
+
+
+def test_what_is_no_grid_is_told():
+    with pytest.raises(InputError, match=r"grid: expected what ldmscene.evaluate returns, got str"):
+        ldmscene.emergence("stores/demo")
