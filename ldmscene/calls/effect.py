@@ -199,6 +199,5 @@ def _gains(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(row: pd.Series) -> str:
-    if not np.isfinite(row["gain_low"]):
-        return f"{row['gain']:+.2f} (no interval)"
-    return f"{row['gain']:+.2f} (95 % interval {row['gain_low']:+.2f} to {row['gain_high']:+.2f})"
+    mean, low, high = (f"{row[name]:+z.2f}".replace("-", "−") for name in ("gain", "gain_low", "gain_high"))
+    return f"{mean} (95 % interval {low} to {high})" if np.isfinite(row["gain_low"]) else f"{mean} (no interval)"

@@ -21,6 +21,7 @@ from ldmscene.manifest import SPLITS, Manifest
 from ldmscene.options import takes
 from ldmscene.progress import say
 from ldmscene.store import ActivationStore
+from ldmscene.store.metadata import read_store
 from ldmscene.store.places import place
 
 
@@ -62,6 +63,8 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
     ['mask']
     """
     source, root = opened(asked.store), place(asked.edited)
+    if read_store(root) is not None and "edit" not in ActivationStore(root).config:
+        raise InputError(f"edited: {root} is a store without an edit; name another folder")
     check_same(asked.edit, source.config)
     manifest = _manifest(source, asked.split, asked.samples)
     todo = _todo(asked, source, manifest)

@@ -29,7 +29,7 @@ def print_estimate(estimate: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(estimate))
     else:
-        terminal.show(terminal.estimate_table(estimate), "What the extraction would take")
+        terminal.show(terminal.estimate_table(estimate), "What it would take")
 
 
 def print_info(store: ActivationStore, as_json: bool) -> None:

@@ -71,8 +71,8 @@ def _named(wanted: str, sample_ids: Sequence[str], binary: bool) -> Wanted:
     if wanted == "swap":
         return Swap(tuple(sample_ids))
     raise InputError(
-        f"wanted: expected 'shift:DY,DX', 'jump:LOW,HIGH:SEED', either with ':cut' at the end, 'swap', an array or a "
-        f"callable, got {wanted!r}"
+        f"wanted: expected 'shift:DY,DX', 'jump:LOW,HIGH:SEED', either with ':cut' at the end, 'swap', "
+        f"'files:FOLDER', an array or a callable; got {wanted!r}"
     )
 
 

@@ -49,4 +49,8 @@ def test_refusals_are_one_sentence(store, tmp_path):
     )
     assert code == 2
     assert "expected 'shift:DY,DX'" in err
+    words = ["--edited", tmp_path / "edited", "--steps", 0, "--wanted", "shift:0,16"]
+    code, _, err = call("intervene", store.root, "mask", *words, "--control", "none,randon:5")
+    assert code == 2
+    assert err.strip() == "error: no control named 'randon'; nearest: random"
     assert not (tmp_path / "edited").exists()

@@ -112,6 +112,13 @@ def test_another_edit_of_a_finished_store(store, edit, edited, tiny):
     assert ldmscene.open(edited.root).ledger.equals(before)
 
 
+def test_the_store_itself_is_no_place_for_its_edit(store, edit, tiny):
+    before = store.ledger
+    with pytest.raises(InputError, match=r"edited: .* is a store without an edit; name another folder"):
+        ldmscene.intervene(store, edit, store.root, controls=(), model=tiny)
+    assert ldmscene.open(store.root).ledger.equals(before)
+
+
 def test_a_grid_that_doesnt_know_its_store(store, grid):
     lost = grid.copy()
     del lost.attrs["store"]

@@ -131,8 +131,8 @@ def _interval(row: pd.Series, name: str) -> str:
 
 def _said(mean: float, low: float, high: float, sign: str = "") -> str:
     if np.isnan(low) or np.isnan(high):
-        return f"{mean:{sign}.2f} (too few prompts for an interval)"
-    return f"{mean:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
+        return f"{mean:{sign}z.2f} (too few prompts for an interval)"
+    return f"{mean:{sign}z.2f} ({low:{sign}z.2f} to {high:{sign}z.2f})".replace("-", "−")
 
 
 def _samples(one: Intervention, folder: str) -> list[dict[str, object]]:
