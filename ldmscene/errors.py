@@ -44,9 +44,6 @@ class ManifestError(InputError):
 class UnknownNameError(InputError, KeyError):
     """A name that doesn't exist where it was looked up."""
 
-    def __str__(self) -> str:
-        return printable(str(*self.args))  # KeyError would have it in quotes
-
 
 class ShapeError(InputError):
     """Arrays that don't fit each other."""

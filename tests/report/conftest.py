@@ -204,6 +204,7 @@ def real_provenance() -> dict[str, object]:
             "data": {"labels": labels},
             "kind": {"probe": "ridge", "version": 1},
             "cv": 5,
+            "held_out": "test",
             "alphas": [0.1, 1.0],
         }
         return about(store) | provenance(store, made_from, None)
