@@ -22,7 +22,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 import ldmscene
 
 HERE = Path(__file__).parent
-SCREEN, SIZE = {"width": 1120, "height": 1180}, (760, 801)  # of what is shown, before and after it is made smaller
+SCREEN, SIZE = {"width": 1120, "height": 1180}, (680, 716)  # of what is shown, before and after it is made smaller
 PATIENCE = 90_000  # milliseconds that a picture may take
 SHORTEST, LAST = 40, 3000  # milliseconds that a frame is shown
 
