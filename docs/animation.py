@@ -87,7 +87,7 @@ def _save(frames: list[tuple[float, bytes]]) -> None:
     first, *others = [
         Image.open(io.BytesIO(jpeg)).convert("RGB").resize(SIZE, Image.Resampling.LANCZOS) for _, jpeg in frames
     ]
-    first.save(HERE / "paint.webp", save_all=True, append_images=others, duration=[*shown, LAST], loop=0, quality=40)
+    first.save(HERE / "paint.webp", save_all=True, append_images=others, duration=[*shown, LAST], loop=0, quality=35)
 
 
 if __name__ == "__main__":
