@@ -116,7 +116,7 @@ def workers(folder: Path, samples: int, grid: int, channels: int, side: int) -> 
     seconds = {}
     for count in (2, 1):
         with (
-            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as cluster,
             Client(cluster) as client,
         ):
             client.run(lambda: __import__("ldmscene.calls.evaluate"))

@@ -13,7 +13,7 @@ import ldmscene
 PROMPTS = Path(__file__).with_name("prompts.csv").resolve()
 
 if __name__ == "__main__":  # workers import this file
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
         store = ldmscene.extract(
             "tiny-scenes", PROMPTS, Path("stores/example-cluster").resolve(), "up_blocks.3.*attn1.to_out.0",
             steps=2, batch_size=4, client=client,

@@ -351,7 +351,7 @@ def test_a_cluster_that_runs_already_takes_the_work(table, tmp_path):
 
     few = ("--modules", FIRST, "--steps", 1)
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0"
     ) as at:
         code, out, err = call(
             "extract", "tiny-scenes", table, "--store", tmp_path / "s", *few, "--client", at.scheduler_address, "--json"

@@ -55,7 +55,7 @@ def test_memory_stays_below_a_gibibyte_however_many_samples(tmp_path):
 @pytest.fixture
 def cluster():
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as made,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as made,
         Client(made) as client,
     ):
         yield client

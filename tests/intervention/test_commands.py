@@ -52,5 +52,5 @@ def test_refusals_are_one_sentence(store, tmp_path):
     words = ["--edited", tmp_path / "edited", "--steps", 0, "--wanted", "shift:0,16"]
     code, _, err = call("intervene", store.root, "mask", *words, "--control", "none,randon:5")
     assert code == 2
-    assert err.strip() == "error: no control named 'randon'; nearest: random"
+    assert err.strip() == "error: no control named 'randon'; nearest: random, none, donor"
     assert not (tmp_path / "edited").exists()
