@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of ASCII gets a question mark, not a traceback
         sys.stdout.reconfigure(errors="replace")
     try:
-        sys.exit(cli.main(arguments, standalone_mode=False) or SUCCESS)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            sys.exit(cli.main(arguments, standalone_mode=False) or SUCCESS)
     except click.ClickException as error:
         error.show()
         sys.exit(REFUSED)
@@ -54,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = sys.argv[1:] if arguments is None else arguments
         say(f"interrupted; {_after_an_interrupt(next(iter(words), ''))}")
         sys.exit(INTERRUPTED)
+
+
+def _say_warning(
+    message: Warning | str, category: object, filename: str, lineno: int, file: object = None, line: str | None = None
+) -> None:
+    """Without the file and line, which are ours."""
+    say(f"warning: {message}")
 
 
 def _after_an_interrupt(verb: str) -> str:

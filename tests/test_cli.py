@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from PIL import Image
 
 import ldmscene
 from ldmscene import cli, labelers, parameters, testbed
-from ldmscene.errors import LdmsceneError, WriteError
+from ldmscene.errors import ControlWarning, LdmsceneError, WriteError
 from ldmscene.manifest import SPLITS
 from ldmscene.presets import PRESETS
 from ldmscene.store import check
@@ -578,3 +579,16 @@ def test_a_terminal_of_ascii_gets_question_marks_and_no_traceback(store):
     assert found.returncode == 0, found.stderr
     assert b"?" in found.stdout
     assert found.stdout.isascii()
+
+
+def test_a_warning_is_a_line_without_our_files_and_comes_with_what_is_done_alone(store):
+    words = ("evaluate", store.root, "--modules", FIRST, "--targets", "depth", "--steps", 0, "--cv", 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ControlWarning)
+        code, _, err = call(*words, "--held-out", "val")
+        assert (code, err.count("\n")) == (2, 1)  # what is refused, and nothing else
+        code, _, err = call(*words)
+    assert code == 0
+    assert re.search(r"^warning: permuted: there is no control with permuted weights", err, re.MULTILINE)
+    assert "ControlWarning" not in err
+    assert ".py" not in err

@@ -166,10 +166,10 @@ def evaluate(
     path = grid_file.grid_file(opened, made_from)
     if path.exists():
         return _as_grid(grid_file.load_grid(path), opened)
+    todo = task.load_task(opened, scope, cv, alphas, supplied, held_out)
     if control is None:
         warnings.warn(_NO_CONTROL, ControlWarning, stacklevel=2)
-    todo = task.load_task(opened, scope, cv, alphas, supplied, held_out)
-    if control is not None:
+    else:
         task.check_control(opened, control, scope, todo)
     if device is not None and progress:
         from ldmscene.evaluation.on_device import say_memory
