@@ -32,7 +32,7 @@ FULL = Plan(
 SHORT = Plan(
     scenes=1000,
     autoencoder=Schedule(steps=40, learning_rate=5e-4, warmup=10, average=0.9),
-    readers=Schedule(steps=240, learning_rate=3e-3, warmup=20, average=0.95),
+    readers=Schedule(steps=1000, learning_rate=3e-3, warmup=20, average=0.95),
     denoiser=Schedule(steps=40, learning_rate=5e-4, warmup=10, average=0.95),
     samples=6,
 )
