@@ -72,7 +72,8 @@ def load_outline(model: Model) -> Any:
     """
     if isinstance(model, DiffusionPipeline):
         return _on_meta(type(denoiser_of(model)[1]), denoiser_of(model)[1].config)
-    return _listed(str(model), listed_denoiser(str(model), _index(model)))
+    index = _index(model)
+    return _listed(str(model), index, listed_denoiser(str(model), index))
 
 
 def load_parts(model: Model) -> dict[str, nn.Module]:
@@ -85,14 +86,19 @@ def load_parts(model: Model) -> dict[str, nn.Module]:
     """
     if isinstance(model, DiffusionPipeline):
         return {name: _on_meta(type(part), part.config) for name, part in parts_of(model).items()}
-    return {name: _listed(str(model), name) for name in part_names(model)}
+    index = _index(model)
+    return {name: _listed(str(model), index, name) for name in _listed_parts(index)}
 
 
 def part_names(model: Model) -> list[str]:
     """Under which names a pipeline holds its text encoders, then its autoencoder."""
     if isinstance(model, DiffusionPipeline):
         return list(parts_of(model))
-    names = [name for name, entry in _index(model).items() if isinstance(entry, list | tuple) and entry[-1]]
+    return _listed_parts(_index(model))
+
+
+def _listed_parts(index: Mapping[str, Any]) -> list[str]:
+    names = [name for name, entry in index.items() if isinstance(entry, list | tuple) and entry[-1]]
     return [name for name in names if reads_text(name)] + [name for name in AUTOENCODERS if name in names][:1]
 
 
@@ -105,9 +111,9 @@ def _index(model: str | Path) -> Mapping[str, Any]:
         raise InputError(why_not(str(model), error)) from error
 
 
-def _listed(name: str, part: str) -> Any:
+def _listed(name: str, index: Mapping[str, Any], part: str) -> Any:
     try:
-        kind = _class(_index(name)[part])
+        kind = _class(index[part])
         own = hasattr(kind, "load_config")  # of diffusers
         read = kind.load_config if own else kind.config_class.from_pretrained
         return _on_meta(kind, read(name, subfolder=part))

@@ -175,7 +175,7 @@ def absorb(
     checksums = held.checksums(store, outputs)
     work = partial(_absorb, blocks=blocks, begin=begin)
     jobs = [
-        Job(delayed(partial(work, features=HeldOutput(one, held), checksum=checksums[one.path]))(shared))
+        Job(delayed(partial(work, features=HeldOutput.among(one, held), checksum=checksums[one.path]))(shared))
         for one in outputs
     ]
     compute(jobs, title=title)

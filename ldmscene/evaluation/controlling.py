@@ -109,7 +109,7 @@ def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], Non
             produce(block.ids, held)
             control.refresh()
             fits = fits or _on_each(bench, _solve, outputs, states)
-            maps = [HeldOutput(one, held) for one in outputs]
+            maps = [HeldOutput.among(one, held) for one in outputs]
             keys = _keys(outputs, block, held.checksums(control, outputs))
             _on_each(bench, partial(_score, block=block), maps, keys, states, fits)
             drop_left(control, block.ids, every, held)

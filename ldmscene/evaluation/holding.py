@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ldmscene.array_types import Array
-from ldmscene.cells import MapSize
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.states import checksums_of
 from ldmscene.store import ActivationStore
@@ -44,37 +42,22 @@ class Held:
 
 
 @dataclass(frozen=True)
-class HeldOutput:
+class HeldOutput(ModuleOutput):
     """A module's output at a step, of samples in memory or in the store."""
 
-    output: ModuleOutput
     held: Held
 
-    @property
-    def name(self) -> str:
-        return self.output.name
-
-    @property
-    def step(self) -> int:
-        return self.output.step
-
-    @property
-    def size(self) -> MapSize:
-        return self.output.size
-
-    @property
-    def path(self) -> str:
-        return self.output.path
-
-    def key(self) -> dict[str, Any]:
-        return self.output.key()
+    @classmethod
+    def among(cls, output: ModuleOutput, held: Held) -> HeldOutput:
+        """Of samples some of which may be held."""
+        return cls(**vars(output), held=held)
 
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> Array:
         array = store.info(self.path)
         found = np.empty((len(sample_ids), *array.maps.values()), array.layout.dtype)
-        where = {"step": self.output.step, "branch": self.output.branch}
+        where = {"step": self.step, "branch": self.branch}
         at = tuple(where[dim] for dim in array.dims if dim in where)
         for one, sample_id in zip(found, sample_ids, strict=True):
             whole = self.held.arrays.get((self.path, sample_id))
-            one[...] = self.output.read(store, [sample_id])[0] if whole is None else whole[at]
+            one[...] = super().read(store, [sample_id])[0] if whole is None else whole[at]
         return found

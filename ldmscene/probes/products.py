@@ -20,7 +20,7 @@ _BLOCK_VALUES = 1 << 17
 _BLOCK_ROWS = 1024
 _SAMPLES = 16  # that a block cuts across
 _LINE = 16  # columns: rows that begin at a cache line are quicker to multiply
-_ROUNDING = 1e-7  # share of a float32 sum of squares that may be wrong
+ROUNDING = 1e-7  # share of a float32 sum of squares that may be wrong
 _FAR = 4.0  # variances between shift and mean, from which float32 sums are taken again
 
 
@@ -108,7 +108,7 @@ def _about(X: Array, w: Array, Y: Array, shift: Array, dtype: type, positions: b
     by_position = np.zeros((X.shape[1], c) if positions else (0, c))
     memory = np.zeros((min(w.size, _rows(width)), width), dtype)
     with np.errstate(invalid="ignore", over="ignore"):  # an infinity, which the caller reports
-        for block in _blocks(w.shape, len(memory)):
+        for block in blocks(w.shape, len(memory), _SAMPLES if w.shape[1] > 1 else len(memory)):
             rows = memory[: w[block].size]
             part = rows.reshape(*w[block].shape, width)
             subtract(X[block], shift, part[..., :c])
@@ -127,7 +127,7 @@ def _about(X: Array, w: Array, Y: Array, shift: Array, dtype: type, positions: b
     if positions:
         by_position = heaviest * by_position - np.outer(w.sum(0), off)
     cxx = sums[:c, :c] - np.outer(outer, outer)
-    rounding = _ROUNDING * np.diag(cxx) if dtype is np.float32 else np.zeros(c)
+    rounding = ROUNDING * np.diag(cxx) if dtype is np.float32 else np.zeros(c)
     return Sums(float(total), shift + off, mean_y, cxx, cxy, cyy, rounding, by_position)
 
 
@@ -135,9 +135,9 @@ def _rows(width: int) -> int:
     return max(_BLOCK_ROWS, _BLOCK_VALUES // width)
 
 
-def _blocks(shape: tuple[int, int], rows: int) -> Iterator[tuple[slice, slice]]:
-    """Of samples and positions, each of so many rows at most: the same positions of several samples."""
-    samples = min(shape[0], _SAMPLES if shape[1] > 1 else rows)
+def blocks(shape: tuple[int, int], rows: int, samples: int) -> Iterator[tuple[slice, slice]]:
+    """Of samples and positions, each of so many rows at most: the same positions of at most so many samples."""
+    samples = min(shape[0], samples)
     many = max(1, rows // samples)
     for first in range(0, shape[0], samples):
         yield from ((slice(first, first + samples), slice(p, p + many)) for p in range(0, shape[1], many))

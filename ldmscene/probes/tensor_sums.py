@@ -6,17 +6,15 @@ stored. torch comes with the tensor, and isn't loaded here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ldmscene.array_types import Array
-from ldmscene.probes.products import Sums
+from ldmscene.probes.products import ROUNDING, Sums, blocks
 
 _ROWS = 1024  # whose products are added up in float32
 _VALUES = 1 << 22  # of features that are float64 at a time
-_ROUNDING = 1e-7  # share of a float32 sum of squares that may be wrong
 
 
 def sums_of_tensor(X: Any, w: Array, Y: Array, *, single: bool, positions: bool = False) -> Sums:
@@ -40,7 +38,8 @@ def sums_of_tensor(X: Any, w: Array, Y: Array, *, single: bool, positions: bool 
     about_y = Y - mean_y
     wide = X.new_zeros(0).double()
     weight, labels = wide.new_tensor(w), wide.new_tensor(about_y)
-    pieces = list(_pieces((n, p), _ROWS if single else max(_ROWS, _VALUES // c)))
+    rows = _ROWS if single else max(_ROWS, _VALUES // c)
+    pieces = list(blocks((n, p), rows, max(1, rows // p)))
     shift = sum(_weighted(X[piece], weight[piece]) for piece in pieces) / total
     shift = shift.to(X.dtype).double() if single else shift  # of two halves the difference is exact in float32
     dtype = X.new_zeros(0).float().dtype if single else shift.dtype
@@ -60,7 +59,7 @@ def sums_of_tensor(X: Any, w: Array, Y: Array, *, single: bool, positions: bool 
     if positions:
         by_position -= np.outer(w.sum(0), off)
     cyy = np.einsum("sp,spt->t", w, about_y**2)
-    rounding = _ROUNDING * np.diag(cxx) if single else np.zeros(c)
+    rounding = ROUNDING * np.diag(cxx) if single else np.zeros(c)
     cxy -= np.outer(off, np.einsum("sp,spt->t", w, about_y))
     return Sums(float(total), shift + off, mean_y, cxx, cxy, cyy, rounding, by_position)
 
@@ -83,11 +82,3 @@ def working_bytes(channels: int) -> int:
 def _weighted(X: Any, weight: Any) -> Any:
     """Σ w x over samples and positions."""
     return weight.reshape(-1) @ X.double().reshape(-1, X.shape[-1])
-
-
-def _pieces(shape: tuple[int, int], rows: int) -> Iterator[tuple[slice, slice]]:
-    """Of samples and positions, each of so many rows at most."""
-    samples = max(1, rows // shape[1])
-    many = max(1, rows // min(samples, shape[0]))
-    for first in range(0, shape[0], samples):
-        yield from ((slice(first, first + samples), slice(p, p + many)) for p in range(0, shape[1], many))
