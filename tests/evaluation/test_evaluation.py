@@ -211,13 +211,13 @@ def test_precisions_are_cached_apart_and_differ_by_rounding(store, tmp_path):
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_a_device_gives_the_grid_of_the_processor(store, tmp_path, precision, capsys, monkeypatch):
     asked, on = [], on_device.on
-    monkeypatch.setattr(on_device, "on", lambda device, X: asked.append(device) or on(device, X))
+    monkeypatch.setattr(on_device, "on", lambda device, X: asked.append((device, len(X))) or on(device, X))
     arguments = {"targets": ["depth", "mask"], "modules": LAST, "steps": 3, "alphas": ALPHAS, "cv": 3}
     plain, other = (bare_copy(store, tmp_path / name) for name in ("plain", "other"))
     expected = ldmscene.evaluate(plain, precision=precision, **arguments)
     found = ldmscene.evaluate(other, precision=precision, device="cpu", **arguments)
     assert re.search(r"memory on cpu: at most [\d.]+ [MG]B", capsys.readouterr().err)
-    assert set(asked) == {"cpu"}
+    assert set(asked) == {("cpu", 4), ("cpu", 5), ("cpu", 6)}  # folds of 14 to be summed, and 6 to be projected
     tolerance = 1e-6 if precision == "float64" else 1e-3
     for name in ("probe", "shuffled", "cv_score", "gain_cv"):
         np.testing.assert_allclose(found[name], expected[name], atol=tolerance, err_msg=name)

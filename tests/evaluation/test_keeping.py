@@ -22,11 +22,12 @@ from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.holding import Held
 from ldmscene.evaluation.on_device import DeviceRidge
 from ldmscene.evaluation.ridge import unpack_moments
+from ldmscene.extraction import fill as filling
 from ldmscene.extraction import unchanged
 from ldmscene.store import dropping
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.disk import Disk
-from ldmscene.store.layout import activation_path, label_path
+from ldmscene.store.layout import IMAGE, LATENTS, activation_path, label_path
 from tests.conftest import FIRST, LAST, make_manifest
 from tests.test_cli import call
 
@@ -109,6 +110,15 @@ def test_training_activations_never_touch_the_disk(tiny, samples, whole, tmp_pat
     held_out = store.rows(store.samples.query("split != 'train'")["sample_id"])
     assert shards == {store.info(activation_path(module)).key(row) for module in OPTIONS["modules"] for row in held_out}
     _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def test_the_disk_needs_no_room_for_what_is_summed(tiny, samples, tmp_path, monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(filling, "check_space", lambda _root, size: asked.append(size))
+    store = _keep(tiny, samples, tmp_path / "kept")
+    summed = sum(store.info(activation_path(module)).layout.shard_bytes for module in store.modules)
+    stored = sum(store.info(path).layout.shard_bytes for path in (IMAGE, LATENTS))
+    assert sorted(asked) == [stored] * 7 + [stored + summed] * 2  # held-out activations alone are stored
 
 
 def test_the_memory_of_samples_that_wait_is_bounded_and_said(tiny, samples, tmp_path, monkeypatch, capsys):
