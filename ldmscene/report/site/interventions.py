@@ -113,7 +113,7 @@ def _ticks(scale: Scale, low: float, high: float) -> list[tuple[float, str]]:
     from matplotlib.ticker import MaxNLocator
 
     found = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
-    return [(scale(float(tick)), f"{tick:.2f}") for tick in found if low - 1e-9 <= tick <= high + 1e-9]
+    return [(scale(float(tick)), _number(tick)) for tick in found if low - 1e-9 <= tick <= high + 1e-9]
 
 
 def _row(measures: pd.DataFrame, one: Intervention) -> list[str]:
@@ -131,8 +131,12 @@ def _interval(row: pd.Series, name: str) -> str:
 
 def _said(mean: float, low: float, high: float, sign: str = "") -> str:
     if np.isnan(low) or np.isnan(high):
-        return f"{mean:{sign}z.2f} (too few prompts for an interval)"
-    return f"{mean:{sign}z.2f} ({low:{sign}z.2f} to {high:{sign}z.2f})".replace("-", "−")
+        return f"{_number(mean, sign)} (too few prompts for an interval)"
+    return f"{_number(mean, sign)} ({_number(low, sign)} to {_number(high, sign)})"
+
+
+def _number(value: float, sign: str = "") -> str:
+    return f"{value:{sign}z.2f}".replace("-", "−")
 
 
 def _samples(one: Intervention, folder: str) -> list[dict[str, object]]:
