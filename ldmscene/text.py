@@ -19,6 +19,11 @@ def human_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+def number(value: float, form: str) -> str:
+    """A number in a format such as `.2f`, with a minus sign instead of a hyphen."""
+    return format(value, form).replace("-", "−")
+
+
 def counted(count: int, noun: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{count} {noun}{'s' * (count != 1)}"

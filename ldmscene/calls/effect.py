@@ -13,6 +13,7 @@ from ldmscene.edits import is_null
 from ldmscene.errors import InputError
 from ldmscene.intervention.effects import EDIT, Trial
 from ldmscene.store import ActivationStore
+from ldmscene.text import number
 from ldmscene.verdicts import Draws, by_prompt, counts
 
 Array = np.ndarray
@@ -199,5 +200,5 @@ def _gains(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(row: pd.Series) -> str:
-    mean, low, high = (f"{row[name]:+z.2f}".replace("-", "−") for name in ("gain", "gain_low", "gain_high"))
+    mean, low, high = (number(row[name], "+z.2f") for name in ("gain", "gain_low", "gain_high"))
     return f"{mean} (95 % interval {low} to {high})" if np.isfinite(row["gain_low"]) else f"{mean} (no interval)"

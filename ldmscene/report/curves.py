@@ -18,6 +18,7 @@ from ldmscene.report.measures import measure_of
 from ldmscene.report.saving import FONT, SMALL, TINY, new_axes, quiet
 from ldmscene.report.series import Series, dodge, lone, span
 from ldmscene.report.words import capital, subscripts
+from ldmscene.text import number
 
 
 def curves(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, *, measure: str | None = None) -> Axes:
@@ -77,7 +78,7 @@ def curves(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, 
         _draw_marks(ax, steps, found[0], marks.of_probe(judged))
     _frame(ax, steps)
     ax.set_ylabel(shown.axis(grid, target), fontsize=FONT)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value * shown.factor:g}".replace("-", "−"))
+    ax.yaxis.set_major_formatter(lambda value, _: number(value * shown.factor, "g"))
     ax.set_title(capital(target), fontsize=FONT, loc="left")
     return ax
 

@@ -15,6 +15,7 @@ from ldmscene.report.labels import labels
 from ldmscene.report.measures import measure_of
 from ldmscene.report.saving import FONT, SMALL, new_axes
 from ldmscene.report.words import capital
+from ldmscene.text import number
 
 GAP = 0.45  # between encoder, bottleneck and decoder, in rows
 SHAPE = 2.6  # width of the hourglass at the left, in columns
@@ -69,7 +70,7 @@ def heatmap(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None,
     ax.set_title(capital(target), fontsize=FONT, loc="left")
     bar = ax.figure.colorbar(mesh, ax=ax, fraction=0.05, pad=0.02, aspect=30)
     bar.set_label(shown.axis(grid, target), fontsize=FONT)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value * shown.factor:g}".replace("-", "−"))
+    bar.ax.yaxis.set_major_formatter(lambda value, _: number(value * shown.factor, "g"))
     bar.ax.tick_params(labelsize=SMALL, width=0.6, length=2.5)
     bar.outline.set_visible(False)
     return ax

@@ -15,6 +15,7 @@ from ldmscene.errors import InputError
 from ldmscene.report.labels import labels
 from ldmscene.report.series import Series
 from ldmscene.report.words import metric_title
+from ldmscene.text import number
 
 _ROLES = {
     grids.LABELER_NOISY: "noisy",
@@ -135,10 +136,10 @@ class Score:
         return grid["cv_score"].sel(target=target)
 
     def text(self, value: float) -> str:
-        return f"{value:.3f}".replace("-", "−")
+        return number(value, ".3f")
 
     def short(self, value: float) -> str:
-        return re.sub(r"^(−?)0\.", r"\1.", f"{value:.2f}".replace("-", "−"))
+        return re.sub(r"^(−?)0\.", r"\1.", number(value, ".2f"))
 
 
 MEASURES: dict[str, Measure] = {measure.key: measure for measure in (Gain(), Score())}

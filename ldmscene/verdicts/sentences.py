@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ldmscene.text import counted, listed
+from ldmscene.text import counted, listed, number
 from ldmscene.verdicts.draws import FEWEST
 from ldmscene.verdicts.finding import LEAST_EFFECT, PARTIAL_R2, Finding, Reading
 from ldmscene.verdicts.steps import Lead, Step
@@ -137,12 +137,12 @@ def _within(finding: Finding, step: Step, start: str = "") -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{round(100 * share):d} %".replace("-", "−")
+    return f"{number(round(100 * share), 'd')} %"
 
 
 def _number(finding: Finding, value: float) -> str:
-    return _percent(value) if finding.measure == PARTIAL_R2 else f"{value:.2f}".replace("-", "−")
+    return _percent(value) if finding.measure == PARTIAL_R2 else number(value, ".2f")
 
 
 def _signed(steps: int) -> str:
-    return f"{steps:+d}".replace("+0", "0").replace("-", "−")
+    return number(steps, "+d").replace("+0", "0")

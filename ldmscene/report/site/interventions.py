@@ -15,6 +15,7 @@ from ldmscene.report.interventions import EDIT, Intervention
 from ldmscene.report.site.chart import Scale
 from ldmscene.report.site.room import IMAGE
 from ldmscene.report.site.strips import QUALITY, shrink
+from ldmscene.text import number
 
 WIDTH, ROW, LEFT, RIGHT = 560, 26, 150, 14
 CURVE, MARGIN, TOP, GAP = (440, 100), 48, 12, 30
@@ -113,7 +114,7 @@ def _ticks(scale: Scale, low: float, high: float) -> list[tuple[float, str]]:
     from matplotlib.ticker import MaxNLocator
 
     found = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
-    return [(scale(float(tick)), _number(tick)) for tick in found if low - 1e-9 <= tick <= high + 1e-9]
+    return [(scale(float(tick)), number(tick, "z.2f")) for tick in found if low - 1e-9 <= tick <= high + 1e-9]
 
 
 def _row(measures: pd.DataFrame, one: Intervention) -> list[str]:
@@ -130,13 +131,10 @@ def _interval(row: pd.Series, name: str) -> str:
 
 
 def _said(mean: float, low: float, high: float, sign: str = "") -> str:
+    shown, least, most = (number(value, f"{sign}z.2f") for value in (mean, low, high))
     if np.isnan(low) or np.isnan(high):
-        return f"{_number(mean, sign)} (too few prompts for an interval)"
-    return f"{_number(mean, sign)} ({_number(low, sign)} to {_number(high, sign)})"
-
-
-def _number(value: float, sign: str = "") -> str:
-    return f"{value:{sign}z.2f}".replace("-", "−")
+        return f"{shown} (too few prompts for an interval)"
+    return f"{shown} ({least} to {most})"
 
 
 def _samples(one: Intervention, folder: str) -> list[dict[str, object]]:
@@ -160,8 +158,8 @@ def write_pictures(shown: Sequence[Intervention], folder: Path) -> None:
     for path in folder.glob("interventions/*/*"):
         if path.parent.name.isdigit() and path.suffix in (".webp", ".png"):
             path.unlink()
-    for number, one in enumerate(shown):
-        place = folder / f"interventions/{number:02d}"
+    for at, one in enumerate(shown):
+        place = folder / f"interventions/{at:02d}"
         place.mkdir(parents=True, exist_ok=True)
         names = [name for name in one.pictures if name != "original"]
         for i in range(len(one.samples)):
