@@ -12,6 +12,7 @@ import xarray as xr
 from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.module_names import short_name
+from ldmscene.words import metric_title
 
 _PER_IMAGE = ("probe", "permuted", "shuffled")
 _FITS = ("alpha", "cv_score", "degenerate")
@@ -123,7 +124,7 @@ def _in_words(row: pd.Series, labelers: Sequence[str]) -> dict[str, str]:
         "first readable": _between(row, "first"),
         "most of it": _between(row, "most"),
         "gain at the last step": _between(row, "gain", *unit),
-        "published score": f"{row['metric']} {row['final']:.2f}",
+        "published score": f"{metric_title(row['metric'])} {row['final']:.2f}",
         "decided by": row["rival"],
     }
     return found | {f"most, {name}": _between(row, f"{name} most") for name in labelers}

@@ -105,7 +105,7 @@ def test_published_scores_are_compared_without_effects() -> None:
     assert (row["first"], row["most"]) == (0, 3)
     assert np.isnan(row["ceiling"])
     assert row["labeler on x_t most"] == 3
-    assert "has a spearman of 0.80" in row["sentence"]
+    assert "scores 0.80 in Spearman’s ρ" in row["sentence"]
     assert "The position was not taken off" in row["sentence"]
     rival = grid["baseline"].assign_coords(reading=[grids.POSITION]) * 0 + 0.6
     against = ldmscene.emergence(grid.drop_vars(["baseline", "reading"]).assign(baseline=rival)).loc["depth"]

@@ -137,6 +137,7 @@ def test_a_notebook_shows_the_findings_and_the_arrays(grid):
     most = "–" if pd.isna(row["most"]) else f"{row['most']} ({row['most_low']} to {row['most_high']})"
     cells = re.findall(r"<td>(.*?)</td>", shown[shown.index("<th>mask</th>") :])
     assert cells[1:3] == [first, most]
+    assert f"Dice {row['final']:.2f}" in cells
     assert "xr-wrap" in shown
     assert "Grid</strong>" not in grid.sel(step=1)._repr_html_()
     renamed = grid.assign_coords(target=["<script>", "mask"])

@@ -15,6 +15,7 @@ from ldmscene.intervention.effects import EDIT, Trial
 from ldmscene.store import ActivationStore
 from ldmscene.text import number
 from ldmscene.verdicts import Draws, by_prompt, counts
+from ldmscene.words import metric_words
 
 Array = np.ndarray
 NONE, FROM = "none", "from-"
@@ -135,7 +136,7 @@ def effect_sentence(frame: pd.DataFrame) -> str:
     >>> ldmscene.effect_sentence(frame).split(". ")[-1]
     'What the probe reads is causal for the picture.'
     """
-    metric, target, gains = frame.attrs["metric"], frame.attrs["target"], _gains(frame)
+    metric, target, gains = metric_words(frame.attrs["metric"]), frame.attrs["target"], _gains(frame)
     own = gains.loc[EDIT]
     nearest = nearest_null(frame)
     said = f"{target}: the edit gains {_numbers(own)} in {metric} over no edit"
@@ -146,7 +147,7 @@ def effect_sentence(frame: pd.DataFrame) -> str:
         return f"{said}; {against}. With so few prompts nothing is shown of causes."
     if own["gain_low"] > gains.loc[nearest, "gain_high"]:
         return f"{said}; {against}. What the probe reads is causal for the picture."
-    return f"{said}; {against}, and the edit's interval doesn't lie above it: a causal role is not shown."
+    return f"{said}; {against}, and the edit’s interval doesn’t lie above it: a causal role is not shown."
 
 
 def nearest_null(frame: pd.DataFrame) -> str:

@@ -17,8 +17,8 @@ from ldmscene.report.marks import Mark
 from ldmscene.report.measures import measure_of
 from ldmscene.report.saving import FONT, SMALL, TINY, new_axes, quiet
 from ldmscene.report.series import Series, dodge, lone, span
-from ldmscene.report.words import capital, subscripts
 from ldmscene.text import number
+from ldmscene.words import capital, subscripts
 
 
 def curves(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None, *, measure: str | None = None) -> Axes:

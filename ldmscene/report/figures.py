@@ -19,7 +19,7 @@ from ldmscene.report.interventions import effects
 from ldmscene.report.pictures import check_sample, four_panels, seven_rows
 from ldmscene.report.saving import save
 from ldmscene.report.transfer import transfer
-from ldmscene.report.words import capital
+from ldmscene.words import capital
 
 
 def write_figures(

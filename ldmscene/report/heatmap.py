@@ -14,8 +14,8 @@ from ldmscene.report.colours import SCORES
 from ldmscene.report.labels import labels
 from ldmscene.report.measures import measure_of
 from ldmscene.report.saving import FONT, SMALL, new_axes
-from ldmscene.report.words import capital
 from ldmscene.text import number
+from ldmscene.words import capital
 
 GAP = 0.45  # between encoder, bottleneck and decoder, in rows
 SHAPE = 2.6  # width of the hourglass at the left, in columns

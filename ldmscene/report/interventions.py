@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ldmscene.report.saving import FONT, SMALL, new_figure, quiet
+from ldmscene.words import capital, metric_words
 
 EDIT, NONE = "edit", "none"
 COLOURS = {"edit": "#0b5cad", "rule": "#0a7a5a", "control": "#b8500b", "donor": "#a1437f"}
@@ -68,7 +69,8 @@ class Intervention:
 
     @property
     def metric(self) -> str:
-        return str(self.effects.attrs["metric"]).replace("_", " ")
+        """As sentences print it."""
+        return metric_words(str(self.effects.attrs["metric"]))
 
     @property
     def gains(self) -> pd.DataFrame:
@@ -126,7 +128,7 @@ def _emergence(ax: Axes, shown: Intervention) -> None:
     ax.fill_between(one["step"], one["low"], one["high"], color=COLOURS["edit"], alpha=0.15, linewidth=0)
     ax.plot(one["step"], one["mean"], color=COLOURS["edit"], linewidth=1.6)
     ax.tick_params(labelbottom=False)
-    _panel(ax, "what the probe reads", shown.metric)
+    _panel(ax, "what the probe reads", capital(shown.metric))
 
 
 def _later(ax: Axes, shown: Intervention) -> None:

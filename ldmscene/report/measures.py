@@ -14,8 +14,8 @@ from ldmscene import grid as grids
 from ldmscene.errors import InputError
 from ldmscene.report.labels import labels
 from ldmscene.report.series import Series
-from ldmscene.report.words import metric_title
 from ldmscene.text import number
+from ldmscene.words import metric_title
 
 _ROLES = {
     grids.LABELER_NOISY: "noisy",

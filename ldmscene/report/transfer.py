@@ -11,7 +11,7 @@ from matplotlib.collections import QuadMesh
 from ldmscene.array_types import Ints
 from ldmscene.report.colours import SCORES
 from ldmscene.report.saving import FONT, SMALL, new_axes
-from ldmscene.report.words import capital
+from ldmscene.words import capital
 
 NOTHING = "#8a9099"  # of gains below 0, which mislead
 

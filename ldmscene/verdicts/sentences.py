@@ -8,6 +8,7 @@ from ldmscene.text import counted, listed, number
 from ldmscene.verdicts.draws import FEWEST
 from ldmscene.verdicts.finding import LEAST_EFFECT, PARTIAL_R2, Finding, Reading
 from ldmscene.verdicts.steps import Lead, Step
+from ldmscene.words import metric_words
 
 FEW = 20  # prompts below which intervals are rough
 
@@ -36,8 +37,10 @@ def _shown(finding: Finding) -> str:
 
 
 def _size(finding: Finding) -> str:
-    kind = "a gain" if finding.measure == PARTIAL_R2 else f"a {finding.measure}"
-    return f"{kind} of {_number(finding, finding.gain_first)}"
+    size = _number(finding, finding.gain_first)
+    if finding.measure == PARTIAL_R2:
+        return f"a gain of {size}"
+    return f"a score of {size} in {metric_words(finding.measure)}"
 
 
 def _most(finding: Finding) -> str:
@@ -68,7 +71,7 @@ def _effect(finding: Finding) -> str:
 
 def _reaches(finding: Finding) -> str:
     if finding.measure != PARTIAL_R2:
-        return f"has a {finding.measure} of {_number(finding, finding.gain)}"
+        return f"scores {_number(finding, finding.gain)} in {metric_words(finding.measure)}"
     if not finding.beyond:
         return f"explains {_percent(finding.gain)} of the variance"
     leave = "leaves" if len(finding.beyond) == 1 else "leave"

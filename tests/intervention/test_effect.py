@@ -104,15 +104,22 @@ def test_causal_is_said_only_where_every_control_is_cleared():
     edit = (0.4, 0.3, 0.5)
     clear = _made(edit=edit, none=(0, 0, 0), shuffled=(0.1, 0.0, 0.2), donor=(0.6, 0.5, 0.7))
     assert effect_sentence(clear) == (
-        "mask: the edit gains +0.40 (95 % interval +0.30 to +0.50) in dice over no edit; the nearest control, "
+        "mask: the edit gains +0.40 (95 % interval +0.30 to +0.50) in Dice over no edit; the nearest control, "
         "shuffled, gains +0.10 (95 % interval +0.00 to +0.20). What the probe reads is causal for the picture."
     )
     met = effect_sentence(_made(edit=edit, none=(0, 0, 0), shuffled=(0.2, 0.1, 0.35)))
-    assert "causal role is not shown" in met
+    assert met.endswith("and the edit’s interval doesn’t lie above it: a causal role is not shown.")
     assert "causal for the picture" not in met
     assert "nothing is said of causes" in effect_sentence(_made(edit=edit, none=(0, 0, 0)))
     few = effect_sentence(_made(edit=(0.4, -np.inf, np.inf), none=(0, 0, 0), shuffled=(0.1, -np.inf, np.inf)))
     assert few.endswith("gains +0.10 (no interval). With so few prompts nothing is shown of causes.")
+
+
+@pytest.mark.parametrize(("metric", "words"), [("spearman", "Spearman’s ρ"), ("iou", "IoU"), ("my_own", "my own")])
+def test_a_metric_has_its_printed_name(metric, words):
+    made = _made(edit=(0.4, 0.3, 0.5), none=(0, 0, 0)).rename(index={"dice": metric})
+    made.attrs = {"metric": metric, "target": "depth"}
+    assert f" in {words} over no edit;" in effect_sentence(made)
 
 
 def test_what_is_missing_is_said(edited, store, two, edit, tiny, tmp_path):
@@ -146,7 +153,7 @@ def test_gains_need_pictures_without_an_edit(store, grid, edit, tiny, tmp_path):
     ldmscene.intervene(store, edit, alone.root, controls=("none",), model=tiny, samples=2, progress=False)
     ldmscene.label(ldmscene.open(alone.root), "mask", "tiny-mask", progress=False)
     (shown,) = shown_edits(store, grid, [alone.root])
-    assert " (no interval) in dice over no edit; no control was run" in shown.sentence
+    assert " (no interval) in Dice over no edit; no control was run" in shown.sentence
     assert not np.isinf(shown.effects).any(axis=None)
     assert np.isnan(shown.gains["gain_low"]).all()
     assert shown.effects.attrs["metric"] == "dice"

@@ -38,6 +38,24 @@ def test_words_and_numbers_are_those_of_the_frame(edited_site):
     assert "&lt;script&gt;" in text
 
 
+def test_names_are_printed_as_the_rest_of_the_report_prints_them(edited_site, intervention):
+    text = (edited_site / "interventions.html").read_text()
+    shown = re.sub(r"<[^>]*>", "", text)
+    assert "Gain in Dice of the new picture’s label" in shown
+    for head in ("Dice", "Mahalanobis norm", "the edit’s lead"):
+        assert f'<th scope="col">{head}</th>' in text
+    assert "Dice of what the probe reads" in shown
+    assert not re.search(r"\b(dice|mahalanobis)\b|[a-z](?:'|&#39;)[a-z]", shown)
+    dots, _, above = effects(intervention).axes
+    assert dots.get_xlabel() == "gain in Dice over no edit"
+    assert above.get_ylabel() == "Dice"
+    continuous = replace(intervention, effects=intervention.effects.rename(index={"dice": "average_precision"}))
+    continuous.effects.attrs = intervention.effects.attrs | {"metric": "average_precision"}
+    dots, _, above = effects(continuous).axes
+    assert dots.get_xlabel() == "gain in average precision over no edit"
+    assert above.get_ylabel() == "Average precision"
+
+
 def test_too_few_prompts_for_intervals_are_dots_alone(small, intervention, tmp_path):
     bounds = dict.fromkeys(("gain_low", "gain_high", "lead_low", "lead_high"), np.nan)
     later = intervention.later.assign(gain_low=np.nan, gain_high=np.nan)

@@ -42,7 +42,7 @@ def test_one_step_alone_is_no_beginning() -> None:
         "against 11 % from raw latent and −3 % from permuted weights."
     )
     assert "at step 4, the only one" not in sentence(replace(alone, first=MISSING, most=MISSING))
-    assert ", with a dice of 0.08." in sentence(replace(alone, measure="dice", beyond=()))
+    assert ", with a score of 0.08 in Dice." in sentence(replace(alone, measure="dice", beyond=()))
 
 
 def test_what_decides_before_the_first_step() -> None:
@@ -71,9 +71,9 @@ def test_what_was_known_is_named() -> None:
 
 def test_scores_are_numbers_and_no_shares() -> None:
     text = sentence(replace(SHOWN, measure="dice", beyond=(), decided=LEAST_EFFECT))
-    assert "has a dice of 0.51 (95 % interval 0.44 to 0.57), against 0.11 from raw latent" in text
+    assert "scores 0.51 in Dice (95 % interval 0.44 to 0.57), against 0.11 from raw latent" in text
     assert "−0.03 from permuted weights" in text
-    assert "(95 % interval 2 to 6), with a dice of 0.08;" in text
+    assert "(95 % interval 2 to 6), with a score of 0.08 in Dice;" in text
     assert "it is not above 0.02." in text
     assert "The position was not taken off" in text
 

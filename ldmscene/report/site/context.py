@@ -20,7 +20,7 @@ from ldmscene.report.site.facts import groups
 from ldmscene.report.site.findings import card, findings, lead_sentence
 from ldmscene.report.site.moves import moved
 from ldmscene.report.site.tables import heat, leaderboard
-from ldmscene.report.words import target_words
+from ldmscene.words import target_words
 
 
 def context(data: ReportData, cells: Cells) -> dict[str, object]:

@@ -10,10 +10,10 @@ import xarray as xr
 from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.report.marks import Mark, Way, ways
-from ldmscene.report.words import capital, target_words
 from ldmscene.text import listed
 from ldmscene.verdicts import Finding, Lead, apart
 from ldmscene.verdicts import sentence as in_words
+from ldmscene.words import capital, target_words
 
 SEEN_IN = {
     grids.LABELER_NOISY: "in the unfinished picture",

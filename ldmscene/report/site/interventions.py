@@ -16,6 +16,7 @@ from ldmscene.report.site.chart import Scale
 from ldmscene.report.site.room import IMAGE
 from ldmscene.report.site.strips import QUALITY, shrink
 from ldmscene.text import number
+from ldmscene.words import capital, metric_words
 
 WIDTH, ROW, LEFT, RIGHT = 560, 26, 150, 14
 CURVE, MARGIN, TOP, GAP = (440, 100), 48, 12, 30
@@ -39,7 +40,7 @@ def context(shown: Sequence[Intervention]) -> list[dict[str, object]]:
             "judge": one.effects.attrs["judge"],
             "dots": dots(one),
             "curves": curves(one) if len(one.later) > 1 else None,
-            "columns": [one.metric, "gain over no edit", "the edit's lead", *SHOWN],
+            "columns": [capital(one.metric), "gain over no edit", "the edit’s lead", *map(metric_words, SHOWN)],
             "rows": [(variant, _row(one.effects.loc[variant], one)) for variant in one.kinds],
             "samples": _samples(one, f"interventions/{number:02d}"),
         }
@@ -77,7 +78,7 @@ def curves(one: Intervention) -> dict[str, object]:
     return {
         "width": width, "height": 2 * height + GAP + 34, "left": MARGIN, "right": width - RIGHT,
         "panels": [
-            _panel(f"{one.metric} of what the probe reads", emergence, across, TOP, height),
+            _panel(f"{capital(one.metric)} of what the probe reads", emergence, across, TOP, height),
             _panel("gain of an edit that begins here", later, across, TOP + height + GAP, height, zero=True),
         ],
         "bottom": TOP + 2 * height + GAP,

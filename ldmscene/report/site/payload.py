@@ -18,7 +18,7 @@ from ldmscene.report.data import BASELINES, ReportData
 from ldmscene.report.labels import labels
 from ldmscene.report.site.sheets import Sheet
 from ldmscene.report.site.strips import folder_name, picture_rows
-from ldmscene.report.words import metric_title
+from ldmscene.words import metric_title
 
 Ranges = Mapping[str, NDArray[np.float64]]
 

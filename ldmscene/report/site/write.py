@@ -24,7 +24,7 @@ from ldmscene.report.measures import Cells, all_cells
 from ldmscene.report.site import interventions, numbers, payload, sheets
 from ldmscene.report.site.context import context, model_name
 from ldmscene.report.site.strips import folder_name, picture_rows, write_maps, write_photographs
-from ldmscene.report.words import capital
+from ldmscene.words import capital
 
 HERE = Path(__file__).parent
 AT_ONCE = 16_000_000  # bytes of one kind of pictures that are read together

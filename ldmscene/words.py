@@ -1,14 +1,16 @@
-"""The names that figures and pages print: of metrics, targets and what is known."""
+"""The names that figures, pages and sentences print: of metrics and targets."""
 
 from __future__ import annotations
 
 _METRICS = {
+    "dice": "Dice",
     "spearman": "Spearman’s ρ",
     "pearson": "Pearson’s r",
-    "rmse": "RMSE (standardised)",
+    "rmse": "RMSE",
     "r2": "R²",
     "iou": "IoU",
     "dice_background": "Dice of the background",
+    "mahalanobis": "Mahalanobis norm",
 }
 _TARGETS = {
     "depth": "how near things are",
@@ -17,9 +19,14 @@ _TARGETS = {
 }
 
 
+def metric_words(metric: str) -> str:
+    """A metric as a sentence has it: `Spearman’s ρ`, `Dice`, `average precision`."""
+    return _METRICS.get(metric, metric.replace("_", " "))
+
+
 def metric_title(metric: str) -> str:
-    """A metric as it is printed: `Spearman’s ρ`, `Dice`, `Average precision`."""
-    return _METRICS.get(metric, capital(metric.replace("_", " ")))
+    """A metric on its own, such as beside an axis: `Spearman’s ρ`, `Dice`, `Average precision`."""
+    return capital(metric_words(metric))
 
 
 def target_words(target: str) -> str:
