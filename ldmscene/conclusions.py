@@ -15,6 +15,7 @@ import xarray as xr
 from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.array_types import Array
+from ldmscene.axes import check_grid
 from ldmscene.module_names import short_name
 from ldmscene.verdicts import Finding, Rival, Step, by_prompt, find
 from ldmscene.verdicts import sentence as in_words
@@ -65,7 +66,7 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
     >>> ldmscene.emergence(grid).index.tolist()
     ['mask']
     """
-    grids.check_grid(grid)
+    check_grid(grid)
     rows = {target: _row(grid, target) for target in map(str, grid["target"].values)}
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("target")
     whole = [name for name in frame.columns if name.split()[-1] in (*_STEPS, *_LEADS)]

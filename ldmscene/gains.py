@@ -5,7 +5,6 @@ A gain is a share of what position, and what else `evaluate(beyond=…)` names, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +12,7 @@ import xarray as xr
 
 from ldmscene import grid as grids
 from ldmscene.array_types import AnyArray, Array
+from ldmscene.axes import told_beyond
 from ldmscene.module_names import that_speak
 from ldmscene.text import listed
 from ldmscene.verdicts import LEAST, Draws, by_prompt, capped, counts
@@ -27,8 +27,7 @@ def has_gains(grid: xr.Dataset) -> bool:
 
 def beyond(grid: xr.Dataset) -> list[str]:
     """What probes may use anyway: "position" and names of targets; empty of `evaluate(beyond=None)`."""
-    names: list[str] = json.loads(grid.attrs["beyond"])
-    return names
+    return told_beyond(grid)
 
 
 def known(grid: xr.Dataset) -> str:

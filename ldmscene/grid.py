@@ -49,6 +49,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from ldmscene.axes import check_grid
 from ldmscene.errors import InputError, unknown
 from ldmscene.module_names import that_speak
 from ldmscene.selection import choose_one
@@ -85,6 +86,7 @@ def best_module(grid: xr.Dataset, target: str, variable: str = "probe") -> str:
 
     For `permuted` that of the control itself: a rival is judged where it is strongest.
     """
+    check_grid(grid, "cv_score")
     _check(grid, target)
     own = f"{variable}_cv_score"
     speaking = that_speak(map(str, grid["module"].values))
@@ -119,6 +121,8 @@ def interval(scores: xr.DataArray, *, confidence: float = CONFIDENCE, seed: int 
     xarray.Dataset
         `mean`, `low` and `high`, with the dims of `scores` less `sample`.
     """
+    if not scores.size:
+        raise InputError(f"scores: expected at least one, got none along {', '.join(map(str, scores.dims))}")
     last = scores.transpose(..., "sample")
     prompt = scores["prompt"].values if "prompt" in scores.coords else np.arange(scores.sizes["sample"])
     each = last.values.reshape(-1, last.sizes["sample"]).astype(np.float64)
@@ -185,14 +189,6 @@ def only_target(grid: xr.Dataset, target: str | None) -> str:
     if target is not None:
         _check(grid, target)
     return known[0] if target is None else target
-
-
-def check_grid(grid: object) -> None:
-    """Refuse what is no grid, such as a store in its place."""
-    if not isinstance(grid, xr.Dataset):
-        raise InputError(
-            f"grid: expected what ldmscene.evaluate returns, got {type(grid).__name__}; are the arguments in order?"
-        )
 
 
 def _check(grid: xr.Dataset, target: str) -> None:

@@ -11,6 +11,8 @@ import xarray as xr
 
 from ldmscene import conclusions
 from ldmscene import grid as grids
+from ldmscene.axes import check_has
+from ldmscene.errors import InputError
 from ldmscene.module_names import short_name
 from ldmscene.words import metric_title
 
@@ -96,6 +98,8 @@ class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subc
         >>> grid.published().index.unique("metric").tolist()
         ['dice', 'dice_background']
         """
+        for name in ("probe", "metric", "deviation"):
+            check_has(self, name)
         some = self.sel(metric=[name for name in _PUBLISHED if name in self["metric"].values])
         units = some["deviation"].where(some["metric"] == "rmse", 1.0)
         scores = [name for name in (*_PER_IMAGE, "baseline") if name in some]
@@ -103,8 +107,11 @@ class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subc
         return frame.drop(columns=[name for name in _FITS if name in frame])
 
     def _repr_html_(self) -> str:
-        whole = {"primary", "probe", "cv_score"} <= set(self.variables) and self["probe"].ndim == 5
-        return (self._findings() if whole else "") + super()._repr_html_()
+        try:
+            found = self._findings()
+        except InputError:  # of a part, such as one step or one image, nothing follows
+            found = ""
+        return found + super()._repr_html_()
 
     def _findings(self) -> str:
         """What follows from the grid, in words and numbers; everything that came from outside is escaped."""

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "ldmscene"
 LAYERS = [
     {"errors", "manifest", "module_names", "cells", "grid", "hashing", "hub", "device", "progress", "table", "tensors"}
     | {"registry", "halves", "rows", "text", "options", "verdicts", "gains", "conclusions", "prompts", "array_types"}
-    | {"presets", "selection", "picture_files", "choices", "words"},
+    | {"presets", "selection", "picture_files", "choices", "words", "axes"},
     {"store", "capture", "labelers", "probes", "metrics", "report", "testbed", "edits"},
     {"extraction", "labeling", "evaluation"},
     {"intervention"},

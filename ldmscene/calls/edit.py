@@ -10,11 +10,12 @@ import numpy as np
 import xarray as xr
 
 from ldmscene import edits
+from ldmscene import grid as grids
 from ldmscene.calls.opening import opened
 from ldmscene.choices import EditedCells
 from ldmscene.edits import Rule
-from ldmscene.errors import InputError, unknown
-from ldmscene.intervention.choosing import choose_modules, spare_modules
+from ldmscene.errors import InputError
+from ldmscene.intervention.choosing import check_linear, choose_modules, spare_modules
 from ldmscene.intervention.readouts import Readouts
 from ldmscene.labelers import from_files
 from ldmscene.selection import Steps, choose_steps
@@ -88,11 +89,10 @@ class Edit(edits.Edit):
         Raises
         ------
         InputError
-            If the grid lacks a target, module or step, or an argument can't be used.
+            If the grid lacks a target, module or step, or has no linear probes, or an argument can't be used.
         """
-        known = [str(name) for name in grid["target"].values]
-        if target not in known:
-            raise unknown("target in this grid", target, known)
+        check_linear(grid)
+        grids.primary(grid, target)  # refuses unknown targets
         chosen_steps = sorted(set(choose_steps(steps, grid["step"].values.tolist(), "this grid")))
         chosen = choose_modules(grid, target, modules, chosen_steps)
         spare = spare_modules(grid, target, chosen, chosen_steps)

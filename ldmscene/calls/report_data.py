@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,13 @@ import numpy as np
 import xarray as xr
 
 from ldmscene import gains
+from ldmscene.axes import check_grid, told
 from ldmscene.calls.opening import opened
 from ldmscene.calls.transfer import transfer
 from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.predicting import bench_of, predictions
 from ldmscene.evaluation.provenance import about
-from ldmscene.grid import check_grid
 from ldmscene.report import ReportData, samples_that_fit
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path
@@ -41,9 +40,9 @@ def report_data(
         If no held-out sample is called so.
     """
     store = opened(store)
-    check_grid(grid)
+    check_grid(grid, "kind", "labels", "of_class", "block", "height", "width", "timestep")
     ids = shown_samples(store, grid, samples)
-    frame = store.manifest.frame.set_index("sample_id").loc[ids]
+    frame = store.manifest.frame.iloc[store.rows(ids)].set_index("sample_id")
     targets = list(zip(grid["target"].values, grid["labels"].values, grid["of_class"].values, strict=True))
     steps = grid["step"].values.tolist()
 
@@ -63,7 +62,7 @@ def report_data(
         labels={str(t): _shown(store.labels(str(labels), samples=ids), value) for t, labels, value in targets},
         intermediate=read,
         predict=_predictor(store, grid, ids),
-        provenance={**about(store), **json.loads(grid.attrs["provenance"])},
+        provenance={**about(store), **told(grid)},
     )
 
 
@@ -106,7 +105,8 @@ def _predictor(store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]) -> 
     """(target, module, step) to a fitted probe's maps (sample, y, x); probabilities for binary targets."""
     targets = [str(target) for target in grid["target"].values]
     binary = grid["kind"].values == "binary"
-    values_of = _linear_values(store, grid, ids) if "coef" in grid else _solved_values(store, grid, ids)
+    linear = "coef" in grid and "intercept" in grid
+    values_of = _linear_values(store, grid, ids) if linear else _solved_values(store, grid, ids)
 
     @functools.lru_cache(maxsize=1)  # the targets of a module and step follow each other, and share what is read
     def of_all_targets(module: str, step: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from ldmscene.axes import check_grid
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.errors import InputError
 from ldmscene.evaluation.targets import targets_of
@@ -51,11 +52,13 @@ def transfer(
     ('fitted', 'applied')
     """
     opened = open_store(store)
+    check_grid(grid, "labels", "channels")
     if "gain_coef" not in grid or beyond(grid) not in (["position"], []):
         raise InputError(
             "grid: expected one of `evaluate(beyond='position')`, got one without effects or beyond other targets; "
             "evaluate again, which reads no activations twice"
         )
+    check_grid(grid, "gain_map", "known_map")
     modules = grid["module"].values.tolist()
     module = chosen_module(grid, target) if module is None else choose_one("module in this grid", module, modules)
     if absent := set(grid["step"].values.tolist()) - set(opened.steps_of(module)):

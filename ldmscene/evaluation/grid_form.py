@@ -9,53 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ldmscene.axes import EFFECTS, NONLINEAR, NUMBERS, PERHAPS, READINGS, TEXTS, Axes
 from ldmscene.errors import CorruptError
 from ldmscene.store.layout import is_key
 
-_Axes = dict[str, tuple[str, ...]]
-_CELLS = ("target", "module", "step")
-_MEANS = ("target", "metric", "module", "step")
-_NUMBERS = {
-    "probe": (*_MEANS, "sample"),
-    "shuffled": (*_MEANS, "sample"),
-    "low": _MEANS,
-    "high": _MEANS,
-    "degenerate": _MEANS,
-    "alpha": _CELLS,
-    "cv_score": _CELLS,
-    "at_edge": _CELLS,
-    "baseline": ("reading", "target", "metric", "step", "sample"),
-    "timestep": ("step",),
-    "step": ("step",),
-    "of_class": ("target",),
-    "deviation": ("target",),
-    "prompt": ("sample",),
-    "higher_is_better": ("metric",),
-    **dict.fromkeys(("height", "width", "channels"), ("module",)),
-}
-_PERHAPS = {
-    "permuted": (*_MEANS, "sample"),
-    "permuted_cv_score": _CELLS,
-    "coef": (*_CELLS, "channel"),
-    "intercept": _CELLS,
-}
-_EFFECTS = {  # all of them, or none
-    **dict.fromkeys(("explained", "left", "correlation", "score_known", "score_both"), (*_CELLS, "sample")),
-    **dict.fromkeys(("gain_cv", "refit", "ceiling"), _CELLS),
-    "gain_coef": (*_CELLS, "channel"),
-    **dict.fromkeys(("gain_map", "known_map"), (*_CELLS, "position")),
-    **dict.fromkeys(("rival_explained", "rival_left"), ("rival", "target", "step", "sample")),
-}
-_READINGS = dict.fromkeys(("labeler_explained", "labeler_left"), ("labeler", "target", "step", "sample"))
-_NONLINEAR = dict.fromkeys(("nonlinear_explained", "nonlinear_left"), ("target", "step", "sample"))
 _WHOLE = ("step", "timestep", "prompt", "height", "width", "channels")  # of which none is missing
 _UNBOUNDED = ("low", "high")  # of few prompts
 _LARGEST = 1e30  # so that sums of squares are numbers, too
-_TEXTS = {
-    **{name: (name,) for name in ("target", "metric", "module", "sample", "reading")},
-    **dict.fromkeys(("primary", "kind", "labels"), ("target",)),
-    **dict.fromkeys(("block", "level"), ("module",)),
-}
 
 
 def check_form(grid: xr.Dataset, where: str) -> xr.Dataset:
@@ -75,11 +35,11 @@ def check_form(grid: xr.Dataset, where: str) -> xr.Dataset:
     return grid
 
 
-def _expected(grid: xr.Dataset) -> tuple[_Axes, _Axes]:
+def _expected(grid: xr.Dataset) -> tuple[dict[str, Axes], dict[str, Axes]]:
     """Axes of the numbers and of the texts that a grid must have, as far as it has any of their kind."""
-    numbers: _Axes = _NUMBERS | {name: dims for name, dims in _PERHAPS.items() if name in grid.variables}
-    texts: _Axes = {**_TEXTS}
-    for some, coordinate in ((_EFFECTS, "rival"), (_READINGS, "labeler"), (_NONLINEAR, "")):
+    numbers: dict[str, Axes] = NUMBERS | {name: dims for name, dims in PERHAPS.items() if name in grid.variables}
+    texts: dict[str, Axes] = {**TEXTS}
+    for some, coordinate in ((EFFECTS, "rival"), (READINGS, "labeler"), (NONLINEAR, "")):
         if not some.keys().isdisjoint(grid.variables):
             numbers |= some
             texts |= {coordinate: (coordinate,)} if coordinate else {}

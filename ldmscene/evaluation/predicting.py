@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import xarray as xr
 
@@ -12,6 +10,7 @@ from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import Features
 from ldmscene.evaluation.fitting import solve
 from ldmscene.evaluation.kinds import KINDS
+from ldmscene.evaluation.provenance import fitting_of
 from ldmscene.evaluation.ridge import RIDGE, ridge_of
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.scoring import project
@@ -30,12 +29,12 @@ from ldmscene.store import ActivationStore
 
 def bench_of(store: ActivationStore, grid: xr.Dataset) -> Bench:
     """What a grid of a store was computed with."""
-    said = json.loads(grid.attrs["provenance"])
+    made = fitting_of(grid)
     targets = list(dict.fromkeys(grid["labels"].values.tolist()))
     scope = Scope(targets, grid["module"].values.tolist(), grid["step"].values.tolist())
-    kind = KINDS[said["probe"]["probe"]]
-    kind = ridge_of(said["probe"]) if kind is RIDGE else kind
-    task = load_task(store, scope, said["cross_validation_folds"], said["alphas"], held_out=said["held_out"])
+    kind = KINDS[made.probe["probe"]]
+    kind = ridge_of(made.probe) if kind is RIDGE else kind
+    task = load_task(store, scope, made.cv, made.alphas, held_out=made.held_out)
     return set_up(store, kind, task, scope)
 
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
+import xarray as xr
+
+from ldmscene.axes import told
+from ldmscene.choices import HeldOut
+from ldmscene.errors import InputError
+from ldmscene.evaluation.ridge import PRECISIONS
 from ldmscene.store import ActivationStore
 from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.layout import label_path
@@ -54,3 +61,49 @@ def provenance(store: ActivationStore, made_from: Mapping[str, Any], control: Ac
         "permuted_control": control.fingerprint if control else "not run",
         "versions": {name: version(name) for name in packages},
     }
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How the probes of a grid were fitted."""
+
+    probe: Mapping[str, Any]
+    """the `key()` of their kind"""
+    cv: int
+    alphas: Sequence[float]
+    held_out: HeldOut
+
+
+def fitting_of(grid: xr.Dataset) -> Fitting:
+    """What a grid says of how its probes were fitted.
+
+    Raises
+    ------
+    InputError
+        If it doesn't say so, as one of another version may not.
+    """
+    said = told(grid)
+    for name, (expected, fits) in _SAID.items():
+        if not fits(said.get(name)):
+            got = repr(said[name])[:60] if name in said else "none"
+            raise InputError(
+                f"grid: expected its provenance to say {name}, {expected}, got {got}; evaluate the store again"
+            )
+    return Fitting(said["probe"], said["cross_validation_folds"], said["alphas"], said["held_out"])
+
+
+def _is_kind(found: Any) -> bool:
+    named = isinstance(found, dict) and isinstance(found.get("probe"), str)
+    return named and found.get("precision", "float64") in PRECISIONS
+
+
+def _are_alphas(found: Any) -> bool:
+    return isinstance(found, list) and len(found) > 1 and all(type(one) in (int, float) and one > 0 for one in found)
+
+
+_SAID = {
+    "probe": ("the key of a kind of probe", _is_kind),
+    "cross_validation_folds": ("a whole number of at least 2", lambda found: type(found) is int and found > 1),
+    "alphas": ("at least two numbers above 0", _are_alphas),
+    "held_out": (f"one of {', '.join(get_args(HeldOut))}", lambda found: found in get_args(HeldOut)),
+}

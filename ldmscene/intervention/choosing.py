@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 
+from ldmscene.axes import check_grid
 from ldmscene.errors import InputError
 from ldmscene.module_names import in_denoiser, that_speak
 from ldmscene.selection import choose_names, matching
@@ -33,6 +34,13 @@ def choose_modules(grid: xr.Dataset, target: str, asked: str | Iterable[str], st
     for pattern in [asked] if isinstance(asked, str) else asked:
         names |= dict.fromkeys(_matching(pattern, ranked))
     return list(names)
+
+
+def check_linear(grid: xr.Dataset) -> None:
+    """Refuse what has no linear probes, by which alone activations are edited."""
+    check_grid(grid)
+    if "coef" not in grid or "intercept" not in grid:
+        raise InputError("edits need linear probes, and this grid has none; evaluate the store with probe='ridge'")
 
 
 def _check_in_denoiser(grid: xr.Dataset, asked: str | Iterable[str]) -> None:
@@ -63,6 +71,7 @@ def spare_modules(grid: xr.Dataset, target: str, modules: Sequence[str], steps: 
 
 def rank_modules(grid: xr.Dataset, target: str, steps: Sequence[int]) -> list[str]:
     """All modules of the denoiser, from the best on."""
+    check_grid(grid, "cv_score")
     speaking = that_speak(map(str, grid["module"].values))
     means = grid["cv_score"].sel(target=target, module=speaking, step=list(steps)).mean("step")
     return [str(name) for name in means["module"].values[np.argsort(-means.values, kind="stable")]]

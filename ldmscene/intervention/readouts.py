@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,12 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
+from ldmscene.axes import check_grid
 from ldmscene.edits import Edit, Readout
 from ldmscene.edits.controls import SHUFFLED
 from ldmscene.evaluation.assembly import set_up
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.nesting import features_alone
+from ldmscene.evaluation.provenance import fitting_of
 from ldmscene.evaluation.ridge import for_store, ridge_of
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.states import (
@@ -45,9 +46,15 @@ class Readouts:
         That the grid was made of.
     grid : xarray.Dataset
     target : str
+
+    Raises
+    ------
+    InputError
+        If the grid lacks something that a readout needs.
     """
 
     def __init__(self, store: ActivationStore, grid: xr.Dataset, target: str) -> None:
+        check_grid(grid, "labels", "coef", "intercept", "alpha")
         self._store, self._grid, self._name = store, grid, target
 
     def edit(
@@ -96,11 +103,11 @@ class Readouts:
     @cached_property
     def _bench(self) -> Bench:
         grid = self._grid
-        made = json.loads(grid.attrs["provenance"])
+        made = fitting_of(grid)
         labels = sorted({str(name) for name in grid["labels"].values})
         scope = Scope.of(self._store, labels, [str(m) for m in grid["module"].values], grid["step"].values.tolist())
-        task = load_task(self._store, scope, made["cross_validation_folds"], made["alphas"], held_out=made["held_out"])
-        return set_up(self._store, for_store(ridge_of(made["probe"]), self._store), task, scope)
+        task = load_task(self._store, scope, made.cv, made.alphas, held_out=made.held_out)
+        return set_up(self._store, for_store(ridge_of(made.probe), self._store), task, scope)
 
     def _moments(self, module: str, step: int) -> tuple[Moments, int, int]:
         """Of all training samples, and in which columns the target and its shuffled labels are."""

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from ldmscene import grid as grids
+from ldmscene.axes import check_grid
 from ldmscene.edits import RULES
-from ldmscene.errors import InputError
-from ldmscene.intervention.choosing import rank_modules
+from ldmscene.intervention.choosing import check_linear, rank_modules
 from ldmscene.module_names import short_name
 from ldmscene.report.colours import limits
 from ldmscene.store import ActivationStore
@@ -62,8 +62,8 @@ class Offer:
         InputError
             If the grid has no linear probes, or no target whose labels are maps.
         """
-        if "coef" not in grid or "intercept" not in grid:
-            raise InputError("paint needs linear probes, and this grid has none; evaluate the store with probe='ridge'")
+        check_linear(grid)
+        check_grid(grid, "kind", "labels", "channels")
         names = [str(name) for name in grid["target"].values]
         known = [name for name in ORDER if name in names]
         targets = [_paintable(store, grid, name) for name in [*known, *(n for n in names if n not in known)]]

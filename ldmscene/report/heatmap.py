@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from ldmscene import grid as grids
 from ldmscene.array_types import Array, Bools
+from ldmscene.axes import check_grid
 from ldmscene.report.colours import SCORES
 from ldmscene.report.labels import labels
 from ldmscene.report.measures import measure_of
@@ -57,6 +58,7 @@ def heatmap(grid: xr.Dataset, target: str | None = None, ax: Axes | None = None,
     'Denoising step'
     """
     target = grids.only_target(grid, target)
+    check_grid(grid, "block", "height")
     shown = measure_of(grid, measure)
     found = shown.cells(grid, target).transpose("module", "step")
     ax = ax if ax is not None else new_axes(4.6, 3.2)

@@ -11,6 +11,7 @@ import xarray as xr
 
 from ldmscene import gains
 from ldmscene import grid as grids
+from ldmscene.axes import check_grid
 from ldmscene.errors import InputError
 from ldmscene.report.labels import labels
 from ldmscene.report.series import Series
@@ -89,6 +90,7 @@ class Gain:
         return gains.of_modules(grid, target)
 
     def ceilings(self, grid: xr.Dataset, target: str) -> dict[str, float]:
+        check_grid(grid, "height", "width", "ceiling")
         sizes = zip(grid["height"].values, grid["width"].values, strict=True)
         means = grid["ceiling"].sel(target=target).mean("step").values
         found = {f"{y} × {x}": float(mean) for (y, x), mean in zip(sizes, means, strict=True)}

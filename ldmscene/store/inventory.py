@@ -286,7 +286,10 @@ class Inventory:
         >>> store.rows(store.manifest.frame["sample_id"][2:4])
         [2, 3]
         """
-        return [self._index[s] for s in sample_ids]
+        try:
+            return [self._index[s] for s in sample_ids]
+        except KeyError as error:
+            raise unknown("sample in this store", str(error.args[0]), self._index) from None
 
     def _activation_paths(self) -> list[str]:
         return [layout.activation_path(m) for m in self.modules]
