@@ -130,12 +130,11 @@ def interval(scores: xr.DataArray, *, confidence: float = CONFIDENCE, seed: int 
     drawn = counts(values.shape[1], REPLICATES, seed)
     parts = [Draws.of(values[i : i + _AT_ONCE], drawn) for i in range(0, len(values), _AT_ONCE)]
     empty = last.isel(sample=0, drop=True)
-    bounds = {
-        name: empty.copy(data=np.concatenate(found).reshape(empty.shape))
-        for name, found in (("low", [p.lower(tail) for p in parts]), ("high", [p.upper(tail) for p in parts]))
-    }
-    mean = scores.mean("sample", skipna=False)
-    return xr.Dataset({"mean": mean, **{name: bound.where(np.isfinite(bound)) for name, bound in bounds.items()}})
+    found = {"low": [p.lower(tail) for p in parts], "high": [p.upper(tail) for p in parts]}
+    bounds = {name: np.concatenate(each).reshape(empty.shape) for name, each in found.items()}
+    finite = {name: np.where(np.isfinite(bound), bound, np.nan) for name, bound in bounds.items()}
+    mean = last.values.mean(-1)
+    return xr.Dataset({name: (empty.dims, one) for name, one in ({"mean": mean} | finite).items()}, empty.coords)
 
 
 def differences(grid: xr.Dataset, target: str, module: str | None = None) -> xr.Dataset:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, to_hex
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -47,6 +47,17 @@ def colormap(target: str) -> Colormap:
     """A target's colour map, with a colour of its own for pixels without a label."""
     name = _MAPS.get(target, "viridis")
     return matplotlib.colormaps[name].with_extremes(bad=_MISSING.get(name, _MISSING_ELSEWHERE))
+
+
+@functools.cache
+def score_colours() -> Colormap:
+    """The colour map of scores, once for all: matplotlib hands out copies, and each computes its table anew."""
+    return matplotlib.colormaps[SCORES]
+
+
+def ramp() -> list[str]:
+    """Nine colours from the lowest score to the highest."""
+    return [to_hex(colour) for colour in score_colours()(np.linspace(0, 1, 9))]
 
 
 @functools.cache

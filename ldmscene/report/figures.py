@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,7 +19,7 @@ from ldmscene.report.data import ReportData
 from ldmscene.report.heatmap import heatmap
 from ldmscene.report.interventions import effects
 from ldmscene.report.pictures import check_sample, four_panels, seven_rows
-from ldmscene.report.saving import save
+from ldmscene.report.saving import in_small_font, save
 from ldmscene.report.transfer import transfer
 from ldmscene.words import capital
 
@@ -56,10 +58,12 @@ def write_figures(
     chosen = list(data.samples.index[:1]) if samples is None else list(dict.fromkeys(samples))
     for sample in chosen:
         check_sample(data, sample)
+    data = _mapped_once(data, chosen)
     todo, paths = list(_figures(data, chosen)), []
     with bar("drawing figures", len(todo), enabled=progress) as advance:
         for stem, draw in todo:
-            paths += save(draw(), Path(folder) / stem)
+            with in_small_font():
+                paths += save(draw(), Path(folder) / stem)
             advance()
     if data.noisy is not None:
         names = file_names(data.samples.index)
@@ -81,6 +85,16 @@ def _figures(data: ReportData, samples: Sequence[str]) -> Iterator[tuple[str, Ca
             yield f"seven-rows-{names[sample]}", partial(seven_rows, data, sample)
             yield f"seven-rows-compact-{names[sample]}", partial(seven_rows, data, sample, compact=True)
         yield f"four-panels-{names[sample]}", partial(four_panels, data, sample)
+
+
+def _mapped_once(data: ReportData, samples: Sequence[str]) -> ReportData:
+    """The same data, whose probes' maps of these samples stay in memory: three figures show the same ones."""
+
+    @cache
+    def predict(target: str, module: str, step: int) -> xr.DataArray:
+        return data.predict(target, module, step).sel(sample=list(samples))
+
+    return replace(data, predict=predict)
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from ldmscene import grid as grids
 from ldmscene.array_types import Array, Bools
 from ldmscene.axes import check_grid
-from ldmscene.report.colours import SCORES
+from ldmscene.report.colours import score_colours
 from ldmscene.report.labels import labels
 from ldmscene.report.measures import measure_of
 from ldmscene.report.saving import FONT, SMALL, new_axes
@@ -85,7 +85,7 @@ def rows(grid: xr.Dataset) -> Array:
 
 
 def _cells(ax: Axes, means: Array, tops: Array) -> matplotlib.collections.PolyCollection:
-    colours = matplotlib.colormaps[SCORES].with_extremes(bad="#8a9099")
+    colours = score_colours().with_extremes(bad="#8a9099")
     # Polygons rather than an image: sharp at any scale in PDF and SVG, and rows may have gaps.
     cells = matplotlib.collections.PolyCollection(
         _corners(tops, means.shape[1]), cmap=colours, edgecolor="white", linewidth=0.4

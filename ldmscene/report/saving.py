@@ -15,6 +15,8 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from ldmscene.report.fonts import families
+
 FONT = 8.0  # points, at the size at which figures are printed
 SMALL = 7.0
 TINY = 6.0
@@ -23,8 +25,16 @@ DPI = 300
 PASSES = 3  # of the layout: pictures keep their shape, so that each moves what the one before has placed
 
 # Type 42 keeps text in PDF as embedded TrueType, which publishers ask for; a fixed salt keeps SVG's ids.
-_SETTINGS: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "ldmscene"}
-_settings_are_global = threading.Lock()
+# matplotlib 3.11 asks PostScript's setting how many letters fit a font in a PDF, and embeds another where they don't.
+_SETTINGS: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "ldmscene"}
+_settings_are_global = threading.RLock()
+
+
+@contextmanager
+def in_small_font() -> Iterator[None]:
+    """Draw and save figures of which each embeds its font at once; they look the same."""
+    with _settings_are_global, matplotlib.rc_context({"font.family": families()}):
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:

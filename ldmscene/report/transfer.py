@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 
 from ldmscene.array_types import Ints
-from ldmscene.report.colours import SCORES
+from ldmscene.report.colours import score_colours
 from ldmscene.report.saving import FONT, SMALL, new_axes
 from ldmscene.words import capital
 
@@ -46,7 +46,7 @@ def transfer(gains: xr.DataArray, target: str, ax: Axes | None = None) -> Axes:
 
 def _cells(ax: Axes, gains: xr.DataArray) -> QuadMesh:
     values = gains.transpose("fitted", "applied").values
-    colours = matplotlib.colormaps[SCORES].with_extremes(under=NOTHING)
+    colours = score_colours().with_extremes(under=NOTHING)
     largest = max(float(values.max()), 1e-9)
     mesh = ax.pcolormesh(values, cmap=colours, vmin=0, vmax=largest, edgecolors="white", linewidth=0.4)
     for i in range(len(values)):

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -20,7 +22,9 @@ from ldmscene.report import animate, curves, four_panels, heatmap, save, seven_r
 from ldmscene.report.animation import GAP, HEAD, TILE
 from ldmscene.report.colours import levels, palette
 from ldmscene.report.figures import file_names
+from ldmscene.report.fonts import SMALL
 from ldmscene.report.marks import leads
+from ldmscene.report.saving import in_small_font
 from ldmscene.verdicts import Lead
 from tests.report.conftest import MODULES, published, with_steps
 
@@ -213,10 +217,19 @@ def test_of_many_steps_some_are_shown_on_the_same_paper_and_it_says_so(data):
 
 
 def test_figures_are_named_by_target_and_sample(data, tmp_path):
-    some = data.samples.index[[4, 6]]
-    files = write_figures(data, tmp_path, [some[0], some[1], some[0]])
+    some, asked = data.samples.index[[4, 6]], Counter()
+
+    def predict(*cell):
+        asked.update([cell])
+        return data.predict(*cell)
+
+    files = write_figures(replace(data, predict=predict), tmp_path, [some[0], some[1], some[0]])
     assert len(files) == len(set(files)) == 3 * (3 * 3 + 2 * 3) + 2
     assert all((tmp_path / f"{kind}-{one}.pdf").exists() for one in some for kind in ("seven-rows", "four-panels"))
+    assert set(asked.values()) == {1}  # six figures show what a probe reads at a step
+    with in_small_font():
+        small = save(heatmap(data.grid, "depth"), tmp_path / "small")[0]
+    assert (tmp_path / "heatmap-depth.pdf").read_bytes() == small.read_bytes()
 
 
 def test_names_that_a_path_cannot_hold_stay_apart():
@@ -284,6 +297,31 @@ def test_pdf_embeds_its_fonts_as_truetype(data, tmp_path):
     pdf = save(four_panels(data, data.samples.index[0]), tmp_path / "four")[0].read_bytes()
     assert b"/Type3" not in pdf
     assert b"/FontFile2" in pdf
+
+
+def test_letters_beyond_latin_are_in_the_same_font(data, tmp_path):
+    pdf = save(seven_rows(data, data.samples.index[0]), tmp_path / "seven")[0].read_bytes()
+    assert pdf.count(b"/FontFile2 ") == 1  # that of x, whose index is a letter of its own
+
+
+@pytest.mark.parametrize("name", ["shuffled, Tα ≤ xₜ", "глубина"])
+def test_figures_in_the_small_font_look_as_in_the_whole_one(data, tmp_path, name):
+    grid = data.grid.assign_coords(target=[name, *data.targets[1:]])
+
+    def drawn(folder):
+        return save(heatmap(grid, name), tmp_path / folder / "cells")  # one module is in bold
+
+    whole = drawn("whole")
+    with in_small_font():
+        assert matplotlib.rcParams["font.family"][0] == SMALL
+        small = drawn("small")
+    assert whole[2].read_bytes() == small[2].read_bytes()
+    assert matplotlib.rcParams["font.family"] == ["sans-serif"]
+
+
+def test_the_small_font_leaves_another_font_alone():
+    with matplotlib.rc_context({"font.family": ["STIXGeneral"]}), in_small_font():
+        assert matplotlib.rcParams["font.family"] == ["STIXGeneral"]
 
 
 def test_figures_return_what_matplotlib_users_expect(data):

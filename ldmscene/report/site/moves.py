@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import matplotlib
-import numpy as np
 import xarray as xr
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
-from ldmscene.report.colours import SCORES, ink_on
+from ldmscene.report.colours import ink_on, ramp, score_colours
 from ldmscene.report.measures import GAIN, MEASURES
 from ldmscene.report.transfer import NOTHING
 
@@ -23,13 +21,13 @@ def moved(gains: xr.DataArray, target: str, module: str) -> dict[str, object]:
         "steps": gains["applied"].values.tolist(),
         "rows": [(step, [_cell(value, largest) for value in row]) for step, row in rows],
         "high": MEASURES[GAIN].text(largest),
-        "ramp": [to_hex(matplotlib.colormaps[SCORES](x)) for x in np.linspace(0, 1, 9)],
+        "ramp": ramp(),
         "early": MEASURES[GAIN].text(float(values[0, -1])),
         "own": MEASURES[GAIN].text(float(values[-1, -1])),
     }
 
 
 def _cell(value: float, largest: float) -> dict[str, str]:
-    colour = to_hex(matplotlib.colormaps[SCORES](value / largest)) if value >= 0 else NOTHING
-    ink = ink_on(matplotlib.colors.to_rgb(colour))
+    colour = to_hex(score_colours()(value / largest)) if value >= 0 else NOTHING
+    ink = ink_on(to_rgb(colour))
     return {"text": MEASURES[GAIN].short(value), "colour": colour, "ink": ink}

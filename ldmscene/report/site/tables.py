@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from ldmscene.module_names import that_speak
-from ldmscene.report.colours import SCORES, ink_on
+from ldmscene.report.colours import ink_on, ramp, score_colours
 from ldmscene.report.labels import labels
 from ldmscene.report.measures import Measure
 from ldmscene.report.site.chart import with_bounds
@@ -34,7 +33,7 @@ def heat(grid: xr.Dataset, target: str, measure: Measure, cells: xr.Dataset) -> 
         "groups": groups,
         "low": measure.short(low),
         "high": measure.short(high),
-        "ramp": [to_hex(matplotlib.colormaps[SCORES](x)) for x in np.linspace(0, 1, 9)],
+        "ramp": ramp(),
         "faint": "stands_out" in cells and not bool(cells["stands_out"].all()),
     }
 
@@ -73,7 +72,7 @@ def _cell(
     mean = bounds[0]
     if np.isnan(mean):
         return {"text": "–", "full": "no score", "colour": "#8a9099", "ink": "#000"}
-    colour = matplotlib.colormaps[SCORES]((mean - scale[0]) / ((scale[1] - scale[0]) or 1))
+    colour = score_colours()((mean - scale[0]) / ((scale[1] - scale[0]) or 1))
     return {
         "text": measure.short(mean),
         "full": with_bounds(measure, *bounds) + ("" if sure else ", not shown to be above 2 %"),
