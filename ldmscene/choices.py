@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+EMBEDDED = "tiny-scenes"  # the model that comes with the package
 Branches = Literal["cond", "uncond", "both"]
 Compression = Literal["none", "lossless", "rounded"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]

@@ -24,9 +24,9 @@ def cli() -> None:
 
     \b
     The whole path on the embedded model:
-        ldmscene run manifests/demo.csv --store stores/demo --report report
-    The same in single steps:
-        ldmscene extract tiny-scenes manifests/demo.csv --store stores/demo --previews test
+        ldmscene run demo
+    In single steps, for one target and without the control:
+        ldmscene extract tiny-scenes demo --store stores/demo --previews test
         ldmscene label stores/demo depth tiny-depth
         ldmscene evaluate stores/demo
         ldmscene report stores/demo report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
@@ -13,6 +14,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from ldmscene.choices import EMBEDDED
 from ldmscene.errors import InputError
 
 
@@ -28,6 +30,8 @@ def check_there(name: str, file: str, revision: str | None = None) -> None:
     """
     if Path(name).is_dir():
         return
+    if name != EMBEDDED and get_close_matches(name, [EMBEDDED], cutoff=0.8) and not Path(name).exists():
+        raise InputError(f"no model named {name!r}: expected a local folder or a hub id; nearest: {EMBEDDED}")
     if Path(name).is_file():
         raise InputError(
             f"{name} is a single file, and its configuration isn't in it; load it yourself, with diffusers' or "

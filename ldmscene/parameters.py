@@ -9,8 +9,8 @@ from typing import Any, get_args
 import click
 from click.shell_completion import CompletionItem
 
-from ldmscene.choices import HeldOut
-from ldmscene.extraction.options import EMBEDDED, SPLITS, Options
+from ldmscene.choices import EMBEDDED, HeldOut
+from ldmscene.extraction.options import SPLITS, Options
 from ldmscene.options import about_of, fields_of
 
 FILE = click.Path(dir_okay=False)
@@ -152,9 +152,20 @@ EDIT = group(
         show_default=True,
         help="conditional, minimum-norm, adam, erase or donor.",
     ),
-    click.option("--branch", type=click.Choice(["cond", "uncond", "both"]), default="cond", show_default=True),
+    click.option(
+        "--branch",
+        type=click.Choice(["cond", "uncond", "both"]),
+        default="cond",
+        show_default=True,
+        help="Halves of classifier-free guidance to change.",
+    ),
     click.option("--strength", default=1.0, show_default=True, help="By which the change is multiplied."),
-    click.option("--margin", default=6.0, show_default=True, help="Log odds that are wanted of a mask."),
+    click.option(
+        "--margin",
+        default=6.0,
+        show_default=True,
+        help="Log odds that are wanted of a mask; of other targets, how far from the wanted value is still right.",
+    ),
     click.option(
         "--only-where",
         type=click.Choice(["everywhere", "wrong"]),

@@ -166,6 +166,20 @@ def test_modules_lists_the_sixteen(tmp_path):
         (("info", "{table}"), "is a file"),
         (("report", "{tmp}/nothing", "{table}"), "is a file"),
         (("modules", "tiny-scenes", "--modules", "self-atention"), "nearest: self-attention"),
+        (("extrakt", "tiny-scenes", "{table}"), "Did you mean"),
+        (
+            ("extract", "tiny-scene", "{table}", "--store", "{tmp}/s"),
+            "a hub id; nearest: tiny-scenes",
+        ),
+        (("modules", "tinyscenes"), "nearest: tiny-scenes"),
+        (("extract", "tiny-scenes", "{split}", "--store", "{tmp}/s"), "split must be one of train, val, test"),
+        (("extract", "tiny-scenes", "{nothing}", "--store", "{tmp}/s"), "expected a table with the columns prompt and"),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--steps", "0"), "at least 1, got 0"),
+        (
+            ("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--labeler", "depth=tiny-depth"),
+            "label the store",
+        ),
+        (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--beyond", "latent"), "pass it to evaluate"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, message):
@@ -174,6 +188,8 @@ def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, m
         "twice": "prompt,seed\na,1\na,1\n",
         "short": "prompt\na\n",
         "hostile": "prompt,seed\n\x1b[2J,1,2\n",
+        "split": "prompt,seed,split\na,1,training\n",
+        "nothing": "",
         "binary": "prompt,seed\n\0\1,\2,\3,\n",
         "untested": "prompt,seed,split\n" + "".join(f"p{i},{i},train\n" for i in range(6)),
     }
@@ -186,6 +202,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, m
     assert message in err
     assert "Traceback" not in err
     assert "\x1b" not in err
+    assert max(map(len, err.splitlines())) < 400 + len(str(tmp_path))
     assert files(tmp_path) == before
 
 
@@ -196,12 +213,18 @@ def test_bad_input_gets_one_sentence_and_exit_code_two(table, tmp_path, words, m
         (("label", "a/b", "tiny-depth"), "letters, digits"),
         (("label", "a" * 201, "tiny-depth"), "200 at most"),
         (("label", "depth", "tiny-mask"), "name the target differently"),
+        (("label", "depth", "tiny-mask"), "'tiny-depth' there, 'tiny-mask' now and 2 more; name"),
         (("label", "x", "files:{root}/nowhere"), "no folder at"),
         (("label", "x", "tiny-depth", "--split", "val"), "no sample of split 'val'"),
         (("evaluate", "--targets", "nope"), "nearest: depth"),
         (("evaluate", "--modules", "nope"), "nearest: "),
         (("evaluate", "--steps", "-5"), "its steps are 0 to 3"),
         (("evaluate", "--cv", "1"), "at least 2, got 1"),
+        (("evaluate", "--cv", "99"), "lower cv or add prompts"),
+        (
+            ("evaluate", "--alphas", "3"),
+            "alphas: expected at least two, since the modules",
+        ),
         (("evaluate", "--alphas", "-1", "--alphas", "1"), "expected positive numbers"),
         (("evaluate", "--alphas", "nan", "--alphas", "1"), "expected positive numbers"),
         (("evaluate", "--permuted", "{root}"), "must differ in the denoiser's weights"),
@@ -416,6 +439,15 @@ def test_every_verb_explains_itself(verb):
         group.commands[words[0]].make_context(words[0], words[1:])  # raises where an option or a value isn't one
         for line in example.split():
             assert line in out
+
+
+def test_the_list_of_verbs_cuts_no_sentence():
+    """In a terminal of 80 characters."""
+    code, out, _ = call("--help")
+    listed = out.partition("Commands:\n")[2].splitlines()
+    assert code == 0
+    assert [line.split()[0] for line in listed] == sorted(cli.cli.commands)
+    assert not [line for line in listed if not line.endswith(".") or line.endswith("...")]
 
 
 def test_sample_ids_in_the_help_look_like_those_of_the_demo():

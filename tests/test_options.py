@@ -16,9 +16,9 @@ from click.testing import CliRunner
 import ldmscene
 from ldmscene import cli, parameters
 from ldmscene.calls.extract import extract
+from ldmscene.choices import EMBEDDED
 from ldmscene.errors import InputError
 from ldmscene.extraction.options import (
-    EMBEDDED,
     INDEX,
     RUNS_DECIDE,
     SPLITS,

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from ldmscene.choices import EMBEDDED
 from ldmscene.errors import InputError
-from ldmscene.extraction.options import EMBEDDED, INDEX
+from ldmscene.extraction.options import INDEX
 from ldmscene.hub import check_there
 from ldmscene.manifest import Manifest
 from ldmscene.store.metadata import read_store

@@ -16,11 +16,12 @@ import xarray as xr
 from ldmscene import labeling, protocols
 from ldmscene.calls.checking import check_model, check_place
 from ldmscene.calls.command import command
+from ldmscene.choices import EMBEDDED
 from ldmscene.errors import InputError
 from ldmscene.evaluation.task import CV, check_splits
 from ldmscene.extraction.inputs import read_inputs
 from ldmscene.extraction.missing import existing
-from ldmscene.extraction.options import EMBEDDED, RUNS_DECIDE, FromPrompts
+from ldmscene.extraction.options import RUNS_DECIDE, FromPrompts
 from ldmscene.labelers import LABELERS, Labeler, SuppliedLabels
 from ldmscene.manifest import Manifest
 from ldmscene.store.places import place

@@ -37,7 +37,9 @@ from ldmscene.text import human_bytes, printable
 def check(
     model: str, modules: Sequence[str], inputs: Sequence[str], as_json: bool, **how: str | int | float | None
 ) -> None:
-    """Capture one sample of a MODEL, and hold it to hooks that know nothing of ldmscene's.
+    """Check MODEL's capture against independent hooks.
+
+    One sample is captured, and held to hooks that know nothing of ldmscene's.
 
     \b
     Example:

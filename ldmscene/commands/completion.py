@@ -9,7 +9,9 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what completes commands, options, names and files in a SHELL.
+    """Print a shell's completion script.
+
+    It completes commands, options, names and files.
 
     \b
     Example, for good:

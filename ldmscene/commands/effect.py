@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.option("--judge", help="The labels by which new pictures are judged; the edit's target where not given.")
 @take.AS_JSON
 def effect(edited: str, store: str, judge: str | None, as_json: bool) -> None:
-    """What the edit of an EDITED store did to the pictures of a STORE, against its controls.
+    """Measure what an edit did to a STORE's pictures.
+
+    EDITED is the store that `intervene` made, with the new pictures labelled. Its edit is held against its controls.
 
     \b
     Example:

@@ -18,7 +18,9 @@ from ldmscene.commands.words import cluster, present
 @take.CLIENT
 @take.AS_JSON
 def evaluate(store: str, client: str | None, as_json: bool, **options: Any) -> None:
-    """Fit a probe at every target, module and step of a STORE, and print its scores.
+    """Fit probes to what a STORE holds, and print scores.
+
+    There is a probe for each target, module and step.
 
     \b
     Examples:

@@ -30,9 +30,9 @@ def extract(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Generate what a store lacks of a MANIFEST and store MODEL's activations.
+    """Generate a MANIFEST, and store MODEL's activations.
 
-    MODEL is tiny-scenes, a local folder or a hub id.
+    MODEL is tiny-scenes, a local folder or a hub id. What the store holds already isn't generated again.
 
     \b
     Examples:
@@ -56,7 +56,9 @@ def extract(
 def extract_images(
     model: str, folder: str, previews: str | None, modules: Sequence[str], as_json: bool, **options: Any
 ) -> None:
-    """Noise the images of a FOLDER to chosen timesteps and store MODEL's activations.
+    """Store MODEL's activations on images of a FOLDER.
+
+    The images are noised to the timesteps that you choose.
 
     \b
     Example:

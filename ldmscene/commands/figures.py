@@ -26,7 +26,9 @@ from ldmscene.progress import say
 @take.GRID
 @take.AS_JSON
 def figures(store: str, folder: str, samples: Sequence[str], as_json: bool, **options: Any) -> None:
-    """Save the figures on a STORE into a FOLDER as PDF, SVG and PNG at paper size.
+    """Save a STORE's figures in a FOLDER, at paper size.
+
+    They are saved as PDF, SVG and PNG.
 
     \b
     Example:

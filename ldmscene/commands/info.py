@@ -12,7 +12,7 @@ from ldmscene.commands.output import print_info
 @take.STORE
 @take.AS_JSON
 def info(store: str, as_json: bool) -> None:
-    """What a STORE holds: completeness, sizes, fingerprint.
+    """Show what a STORE holds, its sizes and fingerprint.
 
     \b
     Example:

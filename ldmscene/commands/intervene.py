@@ -38,12 +38,13 @@ from ldmscene.progress import say
 @click.option("--dry-run", is_flag=True, help="Print what it would take; write nothing.")
 @take.AS_JSON
 def intervene(store: str, target: str, edited: str, as_json: bool, **options: Any) -> None:
-    """Generate a STORE's samples again with activations changed until its probes read another TARGET.
+    """Generate a STORE's samples again, with an edit.
 
-    Label the new pictures next, and ask for the `effect`.
+    Activations are changed so that probes of TARGET read the map that is wanted. Label the new pictures next, and ask
+    for the `effect`.
 
     \b
-    Example:
+    Examples:
         ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --modules best:9 \\
             --control none,random:5,shuffled
         ldmscene intervene stores/demo mask --edited stores/edited --wanted shift:0,16 --dry-run

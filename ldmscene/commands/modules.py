@@ -24,7 +24,7 @@ from ldmscene.text import printable
 )
 @take.AS_JSON
 def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
-    """List a MODEL's modules with h × w, channels and bytes a step.
+    """List a MODEL's modules, shapes and bytes a step.
 
     \b
     Examples:

@@ -20,9 +20,9 @@ from ldmscene import parameters as take
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Any that is free where not given.")
 @take.AS_JSON
 def paint(store: str, as_json: bool, **options: Any) -> None:
-    """Serve a page on which you paint a map, and watch a STORE's model draw it.
+    """Paint a map, and watch a STORE's model draw it.
 
-    Open the address that is printed; Ctrl-C ends it. Nothing is written.
+    A page is served on which you paint. Open the address that is printed; Ctrl-C ends it. Nothing is written.
 
     \b
     Example:

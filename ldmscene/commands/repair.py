@@ -17,7 +17,9 @@ from ldmscene.text import counted
 @click.option("--dry-run", is_flag=True, help="Print what would be mended or dropped; change nothing.")
 @take.AS_JSON
 def repair(store: str, dry_run: bool, as_json: bool) -> None:
-    """Drop from a STORE's ledger what is broken, so that the next extract or label makes it again.
+    """Drop what is broken from a STORE's ledger.
+
+    The next `extract` or `label` makes it again.
 
     \b
     Example:

@@ -45,9 +45,10 @@ if TYPE_CHECKING:
 @take.options_of(Extraction, without={"store", "labelers", *RUNS_DECIDE})
 @take.AS_JSON
 def run(manifests: Sequence[str], as_json: bool, **options: Any) -> None:
-    """The whole path from a MANIFEST to a report; what is done already isn't done again.
+    """Go the whole path from a MANIFEST to a report.
 
-    MANIFEST is a CSV or Parquet file with the columns prompt and seed, or demo, the embedded model's own.
+    MANIFEST is a CSV or Parquet file with the columns prompt and seed, or demo, the embedded model's own. What is done
+    already isn't done again.
 
     \b
     Examples:

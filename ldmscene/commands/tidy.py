@@ -18,7 +18,9 @@ from ldmscene.text import human_bytes
 @click.option("--dry-run", is_flag=True, help="Say how much it would be; delete nothing.")
 @take.AS_JSON
 def tidy(store: str, keep_statistics: bool, keep_grids: bool, dry_run: bool, as_json: bool) -> None:
-    """Delete from a STORE what it can make again: statistics, grids, what repair set aside.
+    """Delete from a STORE what it can make again.
+
+    These are statistics, grids, and what `repair` set aside.
 
     \b
     Example:

@@ -17,7 +17,9 @@ from ldmscene.progress import say
 @take.STORE
 @take.AS_JSON
 def verify(store: str, as_json: bool) -> None:
-    """Check every byte that a STORE's ledger vouches for; exit code 2 if one is wrong.
+    """Check every byte that a STORE's ledger vouches for.
+
+    The exit code is 2 if one is wrong.
 
     \b
     Examples:

@@ -69,7 +69,9 @@ def check_choice(cv: int, alphas: Sequence[float]) -> tuple[int, list[float]]:
         raise InputError(f"cv: expected a whole number of folds, at least 2, got {cv!r}")
     chosen = check_alphas(alphas).tolist()
     if len(chosen) < 2:
-        raise InputError("alphas: expected at least two, since the modules are ranked by cross-validating them")
+        raise InputError(
+            f"alphas: expected at least two, since the modules are ranked by cross-validating them; got {chosen}"
+        )
     return int(cv), chosen
 
 

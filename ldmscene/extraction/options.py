@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 # As `manifest`, `testbed` and `capture` have them, which take longer to load than --help may.
 SPLITS = ("train", "val", "test")
-EMBEDDED = "tiny-scenes"
 INDEX = "model_index.json"
 # What runs decide themselves, and take no option for.
 RUNS_DECIDE = frozenset({"previews", "part", "client", "keep", "allow_nonfinite", "control", "beyond"})
@@ -176,7 +175,7 @@ class FromPrompts(Options):
         default=None,
         kw_only=True,
         metadata=about(
-            """A diffusers class name, or a scheduler; the pipeline's own where not given. It is part of the
+            """A diffusers class name, or in Python a scheduler; the pipeline's own where not given. It is part of the
             fingerprint.""",
             typed=str,
         ),
@@ -208,8 +207,8 @@ class FromPrompts(Options):
         default="warn",
         kw_only=True,
         metadata=about(
-            """What is done where prompts of two splits are one to the model, as prompts are that differ in capitals
-            alone or after its last token: "warn" with the pairs, or "refuse" them.""",
+            """Whether to "warn" of or "refuse" prompts of two splits that the model reads as one, since they differ in
+            capitals alone, or after its last token. Both name the pairs.""",
             choices=get_args(Leaks),
         ),
     )
@@ -226,7 +225,7 @@ class FromPrompts(Options):
         default="activations",
         kw_only=True,
         metadata=about(
-            """"statistics": of training samples, store just what `evaluate` needs of them for the targets of the
+            """"statistics" stores of training samples no activations, but what `evaluate` needs for the targets of the
             labelers. They are labelled as they are generated, and wait in memory until they are summed: at most
             1 GiB of them, or 16 samples where these are more. Held-out samples are stored.""",
             choices=get_args(Keep),
@@ -242,7 +241,7 @@ class FromPrompts(Options):
         kw_only=True,
         metadata=about(
             """A store with all its labels, whose control this is to be: the model's weights are permuted, and nothing
-            is stored but what `evaluate(permuted=…)` needs for that store's targets. The manifest and all options are
+            is stored but what `evaluate` needs as `permuted` for that store's targets. The manifest and all options are
             those of that store.""",
         ),
     )
@@ -258,6 +257,10 @@ class FromPrompts(Options):
         alone = self.client is None and self.part == "1/1"
         if self.keep == "statistics" and not (alone and self.labelers):
             raise InputError("keep='statistics' needs labelers=, and runs in one process: without client= and part=")
+        if self.labelers and self.keep != "statistics":
+            raise InputError("labelers= is for keep='statistics'; leave it out, and label the store afterwards")
+        if self.beyond != "position" and tuple(self.beyond) != ("position",) and self.control is None:
+            raise InputError("beyond= is for control=; leave it out, and pass it to evaluate")
         if self.control is not None and not (alone and self.keep == "activations" and self.previews is False):
             raise InputError("control= runs in one process, and takes no client=, part=, keep= or previews=")
         named = isinstance(self.model, str | Path) and isinstance(self.scheduler, str | None)

@@ -41,7 +41,8 @@ class Trial:
     @classmethod
     def of(cls, edited: ActivationStore, source: ActivationStore, judge: str | None) -> Trial:
         if "edit" not in edited.config:
-            raise InputError(f"{edited.root} is no edited store; make one with ldmscene.intervene")
+            advice = "name the edited one first" if "edit" in source.config else "make one with ldmscene.intervene"
+            raise InputError(f"{edited.root} is no edited store; {advice}")
         target = target_of(source, edited.config["edit"]["target"])
         variants = {EDIT: edited, **controls_of(edited)}
         found = cls(source, variants, target, judge or target.labels)

@@ -38,8 +38,9 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
         return read_csv(path, text)
     except (pa.ArrowException, OSError) as error:
         kind = "parquet" if path.suffix == ".parquet" else "csv"
-        header = [] if path.suffix == ".parquet" else [_first_line(path)]
-        raise ManifestError(f"{path} can't be read as {kind}: {error}{delimited(header)}") from error
+        advice = "" if path.suffix == ".parquet" else delimited([_first_line(path)])
+        wanted = "; expected a table with the columns prompt and seed"
+        raise ManifestError(f"{path} can't be read as {kind}: {error}{advice or wanted}") from error
 
 
 def _first_line(path: Path) -> str:

@@ -45,7 +45,7 @@ def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Ints:
     if n_groups < cv:
         raise InputError(
             f"groups: fewer groups than folds, {n_groups} < cv={cv} (n_samples = {n_samples}); "
-            "lower cv, add prompts, or give a single alpha, which needs no folds"
+            "lower cv or add prompts; a RidgeProbe with a single alpha needs no folds"
         )
     if groups is None:
         return np.arange(n_samples) % cv

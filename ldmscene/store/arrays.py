@@ -23,6 +23,7 @@ DTYPES = ("uint8", "float16", "float32", "float64")
 MOST_BYTES = 2**34  # of one sample of an array; the largest known take 2.5 GB
 MOST_CHUNK = 2**31 - 17  # what blosc can hold
 MOST_CHUNKS = 2**18
+TOLD = 2  # differences that a message names
 CHOICES = ("metric",)  # attributes that say how numbers are used, rather than where they come from: they may change
 _AXIS = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -208,8 +209,9 @@ def check_same(there: ArraySpec, spec: ArraySpec) -> str | None:
     if (there.shape, there.dtype) != (spec.shape, spec.dtype):
         return f"holds {there.dtype} {there.shape}, not {spec.dtype} {spec.shape}"
     if spec.attributes and not same_origin(there.attributes, spec.attributes):
-        differs = ", ".join(_differing(there.attributes, spec.attributes))
-        return f"was made otherwise: {differs}; name the target differently or use a new store"
+        differs = [*_differing(there.attributes, spec.attributes)]
+        more = f" and {len(differs) - TOLD} more" if len(differs) > TOLD else ""
+        return f"was made otherwise: {', '.join(differs[:TOLD])}{more}; name the target differently or use a new store"
     if there.layout != spec.layout:
         return "is encoded in another way than it would be now; use a new store"
     return None

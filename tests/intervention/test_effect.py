@@ -125,6 +125,8 @@ def test_a_metric_has_its_printed_name(metric, words):
 def test_what_is_missing_is_said(edited, store, two, edit, tiny, tmp_path):
     with pytest.raises(InputError, match="is no edited store"):
         ldmscene.effect(store, store)
+    with pytest.raises(InputError, match="is no edited store; name the edited one first"):
+        ldmscene.effect(store, edited)
     with pytest.raises(UnknownNameError, match=r"no target with labels in .* \(edit\) named 'judge'"):
         ldmscene.effect(edited, store, judge="judge")
     with pytest.raises(UnknownNameError, match=r"no target with labels in .* named 'mask'"):
