@@ -1,6 +1,6 @@
 """Does the denoiser use what the probes read? The documented study on tiny-scenes, and what an edit costs.
 
-python -m benchmarks.interventions study PART [STORE] [FOLDER]   after `make demo`; PART is mask, depth or guidance-3
+python -m benchmarks.interventions study PART [STORE] [FOLDER]   after `make demo`; PART is mask, depth or guidance-7.5
 python -m benchmarks.interventions speed [STORE]
 
 Edited stores go to the folder. A study that was stopped goes on where it was.
@@ -30,7 +30,7 @@ DECODER = "up_blocks*"  # nine self-attention outputs, as published
 FIRST, WANTED = tuple(range(5)), "shift:0,16"
 NULLS = ("none", "shuffled", "random:3", "wrong-region", "worst-module", "other-target")
 TWINS = ("shuffled", "random")  # a variant's own nulls: its settings, and the change along another direction
-PARTS = ("mask", "depth", "guidance-3")
+PARTS = ("mask", "depth", "guidance-7.5")
 SHOWN = ("size", "picture outside", "reading", "reading elsewhere")
 AT_ONCE = 8  # variants after which a study that is stopped has a table
 MOST = 1.1  # times the seconds without an edit
@@ -66,7 +66,7 @@ def variants(part: str, edit: edits.Edit) -> list[Control]:
     every = tuple(sorted({step for _, step in edit.readouts}))
     strong, stronger = with_twins("strength-2", *TWINS, strength=2.0), with_twins("strength-4", *TWINS, strength=4.0)
     always = with_twins("always", *TWINS, steps=every)
-    if part == "guidance-3":
+    if part == "guidance-7.5":
         return [*NULLS[:3], *strong, *stronger, *always, "donor", "rule:minimum-norm"]
     everywhere = varied("all-modules", modules=(*edit.spare, *edit.modules))
     if part == "depth":
@@ -83,7 +83,7 @@ def variants(part: str, edit: edits.Edit) -> list[Control]:
 def study(part: str, store: str = "stores/demo", folder: str = "stores/edits") -> None:
     """Run a part of the study on one held-out sample of each prompt; its table is printed and saved as it grows."""
     target = "depth" if part == "depth" else "mask"
-    opened = _at_guidance_3(store, folder) if part == "guidance-3" else ldmscene.open(store)
+    opened = _at_guidance_7_5(store, folder) if part == "guidance-7.5" else ldmscene.open(store)
     edit = base(ldmscene.evaluate(opened, progress=False), target)
     samples = opened.manifest.frame.query("split == 'test'").drop_duplicates("prompt_id")["sample_id"].tolist()
     controls = variants(part, edit)
@@ -98,15 +98,15 @@ def study(part: str, store: str = "stores/demo", folder: str = "stores/edits") -
     Console(width=200).print(harness.table(rows, f"{part}: {len(samples)} held-out pictures"))
 
 
-def _at_guidance_3(store: str, folder: str) -> ldmscene.ActivationStore:
+def _at_guidance_7_5(store: str, folder: str) -> ldmscene.ActivationStore:
     """The same samples at another guidance: the decoder's outputs, and labels of the mask."""
     manifest = ldmscene.open(store).manifest
     made = ldmscene.extract(
         "tiny-scenes",
         manifest,
-        f"{folder}/store-guidance-3",
+        f"{folder}/store-guidance-7.5",
         f"{DECODER}attn1.to_out.0",
-        guidance_scale=3.0,
+        guidance_scale=7.5,
         batch_size=8,
         progress=False,
     )

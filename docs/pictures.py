@@ -53,6 +53,7 @@ def branches(store: ldmscene.ActivationStore, sample: str) -> None:
         "stores/branches",
         MODULE + ".*.attn1.to_out.0",
         branch="both",
+        guidance_scale=3.0,
     )
     found = [both.activations(MODULE, 6, branch=branch)[0].values for branch in ("cond", "uncond")]
     figure, axes = plt.subplots(1, 3, figsize=(INCHES, 2.4))

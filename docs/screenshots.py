@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 WIDE = {"viewport": {"width": 1180, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5, "color_scheme": "dark"}
 STEP = 5
-SAMPLE = "7748499bf2a1-112001"  # a large red sphere left of a small purple cone
+SAMPLE = "9b66193e088d-102000"  # a large purple sphere left of a large green cylinder
 PRINTED = 1380  # pixels
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 EMBEDDED = "tiny-scenes"  # the model that comes with the package
+EMBEDDED_GUIDANCE = 3.0  # at which it is run where nothing else is asked for
 Branches = Literal["cond", "uncond", "both"]
 Compression = Literal["none", "lossless", "rounded"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 EditedCells = Literal["everywhere", "wrong"]
-HeldOut = Literal["test", "val"]
+HeldOut = Literal["test", "val", "unseen"]
 Keep = Literal["activations", "statistics"]
 LabelKind = Literal["continuous", "binary", "classes"]
 UnfinishedPictures = Literal["noisy", "predicted"]
@@ -18,4 +19,7 @@ Leaks = Literal["warn", "refuse"]
 Loss = Literal["huber", "cross_entropy"]
 Normalisation = Literal["standard", "norm"]
 StoredDtype = Literal["float16", "float32"]
+Split = Literal["train", "val", "test", "unseen"]
 Upsampling = Literal["nearest", "bilinear"]
+
+SPLITS: tuple[str, ...] = get_args(Split)

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import click
 from click.shell_completion import CompletionItem
 
-from ldmscene.choices import EMBEDDED, HeldOut
-from ldmscene.extraction.options import SPLITS, Options
+from ldmscene.choices import EMBEDDED, SPLITS, HeldOut
+from ldmscene.extraction.options import Options
 from ldmscene.options import about_of, fields_of
 
 FILE = click.Path(dir_okay=False)

@@ -27,7 +27,6 @@ from PIL import Image
 import ldmscene
 from ldmscene import cli, labelers, parameters, testbed
 from ldmscene.errors import ControlWarning, LdmsceneError, WriteError
-from ldmscene.manifest import SPLITS
 from ldmscene.presets import PRESETS
 from ldmscene.store import check
 from ldmscene.store.space import check_space
@@ -511,7 +510,6 @@ def test_an_empty_prompt_is_said(tmp_path):
 
 def test_names_that_a_shell_completes_are_the_librarys_own():
     assert list(PRESETS) == parameters.presets()
-    assert tuple(SPLITS) == parameters.SPLITS
     assert parameters.labelers() == list(labelers.LABELERS)
     assert set(testbed.LABELERS) < set(labelers.LABELERS)
     assert {"DDIMScheduler", "LMSDiscreteScheduler"} <= set(parameters.schedulers())

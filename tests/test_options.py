@@ -21,7 +21,6 @@ from ldmscene.errors import InputError
 from ldmscene.extraction.options import (
     INDEX,
     RUNS_DECIDE,
-    SPLITS,
     Extraction,
     FromPrompts,
     ImageExtraction,
@@ -158,10 +157,9 @@ def test_the_plan_and_the_fingerprint_are_made_from_the_same_fields(tiny, tmp_pa
 
 
 def test_names_that_options_know_are_the_librarys_own():
-    from ldmscene import manifest, testbed
+    from ldmscene import testbed
     from ldmscene.capture import plan, source
 
-    assert SPLITS == manifest.SPLITS
     assert set(testbed.MODELS) == {EMBEDDED}
     assert INDEX == source.INDEX
     choices = {option.name: about_of(option).choices for option in fields(FromPrompts)}

@@ -8,6 +8,7 @@ from ldmscene import capture, edits
 from ldmscene.calls.dry_run import estimated_by
 from ldmscene.calls.opening import opened
 from ldmscene.calls.options import load_model
+from ldmscene.choices import SPLITS
 from ldmscene.edits import controlled
 from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.targets import target_of
@@ -17,7 +18,7 @@ from ldmscene.intervention.jobs import Job, estimate
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.options import DryIntervention, Intervention
 from ldmscene.intervention.planning import check_same, check_steps, plan_for, scheduler_of
-from ldmscene.manifest import SPLITS, Manifest
+from ldmscene.manifest import Manifest
 from ldmscene.options import takes
 from ldmscene.progress import say
 from ldmscene.store import ActivationStore

@@ -16,7 +16,7 @@ import xarray as xr
 from ldmscene import labeling, protocols
 from ldmscene.calls.checking import check_model, check_place
 from ldmscene.calls.command import command
-from ldmscene.choices import EMBEDDED
+from ldmscene.choices import EMBEDDED, EMBEDDED_GUIDANCE
 from ldmscene.errors import InputError
 from ldmscene.evaluation.task import CV, check_splits
 from ldmscene.extraction.inputs import read_inputs
@@ -73,7 +73,7 @@ def run(
         Show bars where there is a terminal.
     options
         Of `extract`, but for those that a run decides itself: `previews`, `part`, `client`, `keep`,
-        `allow_nonfinite`.
+        `allow_nonfinite`. The embedded model's `guidance_scale` is 3 where not given.
 
     Returns
     -------
@@ -116,6 +116,8 @@ def run(
     model = model or (named.model if named else EMBEDDED)
     labelers = _labelers(model, protocols.completed(named.labelers, labelers) if named else labelers, table)
     check_model(model, options.get("revision"))
+    if model == EMBEDDED and not named:
+        options = {"guidance_scale": EMBEDDED_GUIDANCE, **options}
     if named:
         options = named.fill(model, labelers, options)[2]
     asked = FromPrompts(model, table, store, previews="test", progress=progress, **options | {"inputs": inputs})

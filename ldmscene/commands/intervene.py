@@ -9,9 +9,9 @@ import click
 
 import ldmscene
 from ldmscene import parameters as take
+from ldmscene.choices import SPLITS
 from ldmscene.commands.output import print_estimate
 from ldmscene.commands.words import present
-from ldmscene.extraction.options import SPLITS
 from ldmscene.progress import say
 
 

@@ -9,7 +9,7 @@ import click
 
 import ldmscene
 from ldmscene import parameters as take
-from ldmscene.extraction.options import SPLITS
+from ldmscene.choices import SPLITS
 from ldmscene.progress import say
 
 

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 def run(manifests: Sequence[str], as_json: bool, **options: Any) -> None:
     """Go the whole path from a MANIFEST to a report.
 
-    MANIFEST is a CSV or Parquet file with the columns prompt and seed, or demo, the embedded model's own. What is done
-    already isn't done again.
+    MANIFEST is a CSV or Parquet file with the columns prompt and seed, or demo, the embedded model's own. That model is
+    run at guidance 3 where nothing else is asked for. What is done already isn't done again.
 
     \b
     Examples:

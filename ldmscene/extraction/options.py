@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ldmscene.choices import Branches, Compression, ComputeDtype, Keep, Leaks, StoredDtype
+from ldmscene.choices import SPLITS, Branches, Compression, ComputeDtype, Keep, Leaks, StoredDtype
 from ldmscene.errors import InputError
 from ldmscene.extraction.part import Part
 from ldmscene.options import about, about_of, check
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from ldmscene.store import ActivationStore
     from ldmscene.store.places import Place
 
-# As `manifest`, `testbed` and `capture` have them, which take longer to load than --help may.
-SPLITS = ("train", "val", "test")
-INDEX = "model_index.json"
+INDEX = "model_index.json"  # as `capture` has it, which takes longer to load than --help may
 # What runs decide themselves, and take no option for.
 RUNS_DECIDE = frozenset({"previews", "part", "client", "keep", "allow_nonfinite", "control", "beyond"})
 MODEL = """"tiny-scenes" (the embedded model), a local folder, a hub id, or a loaded diffusers pipeline."""
@@ -311,7 +309,7 @@ class FromImages(Options):
     splits: Sequence[str] | None = field(
         default=None,
         kw_only=True,
-        metadata=about('"train", "val" or "test" for each image; drawn by image where not given.', flag=""),
+        metadata=about('"train", "val", "test" or "unseen" for each image; drawn by image where not given.', flag=""),
     )
     guidance_scale: float = field(
         default=1.0,

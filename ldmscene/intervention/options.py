@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ldmscene.choices import StoredDtype
+from ldmscene.choices import SPLITS, StoredDtype
 from ldmscene.errors import InputError
-from ldmscene.extraction.options import SPLITS
 from ldmscene.extraction.part import Part
 from ldmscene.options import about, check
 
@@ -40,7 +39,7 @@ class Intervention:
     edit: Edit = field(metadata=about("From `Edit.of`, or loaded."))
     edited: str | Place = field(metadata=about("A folder for the new store, or `s3://bucket/prefix`."))
     split: str | None = field(
-        default="test", kw_only=True, metadata=about('"train", "val" or "test"; None: all samples.')
+        default="test", kw_only=True, metadata=about('"train", "val", "test" or "unseen"; None: all samples.')
     )
     samples: int | Sequence[str] | None = field(
         default=None, kw_only=True, metadata=about("Of the split: ids, or how many from the first on; None: all.")

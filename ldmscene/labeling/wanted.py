@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ldmscene.choices import LabelledPictures
+from ldmscene.choices import SPLITS, LabelledPictures
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.labelers import CLASSIFICATION
-from ldmscene.manifest import SPLITS
 from ldmscene.store import ActivationStore, ArraySpec
 from ldmscene.store.layout import (
     IMAGE,

@@ -12,7 +12,7 @@ Once a model has read the prompts there is a column `read`, a hash of the tokens
 from ldmscene.manifest.pictures import file_names, image_manifest, picture_manifest, pictures_of
 from ldmscene.manifest.published import read_published
 from ldmscene.manifest.reading import read_manifest
-from ldmscene.manifest.samples import COLUMNS, IMAGE, INPUTS, OPTIONAL, SAFE_ID, SCHEMA, SPLITS, Manifest
+from ldmscene.manifest.samples import COLUMNS, IMAGE, INPUTS, OPTIONAL, SAFE_ID, SCHEMA, Manifest
 
 __all__ = [
     "COLUMNS",
@@ -21,7 +21,6 @@ __all__ = [
     "OPTIONAL",
     "SAFE_ID",
     "SCHEMA",
-    "SPLITS",
     "Manifest",
     "file_names",
     "image_manifest",

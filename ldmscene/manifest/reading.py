@@ -25,10 +25,10 @@ def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[
     ----------
     source
         A file, "demo" for the embedded model's manifest, or a pandas.DataFrame, with the columns `prompt` and `seed`,
-        and perhaps `split` ("train", "val" or "test"), `sample_id` and `prompt_id`, others being left out; or pairs; or
-        a `Manifest`, which is returned. Splits are drawn by prompt where they aren't named, so that no prompt lies in
-        two, nor one that differs in capitals and spaces alone. Samples of "val" are stored, and neither fitted to nor
-        scored.
+        and perhaps `split` ("train", "val", "test" or "unseen"), `sample_id` and `prompt_id`, others being left out; or
+        pairs; or a `Manifest`, which is returned. Splits are drawn by prompt where they aren't named, so that no prompt
+        lies in two, nor one that differs in capitals and spaces alone. Probes are fitted to "train" and judged on
+        "test"; samples of "val" and "unseen" are stored, for `evaluate(held_out=…)`.
 
     Raises
     ------

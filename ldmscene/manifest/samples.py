@@ -17,6 +17,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from ldmscene.array_types import AnyArray
+from ldmscene.choices import SPLITS
 from ldmscene.errors import ManifestError
 from ldmscene.prompts import normal
 
@@ -25,7 +26,6 @@ IMAGE = "image"
 READ = "read"
 INPUTS = "inputs"
 OPTIONAL = (IMAGE, READ, INPUTS)
-SPLITS = ("train", "val", "test")
 MAX_SEED = 2**63 - 1
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 SCHEMA = pa.schema(
@@ -139,7 +139,7 @@ class Manifest:
 
         Parameters
         ----------
-        splits : sequence of {"train", "val", "test"}
+        splits : sequence of {"train", "val", "test", "unseen"}
             One for each sample.
 
         Examples

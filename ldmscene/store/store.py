@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ldmscene.choices import Normalisation
+from ldmscene.choices import SPLITS, Normalisation
 from ldmscene.errors import IncompleteError, InputError, unknown
-from ldmscene.manifest import SPLITS
 from ldmscene.selection import Steps, choose_one, choose_steps
 from ldmscene.store import layout
 from ldmscene.store.inventory import Inventory
@@ -86,7 +85,7 @@ class ActivationStore(Inventory):
             other.
         step : int, slice or iterable of int, optional
             One step (the axis is then dropped) or several; −1 is the last. All where not given.
-        split : {"train", "val", "test"}, optional
+        split : {"train", "val", "test", "unseen"}, optional
         branch : {"cond", "uncond"}, optional
             The half of classifier-free guidance; needed where the store holds both. A decoder's modules have none.
         dtype : str, optional
@@ -140,7 +139,7 @@ class ActivationStore(Inventory):
 
         Parameters
         ----------
-        split : {"train", "val", "test"}, optional
+        split : {"train", "val", "test", "unseen"}, optional
             All where not given.
         which
             `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
@@ -169,7 +168,7 @@ class ActivationStore(Inventory):
         ----------
         step : int, slice or iterable of int, optional
             One step (the axis is then dropped) or several; −1 is the last. All where not given.
-        split : {"train", "val", "test"}, optional
+        split : {"train", "val", "test", "unseen"}, optional
             All where not given.
         which
             `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
@@ -202,7 +201,7 @@ class ActivationStore(Inventory):
         ----------
         source : {"noisy", "predicted"}
             From x_t, or from the predicted x_0.
-        split : {"train", "val", "test"}, optional
+        split : {"train", "val", "test", "unseen"}, optional
             All where not given.
         step : int, slice or iterable of int, optional
             One step (the axis is then dropped) or several; −1 is the last. All where not given.
@@ -240,7 +239,7 @@ class ActivationStore(Inventory):
         ----------
         target : str
             One of the store's, such as "depth".
-        split : {"train", "val", "test"}, optional
+        split : {"train", "val", "test", "unseen"}, optional
             All where not given.
         binary : bool, default False
             0 and 1, as a LogisticProbe learns them.
@@ -274,7 +273,7 @@ class ActivationStore(Inventory):
         ----------
         target : str
             As `ldmscene.label` was told.
-        split : {"train", "val", "test"}, optional
+        split : {"train", "val", "test", "unseen"}, optional
             All where not given.
         which
             `samples`: sample_ids, in the order that is wanted. `prompt`, `seed`: one or several. `where`: a function
@@ -313,7 +312,7 @@ class ActivationStore(Inventory):
             From x_t, or from the predicted x_0.
         target : str
             One of the store's, such as "depth".
-        split : {"train", "val", "test"}, optional
+        split : {"train", "val", "test", "unseen"}, optional
             All where not given.
         step : int, slice or iterable of int, optional
             One step (the axis is then dropped) or several; −1 is the last. All where not given.
@@ -398,7 +397,7 @@ class ActivationStore(Inventory):
         branch : {"cond", "uncond"}, optional
             The half of classifier-free guidance; all that are stored where not said. Rows of a decoder's modules
             alone have none: `provenance` says −1.
-        split : {"train", "val", "test"}, optional
+        split : {"train", "val", "test", "unseen"}, optional
             "train" unless said otherwise, so that no held-out prompt is trained on. None: all.
         batch : int
             Rows.

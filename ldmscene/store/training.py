@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from dask.utils import parse_bytes
 
+from ldmscene.choices import SPLITS
 from ldmscene.errors import IncompleteError, InputError, unknown
-from ldmscene.manifest import SPLITS
 from ldmscene.rows.constants import Training
 from ldmscene.rows.source import Module, Source
 from ldmscene.selection import Steps, choose_names, choose_steps

@@ -1,9 +1,9 @@
 """The embedded world: a scene renderer, a small latent diffusion model of it, and labelers that know the truth."""
 
 from ldmscene.testbed.labelers import TARGETS, WEIGHTS, TinyLabeler
-from ldmscene.testbed.rooms.rendering import Truth
-from ldmscene.testbed.rooms.tracing import PARTS
-from ldmscene.testbed.rooms.truth import render
+from ldmscene.testbed.rendering import Truth
+from ldmscene.testbed.tracing import PARTS
+from ldmscene.testbed.truth import render
 
 MODELS = {"tiny-scenes": WEIGHTS / "tiny-scenes"}
 LABELERS = {f"tiny-{target}": TinyLabeler(target) for target in TARGETS}

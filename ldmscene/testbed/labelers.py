@@ -12,23 +12,23 @@ import torch
 from safetensors.torch import load_file
 
 from ldmscene.errors import ShapeError
-from ldmscene.testbed.nets import MapNet
+from ldmscene.testbed.nets import SIDES, MapNet, pixels
+from ldmscene.testbed.precision import in_float32
 
 WEIGHTS = Path(__file__).parent / "weights"
 NET = WEIGHTS / "labelers.safetensors"
 BATCH = 64  # images at a time
-DEPTH_SCALE = 5.0  # the net gives inverse depths in units of the order of one
 TARGETS = ("depth", "mask", "shading")
 _MEANING: dict[str, dict[str, Any]] = {
     "depth": {
         "kind": "continuous",
-        "range": "0 to 1, inverse planar depth in 1 / scene units, 0 in the sky",
+        "range": "inverse planar depth with mean 0 and deviation 1 in each picture",
         "metric": "spearman",
     },
     "mask": {"kind": "binary", "range": "0 to 1, probability of foreground", "threshold": 0.5, "metric": "dice"},
     "shading": {
         "kind": "continuous",
-        "range": "0.35 to 1, illumination without albedo, NaN in the sky",
+        "range": "0 to 1, illumination without albedo, NaN in the sky",
         "metric": "pearson",
     },
 }
@@ -60,30 +60,38 @@ class TinyLabeler:
         weights = hashlib.sha256(NET.read_bytes()).hexdigest()[:16]
         return {"labeler": self.id, "weights": weights, **_MEANING[self.target]}
 
-    @torch.no_grad()
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """uint8 (n, Y, X, 3), sides multiples of 8, to float32 (n, Y, X).
+        """uint8 (n, Y, X, 3), sides multiples of 32, to float32 (n, Y, X).
 
         Raises
         ------
         ShapeError
-            If a side isn't a multiple of 8.
+            If a side isn't a multiple of 32.
         """
-        if images.shape[1] % 8 or images.shape[2] % 8:
-            raise ShapeError(f"{self.id} expects images with sides that are multiples of 8, got {images.shape[1:3]}")
-        x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        maps = torch.cat([load_net()(part) for part in x.split(BATCH)])
-        return {self.target: finish(maps)[self.target]}
+        if images.shape[1] % SIDES or images.shape[2] % SIDES:
+            raise ShapeError(
+                f"{self.id} expects images with sides that are multiples of {SIDES}, got {images.shape[1:3]}"
+            )
+        return {self.target: label_maps(load_net(), images)[self.target]}
 
 
-def finish(maps: torch.Tensor) -> dict[str, np.ndarray]:
-    """The net's output maps [n, 4, y, x] as labels, float32 [n, y, x] each."""
-    depth, mask, shading, valid = maps.float().unbind(1)
+@in_float32
+def label_maps(net: MapNet, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What a net like the labelers' sees in uint8 pictures [n, y, x, 3]: float32 [n, y, x] for each target."""
+    maps = torch.cat([net(pixels(images[i : i + BATCH])) for i in range(0, len(images), BATCH)]).float()
+    depth, mask, shading, valid = maps.unbind(1)
     return {
-        "depth": (depth / DEPTH_SCALE).clamp_min(0).numpy(),
+        "depth": relative(depth.numpy()),
         "mask": mask.sigmoid().numpy(),
         "shading": torch.where(valid > 0, shading, torch.nan).numpy(),
     }
+
+
+def relative(depth: np.ndarray) -> np.ndarray:
+    """Inverse depths [n, y, x] with mean 0 and deviation 1 in each picture, which can't tell how far its room is."""
+    mean, std = depth.mean((1, 2), keepdims=True), depth.std((1, 2), keepdims=True)
+    scaled: np.ndarray = (depth - mean) / np.maximum(std, 1e-6)
+    return scaled
 
 
 def load_depth(argument: str = "", device: str | None = None) -> TinyLabeler:

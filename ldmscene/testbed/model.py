@@ -7,19 +7,19 @@ blocks, two layers a block), so that its 16 self-attention modules carry exactly
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import pairwise, product
+from collections.abc import Sequence
+from itertools import pairwise
 
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers import AddedToken, pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ldmscene.testbed.scenes import COLORS, FLOORS, LIGHTS, RELATIONS, SHAPES, SIZES, describe
+from ldmscene.testbed.words import vocabulary
 
 PIXELS = 64
 LATENT_CHANNELS = 4
 LATENT_PIXELS = 16
-TOKENS = 24
+TOKENS = 48
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -71,13 +71,8 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """The tokenizer of this world's captions."""
-    return tokenizer_of(vocabulary(), TOKENS)
-
-
-def tokenizer_of(words: Iterable[str], tokens: int) -> CLIPTokenizer:
-    """A byte-level BPE whose merges make one token of every word; captions have at most `tokens` of them."""
-    merges = merge_words(sorted(words))
+    """A byte-level BPE whose merges make one token of every word of the captions."""
+    merges = merge_words(sorted(vocabulary()))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     symbols = dict.fromkeys([*alphabet, *(f"{c}</w>" for c in alphabet), *("".join(pair) for pair in merges)])
     vocab = {symbol: i for i, symbol in enumerate([*symbols, START, END])}
@@ -85,7 +80,7 @@ def tokenizer_of(words: Iterable[str], tokens: int) -> CLIPTokenizer:
         "bos_token": AddedToken(START, special=True, normalized=False),
         "eos_token": AddedToken(END, special=True, normalized=False),
     }
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=tokens, **special)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=TOKENS, **special)
 
 
 def merge_words(words: Sequence[str]) -> list[tuple[str, str]]:
@@ -110,16 +105,6 @@ def _merged(symbols: list[str], pair: tuple[str, str]) -> list[str]:
         else:
             out.append(symbol)
     return out
-
-
-def vocabulary() -> set[str]:
-    """Every word that a caption can hold."""
-    nouns = [" ".join(words) for words in product(SIZES, COLORS, SHAPES)]
-    texts: Iterable[str] = [
-        describe([noun, noun], relation, floor, light)
-        for noun, relation, floor, light in product(nouns, RELATIONS, FLOORS, LIGHTS)
-    ]
-    return {word.strip(",") for text in texts for word in text.split()} | {","}
 
 
 def build_scheduler() -> DPMSolverMultistepScheduler:

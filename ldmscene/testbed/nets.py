@@ -1,17 +1,16 @@
-"""The small convolutional nets of the testbed: the labelers' and a judge of samples."""
+"""The small convolutional net that reads the testbed's pictures: the labelers', and one that names solids."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ldmscene.testbed.scenes import COLORS, SHAPES
-
-WIDTHS = (32, 64, 96)
+WIDTHS = (32, 64, 96, 128, 128)  # of levels, each with half the sides: down to 2 × 2, since the whole room tells depth
+SIDES = 2 ** len(WIDTHS)  # the sides of pictures are multiples of it
 MAPS = 4
 
 
@@ -34,18 +33,16 @@ class MapNet(nn.Module):
     maps : int, default 4
         Number of maps. The labelers' four are inverse depth, foreground logit, shading, and the logit that there is
         shading.
-    widths : sequence of int
-        Channels at each level. Each level has half the sides of the one before.
     """
 
-    def __init__(self, maps: int = MAPS, widths: Sequence[int] = WIDTHS) -> None:
+    def __init__(self, maps: int = MAPS) -> None:
         super().__init__()
-        self.down = nn.ModuleList(_block(i, o) for i, o in pairwise((4 * 3 + 2, *widths)))
-        self.up = nn.ModuleList(_block(i + o, o) for i, o in pairwise(widths[::-1]))
-        self.head = nn.Conv2d(widths[0], 4 * maps, 3, padding=1)
+        self.down = nn.ModuleList(_block(i, o) for i, o in pairwise((4 * 3 + 2, *WIDTHS)))
+        self.up = nn.ModuleList(_block(i + o, o) for i, o in pairwise(WIDTHS[::-1]))
+        self.head = nn.Conv2d(WIDTHS[0], 4 * maps, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """[n, 3, y, x] in -1 to 1, sides multiples of 2 for each level, to [n, maps, y, x]."""
+        """[n, 3, y, x] in -1 to 1, sides multiples of `SIDES`, to [n, maps, y, x]."""
         x = F.pixel_unshuffle(image, 2)
         x = torch.cat([x, _coordinates(x)], 1)
         skips = []
@@ -66,19 +63,7 @@ def _coordinates(image: Tensor) -> Tensor:
     return torch.stack([y, x]).to(image).expand(n, -1, -1, -1)
 
 
-class Judge(nn.Module):
-    """An image with one object to the logits of its colour and shape."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (3, 16, 32, 64)
-        layers = [layer for i, o in pairwise(widths) for layer in (_block(i, o), nn.MaxPool2d(2))]
-        self.features = nn.Sequential(*layers, _block(64, 64))
-        self.head = nn.Linear(2 * 64, len(COLORS) + len(SHAPES))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """[n, 3, y, x] in -1 to 1 to [n, colour] and [n, shape]."""
-        x = self.features(image)
-        logits = self.head(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
-        color, shape = logits.tensor_split([len(COLORS)], 1)
-        return color, shape
+def pixels(images: np.ndarray) -> Tensor:
+    """uint8 [n, y, x, 3] to float [n, 3, y, x] in -1 to 1."""
+    copied = torch.from_numpy(np.array(images))  # files that are mapped into memory can't be written
+    return copied.permute(0, 3, 1, 2).float() / 127.5 - 1

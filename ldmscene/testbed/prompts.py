@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-
-import numpy as np
 
 from ldmscene.manifest import Manifest, read_manifest
-from ldmscene.testbed.scenes import COLORS, FLOORS, LIGHTS, RELATIONS, SHAPES, SIZES, describe
+from ldmscene.testbed.drawing import draw_rooms
+from ldmscene.testbed.words import captions
 
-DEMO_PROMPTS = {"train": 96, "test": 24}
-SEEDS_PER_PROMPT = 2
-TWO_OBJECTS = 0.4  # share of prompts
+DEMO_PROMPTS = {"train": 84, "test": 24, "unseen": 24}
+SEEDS_PER_PROMPT = {"train": 2, "test": 2, "unseen": 1}
+MOST_SOLIDS = 2  # in a prompt: with three, pictures are rarely right
+SCENES = 200  # drawn at a time
 
 
-def random_prompts(count: int, seed: int) -> list[str]:
-    """Distinct captions of the testbed's world, one or two objects each."""
-    rng = np.random.default_rng(seed)
+def random_prompts(count: int, seed: int, *, unseen: bool = False) -> list[str]:
+    """Distinct captions of scenes with one or two solids.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    seed : int
+        Of the scenes and their words.
+    unseen : bool, default False
+        True: each names a colour of a shape, or how one shape stands to another, that the model was never trained on.
+    """
     found: dict[str, None] = {}
     while len(found) < count:
-        found[_prompt(rng)] = None
-    return list(found)
+        rooms = draw_rooms(SCENES, seed, unseen=unseen)
+        words = captions(rooms, seed)
+        found |= {text: None for text, solids in zip(words, rooms.count, strict=True) if solids <= MOST_SOLIDS}
+        seed += 1
+    return list(found)[:count]
 
 
-def _prompt(rng: np.random.Generator) -> str:
-    def pick(words: Sequence[str]) -> str:
-        return words[int(rng.integers(len(words)))]
-
-    count = 2 if rng.random() < TWO_OBJECTS else 1
-    colors = rng.permutation(list(COLORS))[:count]
-    nouns = [f"{pick(SIZES)} {color} {pick(SHAPES)}" for color in colors]
-    relation = pick(RELATIONS) if count == 2 else None
-    return describe(nouns, relation, pick(list(FLOORS)), pick(LIGHTS))
-
-
-def demo_manifest(seed: int = 2023) -> Manifest:
-    """The 240 samples of `manifests/demo.csv`: 120 prompts, two seeds each, split by prompt."""
-    prompts = random_prompts(sum(DEMO_PROMPTS.values()), seed)
+def demo_manifest(seed: int = 50_000) -> Manifest:
+    """The samples of `manifests/demo.csv`, split by prompt."""
+    known = random_prompts(DEMO_PROMPTS["train"] + DEMO_PROMPTS["test"], seed)
+    prompts = [*known, *random_prompts(DEMO_PROMPTS["unseen"], seed, unseen=True)]
     splits = [split for split, count in DEMO_PROMPTS.items() for _ in range(count)]
     rows = [
-        (p, 1000 * i + k, split)
-        for i, (p, split) in enumerate(zip(prompts, splits, strict=True))
-        for k in range(SEEDS_PER_PROMPT)
+        (prompt, 1000 * i + k, split)
+        for i, (prompt, split) in enumerate(zip(prompts, splits, strict=True))
+        for k in range(SEEDS_PER_PROMPT[split])
     ]
     return read_manifest([(prompt, seed) for prompt, seed, _ in rows]).with_splits([split for *_, split in rows])
 

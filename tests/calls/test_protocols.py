@@ -289,7 +289,10 @@ def test_a_classifier_is_read_on_every_picture_and_gets_no_probe(tmp_path):
 
 def test_a_dry_run_times_the_control_of_a_store_that_is_complete(tmp_path, monkeypatch):
     arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "modules": FIRST, "steps": 1, "batch_size": 8}
-    ldmscene.extract("tiny-scenes", make_manifest(6, 2), tmp_path / "s", FIRST, steps=1, batch_size=8, previews="test")
+    ldmscene.extract(
+        "tiny-scenes", make_manifest(6, 2), tmp_path / "s", FIRST, steps=1, batch_size=8, previews="test",
+        guidance_scale=3.0,  # a run's own of this model
+    )  # fmt: skip
     loaded: list[tuple] = []
     monkeypatch.setattr(
         "ldmscene.capture.model.load_pipeline", lambda *a, **k: loaded.append(a) or load_pipeline(*a, **k)

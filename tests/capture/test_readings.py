@@ -18,11 +18,11 @@ from tests.conftest import FIRST
 
 RED = "a red cube"
 SAME = [RED, "A  Red Cube ", "a red\tcube", "a blue cube", "a red cube.", "a redcube"]
-LONG = " ".join(["a large red cube left of"] * 6)
+LONG = " ".join(["a large red cube left of"] * 12)
 
 
 def test_prompts_with_equal_readings_are_those_with_equal_embeddings(tiny):
-    with pytest.warns(UserWarning, match="2 of 8 prompts are longer than the 24 tokens that the model reads"):
+    with pytest.warns(UserWarning, match="2 of 8 prompts are longer than the 48 tokens that the model reads"):
         found = capture.readings(tiny, [*SAME, f"{LONG} a sphere", f"{LONG} a cone"])
     with torch.no_grad():
         embedded = [
@@ -74,7 +74,7 @@ def test_a_pair_on_both_sides_is_an_error_on_request_and_an_estimate_tells_it_to
     assert not (tmp_path / "s").exists()
 
 
-@pytest.mark.filterwarnings("ignore:.*longer than the 24 tokens")
+@pytest.mark.filterwarnings("ignore:.*longer than the 48 tokens")
 def test_folds_are_of_what_the_model_reads(tiny, tmp_path):
     """Two prompts that differ after the last token that is read, and others: one group in the store, and in folds."""
     prompts = [f"{LONG} a sphere", "a blue cube", f"{LONG} a cone", "a red cube", "A red cube"]

@@ -125,8 +125,10 @@ def _edited_picture(store, grid, asked: Asked, tiny) -> np.ndarray:
 
 
 def test_a_random_edit_is_of_the_same_size(studio, sample):
-    pictures = {e["run"]: e for e in _told(studio, _asked(studio, sample)) if e["event"] == "picture"}
-    assert pictures["random"]["size"] == pytest.approx(pictures["edit"]["size"], rel=0.3)
+    """At the first position alone, where both change the same activation."""
+    asked = _asked(studio, sample, steps=[0], modules=list(studio.offer.modules[:1]))
+    pictures = {e["run"]: e for e in _told(studio, asked) if e["event"] == "picture"}
+    assert pictures["random"]["size"] == pytest.approx(pictures["edit"]["size"], rel=1e-4)
     assert pictures["random"]["picture"] != pictures["edit"]["picture"]
 
 

@@ -8,13 +8,15 @@ import torch
 from scipy.stats import zscore
 from sklearn.metrics import f1_score
 
-from ldmscene.testbed.rooms import gates
-from ldmscene.testbed.rooms.drawing import draw_rooms
-from ldmscene.testbed.rooms.figures import relative
-from ldmscene.testbed.rooms.palette import fell_apart, foreign
-from ldmscene.testbed.rooms.rendering import render_rooms
-from ldmscene.testbed.rooms.spotting import NOUNS, Spotted, solids, targets
-from ldmscene.testbed.rooms.words import captions
+from ldmscene.testbed import gates
+from ldmscene.testbed.drawing import draw_rooms
+from ldmscene.testbed.labelers import relative
+from ldmscene.testbed.palette import fell_apart, foreign
+from ldmscene.testbed.rendering import render_rooms
+from ldmscene.testbed.scenes import COLORS
+from ldmscene.testbed.solids import SHAPES
+from ldmscene.testbed.spotting import Spotted, solids, targets
+from ldmscene.testbed.words import captions
 
 
 def square(noun: str, y: int, x: int, side: int = 8) -> Spotted:
@@ -23,17 +25,39 @@ def square(noun: str, y: int, x: int, side: int = 8) -> Spotted:
     return Spotted(noun, pixels)
 
 
-def test_connected_pixels_of_a_noun_are_a_solid_and_specks_are_none():
-    nouns = np.zeros((64, 64), int)
-    nouns[2:12, 2:12], nouns[2:12, 12:20] = 1 + NOUNS.index("red cube"), 1 + NOUNS.index("blue cone")
-    nouns[40:46, 40:46] = 1 + NOUNS.index("red cube")
-    nouns[60, 60] = 1 + NOUNS.index("green cone")
-    found = solids(nouns)
+def logits(nouns: list[tuple[str, slice, slice]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of shapes and colours, for nouns in rectangles of a picture; later ones lie in front."""
+    shapes, colors = torch.zeros(1 + len(SHAPES), 64, 64), torch.zeros(len(COLORS), 64, 64)
+    shapes[0] = 5
+    for noun, y, x in nouns:
+        color, shape = noun.split()
+        shapes[:, y, x], colors[:, y, x] = 0, 0
+        shapes[1 + SHAPES.index(shape), y, x], colors[list(COLORS).index(color), y, x] = 5, 5
+    return shapes, colors
+
+
+def test_connected_pixels_of_a_colour_are_a_solid_and_specks_are_none():
+    found = solids(
+        *logits(
+            [
+                ("red cube", slice(2, 12), slice(2, 12)),
+                ("blue cone", slice(2, 12), slice(12, 20)),
+                ("red cube", slice(40, 46), slice(40, 46)),
+                ("green cone", slice(60, 61), slice(60, 61)),
+            ]
+        )
+    )
     assert [(s.noun, s.pixels.sum()) for s in found] == [("red cube", 100), ("blue cone", 80), ("red cube", 36)]
 
 
+def test_a_solid_has_the_shape_that_most_of_it_shows():
+    edge = ("red cylinder", slice(2, 5), slice(2, 12))
+    found = solids(*logits([("red cube", slice(2, 12), slice(2, 12)), edge]))
+    assert [(s.noun, s.pixels.sum()) for s in found] == [("red cube", 100)]
+
+
 def test_class_numbers_are_those_of_the_nouns():
-    noun = NOUNS.index("cyan cylinder")
+    noun = list(COLORS).index("cyan") * len(SHAPES) + SHAPES.index("cylinder")
     shape, color = targets(torch.tensor([[0, 1 + noun]]))
     assert shape.tolist() == [[0, 3]]  # sphere, cube, cylinder from 1 on
     assert color.tolist() == [[-1, 3]]  # red, yellow, green, cyan from 0 on

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import ldmscene
 from ldmscene.errors import InputError
-from ldmscene.testbed import PARTS, render
-from ldmscene.testbed.rooms import truth as module
-from ldmscene.testbed.rooms import words
-from ldmscene.testbed.rooms.drawing import UNSEEN_NOUNS
+from ldmscene.testbed import LABELERS, PARTS, render, words
+from ldmscene.testbed import truth as module
+from ldmscene.testbed.drawing import UNSEEN_NOUNS
+from ldmscene.testbed.labelers import TARGETS
 
 
 @pytest.mark.parametrize("documented", [module, words])
@@ -21,6 +23,18 @@ def test_the_examples_run(documented):
     found = doctest.testmod(documented)
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_autocast_around_a_call_changes_nothing():
+    truth, words = render(3, seed=7)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast, cast_words = render(3, seed=7)
+        labels = {target: LABELERS[f"tiny-{target}"](truth.image)[target] for target in TARGETS}
+    assert cast_words == words
+    for field in fields(truth):
+        np.testing.assert_array_equal(getattr(cast, field.name), getattr(truth, field.name))
+    for target, found in labels.items():
+        np.testing.assert_array_equal(found, LABELERS[f"tiny-{target}"](truth.image)[target])
 
 
 def test_more_scenes_of_a_seed_begin_with_the_fewer():

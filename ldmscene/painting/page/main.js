@@ -211,7 +211,7 @@ function dials() {
   const { low, high } = form.target, share = Number(byId("value").value) / TOP;
   easel.radius = Number(byId("width").value) / 2 * width / 64;
   byId("width-now").textContent = `${byId("width").value} wide`;
-  byId("value-now").textContent = (low + share * (high - low)).toPrecision(3);
+  byId("value-now").textContent = (low + share * (high - low)).toPrecision(3).replace("-", "−");
   if (!easel.binary) easel.level = Number(byId("value").value);
 }
 

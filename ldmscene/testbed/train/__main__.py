@@ -1,65 +1,37 @@
-"""`python -m ldmscene.testbed.train [FOLDER]`: rebuild the testbed from a seed; a killed run goes on where it was."""
+"""`python -m ldmscene.testbed.train [FOLDER]`: the embedded model from a seed.
+
+A killed run goes on where it was: every stage keeps checkpoints and what it made in FOLDER.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
-from diffusers import DiffusionPipeline
 
-from ldmscene.testbed.labelers import WEIGHTS
-from ldmscene.testbed.model import build_pipeline, build_tokenizer
-from ldmscene.testbed.nets import Judge, MapNet
-from ldmscene.testbed.train import autoencoder, denoiser, quality, readers
-from ldmscene.testbed.train.data import SceneFiles
-from ldmscene.testbed.train.export import export_nets, export_pipeline
-
-SCENES, HELD_OUT = 60_000, 2_000
-SEED = 1
-PROMPTS = 200
+from ldmscene.testbed.train import autoencoder, card, denoiser, readers
+from ldmscene.testbed.train.measure import measure
+from ldmscene.testbed.train.parts import Parts
+from ldmscene.testbed.train.plan import FULL, SEED, SHORT, scenes
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("testbed-work"))
-@click.option("--weights", type=click.Path(path_type=Path), default=WEIGHTS, help="Where the finished weights go.")
-@click.option(
-    "--scenes", default=SCENES, show_default=True, help="Rendered scenes to learn from, in thousands of 1000."
-)
-def main(folder: Path, weights: Path, scenes: int) -> None:
-    """Train every part of the testbed and write its weights and model card. Checkpoints go to FOLDER."""
-    folder.mkdir(parents=True, exist_ok=True)
-    seen, unseen = (
-        SceneFiles(folder, "train", scenes, seed=1000),
-        SceneFiles(folder, "test", HELD_OUT, seed=900),
-    )
-    data = seen.load()
-    vae = autoencoder.train(data, folder, SEED)
-    blurred = readers.reconstructions(data, vae, folder)
-    labeler = readers.train_labelers(data, blurred, folder, SEED + 1)
-    judge = readers.train_judge(seen, blurred, folder, SEED + 2)
-    model = denoiser.train(seen, vae, folder, SEED + 3)
-    pipeline = build_pipeline(vae, build_tokenizer(), model.text_encoder, model.unet)
-    export_pipeline(pipeline, weights / "tiny-scenes")
-    export_nets({"labelers": labeler, "judge": judge}, weights)
-    write_quality(weights, labeler, judge, unseen, scenes)
-
-
-def write_quality(weights: Path, labeler: MapNet, judge: Judge, unseen: SceneFiles, scenes: int) -> None:
-    """Measure what was exported, as it was exported, and write the card and the sheet of samples."""
-    pipeline = DiffusionPipeline.from_pretrained(weights / "tiny-scenes", use_safetensors=True)
-    held_out = quality.first(unseen.load(), 500)
-    samples, _, images = quality.sample_quality(judge, pipeline, PROMPTS, SEED)
-    scores = {
-        **quality.autoencoder_quality(pipeline.vae, held_out),
-        **samples,
-        **quality.judge_quality(judge, unseen, pipeline.vae),
-        **quality.labeler_quality(labeler, pipeline.vae, held_out),
-    }
+@click.option("--short", is_flag=True, help="A few minutes instead of a day: enough to see that every stage learns.")
+def main(folder: Path, short: bool) -> None:
+    """Train every part, export them to FOLDER/weights with their card, and print what they can do."""
+    plan = SHORT if short else FULL
+    files, parts = scenes(folder, plan), Parts.start(SEED)
+    autoencoder.train(parts.vae, files, plan.autoencoder, folder, SEED)
+    readers.train_labelers(parts.labelers, parts.vae, files, plan.readers, folder, SEED + 1)
+    readers.train_spotter(parts.spotter, parts.vae, files, plan.readers, folder, SEED + 2)
+    denoiser.train(parts.denoiser, parts.vae, files, plan.denoiser, folder, SEED + 3)
+    parts.export(folder / "weights")
+    scores, images = measure(parts, folder, plan, plan.samples)
+    card.save_sheet(images, folder / "weights" / "tiny-scenes" / "samples.png")
+    card.write_card(scores, folder / "weights" / "tiny-scenes", plan, denoiser.BATCH, plan.samples)
     for name, value in scores.items():
         click.echo(f"{name}: {value:.3f}")
-    quality.save_sheet(images, weights / "tiny-scenes" / "samples.png")
-    images_seen = denoiser.SCHEDULE.steps * denoiser.BATCH
-    quality.write_card(scores, weights / "tiny-scenes", seed=SEED, scenes=scenes, images_seen=images_seen)
 
 
 if __name__ == "__main__":

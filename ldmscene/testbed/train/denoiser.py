@@ -2,85 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import CLIPTextModel
 
-from ldmscene.testbed.model import TOKENS, build_scheduler, build_text_encoder, build_tokenizer, build_unet
-from ldmscene.testbed.scenes import captions
-from ldmscene.testbed.train.autoencoder import encode
-from ldmscene.testbed.train.data import CHUNK, SceneFiles
+from ldmscene.testbed.model import TOKENS, build_scheduler, build_tokenizer
+from ldmscene.testbed.train.autoencoder import encode, mark
+from ldmscene.testbed.train.data import WORDINGS, Rows, SceneFiles
 from ldmscene.testbed.train.loop import Schedule, draw, fit
 
-SCHEDULE = Schedule(steps=2900, learning_rate=1e-3, average=0.9995)
 BATCH = 64
-WORDINGS = 4  # captions drawn for each scene
 GUIDANCE_DROPOUT = 0.1  # share of captions left out, for classifier-free guidance
-MAX_SNR = 5.0  # Hang et al. 2023, equation 7
+MAX_SNR = 5.0
 
 
 class Denoiser(nn.Module):
     """The two parts that learn together."""
 
-    def __init__(self) -> None:
+    def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
         super().__init__()
-        self.text_encoder = build_text_encoder(build_tokenizer())
-        self.unet = build_unet()
+        self.text_encoder = text_encoder
+        self.unet = unet
 
     def forward(self, noisy: Tensor, timestep: Tensor, tokens: Tensor) -> Tensor:
         said: Tensor = self.unet(noisy, timestep, self.text_encoder(tokens)[0]).sample
         return said
 
 
-def train(files: SceneFiles, vae: AutoencoderKL, folder: Path, seed: int) -> Denoiser:
-    torch.manual_seed(seed)
-    model = Denoiser()
-    latents = _cached(folder / "latents.npy", lambda: encode(vae, files.load().image).numpy())
-    tokens = _cached(folder / "tokens.npy", lambda: tokenise(files))
+def train(model: Denoiser, vae: AutoencoderKL, files: SceneFiles, schedule: Schedule, folder: Path, seed: int) -> None:
+    latents, tokens = learnt_from(vae, files)
     empty = torch.tensor(build_tokenizer()("", padding="max_length", max_length=TOKENS).input_ids)
-    alphas = build_scheduler().alphas_cumprod
-    snr = alphas / (1 - alphas)
-    weights = snr.clamp_max(MAX_SNR) / (snr + 1)  # for v-prediction
+    model.unet.set_attn_processor(AttnProcessor())  # the fused one's gradient is slow on CPUs
+    model.text_encoder.set_attn_implementation("eager")
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = draw(len(latents), BATCH, generator)
-        clean = torch.from_numpy(latents[rows.numpy()])
-        words = torch.from_numpy(tokens[rows.numpy(), draw(WORDINGS, BATCH, generator).numpy()]).long()
+        words = torch.from_numpy(tokens[rows]).long()[torch.arange(BATCH), draw(WORDINGS, BATCH, generator)]
         dropped = torch.rand(BATCH, generator=generator) < GUIDANCE_DROPOUT
         words = torch.where(dropped[:, None], empty, words)
-        timestep = draw(len(alphas), BATCH, generator)
-        noise = torch.randn(clean.shape, generator=generator)
-        signal, spread = (a[timestep].sqrt()[:, None, None, None] for a in (alphas, 1 - alphas))
-        velocity = signal * noise - spread * clean
         with torch.autocast("cpu", torch.bfloat16):
-            predicted = model(signal * clean + spread * noise, timestep, words)
-        error = F.mse_loss(predicted.float(), velocity, reduction="none")
-        loss: Tensor = (error.mean((1, 2, 3)) * weights[timestep]).mean()
-        return loss
+            return velocity_loss(model, torch.from_numpy(latents[rows]).float(), words, generator)
 
-    fit(model, loss, SCHEDULE, folder / "denoiser.pt", seed=seed)
-    return model
+    fit(model, loss, schedule, folder / "denoiser.pt", seed=seed)
+    model.unet.set_attn_processor(AttnProcessor2_0())
+    model.text_encoder.set_attn_implementation("sdpa")
 
 
-def tokenise(files: SceneFiles) -> np.ndarray:
-    """Token ids of several wordings of each scene's caption, int16 [scene, wording, token]."""
+def learnt_from(vae: AutoencoderKL, files: SceneFiles) -> tuple[Rows, Rows]:
+    """Latents, float16 [scene, c, y, x], and captions, int16 [scene, wording, token]."""
+    name = f"latents-{mark(vae)}"
+    latents = files.derived(name, lambda chunk: encode(vae, files.part("image", chunk)).half().numpy())
+    return latents, files.derived("tokens", lambda chunk: tokenise(files.captions(chunk)))
+
+
+def velocity_loss(model: Denoiser, clean: Tensor, words: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean error of the velocity at random timesteps (Salimans and Ho 2022).
+
+    Beyond a signal-to-noise ratio of `MAX_SNR` weights fall, as min-SNR weights do (Hang et al. 2023). Below they are
+    one: there it is decided which solid stands where, and min-SNR weights are nearly zero.
+    """
+    alphas = build_scheduler().alphas_cumprod
+    timestep = draw(len(alphas), len(clean), generator)
+    noise = torch.randn(clean.shape, generator=generator)
+    signal, spread = (a[timestep].sqrt()[:, None, None, None] for a in (alphas, 1 - alphas))
+    predicted = model(signal * clean + spread * noise, timestep, words).float()
+    error = F.mse_loss(predicted, signal * noise - spread * clean, reduction="none").mean((1, 2, 3))
+    snr = alphas[timestep] / (1 - alphas[timestep])
+    loss: Tensor = (error * ((MAX_SNR + 1) / (snr + 1)).clamp_max(1)).mean()
+    return loss
+
+
+@torch.no_grad()
+def held_out_loss(model: Denoiser, latents: Rows, tokens: Rows, seed: int = 0) -> float:
+    """The training's loss on the first thousand scenes, with their first wording and the same noise each time."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = [slice(i, i + 100) for i in range(0, 1000, 100)]
+    batches = [(torch.from_numpy(latents[r]).float(), torch.from_numpy(tokens[r][:, 0]).long()) for r in rows]
+    return float(np.mean([velocity_loss(model, z, words, generator).item() for z, words in batches]))
+
+
+def tokenise(wordings: list[list[str]]) -> np.ndarray:
+    """Token numbers, int16 [scene, wording, token]."""
     tokenizer = build_tokenizer()
-    chunks = []
-    for chunk in range(files.count // CHUNK):
-        scenes = files.scenes(chunk)
-        wordings = [captions(scenes, seed=files.seed + chunk + 7919 * k) for k in range(WORDINGS)]
-        ids = [tokenizer(w, padding="max_length", max_length=TOKENS, truncation=True).input_ids for w in wordings]
-        chunks.append(np.array(ids, dtype=np.int16).transpose(1, 0, 2))
-    return np.concatenate(chunks)
-
-
-def _cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
-    if not path.exists():
-        np.save(path, make())
-    mapped: np.ndarray = np.load(path, mmap_mode="r")
-    return mapped
+    ids = [tokenizer(w, padding="max_length", max_length=TOKENS, truncation=True).input_ids for w in wordings]
+    return np.array(ids, dtype=np.int16).transpose(1, 0, 2)

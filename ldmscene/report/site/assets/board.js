@@ -52,7 +52,7 @@ function boardRow(target, k, chooses) {
     paint(cells.at(-1).firstChild, url, cut(target.label, 0), `${target.name}: label of the final image`);
     cells.at(-1).lastChild.textContent = "label";
     const [low, high] = target.ranges[index];
-    range.replaceChildren(low, make("span", { className: "bar", style: `background:linear-gradient(90deg,${target.ramp})` }), high);
+    range.replaceChildren(signed(low), make("span", { className: "bar", style: `background:linear-gradient(90deg,${target.ramp})` }), signed(high));
     showScores(target, cells, [target.scores[module][i][index], ...SOURCES.map((s) => target.readings[s]?.[i][index] ?? null)]);
   }
   return { head, body: make("tr", {}, ...cells), show };

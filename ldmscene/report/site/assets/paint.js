@@ -57,7 +57,12 @@ function make(tag, attributes = {}, ...children) {
 }
 
 function shown(score) {
-  return score === null || score === undefined ? "–" : score.toFixed(3);
+  return score === null || score === undefined ? "–" : signed(score.toFixed(3));
+}
+
+// A number's digits with a minus sign instead of a hyphen.
+function signed(digits) {
+  return String(digits).replace("-", "−");
 }
 
 // Previous and next buttons around "1 to 12 of 48". A button at the end keeps the focus, but does nothing.

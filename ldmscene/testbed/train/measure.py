@@ -1,4 +1,4 @@
-"""What the parts can do: `python -m ldmscene.testbed.rooms.train.measure FOLDER`, while training goes on or after.
+"""What the parts can do: `python -m ldmscene.testbed.train.measure FOLDER`, while training goes on or after.
 
 Autoencoder, nets and denoiser are measured on held-out scenes, the whole on fresh samples of unseen captions.
 """
@@ -11,15 +11,16 @@ import click
 import numpy as np
 import torch
 
-from ldmscene.testbed.rooms.figures import question_figures, relative
-from ldmscene.testbed.rooms.gates import Asked, labeler_gates, picture_gates, sample_gates
-from ldmscene.testbed.rooms.rendering import Truth, render_rooms
-from ldmscene.testbed.rooms.train import denoiser
-from ldmscene.testbed.rooms.train.card import save_sheet
-from ldmscene.testbed.rooms.train.data import SceneFiles
-from ldmscene.testbed.rooms.train.parts import Parts
-from ldmscene.testbed.rooms.train.plan import FULL, SEED, Plan, held_out_scenes, scenes
+from ldmscene.testbed.figures import question_figures
+from ldmscene.testbed.gates import Asked, labeler_gates, picture_gates, sample_gates
+from ldmscene.testbed.labelers import relative
+from ldmscene.testbed.rendering import Truth, render_rooms
+from ldmscene.testbed.train import denoiser
 from ldmscene.testbed.train.autoencoder import decode, psnr
+from ldmscene.testbed.train.card import save_sheet
+from ldmscene.testbed.train.data import SceneFiles
+from ldmscene.testbed.train.parts import Parts
+from ldmscene.testbed.train.plan import FULL, SEED, Plan, held_out_scenes, scenes
 
 SCENES = 500
 

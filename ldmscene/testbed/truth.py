@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ldmscene.errors import InputError
-from ldmscene.testbed.rooms.drawing import draw_rooms
-from ldmscene.testbed.rooms.rendering import Truth, render_rooms
-from ldmscene.testbed.rooms.words import captions
+from ldmscene.testbed.drawing import draw_rooms
+from ldmscene.testbed.rendering import Truth, render_rooms
+from ldmscene.testbed.words import captions
 
 SPLITS = {"train": 0, "test": 1, "unseen": 2}
 _APART = 1_000_000  # seeds of a split

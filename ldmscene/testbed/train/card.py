@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ldmscene.testbed.rooms.gates import GATES
-from ldmscene.testbed.rooms.train.plan import SEED, Plan
-from ldmscene.testbed.train.quality import GUIDANCE, STEPS
+from ldmscene.choices import EMBEDDED_GUIDANCE
+from ldmscene.testbed.gates import GATES, STEPS
+from ldmscene.testbed.train.plan import SEED, Plan
 
 SHEET = (8, 12)  # rows and columns of the sheet of samples
 
@@ -34,7 +34,7 @@ def write_card(scores: Mapping[str, float], folder: Path, plan: Plan, batch: int
         scenes=plan.scenes,
         seen=plan.denoiser.steps * batch,
         steps=STEPS,
-        guidance=GUIDANCE,
+        guidance=EMBEDDED_GUIDANCE,
         samples=samples,
     )
     (folder / "README.md").write_text(text)
@@ -56,11 +56,12 @@ license: apache-2.0
 library_name: diffusers
 pipeline_tag: text-to-image
 ---
-# tiny-scenes 2
+# tiny-scenes
 
 A latent diffusion model of a small world, for `ldmscene`'s demo and tests: one to three solids in a room or on open
 ground, under one light, 64 × 64 pixels. It is a genuine `StableDiffusionPipeline` with Stable Diffusion v1.4's block
-structure, so that its 16 self-attention modules carry the same names. It knows just this world.
+structure, so that its 16 self-attention modules carry the same names. It knows just this world and is of no use
+outside it.
 
 ![samples](samples.png)
 
@@ -69,7 +70,7 @@ from above, lit from the left": sizes small and large; colours red, yellow, gree
 cube, cylinder, cone; relations left of, right of, in front of, behind, or a list of two or three; floors white, grey,
 brown, black; rooms white, grey, pink, khaki, or "in the open"; both plain, checked or striped; seen from above or the
 side; light from the left or right. All but colours and shapes may be left out. Some colours of shapes and relations
-of shapes were never trained on: `ldmscene.testbed.rooms.drawing` names them.
+of shapes were never trained on: `UNSEEN_NOUNS` and `UNSEEN_RELATIONS` in `ldmscene.testbed.drawing`.
 
 ## Quality
 
@@ -78,13 +79,14 @@ of shapes were never trained on: `ldmscene.testbed.rooms.drawing` names them.
 {rows}
 
 Samples: {samples} captions of one solid and {samples} of two, which training never saw, {steps} steps at guidance
-{guidance:g}, read by a small net whose own shares on reconstructed scenes stand beside. Autoencoder and labelers: 500
-held-out scenes, as the autoencoder gives them back, against the renderer's exact truth. Depth is relative: it has mean
-0 and deviation 1 in each picture, since a picture can't tell how far away its room is.
+{guidance:g}. A picture is right if it shows the solids that were asked for and no other. A small net names what is
+seen; its own shares on scenes that are right, "the same of reconstructed scenes", stand beside. Autoencoder and
+labelers: 500 held-out scenes, as the autoencoder gives them back, against the renderer's exact truth. Depth is
+relative: it has mean 0 and deviation 1 in each picture, since a picture can't tell how far away its room is.
 
 ## Training
 
-`python -m ldmscene.testbed.rooms.train` rebuilds everything from seed {seed}: {scenes:,} rendered scenes, the
+`python -m ldmscene.testbed.train` rebuilds everything from seed {seed}: {scenes:,} rendered scenes, the
 autoencoder, the nets that read pictures, then text encoder and UNet together on {seen:,} noised latents (v-prediction,
-min-SNR-5 weighting, a tenth of the captions left out for guidance, exponential moving average of the weights).
+a tenth of the captions left out for guidance, exponential moving average of the weights).
 """

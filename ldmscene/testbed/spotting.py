@@ -1,23 +1,22 @@
 """Which solids a picture shows, read off the picture: for counting what a model draws right.
 
-A small net names the noun at every pixel; connected pixels of one noun are a solid.
+A small net names colour and shape at every pixel; connected pixels of one colour are a solid.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ldmscene.testbed.nets import MapNet
-from ldmscene.testbed.rooms.scenes import COLORS
-from ldmscene.testbed.rooms.solids import SHAPES
+from ldmscene.testbed.nets import MapNet, pixels
+from ldmscene.testbed.precision import in_float32
+from ldmscene.testbed.scenes import COLORS
+from ldmscene.testbed.solids import SHAPES
 
-NOUNS = tuple(f"{color} {shape}" for color, shape in product(COLORS, SHAPES))
 MAPS = 1 + len(SHAPES) + len(COLORS)  # logits: no solid, the shapes, then the colours
 MIN_PIXELS = 20  # of 64 × 64: what is smaller is an edge, not a solid
 
@@ -30,39 +29,41 @@ class Spotted:
     pixels: np.ndarray  # [y, x] bool
 
 
+@in_float32
 def spot(net: MapNet, images: np.ndarray, batch: int = 64) -> list[list[Spotted]]:
     """The solids of each picture, largest first.
 
     Parameters
     ----------
     net : MapNet
-        Trained by `ldmscene.testbed.rooms.train.readers.train_spotter`.
+        Trained by `ldmscene.testbed.train.readers.train_spotter`.
     images : np.ndarray
         uint8 [n, y, x, 3].
     batch : int, default 64
         Pictures at a time.
     """
-    return [solids(noun) for i in range(0, len(images), batch) for noun in _nouns(net, images[i : i + batch])]
+    maps = (net(pixels(images[i : i + batch])) for i in range(0, len(images), batch))
+    return [solids(*each.split([1 + len(SHAPES), len(COLORS)])) for some in maps for each in some]
 
 
-@torch.no_grad()
-def _nouns(net: MapNet, images: np.ndarray) -> np.ndarray:
-    """0 or 1 + the noun's number at each pixel, [n, y, x]."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    shapes, colors = net(pixels).split([1 + len(SHAPES), len(COLORS)], 1)
-    shape = shapes.argmax(1)
-    return torch.where(shape > 0, colors.argmax(1) * len(SHAPES) + shape, 0).numpy()
+def solids(shapes: Tensor, colors: Tensor) -> list[Spotted]:
+    """Solids, largest first: pixels of one colour that touch, of the shape that is likeliest for all of them.
 
-
-def solids(nouns: np.ndarray) -> list[Spotted]:
-    """Connected solids, each of the noun that most of its pixels have, largest first.
-
-    Two that touch are two where each noun has pixels enough of its own.
+    Parameters
+    ----------
+    shapes : torch.Tensor
+        Logits [1 + shape, y, x], the first of no solid.
+    colors : torch.Tensor
+        Logits [colour, y, x].
     """
+    color = torch.where(shapes.argmax(0) > 0, colors.argmax(0), -1).numpy()
     found = []
-    for number in np.unique(nouns[nouns > 0]):
-        labelled, count = ndimage.label(nouns == number)
-        found += [Spotted(NOUNS[number - 1], labelled == k) for k in range(1, count + 1)]
+    for number, name in enumerate(COLORS):
+        labelled, count = ndimage.label(color == number)
+        for k in range(1, count + 1):
+            here = labelled == k
+            likely = shapes[1:, torch.from_numpy(here)].log_softmax(0).sum(1)
+            found.append(Spotted(f"{name} {SHAPES[int(likely.argmax())]}", here))
     found = [solid for solid in found if solid.pixels.sum() >= MIN_PIXELS]
     return sorted(found, key=lambda solid: -solid.pixels.sum())
 

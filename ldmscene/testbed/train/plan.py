@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ldmscene.testbed.rooms.train.data import SceneFiles
+from ldmscene.testbed.train.data import SceneFiles
 from ldmscene.testbed.train.loop import Schedule
 
 SEED = 2
@@ -24,16 +24,16 @@ class Plan:
 
 FULL = Plan(
     scenes=40_000,
-    autoencoder=Schedule(steps=4000, learning_rate=5e-4, warmup=50),
+    autoencoder=Schedule(steps=4000, learning_rate=2e-3),
     readers=Schedule(steps=6000, learning_rate=3e-3, warmup=100, average=0.998),
-    denoiser=Schedule(steps=16_000, learning_rate=5e-4, average=0.9995),
+    denoiser=Schedule(steps=15_625, learning_rate=1e-3, average=0.9995),
     samples=200,
 )
 SHORT = Plan(
     scenes=1000,
-    autoencoder=Schedule(steps=40, learning_rate=5e-4, warmup=10, average=0.9),
+    autoencoder=Schedule(steps=200, learning_rate=2e-3, warmup=20, average=0.9),
     readers=Schedule(steps=1000, learning_rate=3e-3, warmup=20, average=0.95),
-    denoiser=Schedule(steps=40, learning_rate=5e-4, warmup=10, average=0.95),
+    denoiser=Schedule(steps=40, learning_rate=1e-3, warmup=10, average=0.9),
     samples=6,
 )
 

@@ -1,4 +1,4 @@
-"""What a model of the second world must do before it ships, counted on fresh samples of captions that it never saw."""
+"""What a model of the testbed's world must do before it ships, counted on fresh samples of captions new to it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
+from ldmscene.choices import EMBEDDED_GUIDANCE
+from ldmscene.testbed.drawing import draw_rooms
+from ldmscene.testbed.labelers import label_maps, relative
 from ldmscene.testbed.nets import MapNet
-from ldmscene.testbed.rooms.drawing import draw_rooms
-from ldmscene.testbed.rooms.figures import relative
-from ldmscene.testbed.rooms.palette import fell_apart
-from ldmscene.testbed.rooms.rendering import Truth
-from ldmscene.testbed.rooms.scenes import COLORS, RELATIONS
-from ldmscene.testbed.rooms.solids import SHAPES
-from ldmscene.testbed.rooms.spotting import Spotted, spot
-from ldmscene.testbed.rooms.words import captions
-from ldmscene.testbed.train.autoencoder import pixels
-from ldmscene.testbed.train.quality import generate
+from ldmscene.testbed.palette import fell_apart
+from ldmscene.testbed.rendering import Truth
+from ldmscene.testbed.scenes import COLORS, RELATIONS
+from ldmscene.testbed.solids import SHAPES
+from ldmscene.testbed.spotting import Spotted, spot
+from ldmscene.testbed.words import captions
 
+STEPS = 15  # the demo's
 GATES = {
     "one solid, right in colour and shape": 0.98,
     "two solids, both right": 0.85,
@@ -31,8 +31,6 @@ GATES = {
     "mask, Dice": 0.97,
     "shading, correlation": 0.95,
 }
-
-
 _NOUN = re.compile(rf"(?:{'|'.join(COLORS)}) (?:{'|'.join(SHAPES)})")
 _HOW = re.compile(rf" ({'|'.join(RELATIONS)}) a ")
 
@@ -121,6 +119,22 @@ def picture_gates(asked: Sequence[Asked], images: np.ndarray, spotter: MapNet, l
     return {name: float(share.mean()) for name, share in shares.items() if len(share)}
 
 
+def generate(
+    pipeline: DiffusionPipeline, prompts: list[str], seed: int, *, guidance: float = EMBEDDED_GUIDANCE, batch: int = 20
+) -> np.ndarray:
+    """uint8 samples [n, y, x, 3], each with a generator of its own."""
+    pipeline.set_progress_bar_config(disable=True)
+    parts = []
+    for i in range(0, len(prompts), batch):
+        some = prompts[i : i + batch]
+        generators = [torch.Generator().manual_seed(seed * 100_000 + i + k) for k in range(len(some))]
+        images = pipeline(
+            some, num_inference_steps=STEPS, guidance_scale=guidance, generator=generators, output_type="np"
+        ).images
+        parts.append((images * 255).round().astype(np.uint8))
+    return np.concatenate(parts)
+
+
 def labeler_gates(labelers: MapNet, images: np.ndarray, truth: Truth, position: np.ndarray) -> dict[str, float]:
     """The labelers on pictures whose truth is known; `position` [y, x] is the mean relative depth of other scenes."""
     maps = label_maps(labelers, images)
@@ -131,18 +145,6 @@ def labeler_gates(labelers: MapNet, images: np.ndarray, truth: Truth, position: 
         "depth beyond position, correlation": _correlation(maps["depth"] - position, relative(truth.depth) - position),
         "mask, Dice": float(overlap.mean()),
         "shading, correlation": _correlation(maps["shading"][lit], truth.shading[lit]),
-    }
-
-
-@torch.no_grad()
-def label_maps(net: MapNet, images: np.ndarray, batch: int = 64) -> dict[str, np.ndarray]:
-    """What the labelers' net sees in uint8 pictures, float32 [n, y, x] for each target; depth is relative."""
-    maps = torch.cat([net(pixels(images[i : i + batch])) for i in range(0, len(images), batch)]).float()
-    depth, mask, shading, valid = maps.unbind(1)
-    return {
-        "depth": relative(depth.numpy()),
-        "mask": mask.sigmoid().numpy(),
-        "shading": torch.where(valid > 0, shading, torch.nan).numpy(),
     }
 
 

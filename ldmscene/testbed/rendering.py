@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldmscene.testbed.rooms.scenes import BLOCK, COLORS, FLOORS, PATTERNS, WALLS, Rooms, wall_normals
-from ldmscene.testbed.rooms.solids import FAR
-from ldmscene.testbed.rooms.tracing import (
+from ldmscene.testbed.precision import in_float32
+from ldmscene.testbed.scenes import BLOCK, COLORS, FLOORS, PATTERNS, WALLS, Rooms, wall_normals
+from ldmscene.testbed.solids import FAR
+from ldmscene.testbed.tracing import (
     BODIES,
     FIRST_BLOCK,
     FIRST_SOLID,
@@ -65,7 +66,7 @@ class Truth:
     albedo: np.ndarray
 
 
-@torch.no_grad()
+@in_float32
 def render_rooms(rooms: Rooms, pixels: int = 64, *, batch: int = 16) -> Truth:
     """Render scenes at pixels × pixels.
 
@@ -78,7 +79,7 @@ def render_rooms(rooms: Rooms, pixels: int = 64, *, batch: int = 16) -> Truth:
     return Truth(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Truth)})
 
 
-@torch.no_grad()
+@in_float32
 def render_index(rooms: Rooms, pixels: int = 64, *, batch: int = 16) -> np.ndarray:
     """Just the object index of `render_rooms`."""
     parts = [rooms[i : i + batch] for i in range(0, len(rooms), batch)]

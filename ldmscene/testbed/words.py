@@ -8,9 +8,9 @@ from itertools import product
 
 import numpy as np
 
-from ldmscene.testbed.rooms.drawing import relation
-from ldmscene.testbed.rooms.scenes import COLORS, FLOORS, LIGHTS, PATTERNS, RELATIONS, SIZES, WALLS, Rooms
-from ldmscene.testbed.rooms.solids import SHAPES
+from ldmscene.testbed.drawing import relation
+from ldmscene.testbed.scenes import COLORS, FLOORS, LIGHTS, PATTERNS, RELATIONS, SIZES, WALLS, Rooms
+from ldmscene.testbed.solids import SHAPES
 
 VIEWS = {"above": 35.0, "the side": 12.0}  # pitch in degrees: more than the first, less than the second
 SAID = {"size": 0.5, "block": 0.8, "relation": 0.85, "floor": 0.6, "room": 0.6, "view": 0.4, "light": 0.5}

@@ -8,17 +8,13 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 
-from ldmscene.testbed.labelers import WEIGHTS
-from ldmscene.testbed.model import build_pipeline
+from ldmscene.testbed.model import build_pipeline, build_text_encoder, build_tokenizer, build_unet, build_vae
 from ldmscene.testbed.nets import MapNet
-from ldmscene.testbed.rooms.model import build_reader, build_tokenizer
-from ldmscene.testbed.rooms.spotting import MAPS
-from ldmscene.testbed.rooms.train.autoencoder import load_finished
-from ldmscene.testbed.rooms.train.denoiser import Denoiser, start_from
+from ldmscene.testbed.spotting import MAPS
+from ldmscene.testbed.train.autoencoder import load_finished
+from ldmscene.testbed.train.denoiser import Denoiser
 from ldmscene.testbed.train.export import export_nets, export_pipeline
 from ldmscene.testbed.train.loop import load_average
-
-FIRST = WEIGHTS / "tiny-scenes"  # the first world's model, from which this one goes on
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,8 @@ class Parts:
     def start(cls, seed: int) -> Parts:
         """As training begins."""
         torch.manual_seed(seed)
-        vae = AutoencoderKL.from_pretrained(FIRST, subfolder="vae", torch_dtype=torch.float32)
-        return cls(vae, build_reader(), build_reader(MAPS), start_from(FIRST, seed))
+        text_encoder = build_text_encoder(build_tokenizer())
+        return cls(build_vae(), MapNet(), MapNet(MAPS), Denoiser(text_encoder, build_unet()))
 
     def pipeline(self) -> StableDiffusionPipeline:
         """The latent diffusion model."""

@@ -1,4 +1,4 @@
-"""Whether depth, mask and shading are questions in this world: `python -m ldmscene.testbed.rooms.figures`.
+"""Whether depth, mask and shading are questions in this world: `python -m ldmscene.testbed.figures`.
 
 What a picture's position alone, and the mask on top of it, say about its targets on renderings that the
 baselines never saw.
@@ -10,8 +10,9 @@ import click
 import numpy as np
 from scipy.stats import spearmanr
 
-from ldmscene.testbed.rooms.drawing import draw_rooms
-from ldmscene.testbed.rooms.rendering import Truth, render_rooms
+from ldmscene.testbed.drawing import draw_rooms
+from ldmscene.testbed.labelers import relative
+from ldmscene.testbed.rendering import Truth, render_rooms
 
 
 def question_figures(train: Truth, test: Truth) -> dict[str, float]:
@@ -68,13 +69,6 @@ def _regress(target: Pair, mask: Pair) -> tuple[float, np.ndarray, np.ndarray]:
     means = np.nanmean(target[0], 0), mask[0].mean(0)
     y, x = target[0] - means[0], mask[0] - means[1]
     return float(np.nansum(x * y) / np.sum(x**2 * ~np.isnan(y))), target[1] - means[0], mask[1] - means[1]
-
-
-def relative(depth: np.ndarray) -> np.ndarray:
-    """Inverse depths [n, y, x] with mean 0 and deviation 1 in each picture, which can't tell how far its room is."""
-    mean, std = depth.mean((1, 2), keepdims=True), depth.std((1, 2), keepdims=True)
-    scaled: np.ndarray = (depth - mean) / std
-    return scaled
 
 
 @click.command()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ldmscene.testbed.rooms.scenes import BLOCK_SIDE, MAX_SOLIDS, Rooms, wall_normals
-from ldmscene.testbed.rooms.solids import FAR, HEIGHT, RADIUS, SHAPES, SOLIDS, box
+from ldmscene.testbed.scenes import BLOCK_SIDE, MAX_SOLIDS, Rooms, wall_normals
+from ldmscene.testbed.solids import FAR, HEIGHT, RADIUS, SHAPES, SOLIDS, box
 
 # What a ray can meet, in the order of the object index: the planes, the solids, the solids' blocks.
 PARTS = (

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ldmscene.testbed.rooms.drawing import draw_rooms
-from ldmscene.testbed.rooms.figures import question_figures
-from ldmscene.testbed.rooms.rendering import render_rooms
+from ldmscene.testbed.drawing import draw_rooms
+from ldmscene.testbed.figures import question_figures
+from ldmscene.testbed.rendering import render_rooms
 
 POSITION, MASK, WITHIN, SHADING = (
     "position reads depth, Spearman",

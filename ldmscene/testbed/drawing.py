@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldmscene.testbed.rooms.scenes import (
+from ldmscene.testbed.precision import in_float32
+from ldmscene.testbed.scenes import (
     COLORS,
     FLOORS,
     MAX_SOLIDS,
@@ -24,8 +25,8 @@ from ldmscene.testbed.rooms.scenes import (
     footprint,
     join,
 )
-from ldmscene.testbed.rooms.solids import SHAPES
-from ldmscene.testbed.rooms.tracing import seen
+from ldmscene.testbed.solids import SHAPES
+from ldmscene.testbed.tracing import seen
 
 # Never drawn for training: a colour of a shape, and how one shape stands to another.
 UNSEEN_NOUNS = (("red", "cone"), ("yellow", "cylinder"), ("green", "sphere"), ("blue", "cube"))
@@ -45,6 +46,7 @@ CLEAR = 1.25  # the greater of two distances that make a relation, over the smal
 CANDIDATES = 2000  # drawn at a time
 
 
+@in_float32
 def draw_rooms(n: int, seed: int, *, unseen: bool = False) -> Rooms:
     """Draw n scenes; the same seed gives the same scenes.
 

@@ -1,1 +1,0 @@
-"""The second world: solids and blocks in rooms and on open ground, seen by cameras of every kind."""
