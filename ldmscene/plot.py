@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from ldmscene import report
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.calls.report_data import report_data, with_transfer
-from ldmscene.calls.shown_edits import shown_edits
 from ldmscene.calls.transfer import transfer as transfer_gains
 from ldmscene.report import curves, heatmap, save
 from ldmscene.store import ActivationStore
@@ -167,6 +166,8 @@ def effects(edited: ActivationStore | str | Path, store: ActivationStore | str |
     >>> grid = ldmscene.evaluate("stores/demo", "mask", steps=[1, 3], cv=3, progress=False)
     >>> figure = ldmscene.plot.effects("stores/edited", "stores/demo", grid)
     """
+    from ldmscene.calls.shown_edits import shown_edits  # which loads torch
+
     return report.effects(shown_edits(open_store(store), grid, [edited])[0])
 
 

@@ -54,6 +54,15 @@ def test_a_call_that_needs_no_model_loads_none_and_prints_nothing(call, evaluate
     assert said == ""
 
 
+def test_a_report_and_figures_load_matplotlib_alone(evaluated, tmp_path):
+    loaded, _ = _run(
+        f"import ldmscene\nstore = ldmscene.open({evaluated!r})\ngrid = ldmscene.evaluate(store, ['depth'], steps=[0], "
+        f"cv=3)\nldmscene.plot.curves(grid, 'depth')\nldmscene.write_report(store, grid, {str(tmp_path / 'report')!r}, "
+        "samples=1, progress=False)"
+    )
+    assert loaded == ["matplotlib"]
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -12,7 +12,6 @@ import xarray as xr
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.calls.report_data import report_data, with_transfer
 from ldmscene.calls.report_mark import mark, unmark
-from ldmscene.calls.shown_edits import shown_edits
 from ldmscene.report import Intervention, ReportData, write_figures, write_site
 from ldmscene.store import ActivationStore
 from ldmscene.store.files import naming_the_cause
@@ -72,9 +71,15 @@ def write_report(
     """
     opened = open_store(store)
     edited = [open_store(one) for one in interventions]
-    shown = shown_edits(opened, grid, edited)
+    shown = _shown(opened, grid, edited) if edited else []
     data = with_transfer(report_data(opened, grid, samples), opened)
     return write_pages(data, folder, edited, shown, command=command, progress=progress)
+
+
+def _shown(store: ActivationStore, grid: xr.Dataset, edited: Sequence[ActivationStore]) -> Sequence[Intervention]:
+    from ldmscene.calls.shown_edits import shown_edits  # which loads torch
+
+    return shown_edits(store, grid, edited)
 
 
 def write_pages(
