@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ldmscene.testbed.nets import pixels
 from ldmscene.testbed.train.data import Rows, SceneFiles
-from ldmscene.testbed.train.loop import Schedule, draw, fit, save_whole
+from ldmscene.testbed.train.loop import DEVICE, Schedule, draw, fit, save_whole
 
 FINISHED = "vae.pt"  # the file of its weights once it is trained
 BATCH = 16
@@ -53,8 +53,8 @@ def _train(vae: AutoencoderKL, files: SceneFiles, schedule: Schedule, folder: Pa
     vae.set_attn_processor(AttnProcessor())  # the fused one's gradient is slow on CPUs
 
     def loss(generator: torch.Generator) -> Tensor:
-        wanted, weight = _batch(image, mask, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        wanted, weight = (part.to(DEVICE) for part in _batch(image, mask, generator))
+        with torch.autocast(DEVICE.type, torch.bfloat16):
             posterior = vae.encode(wanted).latent_dist
             decoded = vae.decode(posterior.sample(generator)).sample
         kl = posterior.kl().mean() / posterior.mean[0].numel()

@@ -15,11 +15,12 @@ from transformers import CLIPTextModel
 from ldmscene.testbed.model import TOKENS, build_scheduler, build_tokenizer
 from ldmscene.testbed.train.autoencoder import encode, mark
 from ldmscene.testbed.train.data import WORDINGS, Rows, SceneFiles
-from ldmscene.testbed.train.loop import Schedule, draw, fit
+from ldmscene.testbed.train.loop import DEVICE, Schedule, draw, fit
 
 BATCH = 64
 GUIDANCE_DROPOUT = 0.1  # share of captions left out, for classifier-free guidance
 MAX_SNR = 5.0
+CPU = torch.device("cpu")
 
 
 class Denoiser(nn.Module):
@@ -46,8 +47,8 @@ def train(model: Denoiser, vae: AutoencoderKL, files: SceneFiles, schedule: Sche
         words = torch.from_numpy(tokens[rows]).long()[torch.arange(BATCH), draw(WORDINGS, BATCH, generator)]
         dropped = torch.rand(BATCH, generator=generator) < GUIDANCE_DROPOUT
         words = torch.where(dropped[:, None], empty, words)
-        with torch.autocast("cpu", torch.bfloat16):
-            return velocity_loss(model, torch.from_numpy(latents[rows]).float(), words, generator)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            return velocity_loss(model, torch.from_numpy(latents[rows]).float(), words, generator, DEVICE)
 
     fit(model, loss, schedule, folder / "denoiser.pt", seed=seed)
     model.unet.set_attn_processor(AttnProcessor2_0())
@@ -61,7 +62,9 @@ def learnt_from(vae: AutoencoderKL, files: SceneFiles) -> tuple[Rows, Rows]:
     return latents, files.derived("tokens", lambda chunk: tokenise(files.captions(chunk)))
 
 
-def velocity_loss(model: Denoiser, clean: Tensor, words: Tensor, generator: torch.Generator) -> Tensor:
+def velocity_loss(
+    model: Denoiser, clean: Tensor, words: Tensor, generator: torch.Generator, device: torch.device = CPU
+) -> Tensor:
     """Mean error of the velocity at random timesteps (Salimans and Ho 2022).
 
     Beyond a signal-to-noise ratio of `MAX_SNR` weights fall, as min-SNR weights do (Hang et al. 2023). Below they are
@@ -71,7 +74,8 @@ def velocity_loss(model: Denoiser, clean: Tensor, words: Tensor, generator: torc
     timestep = draw(len(alphas), len(clean), generator)
     noise = torch.randn(clean.shape, generator=generator)
     signal, spread = (a[timestep].sqrt()[:, None, None, None] for a in (alphas, 1 - alphas))
-    predicted = model(signal * clean + spread * noise, timestep, words).float()
+    noisy = signal * clean + spread * noise
+    predicted = model(noisy.to(device), timestep.to(device), words.to(device)).float().cpu()
     error = F.mse_loss(predicted, signal * noise - spread * clean, reduction="none").mean((1, 2, 3))
     snr = alphas[timestep] / (1 - alphas[timestep])
     loss: Tensor = (error * ((MAX_SNR + 1) / (snr + 1)).clamp_max(1)).mean()

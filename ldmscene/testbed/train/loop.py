@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 SAVE_EVERY = 60.0  # seconds
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where models learn; the rest is done on the CPU
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ def fit(
     *,
     seed: int,
 ) -> None:
-    """Train until the schedule ends, then leave the averaged weights in `model`, in eval mode.
+    """Train on `DEVICE` until the schedule ends, then leave the averaged weights in `model`, on the CPU, in eval mode.
 
     `loss` gets a generator that depends on (seed, step) and draws its batch and noise from that alone.
     """
-    learnt = dict(model.named_parameters())
+    learnt = dict(model.to(DEVICE).named_parameters())
     optimizer = torch.optim.AdamW(
         learnt.values(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
     )
@@ -55,7 +56,7 @@ def fit(
     average = {name: p.detach().clone() for name, p in learnt.items()}
     step = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, weights_only=True, map_location=DEVICE)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         rates.load_state_dict(state["rates"])
@@ -92,12 +93,13 @@ def fit(
                 save()
                 saved = time.monotonic()
     model.load_state_dict({**model.state_dict(), **average})
-    model.eval()
+    model.cpu().eval()
 
 
 def load_average(model: nn.Module, checkpoint: Path) -> None:
     """Take a checkpoint's averaged weights, in eval mode."""
-    model.load_state_dict({**model.state_dict(), **torch.load(checkpoint, weights_only=True)["average"]})
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    model.load_state_dict({**model.state_dict(), **state["average"]})
     model.eval()
 
 

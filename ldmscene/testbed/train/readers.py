@@ -21,7 +21,7 @@ from ldmscene.testbed.solids import SHAPES
 from ldmscene.testbed.spotting import targets
 from ldmscene.testbed.train.autoencoder import decode, encode, mark
 from ldmscene.testbed.train.data import Rows, SceneFiles
-from ldmscene.testbed.train.loop import Schedule, draw, fit
+from ldmscene.testbed.train.loop import DEVICE, Schedule, draw, fit
 
 BATCH = 32
 RECONSTRUCTED = 4000  # scenes that are also seen as the autoencoder gives them back
@@ -76,8 +76,9 @@ def _loss(
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.cat([draw(len(sharp), half, generator), draw(len(blurred), BATCH - half, generator)])
         images = pixels(np.concatenate([sharp[rows[:half]], blurred[rows[half:]]]))
-        with torch.autocast("cpu", torch.bfloat16):
-            maps = net(images + 0.02 * torch.randn(images.shape, generator=generator))
-        return error(maps.float(), rows)
+        noisy = images + 0.02 * torch.randn(images.shape, generator=generator)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            maps = net(noisy.to(DEVICE))
+        return error(maps.float().cpu(), rows)
 
     return loss
