@@ -17,7 +17,9 @@ import ldmscene
 PROMPTS = Path(__file__).with_name("prompts.csv")
 MODULE = "up_blocks.2.attentions.1.transformer_blocks.0.attn1.to_out.0"
 
-store = ldmscene.extract("tiny-scenes", PROMPTS, "stores/example-probe", MODULE, steps=4, batch_size=8)
+store = ldmscene.extract(
+    "tiny-scenes", PROMPTS, "stores/example-probe", MODULE, steps=4, guidance_scale=3.0, batch_size=8
+)
 ldmscene.label(store, "depth", "tiny-depth")
 
 y, y_test = (store.labels("depth", split) for split in ("train", "test"))

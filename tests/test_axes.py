@@ -72,8 +72,8 @@ def _told(grid, **attributes: Any) -> ldmscene.Grid:
         ("alphas", [1.0], "at least two numbers above 0, got [1.0]"),
         ("alphas", [-1.0, 1.0], "at least two numbers above 0, got [-1.0, 1.0]"),
         ("alphas", [None, 1.0], "at least two numbers above 0, got [None, 1.0]"),
-        ("held_out", "holdout", "one of test, val, got 'holdout'"),
-        ("held_out", ["test"], "one of test, val, got ['test']"),
+        ("held_out", "holdout", "one of test, val, unseen, got 'holdout'"),
+        ("held_out", ["test"], "one of test, val, unseen, got ['test']"),
     ],
 )
 def test_how_probes_were_fitted_is_checked_before_they_are_solved_again(store, grid, call, name, wrong, expected):

@@ -87,4 +87,4 @@ def test_the_gpus_benchmark_runs_on_the_processor(tmp_path, monkeypatch, capsys)
     assert len(rows) == 8
     assert rows["a picture against another hook"]["figure"] == "0.0e+00"
     apart = float(rows["evaluate on cpu"]["note"].removeprefix("scores apart by ").removesuffix(" at most"))
-    assert 0 < apart < 1e-5
+    assert 0 <= apart < 1e-5  # scores are stored as float32, in which all of a small grid may be equal
