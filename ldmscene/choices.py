@@ -18,8 +18,8 @@ LabelledPictures = Literal["image", UnfinishedPictures]
 Leaks = Literal["warn", "refuse"]
 Loss = Literal["huber", "cross_entropy"]
 Normalisation = Literal["standard", "norm"]
-StoredDtype = Literal["float16", "float32"]
 Split = Literal["train", "val", "test", "unseen"]
+StoredDtype = Literal["float16", "float32"]
 Upsampling = Literal["nearest", "bilinear"]
 
 SPLITS: tuple[str, ...] = get_args(Split)

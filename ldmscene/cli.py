@@ -26,10 +26,10 @@ def cli() -> None:
     The whole path on the embedded model:
         ldmscene run demo
     In single steps, for one target and without the control:
-        ldmscene extract tiny-scenes demo --store stores/demo --previews test
-        ldmscene label stores/demo depth tiny-depth
-        ldmscene evaluate stores/demo
-        ldmscene report stores/demo report
+        ldmscene extract tiny-scenes demo --store stores/steps --previews test
+        ldmscene label stores/steps depth tiny-depth
+        ldmscene evaluate stores/steps
+        ldmscene report stores/steps report
     """
 
 

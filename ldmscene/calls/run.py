@@ -116,10 +116,10 @@ def run(
     model = model or (named.model if named else EMBEDDED)
     labelers = _labelers(model, protocols.completed(named.labelers, labelers) if named else labelers, table)
     check_model(model, options.get("revision"))
-    if model == EMBEDDED and not named:
-        options = {"guidance_scale": EMBEDDED_GUIDANCE, **options}
     if named:
         options = named.fill(model, labelers, options)[2]
+    elif str(model) == EMBEDDED:
+        options = {"guidance_scale": EMBEDDED_GUIDANCE, **options}
     asked = FromPrompts(model, table, store, previews="test", progress=progress, **options | {"inputs": inputs})
     from ldmscene.calls import running  # which loads torch, now that all that is asked for makes sense
 

@@ -72,7 +72,13 @@ def _regress(target: Pair, mask: Pair) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 @click.command()
-@click.option("--count", default=1000, show_default=True, help="Renderings to fit on, and as many to score.")
+@click.option(
+    "--count",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Renderings to fit on, and as many to score.",
+)
 @click.option("--seed", default=900, show_default=True)
 def main(count: int, seed: int) -> None:
     """Print the world's figures on fresh renderings."""

@@ -42,9 +42,9 @@ def context(shown: Sequence[Intervention]) -> list[dict[str, object]]:
             "curves": curves(one) if len(one.later) > 1 else None,
             "columns": [capital(one.metric), "gain over no edit", "the edit’s lead", *map(metric_words, SHOWN)],
             "rows": [(variant, _row(one.effects.loc[variant], one)) for variant in one.kinds],
-            "samples": _samples(one, f"interventions/{number:02d}"),
+            "samples": _samples(one, f"interventions/{at:02d}"),
         }
-        for number, one in enumerate(shown)
+        for at, one in enumerate(shown)
     ]
 
 

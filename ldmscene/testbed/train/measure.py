@@ -65,8 +65,14 @@ def known_captions(files: SceneFiles) -> set[str]:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--samples", default=200, show_default=True, help="Samples of one solid, and as many of two.")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--samples",
+    default=200,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Samples of one solid, and as many of two.",
+)
 def main(folder: Path, samples: int) -> None:
     """Print what the checkpoints in FOLDER can do, however far they are; the samples go to FOLDER/samples.png."""
     parts = Parts.start(SEED)
