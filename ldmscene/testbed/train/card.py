@@ -86,7 +86,7 @@ relative: it has mean 0 and deviation 1 in each picture, since a picture can't t
 
 ## Training
 
-`python -m ldmscene.testbed.train` rebuilds everything from seed {seed}: {scenes:,} rendered scenes, the
+`python -m ldmscene.testbed.train` trains all parts from seed {seed}: {scenes:,} rendered scenes, the
 autoencoder, the nets that read pictures, then text encoder and UNet together on {seen:,} noised latents (v-prediction,
 a tenth of the captions left out for guidance, exponential moving average of the weights).
 """
