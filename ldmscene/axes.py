@@ -80,11 +80,10 @@ def check_grid(grid: object, *names: str) -> None:
             f"grid: expected what ldmscene.evaluate returns, got {type(grid).__name__}; are the arguments in order?"
         )
     beside = [name for dim in ("rival", "labeler") if dim in grid.dims for name in _ALL if name.startswith(f"{dim}_")]
-    for name in ("probe", "target", "module", "step", "primary", *names, *(_JUDGED if "explained" in grid else ())):
-        _check_axes(grid, name)
-    for name in beside if "explained" in grid else ():
-        _check_axes(grid, name)
-    for dim in _ALL["probe"]:
+    judged = (*_JUDGED, *beside) if "explained" in grid else ()
+    for name in ("probe", "target", "module", "step", "primary", *names, *judged):
+        check_axes(grid, name)
+    for dim in NUMBERS["probe"]:
         if not grid.sizes[dim]:
             raise InputError(f"grid: expected at least one {dim}, got none; select some, or {_AGAIN}")
     metrics = grid["metric"].values.tolist() if "metric" in grid.coords else []
@@ -99,7 +98,8 @@ def check_has(grid: xr.Dataset, name: str) -> None:
         raise InputError(f"grid: expected a variable {name} along {', '.join(_ALL[name])}, got none; {_AGAIN}")
 
 
-def _check_axes(grid: xr.Dataset, name: str) -> None:
+def check_axes(grid: xr.Dataset, name: str) -> None:
+    """Refuse a grid, or a part of one, without a variable along its axes."""
     check_has(grid, name)
     found = [str(dim) for dim in grid.variables[name].dims]
     if set(found) != set(_ALL[name]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 EMBEDDED = "tiny-scenes"  # the model that comes with the package
 EMBEDDED_GUIDANCE = 3.0  # at which it is run where nothing else is asked for
@@ -18,8 +18,7 @@ LabelledPictures = Literal["image", UnfinishedPictures]
 Leaks = Literal["warn", "refuse"]
 Loss = Literal["huber", "cross_entropy"]
 Normalisation = Literal["standard", "norm"]
-Split = Literal["train", "val", "test", "unseen"]
 StoredDtype = Literal["float16", "float32"]
 Upsampling = Literal["nearest", "bilinear"]
 
-SPLITS: tuple[str, ...] = get_args(Split)
+SPLITS = ("train", "val", "test", "unseen")

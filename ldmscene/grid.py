@@ -86,8 +86,7 @@ def best_module(grid: xr.Dataset, target: str, variable: str = "probe") -> str:
 
     For `permuted` that of the control itself: a rival is judged where it is strongest.
     """
-    check_grid(grid, "cv_score")
-    _check(grid, target)
+    _check(grid, target, "cv_score")
     own = f"{variable}_cv_score"
     speaking = that_speak(map(str, grid["module"].values))
     means = grid[own if own in grid else "cv_score"].sel(target=target, module=speaking).mean("step")
@@ -190,8 +189,13 @@ def only_target(grid: xr.Dataset, target: str | None) -> str:
     return known[0] if target is None else target
 
 
-def _check(grid: xr.Dataset, target: str) -> None:
-    check_grid(grid)
+def has_linear(grid: xr.Dataset) -> bool:
+    """Whether a grid has the coefficients of linear probes."""
+    return "coef" in grid and "intercept" in grid
+
+
+def _check(grid: xr.Dataset, target: str, *names: str) -> None:
+    check_grid(grid, *names)
     known = [str(t) for t in grid["target"].values]
     if target not in known:
         raise unknown("target in this grid", target, known)

@@ -30,13 +30,13 @@ def check_there(name: str, file: str, revision: str | None = None) -> None:
     """
     if Path(name).is_dir():
         return
-    if name != EMBEDDED and get_close_matches(name, [EMBEDDED], cutoff=0.8) and not Path(name).exists():
-        raise InputError(f"no model named {name!r}: expected a local folder or a hub id; nearest: {EMBEDDED}")
     if Path(name).is_file():
         raise InputError(
             f"{name} is a single file, and its configuration isn't in it; load it yourself, with diffusers' or "
             "transformers' own from_single_file or from_pretrained, and pass the result, or save that as a folder"
         )
+    if "/" not in name and name != EMBEDDED and get_close_matches(name, [EMBEDDED], cutoff=0.8):
+        raise InputError(f"no model named {name!r}: expected a local folder or a hub id; nearest: {EMBEDDED}")
     try:
         if not isinstance(try_to_load_from_cache(name, file, revision=revision), str):
             get_hf_file_metadata(hf_hub_url(name, file, revision=revision), timeout=10)

@@ -11,9 +11,10 @@ import xarray as xr
 
 from ldmscene import conclusions
 from ldmscene import grid as grids
-from ldmscene.axes import check_has
+from ldmscene.axes import check_axes, check_has
 from ldmscene.errors import InputError
 from ldmscene.module_names import short_name
+from ldmscene.text import number
 from ldmscene.words import metric_title
 
 _PER_IMAGE = ("probe", "permuted", "shuffled")
@@ -98,8 +99,9 @@ class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subc
         >>> grid.published().index.unique("metric").tolist()
         ['dice', 'dice_background']
         """
-        for name in ("probe", "metric", "deviation"):
+        for name in ("probe", "deviation"):
             check_has(self, name)
+        check_axes(self, "metric")
         some = self.sel(metric=[name for name in _PUBLISHED if name in self["metric"].values])
         units = some["deviation"].where(some["metric"] == "rmse", 1.0)
         scores = [name for name in (*_PER_IMAGE, "baseline") if name in some]
@@ -131,7 +133,7 @@ def _in_words(row: pd.Series, labelers: Sequence[str]) -> dict[str, str]:
         "first readable": _between(row, "first"),
         "most of it": _between(row, "most"),
         "gain at the last step": _between(row, "gain", *unit),
-        "published score": f"{metric_title(row['metric'])} {row['final']:.2f}",
+        "published score": f"{metric_title(row['metric'])} {number(row['final'], '.2f')}",
         "decided by": row["rival"],
     }
     return found | {f"most, {name}": _between(row, f"{name} most") for name in labelers}

@@ -161,5 +161,7 @@ def test_of_a_part_a_notebook_shows_the_arrays_and_a_table_its_means(grid):
         assert "Grid</strong>" not in part._repr_html_()
         assert "xr-wrap" in part._repr_html_()
     assert len(grid.isel(step=0).published()) == len(grid.published()) / grid.sizes["step"]
+    with pytest.raises(InputError, match=r"expected metric along metric, got one alone; select with lists"):
+        grid.sel(metric="spearman").published()
     with pytest.raises(InputError, match="scores: expected at least one, got none along target, metric, module, step"):
         grid.isel(target=[]).to_dataframe()

@@ -171,6 +171,7 @@ def test_modules_lists_the_sixteen(tmp_path):
             "a hub id; nearest: tiny-scenes",
         ),
         (("modules", "tinyscenes"), "nearest: tiny-scenes"),
+        (("modules", "kv/tiny-scenes"), "it isn't in the hub's cache"),
         (("extract", "tiny-scenes", "{split}", "--store", "{tmp}/s"), "split must be one of train, val, test"),
         (("extract", "tiny-scenes", "{nothing}", "--store", "{tmp}/s"), "expected a table with the columns prompt and"),
         (("extract", "tiny-scenes", "{table}", "--store", "{tmp}/s", "--steps", "0"), "at least 1, got 0"),

@@ -167,6 +167,12 @@ def test_names_that_options_know_are_the_librarys_own():
     assert set(choices) > RUNS_DECIDE
 
 
+@pytest.mark.parametrize("beyond", [None, ["mask"], "mask"])
+def test_what_is_known_anyway_is_for_a_control(tiny, tmp_path, beyond):
+    with pytest.raises(InputError, match="beyond= is for control="):
+        ldmscene.extract(tiny, [("a red cube", 1)], tmp_path / "s", [FIRST], steps=1, beyond=beyond)
+
+
 def test_an_estimate_has_a_call_of_its_own(tiny, tmp_path):
     asked = ([("a red cube", 1), ("a blue cone", 2)], tmp_path / "s", [FIRST])
     own = ldmscene.estimate(tiny, *asked, steps=2)

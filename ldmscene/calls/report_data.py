@@ -18,6 +18,7 @@ from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.predicting import bench_of, predictions
 from ldmscene.evaluation.provenance import about
+from ldmscene.grid import has_linear
 from ldmscene.report import ReportData, samples_that_fit
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path
@@ -105,8 +106,7 @@ def _predictor(store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]) -> 
     """(target, module, step) to a fitted probe's maps (sample, y, x); probabilities for binary targets."""
     targets = [str(target) for target in grid["target"].values]
     binary = grid["kind"].values == "binary"
-    linear = "coef" in grid and "intercept" in grid
-    values_of = _linear_values(store, grid, ids) if linear else _solved_values(store, grid, ids)
+    values_of = _linear_values(store, grid, ids) if has_linear(grid) else _solved_values(store, grid, ids)
 
     @functools.lru_cache(maxsize=1)  # the targets of a module and step follow each other, and share what is read
     def of_all_targets(module: str, step: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def transfer(
             "grid: expected one of `evaluate(beyond='position')`, got one without effects or beyond other targets; "
             "evaluate again, which reads no activations twice"
         )
-    check_grid(grid, "gain_map", "known_map")
+    check_grid(grid, "gain_coef", "gain_map", "known_map")
     modules = grid["module"].values.tolist()
     module = chosen_module(grid, target) if module is None else choose_one("module in this grid", module, modules)
     if absent := set(grid["step"].values.tolist()) - set(opened.steps_of(module)):

@@ -36,7 +36,7 @@ def extract(
 
     \b
     Examples:
-        ldmscene extract tiny-scenes manifests/demo.csv --store stores/demo --previews test --batch-size 8
+        ldmscene extract tiny-scenes manifests/demo.csv --store stores/mine --previews test --batch-size 8
         ldmscene extract tiny-scenes manifests/demo.csv --store stores/small --keep statistics \\
             --labeler depth=tiny-depth --labeler mask=tiny-mask
     """

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ldmscene.axes import EFFECTS, NONLINEAR, NUMBERS, PERHAPS, READINGS, TEXTS, Axes
-from ldmscene.errors import CorruptError
+from ldmscene.axes import EFFECTS, NONLINEAR, NUMBERS, PERHAPS, READINGS, TEXTS, Axes, told, told_beyond
+from ldmscene.errors import CorruptError, InputError
 from ldmscene.store.layout import is_key
 
 _WHOLE = ("step", "timestep", "prompt", "height", "width", "channels")  # of which none is missing
@@ -70,18 +68,13 @@ def _check_names(grid: xr.Dataset, where: str) -> None:
 
 def _check_told(grid: xr.Dataset, where: str) -> None:
     """Provenance is an object; what was known anyway is named as targets are."""
-    if not isinstance(_attribute(grid, "provenance", where), dict):
-        raise _no_grid(where, "no provenance")
-    known = _attribute(grid, "beyond", where) if "beyond" in grid.attrs else []
-    if not isinstance(known, list) or not all(isinstance(name, str) and is_key(f"labels/{name}") for name in known):
-        raise _no_grid(where, "no names of what was known anyway")
-
-
-def _attribute(grid: xr.Dataset, name: str, where: str) -> Any:
     try:
-        return json.loads(grid.attrs[name])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise _no_grid(where, f"no {name}") from error
+        told(grid)
+        known = told_beyond(grid) if "beyond" in grid.attrs else []
+    except InputError as error:
+        raise _no_grid(where, "no provenance, or no names of what was known anyway") from error
+    if not all(is_key(f"labels/{name}") for name in known):
+        raise _no_grid(where, "no names of what was known anyway")
 
 
 _KEYS = (("activations", "module", "/activation"), ("labels", "labels", ""))

@@ -257,7 +257,7 @@ class FromPrompts(Options):
             raise InputError("keep='statistics' needs labelers=, and runs in one process: without client= and part=")
         if self.labelers and self.keep != "statistics":
             raise InputError("labelers= is for keep='statistics'; leave it out, and label the store afterwards")
-        if self.beyond != "position" and tuple(self.beyond) != ("position",) and self.control is None:
+        if self.control is None and self.beyond not in ("position", ["position"], ("position",)):
             raise InputError("beyond= is for control=; leave it out, and pass it to evaluate")
         if self.control is not None and not (alone and self.keep == "activations" and self.previews is False):
             raise InputError("control= runs in one process, and takes no client=, part=, keep= or previews=")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 
+from ldmscene import grid as grids
 from ldmscene.axes import check_grid
 from ldmscene.errors import InputError
 from ldmscene.module_names import in_denoiser, that_speak
@@ -39,7 +40,7 @@ def choose_modules(grid: xr.Dataset, target: str, asked: str | Iterable[str], st
 def check_linear(grid: xr.Dataset) -> None:
     """Refuse what has no linear probes, by which alone activations are edited."""
     check_grid(grid)
-    if "coef" not in grid or "intercept" not in grid:
+    if not grids.has_linear(grid):
         raise InputError("edits need linear probes, and this grid has none; evaluate the store with probe='ridge'")
 
 

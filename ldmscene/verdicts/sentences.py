@@ -93,7 +93,7 @@ def _lead(finding: Finding, step: Step, found: Lead) -> str:
     assert found.high is not None
     when = f"{_at(finding, step)}, {apart(found.steps) if found.steps else 'no later'}"
     if found.low != found.high:
-        when += f" ({_signed(found.low)} to {_signed(found.high)}, 95 % interval)"
+        when += f" ({signed(found.low)} to {signed(found.high)}, 95 % interval)"
     return when
 
 
@@ -147,5 +147,6 @@ def _number(finding: Finding, value: float) -> str:
     return _percent(value) if finding.measure == PARTIAL_R2 else number(value, ".2f")
 
 
-def _signed(steps: int) -> str:
+def signed(steps: int) -> str:
+    """`+2`, `0`, `−1`."""
     return number(steps, "+d").replace("+0", "0")

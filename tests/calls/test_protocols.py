@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -285,6 +286,16 @@ def test_a_classifier_is_read_on_every_picture_and_gets_no_probe(tmp_path):
         ldmscene.recognition(tmp_path / "s", "color")
     with pytest.raises(InputError, match="expected 1 to 3"):
         ldmscene.recognition(tmp_path / "s", "colour", top=4)
+
+
+@pytest.mark.parametrize("model", [None, "tiny-scenes", Path("tiny-scenes")])
+def test_a_run_draws_with_the_embedded_model_at_its_own_guidance(tmp_path, monkeypatch, model):
+    asked = []
+    monkeypatch.setattr("ldmscene.calls.running.estimate", lambda options, *_: asked.append(options) or {})
+    arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "dry_run": True, "model": model}
+    ldmscene.run(make_manifest(6, 2), **arguments)
+    ldmscene.run(make_manifest(6, 2), guidance_scale=5.0, **arguments)
+    assert [options.guidance_scale for options in asked] == [3.0, 5.0]
 
 
 def test_a_dry_run_times_the_control_of_a_store_that_is_complete(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.report.marks import Mark, Way, ways
 from ldmscene.text import listed
-from ldmscene.verdicts import Finding, Lead, apart
+from ldmscene.verdicts import Finding, Lead, apart, signed
 from ldmscene.verdicts import sentence as in_words
 from ldmscene.words import capital, target_words
 
@@ -118,6 +118,6 @@ def _lead(way: Way, found: Finding) -> str:
 
 
 def _apart(lead: Lead) -> str:
-    steps = lead.steps or 0
-    within = f" ({lead.low:+d} to {lead.high:+d})".replace("-", "−").replace("+0", "0")
+    steps, low, high = (found or 0 for found in (lead.steps, lead.low, lead.high))
+    within = f" ({signed(low)} to {signed(high)})"
     return (apart(steps) if steps else "at the same step") + within

@@ -121,8 +121,8 @@ def _ticks(scale: Scale, low: float, high: float) -> list[tuple[float, str]]:
 def _row(measures: pd.DataFrame, one: Intervention) -> list[str]:
     metric = one.effects.attrs["metric"]
     first = measures.loc[metric]
-    others = [f"{measures.loc[name, 'mean']:.2f}" if name in measures.index else "–" for name in SHOWN]
-    return [f"{first['mean']:.2f}", _interval(first, "gain"), _interval(first, "lead"), *others]
+    others = [number(measures.loc[name, "mean"], "z.2f") if name in measures.index else "–" for name in SHOWN]
+    return [number(first["mean"], "z.2f"), _interval(first, "gain"), _interval(first, "lead"), *others]
 
 
 def _interval(row: pd.Series, name: str) -> str:
