@@ -14,16 +14,14 @@ from tempfile import TemporaryDirectory
 import click
 import numpy as np
 from rich.console import Console
-from safetensors.torch import load_file
 
 import ldmscene
 from benchmarks.harness import save, table
 from ldmscene.manifest import Manifest, read_manifest
 from ldmscene.testbed import WEIGHTS
-from ldmscene.testbed.gates import Asked
-from ldmscene.testbed.nets import MapNet
+from ldmscene.testbed.gates import STEPS, Asked
 from ldmscene.testbed.palette import fell_apart
-from ldmscene.testbed.spotting import MAPS, spot
+from ldmscene.testbed.spotting import load_spotter, spot
 
 MANIFEST = Path(__file__).parents[1] / "manifests" / "demo.csv"
 SCHEDULERS = ("LMSDiscrete", "DPMSolverMultistep", "EulerDiscrete", "DDIM")
@@ -40,7 +38,7 @@ def main(quick: bool) -> None:
     rows = [count(manifest, *setting) for setting in product(SCHEDULERS, GUIDANCE)]
     if not quick:
         save("samplers", rows)
-    Console().print(table(rows, f"{len(manifest)} samples, 15 steps"))
+    Console().print(table(rows, f"{len(manifest)} samples, {STEPS} steps"))
 
 
 def count(manifest: Manifest, scheduler: str, guidance: float) -> dict:
@@ -64,7 +62,7 @@ def draw(manifest: Manifest, scheduler: str, guidance: float) -> np.ndarray:
     """The samples as the demo would have them, uint8 (n, y, x, rgb)."""
     with TemporaryDirectory() as folder:
         store = ldmscene.extract(
-            "tiny-scenes", manifest, Path(folder) / "store", [MODULE], steps=15, batch_size=8,
+            "tiny-scenes", manifest, Path(folder) / "store", [MODULE], steps=STEPS, batch_size=8,
             scheduler=scheduler, guidance_scale=guidance,
         )  # fmt: skip
         return store.images().values
@@ -72,9 +70,8 @@ def draw(manifest: Manifest, scheduler: str, guidance: float) -> np.ndarray:
 
 def nouns(images: np.ndarray) -> list[list[str]]:
     """The solids that each picture shows, such as ["blue cone", "red cube"]."""
-    net = MapNet(MAPS)
-    net.load_state_dict({name: part.float() for name, part in load_file(WEIGHTS / "spotter.safetensors").items()})
-    return [sorted(solid.noun for solid in seen) for seen in spot(net.eval(), images)]
+    net = load_spotter(WEIGHTS / "spotter.safetensors")
+    return [sorted(solid.noun for solid in seen) for seen in spot(net, images)]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from benchmarks import evaluate, gpu, harness, report
 from benchmarks import rows as rows_benchmark
 from benchmarks import store as store_benchmark
 from benchmarks.synthetic import MODULE, make_store
+from ldmscene.evaluation import on_device
 from ldmscene.evaluation.features import ModuleOutput
 
 
@@ -81,7 +82,12 @@ def test_the_bounds_of_evaluate_are_measured_anew_each_time(tmp_path, monkeypatc
 
 def test_the_gpus_benchmark_runs_on_the_processor(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(harness.save, "__defaults__", (tmp_path,))
+    asked, on, evaluated = [[]], on_device.on, ldmscene.evaluate
+    monkeypatch.setattr(on_device, "on", lambda device, X: asked[-1].append(device) or on(device, X))
+    monkeypatch.setattr(ldmscene, "evaluate", lambda *a, **how: asked.append([]) or evaluated(*a, **how))
     gpu.main(["--tiny"], standalone_mode=False)
+    # On the CPU, on the device, and end to end on the device: each sums anew.
+    assert [set(devices) for devices in asked[1:]] == [set(), {"cpu"}, {"cpu"}]
     assert "as statistics" in capsys.readouterr().out
     rows = {row["what"]: row for row in json.loads((tmp_path / "gpu.json").read_text())["rows"]}
     assert len(rows) == 8

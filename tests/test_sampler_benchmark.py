@@ -5,10 +5,12 @@ from __future__ import annotations
 from click.testing import CliRunner
 
 from benchmarks import samplers
+from ldmscene.manifest import read_manifest
 from ldmscene.testbed.drawing import draw_rooms
 from ldmscene.testbed.rendering import render_rooms
 from ldmscene.testbed.scenes import COLORS
 from ldmscene.testbed.solids import SHAPES
+from ldmscene.testbed.words import captions
 
 
 def test_every_sampler_has_its_line(monkeypatch):
@@ -32,3 +34,17 @@ def test_the_net_names_the_solids_of_a_rendering():
     ]
     found = samplers.nouns(render_rooms(rooms).image)
     assert sum(f == w for f, w in zip(found, wanted, strict=True)) > 0.9 * len(wanted)
+
+
+def test_a_line_counts_what_is_right_and_what_fell_apart(monkeypatch):
+    rooms = draw_rooms(40, 12)
+    rooms = rooms[rooms.count <= 2]
+    asked, images = captions(rooms, 12), render_rooms(rooms).image
+    images[::2] = 255 - images[::2]
+    drawn_with = []
+    monkeypatch.setattr(samplers, "draw", lambda *how: drawn_with.append(how[1:]) or images)
+    row = samplers.count(read_manifest([(text, i) for i, text in enumerate(asked)]), "DDIM", 3.0)
+    assert drawn_with == [("DDIM", 3.0)]
+    assert row["fell apart"] == len(images[::2])
+    right = [int(row[f"right of those with {solids}"].split()[0]) for solids in ("one", "two")]
+    assert 0.8 * len(images[1::2]) < sum(right) < 1.2 * len(images[1::2])

@@ -14,9 +14,11 @@ from ldmscene.testbed.drawing import draw_rooms
 from ldmscene.testbed.labelers import relative
 from ldmscene.testbed.rendering import Truth, render_rooms
 
+Pair = tuple[np.ndarray, np.ndarray]  # of training and of test maps
+
 
 def question_figures(train: Truth, test: Truth) -> dict[str, float]:
-    """The world's three figures.
+    """The world's four figures.
 
     Parameters
     ----------
@@ -29,7 +31,8 @@ def question_figures(train: Truth, test: Truth) -> dict[str, float]:
         - "position reads depth, Spearman": of the training pictures' mean depth at each position with each test
           picture's depth, mean over pictures.
         - "mask explains of depth beyond position, R²": of a regression on the mask, both without their mean at each
-          position; for depth in scene units, and within pictures (each scaled to mean 0 and deviation 1).
+          position, for depth in 1 / scene units.
+        - "the same within pictures, R²": for depth of mean 0 and deviation 1 in each picture.
         - "position and mask explain of shading, R²": of a regression on position and mask.
     """
     position = spearman(np.broadcast_to(train.depth.mean(0), test.depth.shape), test.depth)
@@ -48,13 +51,10 @@ def spearman(guess: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean([spearmanr(g.ravel(), t.ravel()).statistic for g, t in zip(guess, truth, strict=True)]))
 
 
-def beyond_position(target: tuple[np.ndarray, np.ndarray], mask: tuple[np.ndarray, np.ndarray]) -> float:
+def beyond_position(target: Pair, mask: Pair) -> float:
     """R² on the test maps of what position leaves of the target, by what it leaves of the mask."""
     slope, left, rest = _regress(target, mask)
     return float(1 - ((left - slope * rest) ** 2).sum() / (left**2).sum())
-
-
-Pair = tuple[np.ndarray, np.ndarray]  # of training and of test maps
 
 
 def explained(target: Pair, mask: Pair) -> float:

@@ -31,6 +31,7 @@ GATES = {
     "mask, Dice": 0.97,
     "shading, correlation": 0.95,
 }
+LIMITS = {"position reads depth, Spearman": 0.6, "mask explains of depth beyond position, R²": 0.4}  # of the world
 _NOUN = re.compile(rf"(?:{'|'.join(COLORS)}) (?:{'|'.join(SHAPES)})")
 _HOW = re.compile(rf" ({'|'.join(RELATIONS)}) a ")
 

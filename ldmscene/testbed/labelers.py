@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from ldmscene.errors import ShapeError
-from ldmscene.testbed.nets import SIDES, MapNet, pixels
+from ldmscene.testbed.nets import SIDES, MapNet, load, pixels
 from ldmscene.testbed.precision import in_float32
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -37,9 +36,7 @@ _MEANING: dict[str, dict[str, Any]] = {
 @cache
 def load_net() -> MapNet:
     """The net that all three share, ready to read pictures."""
-    net = MapNet()
-    net.load_state_dict({k: v.float() for k, v in load_file(NET).items()})
-    return net.eval()
+    return load(NET)
 
 
 class TinyLabeler:

@@ -110,7 +110,7 @@ def _merged(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 def build_scheduler() -> DPMSolverMultistepScheduler:
     """SD v1.4's noise schedule, with v-prediction (Salimans and Ho 2022, section 4).
 
-    DPM-Solver++ of order 2 (Lu et al. 2022), since LMS lets pictures fall apart at guidance 7.5: see
+    DPM-Solver++ of order 2 (Lu et al. 2022), since LMS lets pictures fall apart at guidance 7.5, SD v1.4's: see
     `python -m benchmarks.samplers`.
     """
     return DPMSolverMultistepScheduler.from_config(

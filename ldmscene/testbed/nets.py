@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,3 +69,10 @@ def pixels(images: np.ndarray) -> Tensor:
     """uint8 [n, y, x, 3] to float [n, 3, y, x] in -1 to 1."""
     copied = torch.from_numpy(np.array(images))  # files that are mapped into memory can't be written
     return copied.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def load(path: Path, maps: int = MAPS) -> MapNet:
+    """A net that lies on disk as `train.export.export_nets` wrote it, ready to read pictures."""
+    net = MapNet(maps)
+    net.load_state_dict({name: part.float() for name, part in load_file(path).items()})
+    return net.eval()

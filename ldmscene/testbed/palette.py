@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldmscene.array_types import Array, Bools
-from ldmscene.testbed.scenes import BLOCK, COLORS, FLOORS, WALLS
+from ldmscene.testbed.scenes import BLOCK, COLORS, FLOORS, SKY, WALLS
 
-SKY = np.array([(0.80, 0.88, 0.95), (0.38, 0.58, 0.88)])  # pale and deep; the sky's colours lie between
 DIMMED = (0.1, 1.25)  # what light and pattern multiply an albedo by
 FAR = 0.08  # distance in RGB from all of the world's colours
 SHARE = 0.035  # of a picture's pixels: where edges are blurred, fewer are so far
@@ -26,7 +25,7 @@ def fell_apart(images: NDArray[np.uint8]) -> Bools:
 def foreign(images: NDArray[np.uint8]) -> Array:
     """The share of each picture's pixels that are far from all of the world's colours, [n]."""
     color = images.reshape(len(images), -1, 3) / 255
-    distance = _to_segment(color, SKY[0], SKY[1])
+    distance = _to_segment(color, *np.array(SKY))
     for albedo in np.array([*COLORS.values(), *FLOORS.values(), *WALLS.values(), BLOCK]):
         distance = np.minimum(distance, _to_segment(color, DIMMED[0] * albedo, DIMMED[1] * albedo))
     share: Array = (distance > FAR).mean(1)

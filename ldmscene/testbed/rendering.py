@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ldmscene.testbed.precision import in_float32
-from ldmscene.testbed.scenes import BLOCK, COLORS, FLOORS, PATTERNS, WALLS, Rooms, wall_normals
+from ldmscene.testbed.scenes import BLOCK, COLORS, FLOORS, PATTERNS, SKY, WALLS, Rooms, wall_normals
 from ldmscene.testbed.solids import FAR
 from ldmscene.testbed.tracing import (
     BODIES,
@@ -184,7 +184,7 @@ def _pattern(rooms: Rooms, hits: Hits, point: Tensor, pixels: int) -> Tensor:
 
 def _sky(rooms: Rooms, direction: Tensor) -> Tensor:
     height = (direction[:, 1] / _length(direction)).clamp(0, 0.4)[:, None] * 2.5
-    pale, deep = torch.tensor([0.80, 0.88, 0.95])[:, None], torch.tensor([0.38, 0.58, 0.88])[:, None]
+    pale, deep = (torch.tensor(color)[:, None] for color in SKY)
     return pale + (deep - pale) * rooms.sky[:, None, None] * height
 
 

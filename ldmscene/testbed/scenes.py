@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from ldmscene.testbed.solids import HEIGHT, RADIUS
+from ldmscene.testbed.solids import RADIUS
 
 SIZES = ("small", "large")
 COLORS = {
@@ -35,6 +35,7 @@ WALLS = {
     "khaki": (0.62, 0.60, 0.42),
 }
 BLOCK = (0.76, 0.62, 0.45)
+SKY = ((0.80, 0.88, 0.95), (0.38, 0.58, 0.88))  # pale and deep: its colours lie between
 PATTERNS = ("plain", "checked", "striped")
 LIGHTS = ("left", "right")
 RELATIONS = ("left of", "right of", "in front of", "behind")
@@ -98,8 +99,3 @@ def wall_normals(rooms: Rooms) -> Tensor:
 def footprint(rooms: Rooms) -> Tensor:
     """Radius of the circle in which a solid and its block stand, [n, 3]; 0 where there is none."""
     return rooms.size * torch.maximum(RADIUS[rooms.shape], (rooms.block > 0) * BLOCK_SIDE * 2**0.5)
-
-
-def tops(rooms: Rooms) -> Tensor:
-    """Height of each solid's top over the floor, [n, 3]."""
-    return rooms.block + rooms.size * HEIGHT[rooms.shape]

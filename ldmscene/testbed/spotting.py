@@ -6,18 +6,20 @@ A small net names colour and shape at every pixel; connected pixels of one colou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ldmscene.testbed.nets import MapNet, pixels
+from ldmscene.testbed.nets import MapNet, load, pixels
 from ldmscene.testbed.precision import in_float32
 from ldmscene.testbed.scenes import COLORS
 from ldmscene.testbed.solids import SHAPES
 
-MAPS = 1 + len(SHAPES) + len(COLORS)  # logits: no solid, the shapes, then the colours
+LOGITS = 1 + len(SHAPES) + len(COLORS)  # maps of a net that names solids: no solid, the shapes, then the colours
+BATCH = 64  # images at a time
 MIN_PIXELS = 20  # of 64 × 64: what is smaller is an edge, not a solid
 
 
@@ -29,8 +31,13 @@ class Spotted:
     pixels: np.ndarray  # [y, x] bool
 
 
+def load_spotter(path: Path) -> MapNet:
+    """A net that names solids, from where `train.export.export_nets` wrote it."""
+    return load(path, LOGITS)
+
+
 @in_float32
-def spot(net: MapNet, images: np.ndarray, batch: int = 64) -> list[list[Spotted]]:
+def spot(net: MapNet, images: np.ndarray) -> list[list[Spotted]]:
     """The solids of each picture, largest first.
 
     Parameters
@@ -39,10 +46,8 @@ def spot(net: MapNet, images: np.ndarray, batch: int = 64) -> list[list[Spotted]
         Trained by `ldmscene.testbed.train.readers.train_spotter`.
     images : np.ndarray
         uint8 [n, y, x, 3].
-    batch : int, default 64
-        Pictures at a time.
     """
-    maps = (net(pixels(images[i : i + batch])) for i in range(0, len(images), batch))
+    maps = (net(pixels(images[i : i + BATCH])) for i in range(0, len(images), BATCH))
     return [solids(*each.split([1 + len(SHAPES), len(COLORS)])) for some in maps for each in some]
 
 

@@ -139,6 +139,9 @@ def test_labelers_gates_are_sklearns_f1_and_numpys_correlation():
     seen, true = (zscore(d.reshape(12, -1), axis=1) - position.ravel() for d in (guess[:, 0].numpy(), truth.depth))
     wanted = np.corrcoef(seen.ravel(), true.ravel())[0, 1]
     assert found["depth beyond position, correlation"] == pytest.approx(wanted, abs=1e-6)
+    lit = np.isfinite(truth.shading) & (guess[:, 3].numpy() > 0)
+    wanted = np.corrcoef(guess[:, 2].numpy()[lit], truth.shading[lit])[0, 1]
+    assert found["shading, correlation"] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_position_alone_is_worth_nothing_beyond_position():
@@ -166,6 +169,23 @@ def test_right_pictures_pass_with_a_spotter_that_knows():
     assert found["whole pictures"] == 1
     wrong = gates.picture_gates(asked[1:] + asked[:1], truth.image, Oracle(maps), Oracle(labels))
     assert wrong["one solid, right in colour and shape"] < 0.3
+
+
+def test_pairs_and_their_relations_are_counted_apart(monkeypatch):
+    left, right = square("red cube", 20, 5), square("blue cone", 20, 40)
+    monkeypatch.setattr(gates, "spot", lambda net, images: [[left, right], [left, right], [left], [left]])
+    monkeypatch.setattr(gates, "label_maps", lambda net, images: {"depth": np.zeros((4, 64, 64))})
+    pairs = [f"a red cube {how} a blue cone" for how in ("left of", "right of", "left of")]
+    asked = [gates.Asked.of(text) for text in (*pairs, "a red cube")]
+    found = gates.picture_gates(asked, np.full((4, 64, 64, 3), 140, np.uint8), None, None)
+    assert found == pytest.approx(
+        {
+            "one solid, right in colour and shape": 1,
+            "two solids, both right": 2 / 3,
+            "two solids, relation right": 1 / 3,
+            "whole pictures": 1,
+        }
+    )
 
 
 def test_renderings_are_whole_and_blurred_too_but_negatives_are_not():

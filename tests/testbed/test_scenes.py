@@ -1,4 +1,4 @@
-"""The second world's renderer against geometry and light worked out another way, and its captions against facts."""
+"""The renderer against geometry and light worked out another way, and captions against facts."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_normals_are_those_of_the_surface_through_neighbouring_pixels(rooms):
 
 
 def test_shadows_are_the_share_of_the_light_that_a_sphere_hides(rooms):
-    """Against ten thousand directions in the light's disc and the distance of each from the sphere's middle."""
+    """Against four thousand directions in the light's disc and the distance of each from the sphere's middle."""
     alone = draw_rooms(400, 8)
     rows = (alone.count == 1) & (alone.shape[:, 0] == SHAPES.index("sphere")) & (alone.block[:, 0] == 0)
     alone = alone[torch.nonzero(rows).flatten()[:4]]

@@ -15,15 +15,16 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ldmscene.testbed.drawing import draw_rooms
-from ldmscene.testbed.nets import MapNet, pixels
+from ldmscene.testbed.nets import pixels
 from ldmscene.testbed.rendering import render_rooms
 from ldmscene.testbed.scenes import COLORS
 from ldmscene.testbed.solids import SHAPES
-from ldmscene.testbed.spotting import MAPS, targets
+from ldmscene.testbed.spotting import load_spotter, targets
 from ldmscene.testbed.train import card, data, denoiser, measure
 from ldmscene.testbed.train.autoencoder import decode, encode, psnr
 from ldmscene.testbed.train.parts import Parts
 from ldmscene.testbed.train.plan import SEED, SHORT, held_out_scenes
+from ldmscene.testbed.words import captions
 
 
 @pytest.fixture
@@ -65,6 +66,13 @@ def test_nouns_at_pixels_are_the_scenes(files):
     assert nouns.max() <= len(SHAPES) * len(COLORS)
 
 
+def test_captions_are_of_their_own_scenes(files):
+    for k in range(2):
+        assert files.captions(k)[0] == captions(draw_rooms(6, 40 + k), 40 + k)
+        assert len(set(map(tuple, files.captions(k)))) == data.WORDINGS
+    assert measure.known_captions(files) == {text for k in range(2) for some in files.captions(k) for text in some}
+
+
 def test_the_loss_is_zero_for_a_model_that_knows_the_noise():
     class Knows(torch.nn.Module):
         def forward(self, noisy, timestep, words):
@@ -77,12 +85,20 @@ def test_the_loss_is_zero_for_a_model_that_knows_the_noise():
     known = denoiser.velocity_loss(Knows(), clean, torch.zeros(32, 48), torch.Generator().manual_seed(1))
     assert known < 1e-6
     still = lambda noisy, timestep, words: torch.zeros_like(noisy)  # noqa: E731
-    assert denoiser.velocity_loss(still, clean, torch.zeros(32, 48), torch.Generator().manual_seed(1)) > 0.2
+    generator = torch.Generator().manual_seed(1)
+    timestep = torch.randint(1000, (32,), generator=generator)
+    noise, left = torch.randn(clean.shape, generator=generator), alphas[timestep]
+    signal, spread = (a.sqrt()[:, None, None, None] for a in (left, 1 - left))
+    error = ((signal * noise - spread * clean) ** 2).mean((1, 2, 3))
+    snr = left / (1 - left)
+    wanted = (torch.where(snr < 5, 1.0, 6 / (snr + 1)) * error).mean().item()
+    found = denoiser.velocity_loss(still, clean, torch.zeros(32, 48), torch.Generator().manual_seed(1))
+    assert found.item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_card_names_the_gates_that_were_missed(tmp_path):
     scores = {"mask, Dice": 0.969, "whole pictures": 0.995, "position reads depth, Spearman": 0.61, "loss": 1.0}
-    card.write_card(scores, tmp_path, SHORT, 64, 12)
+    card.write_card(scores, tmp_path, SHORT, 64)
     text = (tmp_path / "README.md").read_text()
     for row in (
         "| mask, Dice | 0.969 | ≥ 0.97, missed |",
@@ -105,11 +121,9 @@ def test_a_sheet_shows_as_many_of_each_kind(tmp_path):
 
 def _named(weights: Path, files: data.SceneFiles) -> tuple[float, float]:
     """On 200 renderings, the shares of solids' pixels at which a net names their shape, and their colour."""
-    net = MapNet(MAPS)
-    net.load_state_dict({name: part.float() for name, part in load_file(weights).items()})
     shape, color = targets(torch.from_numpy(files.nouns(0)[:200]))
     with torch.no_grad():
-        shapes, colors = net(pixels(files.part("image", 0)[:200])).tensor_split([1 + len(SHAPES)], 1)
+        shapes, colors = load_spotter(weights)(pixels(files.part("image", 0)[:200])).tensor_split([1 + len(SHAPES)], 1)
     solid = color >= 0
     right = (1 + shapes[:, 1:].argmax(1) == shape)[solid], (colors.argmax(1) == color)[solid]
     return tuple(float(each.float().mean()) for each in right)
@@ -134,6 +148,13 @@ def test_every_stage_learns(tmp_path):
     card = (tmp_path / "weights" / "tiny-scenes" / "README.md").read_text()
     assert f"| {found['mask, Dice']:.3f} | ≥ 0.97" in card
     loaded = DiffusionPipeline.from_pretrained(tmp_path / "weights" / "tiny-scenes")
+    z = encode(loaded.vae, image)
+    assert z.mean((0, 2, 3)).abs().max() < 0.15
+    assert (z.std((0, 2, 3)) - 1).abs().max() < 0.15
+    again = Parts.start(SEED + 1)
+    again.load(tmp_path)
+    exported = load_file(tmp_path / "weights" / "spotter.safetensors")["head.weight"]
+    assert torch.equal(again.spotter.head.weight.half(), exported)
     trained = denoiser.Denoiser(loaded.text_encoder, loaded.unet)
     latents, tokens = denoiser.learnt_from(loaded.vae, held_out)
     before, after = (denoiser.held_out_loss(model.eval(), latents, tokens) for model in (untrained.denoiser, trained))

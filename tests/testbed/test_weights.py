@@ -16,11 +16,10 @@ from ldmscene.testbed import LABELERS, MODELS, WEIGHTS, gates
 from ldmscene.testbed.drawing import UNSEEN_NOUNS, draw_rooms
 from ldmscene.testbed.labelers import load_net, relative
 from ldmscene.testbed.model import build_tokenizer
-from ldmscene.testbed.nets import MapNet
 from ldmscene.testbed.palette import fell_apart
 from ldmscene.testbed.prompts import random_prompts
 from ldmscene.testbed.rendering import render_rooms
-from ldmscene.testbed.spotting import MAPS
+from ldmscene.testbed.spotting import load_spotter
 from ldmscene.testbed.train.autoencoder import decode, encode, psnr
 from ldmscene.testbed.train.parts import Parts
 from ldmscene.testbed.words import vocabulary
@@ -38,12 +37,6 @@ def held_out():
 def position():
     """The mean relative depth of other renderings."""
     return relative(render_rooms(draw_rooms(150, 901)).depth).mean(0)
-
-
-def spotter() -> MapNet:
-    net = MapNet(MAPS)
-    net.load_state_dict({k: v.float() for k, v in load_file(WEIGHTS / "spotter.safetensors").items()})
-    return net.eval()
 
 
 def test_diffusers_loads_the_folder_offline_as_what_it_is():
@@ -112,6 +105,7 @@ def test_lms_breaks_pictures_that_the_models_own_sampler_does_not(tiny):
     with capture.with_scheduler(tiny, "LMSDiscrete"):
         lms = gates.generate(tiny, prompts, seed=3, guidance=7.5)
     assert fell_apart(lms).sum() >= fell_apart(own).sum() + 4
+    assert fell_apart(own).sum() <= 4
 
 
 def test_the_autoencoder_gives_held_out_scenes_back(tiny, held_out):
@@ -151,11 +145,18 @@ def test_unseen_prompts_name_what_training_lacks_and_others_do_not():
     assert not set(unseen) & set(known)
 
 
+def test_the_card_has_every_gate():
+    card = re.findall(r"^\| (.*?) \| [\d.]+ \| ([≥≤]) ([\d.]+)", (MODEL / "README.md").read_text(), re.MULTILINE)
+    wanted = {(name, "≥", str(gate)) for name, gate in gates.GATES.items()}
+    assert set(card) == wanted | {(name, "≤", str(limit)) for name, limit in gates.LIMITS.items()}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # 400 pictures, on two cores that may be shared
 def test_samples_are_what_the_card_says(tiny):
-    scores, _ = gates.sample_gates(tiny, spotter(), load_net())
+    scores, _ = gates.sample_gates(tiny, load_spotter(WEIGHTS / "spotter.safetensors"), load_net())
     card = dict(re.findall(r"^\| (.*?) \| ([\d.]+) \|", (MODEL / "README.md").read_text(), re.MULTILINE))
+    assert list(scores) == list(gates.GATES)[:4]
     for name, value in scores.items():
         # Another machine rounds some samples elsewhere; captions that training knew aren't left out here.
         assert value == pytest.approx(float(card[name]), abs=0.05), name

@@ -29,7 +29,7 @@ def main(folder: Path, short: bool) -> None:
     parts.export(folder / "weights")
     scores, images = measure(parts, folder, plan, plan.samples)
     card.save_sheet(images, folder / "weights" / "tiny-scenes" / "samples.png")
-    card.write_card(scores, folder / "weights" / "tiny-scenes", plan, denoiser.BATCH, plan.samples)
+    card.write_card(scores, folder / "weights" / "tiny-scenes", plan, denoiser.BATCH)
     for name, value in scores.items():
         click.echo(f"{name}: {value:.3f}")
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ldmscene.choices import EMBEDDED_GUIDANCE
-from ldmscene.testbed.gates import GATES, STEPS
+from ldmscene.testbed.gates import GATES, LIMITS, STEPS
 from ldmscene.testbed.train.plan import SEED, Plan
 
 SHEET = (8, 12)  # rows and columns of the sheet of samples
@@ -25,8 +25,8 @@ def save_sheet(images: np.ndarray, path: Path) -> None:
     Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.NEAREST).save(path)
 
 
-def write_card(scores: Mapping[str, float], folder: Path, plan: Plan, batch: int, samples: int) -> None:
-    """Write FOLDER/README.md."""
+def write_card(scores: Mapping[str, float], folder: Path, plan: Plan, batch: int) -> None:
+    """Write FOLDER/README.md. What else the shipped weights' card tells of their history was added by hand."""
     rows = "\n".join(f"| {name} | {value:.3f} | {verdict(name, value)} |" for name, value in scores.items())
     text = CARD.format(
         rows=rows,
@@ -35,7 +35,7 @@ def write_card(scores: Mapping[str, float], folder: Path, plan: Plan, batch: int
         seen=plan.denoiser.steps * batch,
         steps=STEPS,
         guidance=EMBEDDED_GUIDANCE,
-        samples=samples,
+        samples=plan.samples,
     )
     (folder / "README.md").write_text(text)
 
@@ -48,8 +48,6 @@ def verdict(name: str, value: float) -> str:
     missed = value > limit if sign == "≤" else value < limit
     return f"{sign} {limit}{', missed' if missed else ''}"
 
-
-LIMITS = {"position reads depth, Spearman": 0.6, "mask explains of depth beyond position, R²": 0.4}
 
 CARD = """---
 license: apache-2.0

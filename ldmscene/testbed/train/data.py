@@ -29,7 +29,6 @@ class SceneFiles:
     folder: Path
     count: int
     seed: int
-    unseen: bool = False
 
     @property
     def chunks(self) -> range:
@@ -40,7 +39,7 @@ class SceneFiles:
         return replace(self, count=min(count, self.count))
 
     def scenes(self, chunk: int) -> Rooms:
-        return draw_rooms(CHUNK, self.seed + chunk, unseen=self.unseen)
+        return draw_rooms(CHUNK, self.seed + chunk)
 
     def captions(self, chunk: int) -> list[list[str]]:
         """Four wordings of each scene of a chunk, [wording][scene]."""
@@ -55,11 +54,6 @@ class SceneFiles:
         noun = scenes.color * len(SHAPES) + scenes.shape
         of_pixel = noun.gather(1, solid.clamp(0, MAX_SOLIDS - 1).flatten(1)).view(solid.shape)
         return torch.where(here, 1 + of_pixel, 0).to(torch.uint8).numpy()
-
-    def render(self) -> None:
-        """Render the chunks that aren't there yet."""
-        for chunk in self.chunks:
-            self._chunk(chunk)
 
     def load(self, field: str) -> Rows:
         """One field of all scenes, mapped from disk."""

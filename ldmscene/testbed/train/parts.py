@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from ldmscene.testbed.model import build_pipeline, build_text_encoder, build_tokenizer, build_unet, build_vae
 from ldmscene.testbed.nets import MapNet
-from ldmscene.testbed.spotting import MAPS
+from ldmscene.testbed.spotting import LOGITS
 from ldmscene.testbed.train.autoencoder import load_finished
 from ldmscene.testbed.train.denoiser import Denoiser
 from ldmscene.testbed.train.export import export_nets, export_pipeline
@@ -31,7 +31,7 @@ class Parts:
         """As training begins."""
         torch.manual_seed(seed)
         text_encoder = build_text_encoder(build_tokenizer())
-        return cls(build_vae(), MapNet(), MapNet(MAPS), Denoiser(text_encoder, build_unet()))
+        return cls(build_vae(), MapNet(), MapNet(LOGITS), Denoiser(text_encoder, build_unet()))
 
     def pipeline(self) -> StableDiffusionPipeline:
         """The latent diffusion model."""
