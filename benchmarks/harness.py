@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 from rich.table import Table
+from threadpoolctl import threadpool_info
 
 RESULTS = Path(__file__).parents[1] / ".benchmarks"
 PACKAGES = ("ldmscene", "numpy", "scipy", "zarr", "dask", "torch", "scikit-learn")
@@ -75,12 +76,18 @@ def machine() -> dict:
     """What the numbers were measured on."""
     return {
         "processor": _processor(),
+        "blas": sorted({f"{one['internal_api']} {one.get('architecture', '')}".strip() for one in _blas()}),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def _blas() -> list[dict]:
+    """The libraries that multiply matrices, with whose kernels they do it."""
+    return [one for one in threadpool_info() if one["user_api"] == "blas"]
 
 
 def _processor() -> str:

@@ -10,6 +10,7 @@ or modules give bands that hold for all of them at once (Westfall and Young 1993
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import stdtrit
@@ -25,10 +26,13 @@ STRICTER = 0.4  # of the level, for Student's quantiles below that
 _ROUNDING = 1e-12
 
 
+@lru_cache(maxsize=8)
 def counts(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Array:
-    """How often each prompt is drawn in each replicate, [replicate, prompt]."""
+    """How often each prompt is drawn in each replicate, [replicate, prompt]; not to be written to."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=replicates).astype(np.float64)
+    drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=replicates).astype(np.float64)
+    drawn.setflags(write=False)
+    return drawn
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
 from itertools import pairwise
@@ -169,17 +170,30 @@ def test_scatter_is_symmetric_to_the_last_bit() -> None:
             np.testing.assert_array_equal(some.cxx, some.cxx.T)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 203, 204, 205, 2049])
-def test_halves_are_widened_exactly(rows: int) -> None:
-    rng = np.random.default_rng(rows)
-    X = (rng.normal(size=(rows, 320)) * 10.0 ** rng.uniform(-7, 4, 320)).astype(np.float16)
-    X.setflags(write=False)
-    shift, out = rng.normal(size=320), np.empty((rows, 322))
-    for one in (X, X[::-1], np.asfortranarray(X)):
-        subtract(one, shift, out[:, :320])
-        np.testing.assert_array_equal(out[:, :320], one.astype(np.float64) - shift)
+@pytest.fixture(params=["torch", "numpy"])
+def widened_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch isn't imported, numpy widens."""
+    if request.param == "numpy":
+        monkeypatch.delitem(sys.modules, "torch")
 
 
+@pytest.mark.usefixtures("widened_by")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0,), (1,), (203,), (205,), (2049,), (3, 7, 5), (2, 110, 3), (120, 2)], ids=str)
+def test_halves_are_widened_exactly(shape: tuple[int, ...], dtype: type) -> None:
+    rng = np.random.default_rng(len(shape))
+    X = (rng.normal(size=(*shape, 320)) * 10.0 ** rng.uniform(-7, 4, 320)).astype(np.float16)
+    fixed = X.copy()
+    fixed.setflags(write=False)
+    shift = rng.normal(size=320)
+    for one in (X, fixed, X[::-1], np.asfortranarray(X), np.repeat(X, 2, 0)[::2]):
+        out = np.full((*shape, 322), 7, dtype)
+        subtract(one, shift, out[..., :320])
+        np.testing.assert_array_equal(out[..., :320], one.astype(dtype) - shift.astype(dtype))
+        assert (out[..., 320:] == 7).all()
+
+
+@pytest.mark.usefixtures("widened_by")
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")  # of a NaN that signals
 @pytest.mark.parametrize("finite", [True, False], ids=["finite", "all"])
 def test_every_half_there_is_is_widened_as_numpy_widens_it(finite: bool) -> None:
