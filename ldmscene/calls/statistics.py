@@ -56,7 +56,7 @@ def extract_statistics(
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})
 
-    kind = ridge_on(str(plan.pipeline.device))
+    kind = _where_it_runs(plan)
     ask = cache(partial(check_unchanged, store, plan))  # once, not for every block
 
     def produce(sample_ids: Collection[str], held: Held | None) -> None:
@@ -114,7 +114,7 @@ def extract_control(
     control = extraction.prepare(plan, labelled.manifest, root, False, options["compression"])
     _agree(root, {"targets": [], "cv": cv, "control": True})
 
-    kind = ridge_on(str(plan.pipeline.device))
+    kind = _where_it_runs(plan)
     ask = cache(partial(check_unchanged, control, plan))
 
     def produce(sample_ids: Sequence[str], held: Held | None) -> None:
@@ -128,6 +128,11 @@ def extract_control(
     with bar("extracting the control", int(some), enabled=progress) as advance:
         reduce_control(labelled, control, beyond, cv, produce, advance, kind=kind, progress=progress)
     return control
+
+
+def _where_it_runs(plan: Plan) -> Ridge:
+    # One that is offloaded between its calls is on the CPU, and runs elsewhere.
+    return ridge_on(str(plan.pipeline._execution_device))
 
 
 def _say_device(store: ActivationStore, kind: Ridge) -> None:

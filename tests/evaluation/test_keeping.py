@@ -11,10 +11,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import xarray as xr
+from accelerate import cpu_offload_with_hook
 from safetensors.numpy import load
 
 import ldmscene
-from ldmscene import testbed
+from ldmscene import capture, testbed
 from ldmscene.calls import statistics
 from ldmscene.errors import IncompleteError, InputError
 from ldmscene.evaluation import absorbing
@@ -169,6 +170,30 @@ def test_sums_on_the_models_device_are_those_of_the_processor(tiny, samples, who
         scale = np.sqrt(np.diag(theirs.cxx))
         np.testing.assert_allclose(ours.cxx, theirs.cxx, rtol=0, atol=1e-9 * np.outer(scale, scale).max())
     _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def _brightness(images):
+    return images.mean(-1, dtype=np.float32)
+
+
+def test_sums_run_where_an_offloaded_model_does(tiny, samples, tmp_path, monkeypatch):
+    plan = capture.make_plan(
+        tiny, modules=LAST, steps=1, guidance_scale=7.5, negative_prompt="", height=None, width=None, branch="cond",
+        dtype="float16",
+    )  # fmt: skip
+    _, hook = cpu_offload_with_hook(tiny.vae, "cuda:1")  # as enable_model_cpu_offload does it
+
+    how = {"progress": False, "previews": False, "compression": "none", "batch_size": 1}
+
+    def stop(device):
+        raise _Stop(device)
+
+    monkeypatch.setattr(statistics, "ridge_on", stop)
+    try:
+        with pytest.raises(_Stop, match="cuda:1"):
+            statistics.extract_statistics(plan, samples, tmp_path / "kept", {"depth": _brightness}, 2, **how)
+    finally:
+        hook.remove()
 
 
 def test_the_same_call_again_runs_no_model(tiny, samples, tmp_path, monkeypatch):
