@@ -176,7 +176,7 @@ def evaluate(
         from ldmscene.evaluation.on_device import say_memory
 
         say_memory(opened, scope.modules, device)
-    with doubting(opened.location):
+    with doubting(opened, *([control] if control else [])):
         bench = assembly.set_up(opened, kind, todo, scope, known, client, progress=progress)
         rival = None if control is None else assembly.of_control(bench, control, known)
         grid = assembly.fit(bench, scope, rival, client, "fitting" if progress else "", nonlinear=nonlinear)

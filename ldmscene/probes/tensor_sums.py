@@ -65,8 +65,16 @@ def sums_of_tensor(X: Any, w: Array, Y: Array, *, single: bool, positions: bool 
 
 
 def project_tensor(X: Any, mean: Array, directions: Array) -> Array:
-    """(X − mean) times directions [c, r], of a tensor (..., c) on its own device: float32 (..., r)."""
+    """(X − mean) times directions [c, r], of a tensor (..., c) on its own device: float32 (..., r).
+
+    Raises
+    ------
+    ValueError
+        If they are of other channels, as numpy has it.
+    """
     X, c = X.detach(), X.shape[-1]
+    if mean.shape != (c,) or len(directions) != c:
+        raise ValueError(f"expected directions of {c} channels, got {mean.shape} and {directions.shape}")
     wide = X.new_zeros(0).double()
     about, onto = wide.new_tensor(mean), wide.new_tensor(directions)
     pieces = X.reshape(-1, c).split(max(_ROWS, _VALUES // c))

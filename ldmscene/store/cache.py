@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from ldmscene.errors import CorruptError, LdmsceneError, WriteError
 from ldmscene.store import grids
 from ldmscene.store.disk import Disk
 from ldmscene.store.fingerprints import fingerprint
+from ldmscene.store.inventory import Inventory
 from ldmscene.store.layout import PROBES
 from ldmscene.store.locations import File, Location, files_with, location
 from ldmscene.store.places import Place
@@ -100,7 +101,10 @@ class Cache:
         except FileNotFoundError as error:
             raise CorruptError(f"{file} is gone; run the same command again") from error
         if tensors is None:
-            raise CorruptError(f"{file} was damaged after it was written; delete it and run the same command again")
+            raise CorruptError(
+                f"{file} was damaged after it was written; delete it and run the same command again, behind the same "
+                "`extract` where it stands in for dropped activations"
+            )
         if often:
             self._often.put(name, tensors, sum(array.nbytes for array in tensors.values()))
         return tensors
@@ -118,26 +122,38 @@ class Cache:
 
 
 @contextmanager
-def doubting(where: Location) -> Iterator[None]:
-    """Blame a store's statistics where work fails that found some there.
+def doubting(*stores: Inventory) -> Iterator[None]:
+    """Blame stores' statistics where work on arrays fails that found some there.
 
     A file says what it was computed from, and not that it was: somebody may have put other arrays under its name.
 
     Raises
     ------
     CorruptError
-        Instead of any other exception than ldmscene's own, unless the store had no statistics before.
+        Instead of what arrays of other names, shapes or values may cause; the lack of memory is no such thing. Not
+        where no store had statistics before.
     """
-    found = where.names(STATISTICS)[1]
+    found = [store for store in stores if store.location.names(STATISTICS)[1]]
     try:
         yield
-    except Exception as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
         if isinstance(error, LdmsceneError) or not found:
             raise
         raise CorruptError(
-            f"the statistics in {where.root}/{STATISTICS} can't be used ({type(error).__name__}: {str(error)[:80]}); "
-            "delete that folder and run the same command again"
+            f"the statistics in {' or in '.join(f'{store.root}/{STATISTICS}' for store in found)} can't be used "
+            f"({type(error).__name__}: {str(error)[:80]}); delete that folder and run the same command again"
+            f"{_lost(found)}"
         ) from error
+
+
+def _lost(stores: Sequence[Inventory]) -> str:
+    """What goes with the statistics of stores that hold them instead of activations."""
+    if not (alone := [str(store.root) for store in stores if store.terms is not None]):
+        return ""
+    return (
+        f"; for {' and '.join(alone)} run the same `extract` in between: its statistics stand in for activations that "
+        "were dropped, and those samples are generated once more"
+    )
 
 
 def _name(kind: str, key: object) -> str:

@@ -12,8 +12,8 @@ import xarray as xr
 
 import ldmscene
 from ldmscene import capture
-from ldmscene.errors import ControlWarning, InputError
-from ldmscene.evaluation import absorbing
+from ldmscene.errors import ControlWarning, CorruptError, InputError
+from ldmscene.evaluation import absorbing, assembly
 from ldmscene.evaluation import samples as sampling
 from ldmscene.extraction import fill
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, files, make_manifest
@@ -104,6 +104,15 @@ def test_a_control_that_is_missing_is_told_once(labelled, made, whole):
         warnings.simplefilter("error", ControlWarning)
         ldmscene.evaluate(labelled, "mask", **MODULES)  # from the cache
         ldmscene.evaluate(labelled, "mask", permuted=made, **MODULES)
+
+
+def test_wrong_arrays_may_be_the_controls(labelled, control, monkeypatch):
+    def fail(*_):
+        raise KeyError("mean_x")
+
+    monkeypatch.setattr(assembly, "of_control", fail)
+    with pytest.raises(CorruptError, match=f"or in {control.root}/statistics can't.* for {control.root} run the same"):
+        ldmscene.evaluate(labelled, "mask", [LAST], [0], permuted=control, cv=3, progress=False)
 
 
 def test_nothing_but_statistics_is_stored(made):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from accelerate import cpu_offload_with_hook
-from safetensors.numpy import load
+from safetensors.numpy import load, save
 
 import ldmscene
 from ldmscene import capture, testbed
 from ldmscene.calls import statistics
-from ldmscene.errors import IncompleteError, InputError
+from ldmscene.errors import CorruptError, IncompleteError, InputError
 from ldmscene.evaluation import absorbing
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.holding import Held
@@ -26,6 +26,7 @@ from ldmscene.evaluation.ridge import unpack_moments
 from ldmscene.extraction import fill as filling
 from ldmscene.extraction import unchanged
 from ldmscene.store import dropping
+from ldmscene.store.cache import _checksum
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.disk import Disk
 from ldmscene.store.layout import IMAGE, LATENTS, activation_path, label_path
@@ -334,6 +335,21 @@ def test_statistics_that_were_lost_are_made_again(tiny, samples, whole, kept, ho
     assert ldmscene.verify(again) == []
     assert unpack_moments(load(victim.read_bytes())).weight == unpack_moments(load(before)).weight
     _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
+
+
+def test_statistics_that_stand_in_for_activations_are_not_lightly_deleted(kept):
+    _rename_a_field(kept)
+    with pytest.raises(
+        CorruptError, match=f"for {kept.root} run the same `extract` in between: .* generated once more"
+    ):
+        ldmscene.evaluate(kept, alphas=ALPHAS)
+
+
+def _rename_a_field(store) -> None:
+    for path in (store.root / "statistics" / "moments").iterdir():
+        arrays = load(path.read_bytes())
+        arrays["mean"] = arrays.pop("mean_x")
+        path.write_bytes(save(arrays, {"crc32c": str(_checksum(arrays))}))
 
 
 def test_labels_that_were_lost_are_made_again_alone(tiny, samples, whole, kept, monkeypatch):

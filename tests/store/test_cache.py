@@ -6,12 +6,13 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from ldmscene.errors import CorruptError, WriteError
-from ldmscene.store.cache import Cache
+from ldmscene.store.cache import Cache, doubting
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.disk import Disk
 from ldmscene.store.locations import location
@@ -87,6 +88,29 @@ def test_verify_names_what_was_damaged_and_repair_sets_it_aside(two):
     assert len(repair(two.root)) == 1
     assert not damaged.exists()
     assert find_faults(two) == []
+
+
+@pytest.mark.parametrize("error", [KeyError("mean_x"), ValueError("shapes"), TypeError("fields"), OverflowError()])
+def test_what_wrong_arrays_cause_is_blamed_on_statistics_that_are_there(two, error):
+    with pytest.raises(type(error)), doubting(two):
+        raise error
+    Cache.beside(two.root).write("moments", 0, ARRAYS)
+    with (
+        pytest.raises(CorruptError, match=r"/statistics can't be used .*; delete .* the same command again$"),
+        doubting(two),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error"), OSError(24, "too many")],
+)
+def test_what_no_file_can_cause_is_blamed_on_none(two, error):
+    Cache.beside(two.root).write("moments", 0, ARRAYS)
+    with pytest.raises(type(error)) as caught, doubting(two):
+        raise error
+    assert caught.value is error
 
 
 def test_what_is_read_often_is_read_once_and_the_latest_stays(tmp_path, monkeypatch):
