@@ -10,6 +10,7 @@ from torch import Tensor
 from ldmscene.capture.hooks import quiet
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.shapes import FirstCall, rehearse
+from ldmscene.device import in_float64
 from ldmscene.errors import InputError
 
 _ROUNDING = 1e-2  # of the largest value: far above that of convolutions in another batch, far below another picture
@@ -60,5 +61,7 @@ def _fits(together: Tensor, alone: Tensor) -> bool:
         mine = together.unflatten(0, (-1, 2))[:, 0]
     else:
         return False
-    largest = alone.abs().max() if alone.numel() else 0
-    return bool((mine.double() - alone.double()).abs().max() <= _ROUNDING * largest) if alone.numel() else True
+    if not alone.numel():
+        return True
+    mine, alone = in_float64(mine), in_float64(alone)
+    return bool((mine - alone).abs().max() <= _ROUNDING * alone.abs().max())

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import permutations
 
+import torch
 from torch import Tensor
 
+from ldmscene.device import in_float64
 from ldmscene.errors import LdmsceneError
 
 _TOLERANCE = 1e-2  # far above float16's rounding, far below another guidance
@@ -58,6 +60,8 @@ def fitting_orders(
 ) -> list[tuple[str, ...]]:
     """The orders of branches that fit, the best first: several where parts are the same up to rounding.
 
+    Samples that hold infinity or NaN tell nothing; where all do, no order fits.
+
     Parameters
     ----------
     parts : sequence of Tensor
@@ -78,7 +82,11 @@ def fitting_orders(
     if len(parts) == 1:
         return [roles]
     row = guided.shape[-1] if by_row else guided[0].numel()
-    *flat, target = (one.reshape(len(guided), -1, row).double() for one in (*parts, guided))
+    tensors = [in_float64(one.reshape(len(guided), -1, row)) for one in (*parts, guided)]
+    sound = torch.stack([one.isfinite().all(-1).all(-1) for one in tensors]).all(0)
+    if not sound.any():
+        return []
+    *flat, target = (one[sound] for one in tensors)
     misses = {
         order: _miss(dict(zip(order, flat, strict=True)), target, scale) for order in sorted(set(permutations(roles)))
     }

@@ -29,6 +29,7 @@ from ldmscene.capture.pictures import decode
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.source import denoiser_of, with_scheduler
 from ldmscene.capture.supplied import along
+from ldmscene.device import in_float64, rounded_float32
 
 SEED = 0
 CALLS = 3  # steps of the scheduler
@@ -134,8 +135,8 @@ class _Listener:
 
 def sketch(values: Tensor) -> Sketch:
     """32 sums with random signs, the same ones for all tensors of one size; None where a sum isn't finite."""
-    flat = values.detach().flatten().to("cpu" if values.is_mps else values.device)  # which has no float64
-    signed = flat.double() * _signs(len(flat)).to(flat.device)
+    flat = in_float64(values.detach().flatten())
+    signed = flat * _signs(len(flat)).to(flat.device)
     padded = torch.nn.functional.pad(signed, (0, -len(flat) % BUCKETS))
     return [one if math.isfinite(one) else None for one in padded.view(-1, BUCKETS).sum(0).tolist()]
 
@@ -190,12 +191,13 @@ def turned_on(pipeline: Any) -> list[str]:
         if isinstance(part, nn.Module):
             found += [f"{what} of {role}.{name}".rstrip(".") for name, what in _changed(part)][:3]
             found += [f"{role}.{name}" for name in ("use_tiling", "use_slicing") if getattr(part, name, False)]
-    found += [
-        f"autocast to {torch.get_autocast_dtype(d)} on {d}" for d in ("cpu", "cuda") if torch.is_autocast_enabled(d)
+    device = torch.device(pipeline._execution_device).type
+    for kind in dict.fromkeys(("cpu", device)):
+        if torch.is_autocast_enabled(kind):
+            found.append(f"autocast to {torch.get_autocast_dtype(kind)} on {kind}")
+    return found + [
+        f"{what} of float32 in {precision} on {device}" for what, precision in rounded_float32(device).items()
     ]
-    if (precision := torch.get_float32_matmul_precision()) != "highest":
-        found.append(f"float32 matmul precision {precision!r}")
-    return found
 
 
 def _changed(part: nn.Module) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,10 @@ from ldmscene.capture.sorting import compare
 from ldmscene.capture.supplied import along
 from ldmscene.errors import InputError
 
+_NOT_FINITE = (
+    "an edit needs to know which part of the denoiser's output is conditional, and in a rehearsal that output holds "
+    "infinity or NaN; expected finite numbers: load the model in another precision, such as torch_dtype=torch.float32"
+)
 SEED = 0  # any, as the prompt: the order belongs to the pipeline
 
 
@@ -35,7 +39,7 @@ def rehearsed(plan: Plan) -> Plan:
     Raises
     ------
     InputError
-        If no step tells which parts are the branches that the plan asks for.
+        If no step tells which parts are the branches that the plan asks for, or the denoiser's output isn't finite.
     LdmsceneError
         If they don't combine to the guidance.
     """
@@ -48,6 +52,8 @@ def rehearsed(plan: Plan) -> Plan:
         def watched(model_output: Tensor, timestep: Any, sample: Tensor, *args: object, **kwargs: object) -> Any:
             guided, latents = plan.own(model_output), plan.own(sample)
             _parts, orders = compare(raw, guided, latents, plan.applied_guidance, plan.folding.family)
+            if not orders:
+                raise InputError(_NOT_FINITE)
             if order := _chosen(plan, orders):
                 found.append(_by_call(order, raw, len(latents)))
                 raise _Told

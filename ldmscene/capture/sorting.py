@@ -54,6 +54,8 @@ def compare(
 ) -> tuple[list[Tensor], list[tuple[str, ...]]]:
     """The parts of one step's outputs, and which branch each can be, the likeliest order first.
 
+    No order fits where every sample holds infinity or NaN.
+
     Raises
     ------
     LdmsceneError
@@ -82,7 +84,7 @@ class Sorter:
     """Hands the outputs of steps to a sink, by branch.
 
     First steps whose parts arithmetic can't tell apart wait for one where it can, and have its order; where there is
-    none, the family's own.
+    none, the family's own. Those that hold infinity or NaN don't wait: what comes after them is no better.
 
     Parameters
     ----------
@@ -121,7 +123,7 @@ class Sorter:
         parts, orders = compare(step.raw, guided, sample, self._scale, self._family)
         order = orders[0] if len(orders) == 1 else None
         if order is None:
-            order = self._unclear(parts)
+            order = self._unclear(parts, orders)
         elif not _agree(self._order, order):
             raise LdmsceneError(f"the branches' order changed within a run, from {self._order} to {order}")
         if self._foretold and order != self._foretold:
@@ -139,10 +141,11 @@ class Sorter:
         for parts in {held.parts for held in self._held}:
             self._settle(self._customary(parts))
 
-    def _unclear(self, parts: Sequence[Tensor]) -> tuple[str, ...] | None:
+    def _unclear(self, parts: Sequence[Tensor], orders: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
         if len(self._order) == len(parts):
             return self._order
-        if all(torch.equal(part, parts[0]) for part in parts):  # the prompts are the same: later steps tell no more
+        same = all(torch.equal(part, parts[0]) for part in parts)  # as of prompts that are
+        if same or not orders:  # later steps tell no more
             return self._customary(len(parts))
         return None
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import ldmscene
+from ldmscene import capture
 from ldmscene.calls.checking_model import share_as_returned
 from ldmscene.cli import main
 from ldmscene.errors import InputError
@@ -42,6 +43,30 @@ def test_a_model_that_answers_otherwise_each_time_is_found(tiny):
     assert not found["steady"]
     assert found["unsteady"].startswith("mid_block, step 0")
     assert found["on"] == ["a forward hook of unet.mid_block"]
+
+
+@pytest.fixture
+def overflowing(tiny):
+    """A model whose every answer is infinite somewhere."""
+    bias = tiny.unet.conv_out.bias.data
+    own = bias.clone()
+    bias[0] = torch.inf
+    yield tiny
+    bias.copy_(own)
+
+
+def test_a_model_that_overflows_is_checked_all_the_same(overflowing):
+    found = ldmscene.check(overflowing, [FIRST, LAST], steps=1)
+    assert (found["branches"], found["equal"]) == (["uncond", "cond"], 1.0)
+
+
+def test_an_edit_of_a_model_that_overflows_is_refused_with_a_way_out(overflowing):
+    plan = capture.make_plan(
+        overflowing, modules=LAST, steps=1, guidance_scale=7.5, negative_prompt="", height=None, width=None,
+        branch="cond", dtype="float32",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"holds infinity or NaN; .* torch_dtype=torch\.float32"):
+        capture.rehearsed(plan)
 
 
 def test_other_parts_are_held_to_what_they_return_when_prompts_are_read_and_the_picture_is_drawn(tiny):

@@ -72,6 +72,25 @@ def test_steps_of_equal_parts_are_not_held():
     assert np.isfinite(arrays[0]).all()
 
 
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+@pytest.mark.parametrize("family", [Family("any"), Family("any", cond_first=True)], ids=["uncond first", "cond first"])
+def test_steps_that_are_not_finite_have_the_familys_order_and_are_not_held(lost, family):
+    order = COND_FIRST if family.cond_first else UNCOND_FIRST
+    arrays = [np.full((1, 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
+    sorter = _sorter(arrays, family)
+    step, guided = _step(0, order, CLEAR)
+    sorter.add(Step(0, raw=[step.raw[0] + lost], outputs=step.outputs), guided, guided)
+    np.testing.assert_array_equal(arrays[0][..., 0], RIGHT[:1])
+
+
+def test_a_sample_that_is_not_finite_hides_no_order():
+    arrays = [np.full((1, 2, 1), np.nan, np.float32) for _ in range(SAMPLES)]
+    step, guided = _step(0, COND_FIRST, CLEAR)
+    step.raw[0][SAMPLES], guided[0] = np.inf, np.nan
+    _sorter(arrays, Family("any")).add(step, guided, guided)
+    np.testing.assert_array_equal(arrays[0][..., 0], RIGHT[:1])
+
+
 def test_an_order_that_changes_is_refused():
     with pytest.raises(LdmsceneError, match="order changed within a run"):
         _sorted([(COND_FIRST, CLEAR), (UNCOND_FIRST, CLEAR)], Family("any"))
