@@ -58,7 +58,8 @@ def evaluate(
     By default a ridge for each target, exact at label resolution; binary targets get log odds from it, by the linear
     discriminant of the same statistics. The penalty is chosen by cross-validation over groups of prompts. Each
     activation is read once, in blocks: memory doesn't grow with the number of samples. The grid is cached in the store,
-    so that the same call again reads it, and so are statistics: other `alphas` read no activation.
+    so that the same call again reads it, and so are statistics: other `alphas` read no training sample, and held-out
+    ones only where what is cached of them would be less exact than 1e-6 of a prediction's deviation.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Fits to many sets of features, in one pass over each.
 
 For each: states of blocks ─► of folds ─► fits ─► projections of held-out samples ─► scores. States and projections are
-cached in the store, so that other strengths read no features again.
+cached in the store, so that other strengths read no training features again, and held-out ones where they need more
+directions alone.
 """
 
 from __future__ import annotations

@@ -71,13 +71,26 @@ class NestedGroup:
         """[response, channel]"""
         return self.solution.coef
 
+    @property
+    def alpha(self) -> Array:
+        """[response]"""
+        return self.solution.alpha
+
+    @property
+    def wanted(self) -> Array:
+        """[n, channel] what effects use: fits of all folds, and those to targets without one fold each"""
+        folds = self.solution.fold_coef[:, : self._own, -self.coef.shape[1] :]
+        return np.concatenate([self.coef, *folds])
+
     def curves(self, alphas: Array) -> Array:
-        """Coefficients [n, channel] at all strengths, the chosen ones, and those without one fold each."""
-        own = sum(not response.shuffled for response in self.responses)  # they come first
-        channels = self.coef.shape[1]
-        folds = self.solution.fold_coef[:, :own, -channels:]
-        paths = self.solution.spectrum.coef(alphas)[:, :own]
-        return np.concatenate([paths.reshape(-1, channels), self.coef, folds.reshape(-1, channels)])
+        """Coefficients [n, channel] of all targets at all strengths, and what is wanted."""
+        paths = self.solution.spectrum.coef(alphas)[:, : self._own]
+        return np.concatenate([paths.reshape(-1, self.coef.shape[1]), self.wanted])
+
+    @property
+    def _own(self) -> int:
+        """How many are fitted to their own labels; they come first."""
+        return sum(not response.shuffled for response in self.responses)
 
     def fits(self, space: Subspace) -> dict[Response, Nested]:
         return {response: self._fit(i, space) for i, response in enumerate(self.responses)}

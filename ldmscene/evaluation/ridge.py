@@ -166,10 +166,15 @@ class SolvedGroup:
     coef: np.ndarray
     """[response, channel]"""
 
+    @property
+    def wanted(self) -> np.ndarray:
+        """[k, channel] what predictions use"""
+        return self.coef
+
     def curves(self, alphas: np.ndarray) -> np.ndarray:
-        """Coefficients [k, channel] of all targets at all strengths, and those of the shuffled controls."""
+        """Coefficients [k, channel] of all targets at all strengths, and what is wanted."""
         paths = self.spectrum.coef(alphas)[:, : _own(self.responses)].reshape(-1, self.coef.shape[1])
-        return np.concatenate([paths, self.coef])
+        return np.concatenate([paths, self.wanted])
 
     def fits(self, space: Subspace) -> dict[Response, LinearFit]:
         return {response: self._fit(i, space) for i, response in enumerate(self.responses)}
@@ -219,17 +224,17 @@ def _own(responses: Group) -> int:
 
 
 def _subspace(training: Training, groups: Sequence[SolvedGroup], nested: Sequence[NestedGroup]) -> tuple[Subspace, str]:
-    """Directions that serve all fits: cached ones, or else new ones with room for the strengths asked for."""
+    """Directions that serve all fits: cached ones, or where these lose something, others for just these fits."""
     first = groups[0]
     all_groups: list[SolvedGroup | NestedGroup] = [*groups, *nested]
-    wanted = [coef for group in all_groups for coef in group.coef]
-    beyond = [group.key for group in nested]
-    for alphas in (LADDER, np.unique([*LADDER, *training.alphas])):
-        made_from = fingerprint({"moments": training.key, "alphas": alphas.tolist(), "beyond": beyond})
+    wanted = np.concatenate([group.wanted for group in all_groups])
+    anyway = {"moments": training.key, "alphas": LADDER.tolist(), "beyond": [group.key for group in nested]}
+    chosen = [group.alpha.tolist() for group in all_groups]
+    for made_from in map(fingerprint, (anyway, {**anyway, "chosen": chosen})):
         if training.cache.has(SUBSPACE, made_from):
             space = Subspace(**training.cache.read(SUBSPACE, made_from))
         else:
-            curves = np.concatenate([group.curves(alphas) for group in all_groups])
+            curves = np.concatenate([group.curves(LADDER) for group in all_groups])
             space = Subspace.of(first.train, first.spectrum, curves)
             training.cache.write(SUBSPACE, made_from, vars(space))
         if max(space.lost(first.train, coef) for coef in wanted) <= ACCURACY:

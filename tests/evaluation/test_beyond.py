@@ -258,6 +258,18 @@ def test_statistics_alone_give_the_same_effects(copy, grid, tmp_path, monkeypatc
     assert rows == set(range(len(copy.samples)))
 
 
+def test_a_grid_does_not_depend_on_penalties_that_were_tried_before(store, side, tmp_path):
+    arguments = ARGUMENTS | {"modules": SMALL, "steps": [3]}
+    one = bare_copy(store, tmp_path / "one")
+    ldmscene.evaluate(one, "depth", **arguments)
+    for n, alphas in enumerate([(1e4, 1e5), (3.0, 300.0)]):  # among those that directions are laid out for, and between
+        found = ldmscene.evaluate(one, "depth", **arguments | {"alphas": alphas})
+        anew = ldmscene.evaluate(bare_copy(store, tmp_path / str(n)), "depth", **arguments | {"alphas": alphas})
+        for name in ("refit", "explained", "rival_explained", "correlation", "coef", "probe"):
+            largest = float(np.abs(anew[name]).max())
+            np.testing.assert_allclose(found[name], anew[name], atol=1e-5 * largest, rtol=0, err_msg=name)
+
+
 def test_what_is_known_is_checked(copy):
     with pytest.raises(InputError, match="'mask' is to be predicted, too"):
         ldmscene.evaluate(copy, ["depth", "mask"], beyond=["position", "mask"], **ARGUMENTS)
