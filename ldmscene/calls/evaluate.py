@@ -18,6 +18,7 @@ from ldmscene.evaluation import assembly, grid_file, provenance, task
 from ldmscene.evaluation.beyond import Beyond
 from ldmscene.evaluation.kind import Kind
 from ldmscene.evaluation.kinds import KINDS
+from ldmscene.evaluation.nonlinear import check_stored
 from ldmscene.evaluation.ridge import PRECISIONS, RIDGE, Ridge, for_store
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.task import CV
@@ -150,6 +151,8 @@ def evaluate(
             known.check_stored(one)
     if nonlinear and known is None:
         raise InputError("nonlinear: expected something in beyond=, and a probe that has effects, such as 'ridge'")
+    if nonlinear:
+        check_stored(opened, scope.modules)
     cv, alphas = task.check_choice(cv, kind.alphas if alphas is None else alphas)
     made_from = {
         "version": VERSION,

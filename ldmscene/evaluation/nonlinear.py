@@ -6,12 +6,13 @@ linear fits are from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from ldmscene.errors import InputError
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import ModuleOutput, Widened
 from ldmscene.evaluation.fitting import fit_jobs
@@ -21,6 +22,22 @@ from ldmscene.evaluation.running import compute
 from ldmscene.evaluation.states import checksums_of, read_states, state_keys
 from ldmscene.gains import chosen_module
 from ldmscene.probes import FourierFeatures, merge_all
+from ldmscene.store import ActivationStore
+from ldmscene.store.layout import activation_path
+
+
+def check_stored(store: ActivationStore, modules: Iterable[str]) -> None:
+    """Refuse a store without training activations of some modules: its statistics are of these, not of functions.
+
+    Raises
+    ------
+    InputError
+    """
+    if any(store.dropped(activation_path(module)) for module in modules):
+        raise InputError(
+            f"nonlinear: it reads activations of training samples, and {store.root} has statistics instead; leave it "
+            "out, or extract with keep='activations'"
+        )
 
 
 def nonlinear_gains(bench: Bench, grid: xr.Dataset, client: Any = None, title: str = "") -> xr.Dataset:

@@ -30,7 +30,7 @@ from ldmscene.store.cache import _checksum
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.disk import Disk
 from ldmscene.store.layout import IMAGE, LATENTS, activation_path, label_path
-from tests.conftest import FIRST, LAST, make_manifest
+from tests.conftest import FIRST, LAST, files, make_manifest
 from tests.test_cli import call
 
 LABELERS = {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
@@ -282,6 +282,10 @@ def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, kept, tmp_p
         ldmscene.evaluate(store, alphas=ALPHAS, cv=2)
     with pytest.raises(InputError, match=r"'latent' needs activations, and .* has statistics instead"):
         ldmscene.evaluate(store, alphas=ALPHAS, beyond=["position", "latent"])
+    before = files(root)
+    with pytest.raises(InputError, match=r"nonlinear: it reads .* training samples, and .* has statistics instead"):
+        ldmscene.evaluate(store, alphas=ALPHAS, nonlinear=True)
+    assert files(root) == before
     ldmscene.label(store, "redness", lambda images: images[..., 0] / 255)
     with pytest.raises(InputError, match="other targets or folds"):
         ldmscene.evaluate(store, "redness", alphas=ALPHAS)
