@@ -175,7 +175,7 @@ def evaluate(
     if control is None:
         warnings.warn(_NO_CONTROL, ControlWarning, stacklevel=2)
     else:
-        task.check_control(opened, control, scope, todo)
+        task.check_control(opened, control, scope, todo, held_out)
     if device is not None and progress:
         from ldmscene.evaluation.on_device import say_memory
 

@@ -136,8 +136,10 @@ def check_complete(store: ActivationStore, modules: Sequence[str], sample_ids: S
             )
 
 
-def check_control(store: ActivationStore, control: ActivationStore, scope: Scope, task: Task) -> None:
-    """Refuse a control that isn't the same run of the same samples with other denoiser weights.
+def check_control(
+    store: ActivationStore, control: ActivationStore, scope: Scope, task: Task, held_out: HeldOut = "test"
+) -> None:
+    """Refuse a control that isn't the same run of the same samples with other denoiser weights, or lacks the split.
 
     Raises
     ------
@@ -150,6 +152,12 @@ def check_control(store: ActivationStore, control: ActivationStore, scope: Scope
         if sample_id not in theirs.index or not theirs.loc[sample_id].equals(ours.loc[sample_id]):
             raise InputError(f"the control {control.root} has no sample {sample_id} with the same prompt and seed")
     check_same_run(store.config, control.config, control.root)
+    if held_out != "test" and control.terms is not None and control.terms.get("control"):
+        raise InputError(
+            f"permuted: expected held-out samples of split {held_out!r}, but {control.root}, made by "
+            "`extract(control=…)`, has those of split 'test' alone; leave permuted= out, or extract a store of its own "
+            "from the model that `ldmscene.capture.permute_weights` gives"
+        )
     check_complete(control, scope.modules, ids)
     for module in scope.modules:
         if store.steps_of(module) != control.steps_of(module):

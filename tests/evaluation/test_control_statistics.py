@@ -213,6 +213,19 @@ def test_another_run_is_no_control(tiny, labelled, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_control_of_statistics_has_the_test_split_alone(tiny, tmp_path):
+    how = {"modules": LAST, "steps": 1, "progress": False}
+    samples = make_manifest(5, 2).with_splits([*["train"] * 5, "test", "val"])
+    store = ldmscene.extract(tiny, samples, tmp_path / "store", **how)
+    ldmscene.label(store, "depth", "tiny-depth", progress=False)
+    control = ldmscene.extract(tiny, samples, tmp_path / "control", control=store, **how)
+    with pytest.raises(InputError, match=r"samples of split 'val', but .* has those of split 'test'"):
+        ldmscene.evaluate(store, permuted=control, held_out="val", progress=False)
+    stored = ldmscene.extract(capture.permute_weights(tiny), samples, tmp_path / "stored", **how)
+    judged = ldmscene.evaluate(store, permuted=stored, held_out="val", progress=False)
+    assert judged["permuted"].sizes["sample"] == 1
+
+
 def test_what_a_control_takes_is_foretold(tiny, labelled, made, tmp_path):
     found = ldmscene.estimate(tiny, labelled.manifest, tmp_path / "control", control=labelled, **HOW)
     moments = sum(map(len, files(made.root / "statistics" / "moments").values()))
