@@ -179,7 +179,8 @@ def evaluate(
     if device is not None and progress:
         from ldmscene.evaluation.on_device import say_memory
 
-        say_memory(opened, scope.modules, device)
+        latent = known is not None and known.latent
+        say_memory(opened, scope.modules, device, len(todo.targets), latent=latent, nonlinear=nonlinear)
     with doubting(opened, *([control] if control else [])):
         bench = assembly.set_up(opened, kind, todo, scope, known, client, progress=progress)
         rival = None if control is None else assembly.of_control(bench, control, known)

@@ -70,7 +70,7 @@ def extract_statistics(
     if progress and find_missing(store, manifest, specs, options["previews"], options["batch_size"]).samples:
         held = bytes_held(plan, store.manifest)
         extraction.say_bound(plan, compress(specs, options["compression"]), options["batch_size"], held)
-        _say_device(store, kind)
+        _say_device(store, kind, len(found))
     frame = store.manifest.frame
     with bar("extracting", len(frame), enabled=progress) as advance:
         reduce_training(Reduction(store, list(found), kind=kind), cv, produce, advance, progress=progress)
@@ -123,7 +123,7 @@ def extract_control(
     specs = compress(extraction.array_specs(plan, False), options["compression"])
     if progress and find_missing(control, manifest, specs, False, options["batch_size"]).samples:
         extraction.say_bound(plan, specs, options["batch_size"], bytes_held(plan, control.manifest))
-        _say_device(control, kind)
+        _say_device(control, kind, len(labelled.targets))
     some = control.manifest.frame["split"].isin(("train", "test")).sum()
     with bar("extracting the control", int(some), enabled=progress) as advance:
         reduce_control(labelled, control, beyond, cv, produce, advance, kind=kind, progress=progress)
@@ -135,9 +135,9 @@ def _where_it_runs(plan: Plan) -> Ridge:
     return ridge_on(str(plan.pipeline._execution_device))
 
 
-def _say_device(store: ActivationStore, kind: Ridge) -> None:
+def _say_device(store: ActivationStore, kind: Ridge, targets: int) -> None:
     if isinstance(kind, DeviceRidge):
-        say_memory(store, store.modules, kind.device)
+        say_memory(store, store.modules, kind.device, targets)
 
 
 def bytes_held(plan: Plan, manifest: Manifest) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from threading import BoundedSemaphore
 from typing import Any
 
+import numpy as np
 import torch
 from dask.system import CPU_COUNT
 
@@ -16,11 +17,15 @@ from ldmscene.evaluation.kind import Training
 from ldmscene.evaluation.ridge import RIDGE, Ridge, RidgeFits
 from ldmscene.evaluation.samples import BLOCK
 from ldmscene.probes import Moments, Targets
+from ldmscene.probes.fourier import FUNCTIONS
 from ldmscene.probes.tensor_sums import project_tensor, working_bytes
 from ldmscene.progress import say
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import activation_path
+from ldmscene.store.layout import LATENTS, activation_path
 from ldmscene.text import human_bytes
+
+AT_ONCE = 4  # blocks on a device: enough for one to come while another is computed with, whose kernels run in turn
+_turn = BoundedSemaphore(AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class DeviceFits(RidgeFits):
     device: str
 
     def project(self, X: Array) -> Array:
-        return project_tensor(on(self.device, X), self.subspace.mean, self.subspace.directions)
+        with _turn:
+            return project_tensor(on(self.device, X), self.subspace.mean, self.subspace.directions)
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,21 @@ class DeviceRidge(Ridge):
     device: str = "cpu"
 
     def reduce(self, X: Array, labels: Targets) -> Moments:
-        return super().reduce(on(self.device, X), labels)
+        return self.reduce_all(X, [labels])[0]
+
+    def reduce_all(self, X: Array, labels: Sequence[Targets]) -> list[Moments]:
+        """`reduce` against the labels of several groups, by features that are moved once."""
+        with _turn:
+            moved = on(self.device, X)
+            return [Ridge.reduce(self, moved, one) for one in labels]
 
     def solve(self, training: Training) -> DeviceFits:
         return DeviceFits(**vars(super().solve(training)), device=self.device)
 
 
 def on(device: str, X: Array) -> Any:
-    """Features as a tensor on a device, by way of pinned memory where that is a GPU."""
-    if not X.flags.writeable:  # which torch warns of
-        X = X.copy()
-    tensor = torch.from_numpy(X)
-    return tensor.pin_memory().to(device) if torch.device(device).type == "cuda" else tensor.to(device)
+    """Features as a tensor on a device."""
+    return torch.from_numpy(X if X.flags.writeable else X.copy()).to(device)  # torch warns of what can't be written to
 
 
 def check_device(device: str) -> str:
@@ -92,11 +101,37 @@ def ridge_on(device: str) -> Ridge:
         return RIDGE
 
 
-def say_memory(store: ActivationStore, modules: Sequence[str], device: str) -> None:
-    """Tell how much memory a device lends at most: a block of samples for each thread, and what is computed of it."""
-    arrays = [store.info(activation_path(module)) for module in modules]
-    most = max(
-        BLOCK * prod(array.maps.values()) * array.layout.dtype.itemsize + working_bytes(array.maps["channel"])
-        for array in arrays
-    )
-    say(f"memory on {device}: at most {human_bytes(CPU_COUNT * most)}, beside the model's")
+def say_memory(
+    store: ActivationStore,
+    modules: Sequence[str],
+    device: str,
+    targets: int,
+    *,
+    latent: bool = False,
+    nonlinear: bool = False,
+) -> None:
+    """Tell how much memory a device lends at most: to blocks of samples, and to what is computed of each.
+
+    Parameters
+    ----------
+    targets
+        How many are fitted, each to its own labels and to those that are lent.
+    latent
+        Whether x_t is read beside features.
+    nonlinear
+        Whether random functions of features are.
+    """
+    most = max(_block_bytes(store, module, targets, latent, nonlinear) for module in modules)
+    say(f"memory on {device}: at most {human_bytes(min(AT_ONCE, CPU_COUNT) * most)}, beside the model's")
+
+
+def _block_bytes(store: ActivationStore, module: str, targets: int, latent: bool, nonlinear: bool) -> int:
+    array = store.info(activation_path(module))
+    (y, x, channels), dtypes = array.maps.values(), [array.layout.dtype]
+    if latent:
+        latents = store.info(LATENTS).layout
+        channels, dtypes = channels + latents.shape[1], [*dtypes, latents.dtype]
+    if nonlinear:
+        channels, dtypes = channels + FUNCTIONS, [*dtypes, np.dtype(np.float64)]
+    read = BLOCK * y * x * channels * np.result_type(*dtypes).itemsize
+    return int(read + working_bytes((BLOCK, y * x, channels), 2 * targets))

@@ -60,8 +60,10 @@ def write_states(bench: Bench, states: Sequence[State], keys: Sequence[str]) -> 
 def reduce_block(bench: Bench, features: Features, block: SampleBlock) -> list[State]:
     """States of one block, for each group of targets."""
     X = bench.read(features, block.ids)
+    labels = [bench.training_labels(targets, block, features.size) for targets in bench.grouped]
+    together = getattr(bench.kind, "reduce_all", None)  # of kinds that move features first
     try:
-        return [bench.kind.reduce(X, bench.training_labels(targets, block, features.size)) for targets in bench.grouped]
+        return together(X, labels) if together else [bench.kind.reduce(X, one) for one in labels]
     except InputError:
         check_finite(bench, features, block, X)
         raise

@@ -16,6 +16,8 @@ from ldmscene.errors import InputError
 from ldmscene.probes.choice import deviation
 from ldmscene.probes.stats import Moments
 
+FUNCTIONS = 256  # that stand beside features unless asked for otherwise
+
 
 @dataclass(frozen=True)
 class FourierFeatures:
@@ -31,7 +33,7 @@ class FourierFeatures:
     """[d]"""
 
     @classmethod
-    def of(cls, train: Moments, count: int = 256, length: float = 1.0, seed: int = 0) -> FourierFeatures:
+    def of(cls, train: Moments, count: int = FUNCTIONS, length: float = 1.0, seed: int = 0) -> FourierFeatures:
         """For features that are standardised by their training data.
 
         Parameters

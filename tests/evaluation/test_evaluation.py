@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from dask.system import CPU_COUNT
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
@@ -24,6 +28,7 @@ from ldmscene import grid as grids
 from ldmscene.calls.report_data import report_data
 from ldmscene.errors import IncompleteError, InputError, UnknownNameError, WriteError
 from ldmscene.evaluation import on_device
+from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.features import ModuleOutput, without_gaps
 from ldmscene.evaluation.predicting import bench_of
 from ldmscene.evaluation.ridge import LADDER, pack_moments, unpack_moments
@@ -31,8 +36,10 @@ from ldmscene.evaluation.samples import lend, training_blocks
 from ldmscene.evaluation.scope import Scope
 from ldmscene.metrics import metrics_of
 from ldmscene.probes import Moments, assign_folds
+from ldmscene.probes.tensor_sums import working_bytes
 from ldmscene.store import layout
 from ldmscene.store.disk import Disk
+from ldmscene.text import human_bytes
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, make_manifest
 
 DEMO = Path(__file__).parents[2] / "stores" / "demo"
@@ -222,6 +229,43 @@ def test_a_device_gives_the_grid_of_the_processor(store, tmp_path, precision, ca
     for name in ("probe", "shuffled", "cv_score", "gain_cv"):
         np.testing.assert_allclose(found[name], expected[name], atol=tolerance, err_msg=name)
     xr.testing.assert_equal(found["alpha"], expected["alpha"])
+
+
+@pytest.mark.parametrize("more", [{}, {"beyond": ["position", "latent"], "nonlinear": True}], ids=["plain", "wider"])
+def test_the_memory_that_is_said_is_that_of_the_widest_block(store, tmp_path, monkeypatch, capsys, more):
+    moved, on = [], on_device.on
+    monkeypatch.setattr(on_device, "on", lambda device, X: moved.append(X) or on(device, X))
+    arguments = {"targets": ["depth", "mask"], "modules": LAST, "steps": 3, "alphas": ALPHAS, "cv": 3, **more}
+    ldmscene.evaluate(bare_copy(store, tmp_path / "copy"), device="cpu", **arguments)
+    widest = max(moved, key=lambda X: X[0].nbytes)
+    n, (y, x, c) = sampling.BLOCK, widest.shape[1:]
+    most = n * widest[0].nbytes + working_bytes((n, y * x, c), 4)  # two targets, with their own labels and lent ones
+    said = human_bytes(min(on_device.AT_ONCE, CPU_COUNT) * most)
+    assert f"memory on cpu: at most {said}, beside" in capsys.readouterr().err
+
+
+def test_few_blocks_are_on_a_device_at_once(monkeypatch):
+    there, most, lock = 0, 0, threading.Lock()
+
+    def stay(*_):
+        nonlocal there, most
+        with lock:
+            there, most = there + 1, max(most, there + 1)
+        time.sleep(0.02)
+        with lock:
+            there -= 1
+        raise InputError("gone again")
+
+    def work(number):
+        kind = on_device.DeviceRidge()
+        with pytest.raises(InputError, match="gone"):
+            fits.project(X) if number % 2 else kind.reduce(X, None)
+
+    monkeypatch.setattr(on_device, "on", stay)
+    X, fits = np.zeros((2, 3, 3, 4)), on_device.DeviceFits({}, None, "", {}, device="cpu")
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(24)))
+    assert most == on_device.AT_ONCE == 4
 
 
 def test_penalties_that_kept_coordinates_cannot_serve_are_read_for_again(store, tmp_path, ranges):

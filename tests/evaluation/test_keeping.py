@@ -18,7 +18,7 @@ import ldmscene
 from ldmscene import capture, testbed
 from ldmscene.calls import statistics
 from ldmscene.errors import CorruptError, IncompleteError, InputError
-from ldmscene.evaluation import absorbing
+from ldmscene.evaluation import absorbing, on_device
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.holding import Held
 from ldmscene.evaluation.on_device import DeviceRidge
@@ -162,8 +162,11 @@ def test_activations_that_are_stored_are_read_there_and_dropped(tiny, samples, w
 def test_sums_on_the_models_device_are_those_of_the_processor(tiny, samples, whole, made, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(statistics, "ridge_on", lambda device: asked.append(device) or DeviceRidge(device=device))
+    moved, on = [], on_device.on
+    monkeypatch.setattr(on_device, "on", lambda device, X: moved.append(X) or on(device, X))
     store = _keep(tiny, samples, tmp_path / "kept")
     assert asked == ["cpu"]
+    assert len(moved) == 7 * len(OPTIONS["modules"])  # each block once, for three targets
     found, expected = _states(store), _states(made)
     assert found.keys() == expected.keys()
     for name in found:

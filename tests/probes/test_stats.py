@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
 from itertools import pairwise
@@ -160,6 +161,55 @@ def test_a_tensor_is_summed_at_each_position_as_an_array_is(shape, single, monke
     for name in ("weight", "mean_x", "mean_y", "cyy"):
         np.testing.assert_allclose(vars(found)[name], vars(plain)[name], rtol=limit, atol=limit)
     assert found.rounding.any() == single
+
+
+def _peak(work: Callable[[], object]) -> int:
+    """Bytes that tensors took at once, by torch's profiler."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return int(np.cumsum([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 512, 32), (6, 64, 200), (4, 2048, 4)])
+def test_a_device_lends_no_more_memory_than_is_said(shape, dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor_sums, "_ROWS", 64)
+    monkeypatch.setattr(tensor_sums, "_VALUES", 1 << 15)
+    n, p, c = shape
+    rng = np.random.default_rng(7)
+    X, Y = torch.from_numpy(rng.normal(size=shape).astype(dtype)), rng.normal(size=(n, p, 6))
+    most = tensor_sums.working_bytes(shape, 6)
+    for single in {False, dtype is np.float16}:
+        w = rng.uniform(1, 2, (n, p))
+        found = _peak(lambda: tensor_sums.sums_of_tensor(X, w, Y, single=single, positions=True))  # noqa: B023
+        assert found <= most
+        assert single or found > most / 2
+    assert _peak(lambda: tensor_sums.project_tensor(X, np.zeros(c), np.eye(c))) <= most
+
+
+def _half(rng: np.random.Generator, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(rng.normal(100, 1, shape).astype(np.float16))
+
+
+def test_float32_products_have_their_own_digits_inside_autocast() -> None:
+    rng = np.random.default_rng(7)
+    X, w, Y = _half(rng, 3, 400, 5), np.ones((3, 400)), rng.normal(size=(3, 400, 2))
+    plain = tensor_sums.sums_of_tensor(X, w, Y, single=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = tensor_sums.sums_of_tensor(X, w, Y, single=True)
+    for name, value in vars(plain).items():
+        np.testing.assert_array_equal(vars(found)[name], value, err_msg=name)
+
+
+def test_products_are_of_float64_where_float32_ones_may_be_rounded(request) -> None:
+    rng, matmul = np.random.default_rng(7), torch.backends.mkldnn.matmul
+    X, w, Y = _half(rng, 3, 400, 5), np.ones((3, 400)), rng.normal(size=(3, 400, 2))
+    request.addfinalizer(partial(setattr, matmul, "fp32_precision", matmul.fp32_precision))
+    matmul.fp32_precision = "bf16"
+    found = tensor_sums.sums_of_tensor(X, w, Y, single=True)
+    for name, value in vars(tensor_sums.sums_of_tensor(X, w, Y, single=False)).items():
+        np.testing.assert_array_equal(vars(found)[name], value, err_msg=name)
 
 
 def test_scatter_is_symmetric_to_the_last_bit() -> None:
