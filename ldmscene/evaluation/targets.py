@@ -103,7 +103,7 @@ def _targets(store: ActivationStore, name: str, train: Sequence[str]) -> list[Ta
     if attributes.get("kind") != CLASSES:
         return [Target(name, kind, attributes.get("threshold"), name, *scored)]
     # No target of a store is called so, since names hold no `=`.
-    return [Target(f"{name}={value:g}", kind, None, name, *scored, value) for value in _classes(store, name, train)]
+    return [Target(f"{name}={int(value)}", kind, None, name, *scored, value) for value in _classes(store, name, train)]
 
 
 def _classes(store: ActivationStore, name: str, sample_ids: Sequence[str]) -> list[float]:

@@ -12,6 +12,7 @@ from ldmscene.errors import InputError, ShapeError
 
 CLASSIFICATION = "classification"
 KINDS = ("continuous", "binary", "classes", CLASSIFICATION)
+_APART = 2**24  # below which float32 tells all whole numbers apart
 
 
 class Labeler(Protocol):
@@ -95,7 +96,7 @@ def as_labels(maps: np.ndarray, meaning: Mapping[str, Any], what: str) -> np.nda
     ------
     InputError
         Of whole numbers or booleans without a kind, since they may be a scale, a mask or classes; of classes
-        that aren't whole numbers; of masks of which nobody knows the range; of infinity.
+        that aren't whole numbers, or too large; of masks of which nobody knows the range; of infinity.
     """
     kind = meaning.get("kind")
     if maps.dtype.kind not in "biuf":
@@ -112,6 +113,10 @@ def as_labels(maps: np.ndarray, meaning: Mapping[str, Any], what: str) -> np.nda
         raise InputError(f"{what} infinity; NaN marks a pixel without label")
     if kind == "classes" and not np.array_equal(labels, np.rint(labels), equal_nan=True):
         raise InputError(f"{what} {labels[labels != np.rint(labels)][0]:g} as a class; expected whole numbers")
+    if kind == "classes" and (np.abs(labels) >= _APART).any():
+        raise InputError(
+            f"{what} {np.nanmax(np.abs(labels)):.0f} as a class; expected numbers below {_APART}, so number classes anew"
+        )
     if kind == "classes" and "void" not in meaning and {255} == set(labels[labels > 253]):
         warnings.warn(
             f"{what} the class 255, as pixels without label are often marked; if so, say void=255", stacklevel=4

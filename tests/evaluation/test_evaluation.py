@@ -34,6 +34,7 @@ from ldmscene.evaluation.predicting import bench_of
 from ldmscene.evaluation.ridge import LADDER, pack_moments, unpack_moments
 from ldmscene.evaluation.samples import lend, training_blocks
 from ldmscene.evaluation.scope import Scope
+from ldmscene.evaluation.targets import target_of, targets_of
 from ldmscene.metrics import metrics_of
 from ldmscene.probes import Moments, assign_folds
 from ldmscene.probes.tensor_sums import working_bytes
@@ -439,6 +440,13 @@ def test_statistics_are_packed_without_loss(channels, seed):
     back = unpack_moments(pack_moments(whole))
     for name, value in vars(whole).items():
         np.testing.assert_array_equal(vars(back)[name], value)
+
+
+def test_classes_of_many_digits_have_names_of_their_own(two):
+    ldmscene.label(two, "seg", lambda images: 1_000_001.0 + images[..., 0] // 128, kind="classes", progress=False)
+    found = targets_of(two, ["seg"], two.manifest.frame["sample_id"].tolist())
+    assert [(target.name, target.of_class) for target in found] == [("seg=1000001", 1000001), ("seg=1000002", 1000002)]
+    assert target_of(two, "seg=1000002") == found[1]
 
 
 def test_each_class_is_a_mask_of_its_own(store, tmp_path):

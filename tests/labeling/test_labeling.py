@@ -102,6 +102,8 @@ def test_bad_labelers_and_targets_are_refused_in_one_sentence_and_leave_no_trace
         ldmscene.label(two, "grey", lambda images: images[..., 0])
     with pytest.raises(InputError, match=r"0\.\d+ as a class; expected whole numbers"):
         ldmscene.label(two, "parts", lambda images: images[..., 0] / 255, kind="classes")
+    with pytest.raises(InputError, match="16777216 as a class; expected numbers below 16777216"):
+        ldmscene.label(two, "parts", lambda images: images[..., 0] * 0.0 + 2**24, kind="classes")
     with pytest.raises(InputError, match="kind must be one of continuous, binary, classes"):
         ldmscene.label(two, "parts", lambda images: images[..., 0], kind="multi")
     with pytest.raises(InputError, match="only a binary target has one"):
