@@ -21,4 +21,5 @@ Normalisation = Literal["standard", "norm"]
 StoredDtype = Literal["float16", "float32"]
 Upsampling = Literal["nearest", "bilinear"]
 
+POSITION, LATENT = "position", "latent"  # what probes may use anyway beside targets, none of which is called so
 SPLITS = ("train", "val", "test", "unseen")

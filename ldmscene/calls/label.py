@@ -43,7 +43,8 @@ def label(
     store
         A store, or its location.
     target
-        What the labels are called: letters, digits, ".", "_" and "-".
+        What the labels are called: letters, digits, ".", "_" and "-"; not "position" or "latent", which mean
+        something else in `evaluate(beyond=…)`.
     labeler
         A name, with what follows a colon where it needs more: "tiny-depth", "midas", "depth:FOLDER or hub id",
         "tracer", "intrinsic", "rembg", "vgg16", "torchvision:resnet50", "files:FOLDER", "masks:FOLDER",

@@ -134,6 +134,7 @@ def _labelers(model: str | Path, asked: Mapping[str, Any] | None, table: Manifes
     replaced = asked and not any(map(protocols.is_empty, asked.values()))
     labelers = protocols.completed({} if replaced else _own_labelers(model), asked)
     for target, one in labelers.items():
+        labeling.check_target(target)
         if isinstance(one, str):
             labeling.check_name(one)
         elif isinstance(one, Mapping | xr.DataArray | np.ndarray):

@@ -52,7 +52,7 @@ def extract_statistics(
     check_splits(manifest, cv)
     check_grids(plan)
     found = {target: labeling.resolve(labeler) for target, labeler in labelers.items()}
-    _check_kinds(found)
+    _check_labelers(found)
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})
 
@@ -153,8 +153,9 @@ def check_grids(plan: Plan) -> None:
             raise InputError(f"{module.name} has no (y, x) grid to probe; leave it out of modules=")
 
 
-def _check_kinds(labelers: Mapping[str, object]) -> None:
+def _check_labelers(labelers: Mapping[str, object]) -> None:
     for target, labeler in labelers.items():
+        labeling.check_target(target)
         kind = provenance(labeler, None, None).get("kind", "continuous")
         if kind not in metrics.DEFAULT:
             raise InputError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldmscene.cells import MapSize
+from ldmscene.choices import LATENT, POSITION
 from ldmscene.errors import InputError
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.kind import Known
@@ -18,7 +19,6 @@ from ldmscene.probes import LabelProducts, Position, Targets, choose_side, merge
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import LATENTS, activation_path
 
-POSITION, LATENT = "position", "latent"
 PRODUCTS = "products"
 VERSION = 1  # of the products; to be counted up with every change of them
 

@@ -115,7 +115,7 @@ def as_labels(maps: np.ndarray, meaning: Mapping[str, Any], what: str) -> np.nda
         raise InputError(f"{what} {labels[labels != np.rint(labels)][0]:g} as a class; expected whole numbers")
     if kind == "classes" and (np.abs(labels) >= _APART).any():
         raise InputError(
-            f"{what} {np.nanmax(np.abs(labels)):.0f} as a class; expected numbers below {_APART}, so number classes anew"
+            f"{what} {np.nanmax(np.abs(labels)):.0f} as a class; expected numbers below {_APART}, so number them anew"
         )
     if kind == "classes" and "void" not in meaning and {255} == set(labels[labels > 253]):
         warnings.warn(

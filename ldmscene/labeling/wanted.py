@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ldmscene.choices import SPLITS, LabelledPictures
+from ldmscene.choices import LATENT, POSITION, SPLITS, LabelledPictures
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.labelers import CLASSIFICATION
 from ldmscene.store import ActivationStore, ArraySpec
@@ -22,6 +22,22 @@ from ldmscene.store.layout import (
 ON = get_args(LabelledPictures)
 
 
+def check_target(name: str) -> None:
+    """Refuse a name that no target may have.
+
+    Raises
+    ------
+    InputError
+    """
+    if not is_target(name):
+        raise InputError(f"a target's name is letters, digits, '.', '_' and '-', 200 at most; got {name[:250]!r}")
+    if name in (POSITION, LATENT):
+        raise InputError(
+            f"a target's name is anything but {POSITION!r} and {LATENT!r}, which mean something else in beyond=; got "
+            f"{name!r}, so choose another, such as {name + '-map'!r}"
+        )
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is to be labelled, checked against the store."""
@@ -33,10 +49,7 @@ class Wanted:
     only: frozenset[str] | None = None  # of these samples; all where not given
 
     def __post_init__(self) -> None:
-        if not is_target(self.target):
-            raise InputError(
-                f"a target's name is letters, digits, '.', '_' and '-', 200 at most; got {self.target[:250]!r}"
-            )
+        check_target(self.target)
         if self.split is not None and self.split not in SPLITS:
             raise unknown("split", self.split, SPLITS)
         if self.on not in ON:

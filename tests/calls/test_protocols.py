@@ -193,6 +193,8 @@ def test_what_cannot_be_run_is_refused_before_the_model_is_loaded(tmp_path):
         ldmscene.run(make_manifest(6, 2), labelers={"class": "vgg16"}, **arguments)
     with pytest.raises(UnknownNameError, match="nearest: tiny-depth"):
         ldmscene.run(make_manifest(6, 2), labelers={"depth": "tiny-dept"}, dry_run=True, **arguments)
+    with pytest.raises(InputError, match="mean something else in beyond=; got 'position'"):
+        ldmscene.run(make_manifest(6, 2), labelers={"position": "tiny-depth"}, dry_run=True, **arguments)
     assert not list(tmp_path.iterdir())
 
 

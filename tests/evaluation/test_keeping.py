@@ -388,3 +388,12 @@ def test_statistics_of_classes_are_refused_before_anything_is_generated(tiny, sa
             tiny, samples, tmp_path / "kept", **OPTIONS, keep="statistics", labelers={"parts": Parts(), **LABELERS}
         )
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize(("name", "why"), [("latent", "something else in beyond="), ("a/b", "letters, digits")])
+def test_names_of_no_target_are_refused_before_anything_is_generated(tiny, samples, tmp_path, name, why):
+    with pytest.raises(InputError, match=f"a target's name is .*{why}"):
+        ldmscene.extract(
+            tiny, samples, tmp_path / "kept", **OPTIONS, keep="statistics", labelers={name: "tiny-depth", **LABELERS}
+        )
+    assert not (tmp_path / "kept").exists()

@@ -121,6 +121,9 @@ def test_bad_labelers_and_targets_are_refused_in_one_sentence_and_leave_no_trace
     for name in ("../x", ".", "", "a/b"):
         with pytest.raises(InputError, match="a target's name"):
             ldmscene.label(two, name, "tiny-depth")
+    for name in ("position", "latent"):
+        with pytest.raises(InputError, match=f"mean something else in beyond=; got '{name}'"):
+            ldmscene.label(two, name, "tiny-depth")
     assert files(two.root) == before
     ldmscene.label(two, "mask", "tiny-mask")
     assert two.targets == ["mask"]
