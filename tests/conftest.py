@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -83,6 +84,31 @@ def ranges(monkeypatch) -> list[int]:
 
 FIRST = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
 LAST = "up_blocks.3.attentions.2.transformer_blocks.0.attn1.to_out.0"
+
+
+@contextmanager
+def overflowing(pipeline, seeds: set[int]) -> Iterator[None]:
+    """The last module's output is too large for float16 in samples of these seeds."""
+    batch: list[int] = []
+    arguments = capture.Plan.arguments
+
+    def watched(plan, prompts, chosen, *pictures):
+        batch[:] = chosen
+        return arguments(plan, prompts, chosen, *pictures)
+
+    def inflate(_module, _args, output):
+        for i, seed in enumerate(batch):
+            if seed in seeds:
+                output[len(batch) + i] *= 1e6  # behind the unconditional half
+        return output
+
+    handle = dict(pipeline.unet.named_modules())[LAST].register_forward_hook(inflate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capture.Plan, "arguments", watched)
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 def files(root: Path) -> dict[str, bytes]:

@@ -44,7 +44,8 @@ def extract(asked: Extraction) -> ActivationStore | dict[str, float]:
     WriteError
         If the disk fails; finished samples stay.
     LdmsceneError
-        If values are infinite or NaN, once all other samples are stored; or if workers left samples missing.
+        If values are infinite or NaN, once all other samples are stored, and all is summed that can be without them;
+        or if workers left samples missing.
 
     Warns
     -----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from ldmscene.evaluation.ridge import Ridge
 from ldmscene.evaluation.samples import cut
 from ldmscene.evaluation.task import check_same_run, check_splits
 from ldmscene.extraction import fill as extraction
+from ldmscene.extraction.faults import Fault, refuse
 from ldmscene.extraction.missing import find_missing
 from ldmscene.extraction.unchanged import check_unchanged
 from ldmscene.labelers import provenance
@@ -48,6 +49,9 @@ def extract_statistics(
     ------
     InputError
         If the store has statistics of other training samples: folds would not be the same.
+    LdmsceneError
+        If values of some samples are infinite or NaN, once all others are stored, and all training samples summed of
+        which no fold has such a sample before them.
     """
     check_splits(manifest, cv)
     check_grids(plan)
@@ -57,14 +61,16 @@ def extract_statistics(
     _agree(root, {"targets": sorted(found), "cv": cv})
 
     kind = _where_it_runs(plan)
-    ask = cache(partial(check_unchanged, store, plan))  # once, not for every block
+    faults: dict[str, Fault] = {}
+    fill = _filling(plan, store, faults, options)
 
-    def produce(sample_ids: Collection[str], held: Held | None) -> None:
-        extraction.fill(plan, store.manifest.only(sample_ids), root, progress=False, ask=ask, held=held, **options)
+    def produce(sample_ids: Collection[str], held: Held | None) -> set[str]:
+        failed = fill(sample_ids, held)
         store.refresh()
-        for target, labeler in found.items():
-            wanted = labeling.Wanted(store, target, "image", None, frozenset(sample_ids))
-            labeling.label(wanted, labeler)
+        if sound := frozenset(sample_ids) - failed:
+            for target, labeler in found.items():
+                labeling.label(labeling.Wanted(store, target, "image", None, sound), labeler)
+        return failed
 
     specs = extraction.array_specs(plan, options["previews"])
     if progress and find_missing(store, manifest, specs, options["previews"], options["batch_size"]).samples:
@@ -73,11 +79,40 @@ def extract_statistics(
         _say_device(store, kind, len(found))
     frame = store.manifest.frame
     with bar("extracting", len(frame), enabled=progress) as advance:
-        reduce_training(Reduction(store, list(found), kind=kind), cv, produce, advance, progress=progress)
+        waiting = reduce_training(Reduction(store, list(found), kind=kind), cv, produce, advance, progress=progress)
         for sample_ids in cut(frame["sample_id"][frame["split"] != "train"]):
             produce(sample_ids, None)
             advance(len(sample_ids))
+    refuse(faults.values(), plan.compute_dtype, **_said_of_sums(faults, waiting))
     return store
+
+
+def _said_of_sums(faults: Mapping[str, Fault], waiting: Collection[str]) -> dict[str, str]:
+    """How `refuse` is to put it where training samples are not in the statistics."""
+    if not waiting:
+        return {}
+    done = "these were not stored, all others were"
+    if others := set(waiting) - set(faults):
+        done += f"; statistics, which take a fold's samples in order, lack {len(others)} of these others, too"
+    return {"done": done, "instead": "leave them out of another store's manifest"}
+
+
+def _filling(
+    plan: Plan, store: ActivationStore, faults: dict[str, Fault], options: Mapping[str, Any]
+) -> Callable[[Collection[str], Held | None], set[str]]:
+    """What fills in samples of a store, notes the faults of those that it can't, and returns their sample_ids."""
+    ask = cache(partial(check_unchanged, store, plan))  # once, not for every block
+
+    def fill(sample_ids: Collection[str], held: Held | None) -> set[str]:
+        found: list[Fault] = []
+        extraction.fill(
+            plan, store.manifest.only(sample_ids), store.root, progress=False, ask=ask, held=held, faults=found,
+            **options,
+        )  # fmt: skip
+        faults.update({fault.sample_id: fault for fault in found})
+        return {fault.sample_id for fault in found}
+
+    return fill
 
 
 def extract_control(
@@ -97,6 +132,8 @@ def extract_control(
     ------
     InputError
         If samples, or more than the denoiser's weights, differ from those of the labelled store.
+    LdmsceneError
+        If values of some samples are infinite or NaN, once all is summed and scored that can be without them.
     """
     if set(manifest.keys) != set(labelled.manifest.keys):
         raise InputError(
@@ -115,18 +152,22 @@ def extract_control(
     _agree(root, {"targets": [], "cv": cv, "control": True})
 
     kind = _where_it_runs(plan)
-    ask = cache(partial(check_unchanged, control, plan))
-
-    def produce(sample_ids: Sequence[str], held: Held | None) -> None:
-        extraction.fill(plan, control.manifest.only(sample_ids), root, progress=False, ask=ask, held=held, **options)
-
+    faults: dict[str, Fault] = {}
+    produce = _filling(plan, control, faults, options)
     specs = compress(extraction.array_specs(plan, False), options["compression"])
     if progress and find_missing(control, manifest, specs, False, options["batch_size"]).samples:
         extraction.say_bound(plan, specs, options["batch_size"], bytes_held(plan, control.manifest))
         _say_device(control, kind, len(labelled.targets))
     some = control.manifest.frame["split"].isin(("train", "test")).sum()
     with bar("extracting the control", int(some), enabled=progress) as advance:
-        reduce_control(labelled, control, beyond, cv, produce, advance, kind=kind, progress=progress)
+        waiting = reduce_control(labelled, control, beyond, cv, produce, advance, kind=kind, progress=progress)
+    refuse(
+        faults.values(),
+        plan.compute_dtype,
+        done=f"these were neither summed nor scored, and {len(set(waiting) - set(faults))} others wait for them",
+        anew="other stores, for the control and what it controls",
+        instead="leave them out of the manifests of both",
+    )
     return control
 
 

@@ -8,7 +8,7 @@ stopped generates again what was waiting. What a store has of training samples i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -39,7 +39,7 @@ from ldmscene.store.dropping import drop, forget, sweep
 from ldmscene.store.layout import IMAGE, LATENTS, Key, activation_path, label_path
 
 AT_ONCE = 2**30  # bytes of activations that wait in memory until they are brought in
-Produce = Callable[[Sequence[str], Held | None], None]
+Produce = Callable[[Sequence[str], Held | None], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,11 @@ def reduce_training(
     advance: Callable[[int], None],
     *,
     progress: bool = False,
-) -> None:
-    """Bring all training samples of a store into statistics.
+) -> list[str]:
+    """Bring all training samples of a store into statistics, and return the sample_ids of those that can't be.
+
+    Statistics take the blocks of a fold in their order, and each as a whole. Where a block has a sample that can't be
+    summed, it waits with the fold's later ones; what else is to be made of their samples is made.
 
     Parameters
     ----------
@@ -100,29 +103,42 @@ def reduce_training(
         Folds over groups of prompts.
     produce
         Makes what is missing of some samples (sample_ids), labels included; arrays go to what is held, if any is,
-        instead of the store.
+        instead of the store. Returns those sample_ids of which that failed, since their values are infinite or NaN.
     advance
         Told of each number of samples that is generated, or was brought in before.
     progress
         Show a bar for the blocks that are brought in together.
     """
-    store = todo.store
-    sweep(store)
-    for blocks in training_folds(store.manifest, cv):
+    sweep(todo.store)
+    waiting: list[str] = []
+    for blocks in training_folds(todo.store.manifest, cv):
         _forget_lost(todo, blocks, produce)
-        _remove_beginnings(todo, blocks, store.modules)
-        for run in _runs(store, blocks):
-            some = blocks[run.begin : run.end]
-            held = Held(todo.paths(run.left))
-            for block in some:
-                if run.left:
-                    produce(block.ids, held)
-                advance(len(block.ids))
-            if run.left:
-                store.refresh()
-                absorb(todo, blocks[: run.end], run.begin, run.left, held, title="absorbing" if progress else "")
-                drop_left(store, _ids(some), todo.paths(run.left), held)
-                _remove_beginnings(todo, blocks, run.left)
+        _remove_beginnings(todo, blocks, todo.store.modules)
+        waiting += _reduce_fold(todo, blocks, produce, advance, "absorbing" if progress else "")
+    return waiting
+
+
+def _reduce_fold(
+    todo: Reduction,
+    blocks: Sequence[SampleBlock],
+    produce: Produce,
+    advance: Callable[[int], None],
+    title: str,
+) -> list[str]:
+    store, sound = todo.store, len(blocks)
+    for run in _runs(store, blocks):
+        held = Held(todo.paths(run.left))
+        for n in range(run.begin, run.end):
+            if run.left and produce(blocks[n].ids, held):
+                sound = min(sound, n)
+            advance(len(blocks[n].ids))
+        end = min(run.end, sound)
+        if run.left and run.begin < end:
+            store.refresh()
+            absorb(todo, blocks[:end], run.begin, run.left, held, title)
+            drop_left(store, _ids(blocks[run.begin : end]), todo.paths(run.left), held)
+            _remove_beginnings(todo, blocks, run.left)
+    return _ids(blocks[sound:])
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,11 @@ def reduce_control(
     *,
     kind: Ridge = RIDGE,
     progress: bool = False,
-) -> None:
+) -> list[str]:
     """Bring a control to hold what `evaluate` needs of it, with its default penalties, and nothing else.
+
+    Returns the sample_ids of those that can't be: training samples as `reduce_training` has it, and then all that are
+    held out, since their scores need the statistics; else those of blocks with one that can't be scored.
 
     Parameters
     ----------
@@ -61,8 +64,7 @@ def reduce_control(
     cv
         Folds over groups of prompts.
     produce
-        Makes what the control lacks of some samples (sample_ids); arrays go to what is held, if any is, instead of
-        the store.
+        Makes what the control lacks of some samples (sample_ids), as `reduce_training` has it.
     advance
         Told of each number of samples that is generated, or was brought in before.
     kind
@@ -70,8 +72,12 @@ def reduce_control(
     progress
         Show a bar for the blocks that are brought in together.
     """
-    reduce_training(Reduction(control, labelled.targets, labelled, kind), cv, produce, advance, progress=progress)
-    _score_held_out(_bench(labelled, control, Beyond.of(beyond, labelled.targets), cv, kind), produce, advance)
+    todo = Reduction(control, labelled.targets, labelled, kind)
+    waiting = reduce_training(todo, cv, produce, advance, progress=progress)
+    if waiting:
+        samples = control.samples
+        return [*waiting, *samples["sample_id"][samples["split"].eq("test") & ~samples["dropped"]]]
+    return _score_held_out(_bench(labelled, control, Beyond.of(beyond, labelled.targets), cv, kind), produce, advance)
 
 
 def _bench(labelled: ActivationStore, control: ActivationStore, known: Beyond, cv: int, kind: Ridge) -> Bench:
@@ -93,12 +99,14 @@ def _comparable(labelled: ActivationStore, todo: Task, known: Beyond) -> tuple[T
     return whole[0] if whole else todo.targets
 
 
-def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], None]) -> None:
+def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], None]) -> list[str]:
+    """Returns the samples of blocks that can't be scored."""
     control = bench.source
     outputs = outputs_of(control, control.modules, control.steps)
     checksums = checksums_of(control, outputs)
     states = [[state_keys(bench, one, fold, checksums[one.path]) for fold in bench.task.folds] for one in outputs]
     fits: list[Fits] = []
+    waiting: list[str] = []
     for block in bench.task.test:
         if not _is_scored(bench, outputs, states, block):
             paths = map(activation_path, control.modules)
@@ -106,14 +114,17 @@ def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], Non
             forget(control, dict.fromkeys(dropped, block.ids))
             every = Reduction(control, (), bench.store).paths(control.modules)
             held = Held(every)
-            produce(block.ids, held)
-            control.refresh()
-            fits = fits or _on_each(bench, _solve, outputs, states)
-            maps = [HeldOutput.among(one, held) for one in outputs]
-            keys = _keys(outputs, block, held.checksums(control, outputs))
-            _on_each(bench, partial(_score, block=block), maps, keys, states, fits)
-            drop_left(control, block.ids, every, held)
+            if produce(block.ids, held):
+                waiting += block.ids
+            else:
+                control.refresh()
+                fits = fits or _on_each(bench, _solve, outputs, states)
+                maps = [HeldOutput.among(one, held) for one in outputs]
+                keys = _keys(outputs, block, held.checksums(control, outputs))
+                _on_each(bench, partial(_score, block=block), maps, keys, states, fits)
+                drop_left(control, block.ids, every, held)
         advance(len(block.ids))
+    return waiting
 
 
 def _on_each(bench: Bench, work: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,24 +21,35 @@ class Fault:
 
     Attributes
     ----------
+    sample_id : str
     text : str
         The sample, the array, the step, and how many values of that array.
     too_large : bool
         Only float16 has values that are infinite, and none is NaN: the store's precision is too narrow for them.
     """
 
+    sample_id: str
     text: str
     too_large: bool
 
 
-def sound(rows: Iterable[Row], faults: list[Fault], *, allow: bool = False) -> Iterator[Row]:
-    """Rows whose values are all finite; of the others, their faults are added to the list."""
+def sound(
+    rows: Iterable[Row], faults: list[Fault], *, allow: bool = False, summed: Collection[str] = ()
+) -> Iterator[Row]:
+    """Rows whose values are all finite; of the others, their faults are added to the list.
+
+    Where others are allowed, arrays of the paths that are `summed` must be finite all the same: no sum would be.
+    """
     for row in rows:
-        fault = None if allow else find_fault(row)
+        fault = find_fault(_of(row, summed) if allow else row)
         if fault is None:
             yield row
         else:
             faults.append(fault)
+
+
+def _of(row: Row, paths: Collection[str]) -> Row:
+    return replace(row, arrays={path: array for path, array in row.arrays.items() if path in paths}, lost={})
 
 
 def find_fault(row: Row) -> Fault | None:
@@ -58,26 +69,36 @@ def find_fault(row: Row) -> Fault | None:
         return None
     narrow = [row.arrays[path] for path, _ in found if row.arrays[path].dtype == np.float16]
     too_large = len(narrow) == len(found) and not lost and not any(np.isnan(array).any() for array in narrow)
-    return Fault(f"{row.sample_id}: {place}", too_large)
+    return Fault(row.sample_id, f"{row.sample_id}: {place}", too_large)
 
 
 def _name(path: str) -> str:
     return Key(path).module or path
 
 
-def refuse(faults: Sequence[Fault], compute_dtype: str) -> None:
-    """LdmsceneError with every fault and what to try, if there are any."""
+def refuse(
+    faults: Collection[Fault],
+    compute_dtype: str,
+    done: str = "these were not stored, all others were",
+    anew: str = "another store",
+    instead: str = "store them with allow_nonfinite=True",
+) -> None:
+    """LdmsceneError with every fault and what to try, if there are any.
+
+    `done` says what was made of these and of other samples, `anew` what is to be made with other options, `instead`
+    what can be done without them.
+    """
     if faults:
         raise LdmsceneError(
-            f"values of {len(faults)} samples are infinite or NaN; these were not stored, all others were:\n"
+            f"values of {len(faults)} samples are infinite or NaN; {done}:\n"
             + "\n".join(f"  {fault.text}" for fault in faults)
-            + f"\n{_advice(faults, compute_dtype)}, or store them with allow_nonfinite=True"
+            + f"\n{_advice(faults, compute_dtype, anew)}, or {instead}"
         )
 
 
-def _advice(faults: Sequence[Fault], compute_dtype: str) -> str:
+def _advice(faults: Collection[Fault], compute_dtype: str, anew: str) -> str:
     if all(fault.too_large for fault in faults):
-        return "They are too large for float16: use dtype='float32' and another store"
+        return f"They are too large for float16: use dtype='float32' and {anew}"
     if compute_dtype != "float32":
-        return f"The model computes them in {compute_dtype}: use compute_dtype='float32' and another store"
+        return f"The model computes them in {compute_dtype}: use compute_dtype='float32' and {anew}"
     return "The model itself computes them: check its weights and its scheduler"

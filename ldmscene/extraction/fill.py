@@ -106,21 +106,24 @@ def fill(
     editing: Editing | None = None,
     ask: Callable[[], None] | None = None,
     held: Held | None = None,
+    faults: list[Fault] | None = None,
 ) -> ActivationStore:
     """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone.
 
     `ask` refuses a model that answers otherwise than when the store was begun, `check_unchanged` where not given: for
     those who fill a store piece by piece with one model. `held` takes some of the arrays that are generated; they
-    aren't stored, and stay missing.
+    aren't stored, and stay missing. `faults` takes what is infinite or NaN, for those who refuse that later.
 
     Raises
     ------
     LdmsceneError
-        If values of some samples are infinite or NaN, once all others are stored; unless that is allowed.
+        If values of some samples are infinite or NaN, once all others are stored; unless that is allowed, or `faults`
+        are taken. Of a new store also if no sample is sound.
     """
+    refuses = faults is None
+    faults = [] if faults is None else faults
     specs = _specs(plan, previews, compression, editing)
     ready: dict[tuple[Any, ...], list[Row]] = {}
-    faults: list[Fault] = []
     new = read_store(root) is None
     answer: dict[str, Any] | None = None
     made_with: dict[str, str] | None = None
@@ -160,14 +163,15 @@ def fill(
             rows: Iterable[Row] | None = ready.pop(_content(missing, batch), None) if ready else None
             if rows is None:
                 rows = generate(plan, missing.manifest, batch, images, writer.check, editing)
-                rows = sound(rows, faults, allow=allow_nonfinite)
+                rows = sound(rows, faults, allow=allow_nonfinite, summed=held.paths if held else ())
             for row in rows:
                 size += sum(array.nbytes for array in row.arrays.values())
                 writer.put(_hand_over(row, specs, held) if held else row)
                 del row  # it would stay in memory while the next batch is generated
             advance(len(batch.rows), size)
     store.refresh()
-    refuse(faults, plan.compute_dtype)
+    if refuses:
+        refuse(faults, plan.compute_dtype)
     return store
 
 

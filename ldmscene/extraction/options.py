@@ -106,7 +106,7 @@ class Options:
         default=False,
         metadata=about(
             """Store samples with infinite or NaN values, too. The ledger counts them, and probes can't be fitted to
-            them."""
+            them. Activations that are summed instead must be finite all the same."""
         ),
     )
 

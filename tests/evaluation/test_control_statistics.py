@@ -12,11 +12,14 @@ import xarray as xr
 
 import ldmscene
 from ldmscene import capture
-from ldmscene.errors import ControlWarning, CorruptError, InputError
+from ldmscene.errors import ControlWarning, CorruptError, InputError, LdmsceneError
 from ldmscene.evaluation import absorbing, assembly
 from ldmscene.evaluation import samples as sampling
+from ldmscene.evaluation.task import CV
 from ldmscene.extraction import fill
-from tests.conftest import FIRST, LAST, STEPS, bare_copy, files, make_manifest
+from ldmscene.store.dropping import forget
+from ldmscene.store.layout import activation_path
+from tests.conftest import FIRST, LAST, STEPS, bare_copy, files, make_manifest, overflowing
 from tests.test_cli import call
 
 HOW = {"modules": [FIRST, LAST], "steps": STEPS, "batch_size": 10, "progress": False}
@@ -189,6 +192,29 @@ def test_a_run_that_was_stopped_goes_on(tiny, labelled, stored, made, whole, tmp
     again = ldmscene.extract(tiny, labelled.manifest, root, control=labelled, **HOW)
     assert files(again.root / "statistics" / "moments") == files(made.root / "statistics" / "moments")
     _same(_anew(labelled, permuted=again), whole)
+
+
+def test_samples_that_overflow_are_named_once_all_is_done_that_can_be_without_them(tiny, labelled, stored, tmp_path):
+    control = ldmscene.open(shutil.copytree(stored.root, tmp_path / "control", ignore=COMPUTED))
+    seeds = control.manifest.frame.set_index("sample_id")["seed"]
+    first, *others = sampling.training_folds(control.manifest, CV)[0]
+    held_out = seeds.index[control.manifest.frame["split"] == "test"].tolist()
+    unsound = [first.ids[0], held_out[0]]
+    forget(control, {activation_path(LAST): unsound})
+    blocks = [*first.ids, *(sample_id for block in others for sample_id in block.ids)], held_out[: sampling.BLOCK]
+    for bad, left in zip(tuple(unsound), ([*blocks[0], *held_out], blocks[1]), strict=True):
+        with overflowing(tiny, set(seeds[unsound])), pytest.raises(LdmsceneError) as caught:
+            ldmscene.extract(tiny, labelled.manifest, control.root, control=labelled, **HOW)
+        assert f"neither summed nor scored, and {len(left) - 1} others wait for them:\n  {bad}: {LAST}" in str(
+            caught.value
+        )
+        assert "dtype='float32' and other stores, for the control and what it controls" in str(caught.value)
+        control.refresh()
+        assert set(control.samples.query("not dropped")["sample_id"]) == set(left)
+        unsound.remove(bad)
+    ldmscene.extract(tiny, labelled.manifest, control.root, control=labelled, **HOW)
+    control.refresh()
+    assert control.samples["dropped"].all()
 
 
 def test_the_same_call_again_generates_nothing(tiny, labelled, control, monkeypatch):

@@ -17,12 +17,13 @@ from safetensors.numpy import load, save
 import ldmscene
 from ldmscene import capture, testbed
 from ldmscene.calls import statistics
-from ldmscene.errors import CorruptError, IncompleteError, InputError
+from ldmscene.errors import CorruptError, IncompleteError, InputError, LdmsceneError
 from ldmscene.evaluation import absorbing, on_device
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.holding import Held
 from ldmscene.evaluation.on_device import DeviceRidge
 from ldmscene.evaluation.ridge import unpack_moments
+from ldmscene.evaluation.task import CV
 from ldmscene.extraction import fill as filling
 from ldmscene.extraction import unchanged
 from ldmscene.store import dropping
@@ -30,7 +31,7 @@ from ldmscene.store.cache import _checksum
 from ldmscene.store.check import find_faults, repair
 from ldmscene.store.disk import Disk
 from ldmscene.store.layout import IMAGE, LATENTS, activation_path, label_path
-from tests.conftest import FIRST, LAST, files, make_manifest
+from tests.conftest import FIRST, LAST, files, make_manifest, overflowing
 from tests.test_cli import call
 
 LABELERS = {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
@@ -250,6 +251,57 @@ def test_a_run_that_was_stopped_goes_on(tiny, samples, whole, made, tmp_path, mo
     assert find_faults(store) == []
     assert _states(store) == _states(made)
     _assert_same(ldmscene.evaluate(store, alphas=ALPHAS), whole)
+
+
+def _two_of_a_fold(samples) -> tuple[str, ...]:
+    """The training samples of the first fold that has several blocks; each is one sample."""
+    folds = sampling.training_folds(samples, CV)
+    return tuple(block.ids[0] for block in next(blocks for blocks in folds if len(blocks) == 2))
+
+
+@pytest.mark.parametrize(
+    ("at_once", "bad"),
+    [
+        (absorbing.AT_ONCE, 1),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((BLOCK_BY_BLOCK, 0), (absorbing.AT_ONCE, 0))),
+    ],
+)
+def test_samples_that_overflow_are_named_once_all_others_are_done(
+    tiny, samples, made, tmp_path, monkeypatch, at_once, bad
+):
+    monkeypatch.setattr(absorbing, "AT_ONCE", at_once)
+    seeds, fold = samples.frame.set_index("sample_id")["seed"], _two_of_a_fold(samples)
+    held_out = samples.frame["sample_id"].iloc[-1]
+    unsound, lacking = {fold[bad], held_out}, {*fold[bad:], held_out}
+    for _ in range(2):
+        with overflowing(tiny, set(seeds[list(unsound)])), pytest.raises(LdmsceneError) as caught:
+            _keep(tiny, samples, tmp_path / "kept")
+        said = str(caught.value)
+        assert said.startswith("values of 2 samples are infinite or NaN; these were not stored, all others were")
+        assert all((f"{sample_id}: {LAST}, step 0: " in said) == (sample_id in unsound) for sample_id in seeds.index)
+        assert ("in order, lack 1 of these others, too:" in said) == (bad == 0)
+        assert "dtype='float32' and another store, or leave them out of another store's manifest" in said
+        store = ldmscene.open(tmp_path / "kept")
+        assert set(store.samples.query("not complete")["sample_id"]) == lacking
+        assert all(store.complete(label_path(target)) == {*seeds.index} - unsound for target in LABELERS)
+        ours, theirs = _states(store), _states(made)
+        assert len(ours) == len(theirs) / CV * (CV - 1 + bad)  # bad: that fold has the state of its first block alone
+        assert len(ours.items() & theirs.items()) == len(theirs) / CV * (CV - 1)
+        assert find_faults(store) == []
+        assert absorbing.find_lost(store) == []
+    assert _states(_keep(tiny, samples, tmp_path / "kept")) == _states(made)
+
+
+def test_held_out_samples_that_overflow_are_stored_where_that_is_allowed_and_training_samples_never(
+    tiny, samples, tmp_path
+):
+    frame = samples.frame
+    seeds = {frame["seed"].iloc[0], frame["seed"].iloc[-1]}
+    with overflowing(tiny, seeds), pytest.raises(LdmsceneError, match="values of 1 samples are infinite") as caught:
+        _keep(tiny, samples, tmp_path / "kept", allow_nonfinite=True)
+    assert f"{frame['sample_id'].iloc[0]}: {LAST}, step 0" in str(caught.value)
+    store = ldmscene.open(tmp_path / "kept")
+    assert not np.isfinite(store.activations(LAST, 0, "test").values).all()
 
 
 def test_the_command_line_keeps_statistics(samples, tmp_path):

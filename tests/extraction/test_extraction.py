@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +33,7 @@ from ldmscene.extraction.missing import find_missing
 from ldmscene.store import files as store_files
 from ldmscene.store import layout, writer
 from ldmscene.store.disk import Disk
-from tests.conftest import FIRST, LAST, STEPS, files, make_manifest
+from tests.conftest import FIRST, LAST, STEPS, files, make_manifest, overflowing
 
 
 def _extract(pipeline, manifest, root, modules=(FIRST,), **options):
@@ -456,32 +455,9 @@ def test_a_store_where_a_file_lies_is_refused(tiny, tmp_path):
     assert (tmp_path / "s").read_text() == "mine"
 
 
-@contextmanager
-def _overflowing(pipeline, seeds):
-    """The last module's output is too large for float16 in samples of these seeds, of a manifest of four."""
-    batch, arguments = [], capture.Plan.arguments
-
-    def watched(plan, prompts, chosen, *pictures):
-        batch[:] = chosen
-        return arguments(plan, prompts, chosen, *pictures)
-
-    def inflate(_module, _args, output):
-        for i, seed in enumerate(batch):
-            if seed in seeds:
-                output[len(batch) + i] *= 1e6  # behind the unconditional half
-        return output
-
-    handle = dict(pipeline.unet.named_modules())[LAST].register_forward_hook(inflate)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(capture.Plan, "arguments", watched)
-        try:
-            yield make_manifest(3, 1)
-        finally:
-            handle.remove()
-
-
 def test_samples_that_overflow_are_set_aside_and_named_at_the_end(tiny, tmp_path):
-    with _overflowing(tiny, {100, 102}) as manifest:
+    manifest = make_manifest(3, 1)
+    with overflowing(tiny, {100, 102}):
         with pytest.raises(LdmsceneError, match=r"(?s)values of 2 samples are infinite or NaN.*float32") as caught:
             _extract(tiny, manifest, tmp_path / "half", [FIRST, LAST])
         samples = ldmscene.open(tmp_path / "half").samples.set_index("seed")
@@ -493,8 +469,8 @@ def test_samples_that_overflow_are_set_aside_and_named_at_the_end(tiny, tmp_path
 
 
 def test_samples_that_overflow_are_stored_and_counted_where_that_is_allowed(tiny, tmp_path):
-    with _overflowing(tiny, {100}) as manifest:
-        store = _extract(tiny, manifest, tmp_path / "s", [LAST], allow_nonfinite=True)
+    with overflowing(tiny, {100}):
+        store = _extract(tiny, make_manifest(3, 1), tmp_path / "s", [LAST], allow_nonfinite=True)
     assert store.samples["complete"].all()
     bad = store.manifest.frame["sample_id"][0]
     counts = store.ledger.query("nonfinite > 0").set_index("sample_id")["nonfinite"]
