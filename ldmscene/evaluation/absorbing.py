@@ -66,9 +66,16 @@ class Reduction:
     def labels(self) -> ActivationStore:
         return self.labelled or self.store
 
-    def bench(self, blocks: Sequence[SampleBlock]) -> Bench:
+    @cached_property
+    def cache(self) -> Cache:
+        """Of what is computed from labels: made once, since it tries whether their store can be written to."""
+        return Cache.beside(self.labels.location)
+
+    def bench(self, blocks: Sequence[SampleBlock], cache: Cache | None = None) -> Bench:
+        """Where no cache is handed in, for looking alone: nothing can be computed from labels there."""
         todo = Task(self._found, (tuple(blocks),), (), ())
-        plain = ungrouped(self.labels, Cache(self.labels.location), for_store(self.kind, self.store), todo)
+        labelled = cache or Cache(self.labels.location)
+        plain = ungrouped(self.labels, labelled, for_store(self.kind, self.store), todo)
         return replace(plain, source=self.store, own=Cache(self.store.location))
 
     @cached_property
@@ -186,8 +193,8 @@ def absorb(
     """Add a fold's blocks from `begin` on to the statistics of those before them, at every step of some modules."""
     store = todo.store
     outputs = outputs_of(store, modules, store.steps)
-    reduce_labels(todo.bench(blocks[begin:]), [output.size for output in outputs])
-    shared = delayed(todo.bench(blocks), traverse=False)
+    reduce_labels(todo.bench(blocks[begin:], todo.cache), [output.size for output in outputs])
+    shared = delayed(todo.bench(blocks, todo.cache), traverse=False)
     checksums = held.checksums(store, outputs)
     work = partial(_absorb, blocks=blocks, begin=begin)
     jobs = [

@@ -12,11 +12,12 @@ import xarray as xr
 
 import ldmscene
 from ldmscene import capture
-from ldmscene.errors import ControlWarning, CorruptError, InputError, LdmsceneError
+from ldmscene.errors import ControlWarning, CorruptError, InputError, LdmsceneError, WriteError
 from ldmscene.evaluation import absorbing, assembly
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.task import CV
 from ldmscene.extraction import fill
+from ldmscene.store.disk import Disk
 from ldmscene.store.dropping import forget
 from ldmscene.store.layout import activation_path
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, files, make_manifest, overflowing
@@ -215,6 +216,25 @@ def test_samples_that_overflow_are_named_once_all_is_done_that_can_be_without_th
     ldmscene.extract(tiny, labelled.manifest, control.root, control=labelled, **HOW)
     control.refresh()
     assert control.samples["dropped"].all()
+
+
+def test_a_store_that_cannot_be_written_to_gets_its_control(tiny, labelled, stored, made, tmp_path, monkeypatch):
+    locked = bare_copy(labelled, tmp_path / "locked")
+    root = shutil.copytree(stored.root, tmp_path / "control", ignore=COMPUTED)
+    before, write = files(locked.root), Disk.write
+
+    def refuse(disk, key, data):
+        if disk.root == locked.root:
+            raise WriteError("read-only")
+        write(disk, key, data)
+
+    monkeypatch.setattr(Disk, "write", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = ldmscene.extract(tiny, locked.manifest, root, control=locked, **HOW)
+    assert files(found.root / "statistics" / "moments") == files(made.root / "statistics" / "moments")
+    assert files(locked.root) == before
+    assert any("new statistics aren't cached" in str(one.message) for one in caught)
 
 
 def test_the_same_call_again_generates_nothing(tiny, labelled, control, monkeypatch):
