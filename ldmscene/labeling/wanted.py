@@ -60,9 +60,10 @@ class Wanted:
         absent = set(self.sample_ids) - have
         if absent:
             pictures = "pictures" if self.on == "image" else f"{self.on} previews"
-            raise IncompleteError(
-                f"{len(absent)} samples have no {pictures}, {min(absent)} among them; extract them first"
-            )
+            todo = "extract them first"
+            if self.on == "image" and not absent.isdisjoint(self.store.dropped(IMAGE)):
+                todo = "a control stores none; label the store that it controls"
+            raise IncompleteError(f"{len(absent)} samples have no {pictures}, {min(absent)} among them; {todo}")
 
     @property
     def sample_ids(self) -> list[str]:

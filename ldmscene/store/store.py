@@ -16,7 +16,7 @@ from ldmscene.store import layout
 from ldmscene.store.inventory import Inventory
 from ldmscene.store.masks import as_mask
 from ldmscene.store.summary import page
-from ldmscene.store.which import Which, chosen, said, several
+from ldmscene.store.which import Which, chosen, remedy, said, several
 from ldmscene.text import human_bytes
 
 THUMBNAILS = 8
@@ -494,12 +494,11 @@ class ActivationStore(Inventory):
             frame, have, wanted = frame.loc[rows], have[rows], wanted[rows]
             if frame.empty or (split and not frame["split"].eq(split).any()):
                 raise InputError(f"samples: expected at least one of split {split or 'any'!r}, got {samples!r}")
-        if split:
-            have = have & frame["split"].eq(split).to_numpy()
+        of_split = frame["split"].eq(split).to_numpy() if split else np.ones(len(frame), bool)
+        have = have & of_split
         if not have.any():
-            raise IncompleteError(
-                f"no sample of split {split or 'any'!r} has {path} in {self.root}; extract or label it first"
-            )
+            dropped = bool((self._finished.dropped(path)[frame.index] & of_split).any())
+            raise IncompleteError(f"no sample of split {split or 'any'!r} has {path} in {self.root}; {remedy(dropped)}")
         if not (have & wanted).any():
             raise InputError(f"no complete sample of split {split or 'any'!r} has {said(which)}; see store.samples")
         return frame[have & wanted]
@@ -510,7 +509,8 @@ class ActivationStore(Inventory):
             if sample_id not in self._index:
                 raise unknown(f"sample in {self.root}", sample_id, self._index)
             if not stored[self._index[sample_id]]:
-                raise IncompleteError(f"sample {sample_id} has no {path} in {self.root}; extract or label it first")
+                todo = remedy(sample_id in self.dropped(path))
+                raise IncompleteError(f"sample {sample_id} has no {path} in {self.root}; {todo}")
         return self.rows(samples)
 
     def __repr__(self) -> str:

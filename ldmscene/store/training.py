@@ -92,9 +92,11 @@ def _complete(store: ActivationStore, modules: Sequence[str], split: str | None)
     whole = set.intersection(*(store.complete(activation_path(name)) for name in modules))
     found = [sample_id for sample_id in wanted if sample_id in whole]
     if not found:
-        raise IncompleteError(
-            f"no sample of split {split or 'any'!r} has activations of {', '.join(modules)}; extract them"
-        )
+        dropped = any(not store.dropped(activation_path(name)).isdisjoint(wanted) for name in modules)
+        todo = "extract them"
+        if dropped:
+            todo = "they were dropped for their statistics; make another store with keep='activations' to read them"
+        raise IncompleteError(f"no sample of split {split or 'any'!r} has activations of {', '.join(modules)}; {todo}")
     return found
 
 

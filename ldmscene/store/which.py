@@ -76,6 +76,13 @@ def _answers(frame: pd.DataFrame, where: Any) -> np.ndarray:
     return answers
 
 
+def remedy(dropped: bool) -> str:
+    """What there is to do where samples lack an array, for a message."""
+    if dropped:
+        return "it was dropped for its statistics; make another store with keep='activations' to read it"
+    return "extract or label it first"
+
+
 def said(which: Which) -> str:
     """The words in words, for a message."""
     return " and ".join(f"{name} {value!r}" for name, value in which.items() if value is not None)

@@ -12,7 +12,7 @@ import xarray as xr
 
 import ldmscene
 from ldmscene import capture
-from ldmscene.errors import ControlWarning, CorruptError, InputError, LdmsceneError, WriteError
+from ldmscene.errors import ControlWarning, CorruptError, IncompleteError, InputError, LdmsceneError, WriteError
 from ldmscene.evaluation import absorbing, assembly
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.task import CV
@@ -128,6 +128,10 @@ def test_nothing_but_statistics_is_stored(made):
     assert {name.split("/")[0] for name in files(made.root / "statistics")} >= {"moments", "held-out"}
     assert not list((made.root / "statistics").glob("coordinates/*"))
     assert made.samples["dropped"].all()
+    with pytest.raises(IncompleteError, match="it was dropped for its statistics"):
+        made.images()
+    with pytest.raises(IncompleteError, match="a control stores none; label the store that it controls"):
+        ldmscene.label(made, "redness", lambda images: images[..., 0] / 255)
     assert ldmscene.verify(made, progress=False) == []
 
 

@@ -95,8 +95,13 @@ def test_the_grid_is_that_of_all_activations(whole, kept):
     shards = [path for path in (store.root / "activations.zarr" / "activations").rglob("c.*") if path.is_file()]
     assert len(shards) == 2 * len(OPTIONS["modules"])
     assert store.activations(LAST, 0, "test").shape[0] == 2
-    with pytest.raises(IncompleteError, match="no sample of split 'train'"):
+    dropped = "dropped for their statistics; make another store with keep='activations' to read "
+    with pytest.raises(IncompleteError, match=f"no sample of split 'train'.*{dropped.replace('their', 'its')}it$"):
         store.activations(LAST, 0, "train")
+    with pytest.raises(IncompleteError, match=f"sample .* has no .*{dropped.replace('their', 'its')}it$"):
+        store.activations(LAST, samples=store.samples["sample_id"].iloc[0])
+    with pytest.raises(IncompleteError, match=f"no sample of split 'train' has activations of .*{dropped}them$"):
+        store.torch_dataset(LAST)
     assert find_faults(store) == []
 
 
