@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ldmscene.calls.opening import opened
+from ldmscene.errors import LdmsceneError
 from ldmscene.evaluation.absorbing import find_lost
 from ldmscene.store import ActivationStore
 from ldmscene.store.check import Fault, find_faults
@@ -39,4 +40,10 @@ def verify(store: ActivationStore | str | Path, *, progress: bool = True) -> lis
     >>> ldmscene.verify("stores/demo", progress=False)
     []
     """
-    return find_faults(store, progress=progress) or find_lost(opened(store))
+    faults = find_faults(store, progress=progress)
+    try:
+        return faults + find_lost(opened(store))
+    except LdmsceneError:
+        if faults:  # it is too broken to be opened
+            return faults
+        raise

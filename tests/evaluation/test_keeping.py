@@ -401,6 +401,16 @@ def test_statistics_that_were_lost_are_made_again(tiny, samples, whole, kept, ho
     _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
 
 
+def test_a_flipped_bit_hides_no_statistics_that_were_lost(kept):
+    sorted((kept.root / "statistics" / "moments").iterdir())[0].unlink()
+    image = kept.info(IMAGE).file(0)
+    data = image.read_bytes()
+    image.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    flipped, lost = ldmscene.verify(kept.root)
+    assert (flipped.sample_id, flipped.what) == (kept.manifest.frame["sample_id"][0], "image")
+    assert "samples that were dropped" in str(lost)
+
+
 def test_statistics_that_stand_in_for_activations_are_not_lightly_deleted(kept):
     _rename_a_field(kept)
     with pytest.raises(
