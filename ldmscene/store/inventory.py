@@ -138,7 +138,11 @@ class Inventory:
     @property
     def targets(self) -> list[str]:
         """Targets that have labels, by name."""
-        return sorted(path.target for path in self.complete_paths if path.kind == "labels")
+        return self._targets_of("labels")
+
+    def _targets_of(self, kind: str, source: str = "") -> list[str]:
+        """Targets that have an array of a kind, of a kind of unfinished pictures where they are read."""
+        return sorted(path.target for path in self.complete_paths if (path.kind, path.source) == (kind, source))
 
     def info(self, path: str) -> ShardArray:
         """Layout and attributes of one array, by its path in the hierarchy.

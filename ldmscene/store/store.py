@@ -299,6 +299,9 @@ class ActivationStore(Inventory):
         >>> store.predictions("light", "test").attrs["classes"]
         ['bright', 'dark']
         """
+        known = self._targets_of("predictions")
+        if target not in known:
+            raise unknown("target with predictions in this store", target, known)
         return self._load(layout.prediction_path(target), split, which=which)
 
     def intermediate(
@@ -334,6 +337,11 @@ class ActivationStore(Inventory):
         >>> store.intermediate("noisy", "depth", "test", step=2).dims
         ('sample', 'Y', 'X')
         """
+        if source not in layout.SOURCES:
+            raise unknown("kind of unfinished pictures", source, layout.SOURCES)
+        known = self._targets_of("intermediate", source)
+        if target not in known:
+            raise unknown(f"target with readings of {source} pictures in this store", target, known)
         return self._load(layout.intermediate_path(source, target), split, step, which)
 
     def sel(

@@ -98,6 +98,12 @@ def test_wrong_names_and_steps_are_answered_with_what_exists(store):
         store.activations(FIRST, step=15)
     with pytest.raises(UnknownNameError, match="depth"):
         store.labels("dept")
+    with pytest.raises(UnknownNameError, match="no kind of unfinished pictures named 'noise'; nearest: noisy"):
+        store.intermediate("noise", "depth")
+    with pytest.raises(UnknownNameError, match=r"no target with readings of noisy pictures .*'dept'; nearest: depth"):
+        store.intermediate("noisy", "dept")
+    with pytest.raises(UnknownNameError, match=r"no target with predictions .*'\.\./depth'; nearest: there are none"):
+        store.predictions("../depth")
     with pytest.raises(UnknownNameError, match="cond"):
         store.activations(FIRST, branch="uncond")
     with pytest.raises(IncompleteError, match="'val'"):
