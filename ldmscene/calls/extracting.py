@@ -42,7 +42,7 @@ def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
         if asked.control is not None:
             return extract_control(plan, table, root, opened(asked.control), asked.beyond, CV, **how)
         if asked.keep == "statistics":
-            return extract_statistics(plan, table, root, asked.labelers or {}, CV, **how)
+            return extract_statistics(plan, table, root, asked.labelers or {}, CV, device=asked.device, **how)
         if asked.client is None:
             return extraction.fill(plan, table, root, **how, part=Part.parse(asked.part))
         root = root.absolute() if isinstance(root, Path) else root  # workers have folders of their own to work in

@@ -40,10 +40,13 @@ def extract_statistics(
     labelers: Mapping[str, object],
     cv: int,
     *,
+    device: str | None,
     progress: bool,
     **options: Any,
 ) -> ActivationStore:
     """Fill a store with held-out samples, and with the statistics of training samples; `options` are those of `fill`.
+
+    Labelers that are named run on the device, the fastest there is where none is said.
 
     Raises
     ------
@@ -55,7 +58,7 @@ def extract_statistics(
     """
     check_splits(manifest, cv)
     check_grids(plan)
-    found = {target: labeling.resolve(labeler) for target, labeler in labelers.items()}
+    found = {target: labeling.resolve(labeler, device) for target, labeler in labelers.items()}
     _check_labelers(found)
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})

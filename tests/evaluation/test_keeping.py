@@ -15,7 +15,7 @@ from accelerate import cpu_offload_with_hook
 from safetensors.numpy import load, save
 
 import ldmscene
-from ldmscene import capture, testbed
+from ldmscene import capture, labelers, testbed
 from ldmscene.calls import statistics
 from ldmscene.errors import CorruptError, IncompleteError, InputError, LdmsceneError
 from ldmscene.evaluation import absorbing, on_device
@@ -444,6 +444,30 @@ def test_a_clock_that_was_set_back_brings_nothing_dropped_back(tiny, samples, tm
     monkeypatch.setattr("time.time", lambda: 0.0)
     dropping.drop(store, some, [activation_path(LAST)])
     assert ldmscene.open(store.root).dropped(activation_path(LAST)) == set(some)
+
+
+def test_labelers_that_are_named_run_on_the_device_that_is_asked_for(tiny, samples, tmp_path, monkeypatch):
+    asked = []
+
+    class Parts:
+        provenance: ClassVar[dict] = {"labeler": "parts", "kind": "classes"}
+
+    monkeypatch.setattr(labelers.LABELERS, "_values", dict(labelers.LABELERS))
+    labelers.LABELERS.register(
+        labelers.LabelerEntry("parts", lambda _argument, device: asked.append(device) or Parts())
+    )
+    for device in ("cpu", None):
+        with pytest.raises(InputError, match="'parts' holds classes"):  # and nothing is generated
+            ldmscene.extract(
+                tiny,
+                samples,
+                tmp_path / "kept",
+                **OPTIONS,
+                keep="statistics",
+                labelers={"parts": "parts"},
+                device=device,
+            )
+    assert asked == ["cpu", None]
 
 
 def test_statistics_of_classes_are_refused_before_anything_is_generated(tiny, samples, tmp_path):
