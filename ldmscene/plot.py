@@ -24,7 +24,7 @@ from ldmscene.calls.report_data import report_data, with_transfer
 from ldmscene.calls.transfer import transfer as transfer_gains
 from ldmscene.report import curves, heatmap, save
 from ldmscene.store import ActivationStore
-from ldmscene.store.files import naming_the_cause
+from ldmscene.store.causes import naming_the_cause
 
 __all__ = ["animate", "curves", "effects", "figures", "four_panels", "heatmap", "save", "seven_rows", "transfer"]
 

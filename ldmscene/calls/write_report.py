@@ -14,7 +14,7 @@ from ldmscene.calls.report_data import report_data, with_transfer
 from ldmscene.calls.report_mark import mark, unmark
 from ldmscene.report import Intervention, ReportData, write_figures, write_site
 from ldmscene.store import ActivationStore
-from ldmscene.store.files import naming_the_cause
+from ldmscene.store.causes import naming_the_cause
 
 
 def write_report(

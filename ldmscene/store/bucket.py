@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ldmscene.errors import CorruptError, UnreachableError, WriteError
+from ldmscene.store.limits import MOST
 from ldmscene.store.objects import NO_CONDITIONS, ObjectPath
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ class Bucket:
 
     root: ObjectPath
 
-    def read(self, key: str, most: int = 2**28) -> bytes:
+    def read(self, key: str, most: int = MOST) -> bytes:
         return (self.root / key).read_bytes(most)
 
     def each(self, keys: Sequence[str], soon: Sequence[tuple[int, int]], work: Callable[[int, _Object], None]) -> None:
@@ -64,7 +65,7 @@ class Bucket:
             self.delete(probe)
 
     def exists(self, key: str) -> bool:
-        return (self.root / key).is_file()
+        return (self.root / key).exists()
 
     def names(self, folder: str = "") -> tuple[list[str], list[str]]:
         return (self.root / folder).names()

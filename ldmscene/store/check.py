@@ -18,7 +18,8 @@ from ldmscene.store.documents import Contents
 from ldmscene.store.history import Published, complete, differing
 from ldmscene.store.layout import LEDGER, ZARR, ArraySpec, Key
 from ldmscene.store.ledger import Entry, Ledger, ledger_files, read_if_there
-from ldmscene.store.locations import MOST, Location, files_with, location
+from ldmscene.store.limits import MOST
+from ldmscene.store.locations import Location, files_with, location
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.reader import ShardArray
@@ -235,11 +236,7 @@ def _drop(where: Location, contents: Contents, broken: set[tuple[str, str]]) -> 
     for path in {what for _, what in broken}:
         shards = _shards(where, Key(path))
         where.delete(*(shards[index[s]] for s, what in broken if what == path and index.get(s) in shards))
-    Ledger(where).remove(
-        lambda rows: pd.Series(
-            [pair in broken for pair in zip(rows["sample_id"], rows["what"], strict=True)], dtype=bool
-        )
-    )
+    Ledger(where).remove(broken)
 
 
 def _unreadable(where: Location) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from ldmscene.errors import CorruptError, StoreError
 from ldmscene.store.causes import naming_the_cause, reading
+from ldmscene.store.limits import MOST
 
 TEMPORARY = ".partial-"  # prefix of a file that is being written; readers never look at one
 CREATING = ".creating"  # locked by who creates a file in its folder, on disks without hard links
@@ -35,7 +36,7 @@ class Disk:
 
     root: Path
 
-    def read(self, key: str, most: int = 2**28) -> bytes:
+    def read(self, key: str, most: int = MOST) -> bytes:
         with reading(self.root / key), self._folder(key) as (folder, name), _opened(folder, name) as handle:
             size = os.fstat(handle).st_size
             if size > most:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import pandas as pd
-
 from ldmscene.store.layout import Key
 from ldmscene.store.ledger import Entry, Ledger
 from ldmscene.store.store import ActivationStore
@@ -25,8 +23,8 @@ def drop(
     ledger = Ledger(store.location)
     ledger.rows()  # what the new rows must come after
     ledger.append(
-        Entry(sample_id, path, known[sample_id], bytes=0, nonfinite=0)
-        for path, known in checksums.items()
+        Entry(sample_id, path, each[sample_id], bytes=0, nonfinite=0)
+        for path, each in checksums.items()
         for sample_id in sample_ids
     )
     store.refresh()
@@ -35,15 +33,9 @@ def drop(
 
 def forget(store: ActivationStore, gone: Mapping[Key, Iterable[str]]) -> None:
     """Have arrays, each of its own samples, count as missing, so that they are made again."""
-    if not gone:
-        return
-    pairs = {(path, sample_id) for path, ids in gone.items() for sample_id in ids}
-    Ledger(store.location).remove(
-        lambda rows: pd.Series(
-            [pair in pairs for pair in zip(rows["what"], rows["sample_id"], strict=True)], dtype=bool
-        )
-    )
-    store.refresh()
+    if gone:
+        Ledger(store.location).remove([(sample_id, path) for path, ids in gone.items() for sample_id in ids])
+        store.refresh()
 
 
 def sweep(store: ActivationStore) -> None:

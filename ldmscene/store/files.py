@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from ldmscene.store.causes import naming_the_cause
 from ldmscene.store.locations import location
 from ldmscene.store.places import Place
-
-__all__ = ["naming_the_cause", "write_file"]
 
 
 def write_file(path: Place, data: bytes) -> None:

@@ -25,7 +25,8 @@ from ldmscene.store import manifests, parse
 from ldmscene.store.documents import Contents, Documents, admit, of_this_format
 from ldmscene.store.layout import LEDGER, MANIFEST, PARTS
 from ldmscene.store.ledger import READERS
-from ldmscene.store.locations import MOST, Location, location
+from ldmscene.store.limits import MOST
+from ldmscene.store.locations import Location, location
 from ldmscene.store.parse import wrong
 from ldmscene.store.places import Place
 from ldmscene.store.recent import Recent

@@ -98,11 +98,13 @@ class Ledger:
         if len(keys) >= MANY:
             self._merged(self._there(keys))
 
-    def remove(self, doomed: Callable[[pd.DataFrame], pd.Series]) -> None:
-        """Take rows away, by a mask over all; rows that others append meanwhile stay."""
+    def remove(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Take the rows of some (sample_id, what) away; rows that others append meanwhile stay."""
+        doomed = set(pairs)
 
         def rest(table: pa.Table) -> pa.Table:
-            return table.filter(pa.array(~doomed(table.to_pandas())))
+            rows = zip(table["sample_id"].to_pylist(), table["what"].to_pylist(), strict=True)
+            return table.filter(pa.array([row not in doomed for row in rows], pa.bool_()))
 
         self._own = self._merged(self._there(ledger_files(self.location)), rest)
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from ldmscene.errors import InputError
 from ldmscene.store.bucket import Bucket
 from ldmscene.store.disk import Disk
+from ldmscene.store.limits import MOST
 from ldmscene.store.objects import ObjectPath
 from ldmscene.store.places import Place, place
 
-MOST = 2**28  # bytes of a file that is read whole, where nothing else says; a publication of a million samples is less
 T = TypeVar("T")
 R = TypeVar("R")
 Buffer = Any  # what can be written into: bytearray, memoryview, numpy array
@@ -68,7 +68,10 @@ class Location(Protocol):
         """Whether there is a file or object of this key."""
 
     def names(self, folder: str = "") -> tuple[list[str], list[str]]:
-        """Files and folders directly in a folder, each in order; none where there is no folder."""
+        """Files directly in a folder and what else is there, each in order; none where there is no folder.
+
+        On an object store these others are prefixes alone, on a disk also links and devices.
+        """
 
     def versions(self, folder: str) -> dict[str, str | None]:
         """Files directly in a folder, each with a text that is another where its bytes are; None where nobody knows."""

@@ -73,7 +73,7 @@ class ObjectPath:
     def parent(self) -> ObjectPath:
         return ObjectPath(self.bucket, self.key.rpartition("/")[0])
 
-    def is_file(self) -> bool:
+    def exists(self) -> bool:
         """Whether there is an object under this very key."""
         try:
             with asking(self):
@@ -81,8 +81,6 @@ class ObjectPath:
         except FileNotFoundError:
             return False
         return True
-
-    exists = is_file
 
     def read_bytes(self, most: int | None = None) -> bytes:
         """The whole object; CorruptError, before it is read, of one of more than `most` bytes."""

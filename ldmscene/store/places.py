@@ -27,8 +27,6 @@ class Place(Protocol):
     def exists(self) -> bool:
         """Whether there is a file or folder, or an object of this very key."""
 
-    def read_bytes(self) -> bytes: ...
-
 
 def place(where: str | Place) -> Place:
     """A folder's path, `file://…` or `s3://bucket/prefix`.

@@ -40,15 +40,21 @@ def test_a_row_that_stands_twice_counts_once_and_supersedes_what_its_writer_had_
         assert Ledger(tmp_path).rows()["crc32"].tolist() == [crc]
 
 
-def test_rows_are_taken_away_and_those_that_come_meanwhile_stay(tmp_path):
-    Ledger(tmp_path).append([_entry("a"), _entry("b")])
+def test_rows_are_taken_away_and_those_that_come_meanwhile_stay(tmp_path, monkeypatch):
+    Ledger(tmp_path).append([_entry("a"), _entry("b"), Entry("a", "latents", 1, 10, 0)])
+    ledger = Ledger(tmp_path)
+    write = ledger.write
 
-    def doomed(rows):
-        Ledger(tmp_path).append([_entry("c")])
-        return rows["sample_id"] == "a"
+    def late(table):
+        Ledger(tmp_path).append([_entry("c"), _entry("a", crc=2)])
+        return write(table)
 
-    Ledger(tmp_path).remove(doomed)
-    assert set(Ledger(tmp_path).rows()["sample_id"]) == {"b", "c"}
+    monkeypatch.setattr(ledger, "write", late)
+    ledger.remove([("a", "image"), ("b", "latents")])
+    rows = Ledger(tmp_path).rows()
+    assert set(zip(rows["sample_id"], rows["what"], rows["crc32"], strict=True)) == {
+        ("a", "latents", 1), ("b", "image", 1), ("c", "image", 1), ("a", "image", 2)
+    }  # fmt: skip
 
 
 def test_an_empty_folder_has_no_rows(tmp_path):
