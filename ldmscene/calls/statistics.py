@@ -19,8 +19,8 @@ from ldmscene.evaluation.ridge import Ridge
 from ldmscene.evaluation.samples import cut
 from ldmscene.evaluation.task import check_same_run, check_splits
 from ldmscene.extraction import fill as extraction
-from ldmscene.extraction.faults import Fault, refuse
 from ldmscene.extraction.missing import find_missing
+from ldmscene.extraction.nonfinite import Nonfinite, refuse
 from ldmscene.extraction.unchanged import check_unchanged
 from ldmscene.labelers import provenance
 from ldmscene.manifest import Manifest
@@ -64,8 +64,8 @@ def extract_statistics(
     _agree(root, {"targets": sorted(found), "cv": cv})
 
     kind = _where_it_runs(plan)
-    faults: dict[str, Fault] = {}
-    fill = _filling(plan, store, faults, options)
+    nonfinite: dict[str, Nonfinite] = {}
+    fill = _filling(plan, store, nonfinite, options)
 
     def produce(sample_ids: Collection[str], held: Held | None) -> set[str]:
         failed = fill(sample_ids, held)
@@ -86,34 +86,34 @@ def extract_statistics(
         for sample_ids in cut(frame["sample_id"][frame["split"] != "train"]):
             produce(sample_ids, None)
             advance(len(sample_ids))
-    refuse(faults.values(), plan.compute_dtype, **_said_of_sums(faults, waiting))
+    refuse(nonfinite.values(), plan.compute_dtype, **_said_of_sums(nonfinite, waiting))
     return store
 
 
-def _said_of_sums(faults: Mapping[str, Fault], waiting: Collection[str]) -> dict[str, str]:
+def _said_of_sums(nonfinite: Mapping[str, Nonfinite], waiting: Collection[str]) -> dict[str, str]:
     """How `refuse` is to put it where training samples are not in the statistics."""
     if not waiting:
         return {}
     done = "these were not stored, all others were"
-    if others := set(waiting) - set(faults):
+    if others := set(waiting) - set(nonfinite):
         done += f"; statistics, which take a fold's samples in order, lack {len(others)} of these others, too"
     return {"done": done, "instead": "leave them out of another store's manifest"}
 
 
 def _filling(
-    plan: Plan, store: ActivationStore, faults: dict[str, Fault], options: Mapping[str, Any]
+    plan: Plan, store: ActivationStore, nonfinite: dict[str, Nonfinite], options: Mapping[str, Any]
 ) -> Callable[[Collection[str], Held | None], set[str]]:
-    """What fills in samples of a store, notes the faults of those that it can't, and returns their sample_ids."""
+    """What fills in samples of a store, notes why it can't fill others, and returns their sample_ids."""
     ask = cache(partial(check_unchanged, store, plan))  # once, not for every block
 
     def fill(sample_ids: Collection[str], held: Held | None) -> set[str]:
-        found: list[Fault] = []
+        found: list[Nonfinite] = []
         extraction.fill(
-            plan, store.manifest.only(sample_ids), store.root, progress=False, ask=ask, held=held, faults=found,
+            plan, store.manifest.only(sample_ids), store.root, progress=False, ask=ask, receiver=held, nonfinite=found,
             **options,
         )  # fmt: skip
-        faults.update({fault.sample_id: fault for fault in found})
-        return {fault.sample_id for fault in found}
+        nonfinite.update({one.sample_id: one for one in found})
+        return {one.sample_id for one in found}
 
     return fill
 
@@ -155,8 +155,8 @@ def extract_control(
     _agree(root, {"targets": [], "cv": cv, "control": True})
 
     kind = _where_it_runs(plan)
-    faults: dict[str, Fault] = {}
-    produce = _filling(plan, control, faults, options)
+    nonfinite: dict[str, Nonfinite] = {}
+    produce = _filling(plan, control, nonfinite, options)
     specs = compress(extraction.array_specs(plan, False), options["compression"])
     if progress and find_missing(control, manifest, specs, False, options["batch_size"]).samples:
         extraction.say_bound(plan, specs, options["batch_size"], bytes_held(plan, control.manifest))
@@ -165,9 +165,9 @@ def extract_control(
     with bar("extracting the control", int(some), enabled=progress) as advance:
         waiting = reduce_control(labelled, control, beyond, cv, produce, advance, kind=kind, progress=progress)
     refuse(
-        faults.values(),
+        nonfinite.values(),
         plan.compute_dtype,
-        done=f"these were neither summed nor scored, and {len(set(waiting) - set(faults))} others wait for them",
+        done=f"these were neither summed nor scored, and {len(set(waiting) - set(nonfinite))} others wait for them",
         anew="other stores, for the control and what it controls",
         instead="leave them out of the manifests of both",
     )

@@ -73,7 +73,7 @@ def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Waiting:
     number: int
     samples: int
     parts: int
@@ -110,7 +110,7 @@ class Sorter:
         self._sink, self._modules, self._branches = sink, modules, branches
         self._scale, self._family = scale, family
         self._order = self._foretold = tuple(foretold)
-        self._held: list[_Held] = []
+        self._waiting: list[_Waiting] = []
 
     def add(self, step: Step, guided: Tensor, sample: Tensor) -> None:
         """Take the next step, with what its scheduler received and x_t.
@@ -131,14 +131,14 @@ class Sorter:
                 f"step {step.number} computed {', '.join(order or ('unclear parts',))}, where the rehearsal had "
                 f"{', '.join(self._foretold)}; call the pipeline with the guidance that was planned"
             )
-        self._held.append(_Held(step.number, len(sample), len(parts), step.outputs))
+        self._waiting.append(_Waiting(step.number, len(sample), len(parts), step.outputs))
         if order is not None:
             self._order = order if len(order) >= len(self._order) else self._order
             self._settle(order)
 
     def finish(self) -> None:
         """Take the family's order for steps that still wait."""
-        for parts in {held.parts for held in self._held}:
+        for parts in {step.parts for step in self._waiting}:
             self._settle(self._customary(parts))
 
     def _unclear(self, parts: Sequence[Tensor], orders: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -154,23 +154,23 @@ class Sorter:
 
     def _settle(self, order: tuple[str, ...]) -> None:
         """Hand on the steps that have as many parts as an order."""
-        for held in self._held:
-            if held.parts == len(order):
-                self._hand_on(held, order)
-        self._held = [held for held in self._held if held.parts != len(order)]
+        for step in self._waiting:
+            if step.parts == len(order):
+                self._hand_on(step, order)
+        self._waiting = [step for step in self._waiting if step.parts != len(order)]
 
-    def _hand_on(self, held: _Held, order: tuple[str, ...]) -> None:
+    def _hand_on(self, step: _Waiting, order: tuple[str, ...]) -> None:
         missing = [branch for branch in self._branches if branch not in order]
         if missing:
             raise LdmsceneError(
-                f"step {held.number} ran no {missing[0]} branch, only {', '.join(order)}; ask for those"
+                f"step {step.number} ran no {missing[0]} branch, only {', '.join(order)}; ask for those"
             )
         for name in self._modules:
-            parts = guidance.split(held.outputs.get(name, []), held.samples)
+            parts = guidance.split(step.outputs.get(name, []), step.samples)
             if len(parts) != len(order):
                 raise LdmsceneError(
                     f"{name} returned {len(parts)} results a sample where the denoiser returned {len(order)} "
                     f"({', '.join(order)}); capture a module that runs once for each"
                 )
             for branch in self._branches:
-                self._sink.take(name, held.number, branch, parts[order.index(branch)])
+                self._sink.take(name, step.number, branch, parts[order.index(branch)])

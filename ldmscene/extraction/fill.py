@@ -13,8 +13,8 @@ import numpy as np
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
 from ldmscene.errors import InputError
-from ldmscene.extraction.faults import Fault, refuse, sound
 from ldmscene.extraction.missing import Batch, Missing, find_missing
+from ldmscene.extraction.nonfinite import Nonfinite, refuse, sound
 from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.extraction.supplied import Pictures
 from ldmscene.extraction.unchanged import check_unchanged, steady_answer
@@ -80,7 +80,7 @@ class Editing(Protocol):
         """What a batch's editor leaves of each sample, by path."""
 
 
-class Held(Protocol):
+class Receiver(Protocol):
     """Takes arrays of samples instead of the store."""
 
     @property
@@ -105,23 +105,23 @@ def fill(
     part: Part = WHOLE,
     editing: Editing | None = None,
     ask: Callable[[], None] | None = None,
-    held: Held | None = None,
-    faults: list[Fault] | None = None,
+    receiver: Receiver | None = None,
+    nonfinite: list[Nonfinite] | None = None,
 ) -> ActivationStore:
     """Bring a store to hold a part of a manifest's samples; a sample that is complete is left alone.
 
     `ask` refuses a model that answers otherwise than when the store was begun, `check_unchanged` where not given: for
-    those who fill a store piece by piece with one model. `held` takes some of the arrays that are generated; they
-    aren't stored, and stay missing. `faults` takes what is infinite or NaN, for those who refuse that later.
+    those who fill a store piece by piece with one model. `receiver` takes some of the arrays that are generated;
+    they aren't stored, and stay missing. `nonfinite` takes what is infinite or NaN, for those who refuse that later.
 
     Raises
     ------
     LdmsceneError
-        If values of some samples are infinite or NaN, once all others are stored; unless that is allowed, or `faults`
-        are taken. Of a new store also if no sample is sound.
+        If values of some samples are infinite or NaN, once all others are stored; unless that is allowed, or
+        `nonfinite` takes them. Of a new store also if no sample is sound.
     """
-    refuses = faults is None
-    faults = [] if faults is None else faults
+    refuses = nonfinite is None
+    nonfinite = [] if nonfinite is None else nonfinite
     specs = _specs(plan, previews, compression, editing)
     ready: dict[tuple[Any, ...], list[Row]] = {}
     new = read_store(root) is None
@@ -135,7 +135,7 @@ def fill(
         if progress:
             _say(plan, specs, missing, root, check_space(root, 0), batch_size, compression)
         answer = steady_answer(plan) if missing.samples else None
-        ready = _first_rows(plan, missing, images, editing, faults, allow_nonfinite)
+        ready = _first_rows(plan, missing, images, editing, nonfinite, allow_nonfinite)
     else:  # before the store is extended
         _check_training(root, manifest)
         check_fingerprint(root, _config(plan, editing) | settings(compression), capture.configs(plan.pipeline))
@@ -153,7 +153,7 @@ def fill(
         check_unchanged(store, plan, answer)
     if made_with is None:  # others took away meanwhile what was finished
         note_making(root, capture.environment(plan.pipeline))
-    stored = missing.without(held.paths) if held else missing
+    stored = missing.without(receiver.paths) if receiver else missing
     free = check_space(root, stored.bytes if compression == "none" else 0)
     if progress and not new:
         _say(plan, specs, missing, root, free, batch_size, compression)
@@ -163,24 +163,24 @@ def fill(
             rows: Iterable[Row] | None = ready.pop(_content(missing, batch), None) if ready else None
             if rows is None:
                 rows = generate(plan, missing.manifest, batch, images, writer.check, editing)
-                rows = sound(rows, faults, allow=allow_nonfinite, summed=held.paths if held else ())
+                rows = sound(rows, nonfinite, allow=allow_nonfinite, summed=receiver.paths if receiver else ())
             for row in rows:
                 size += sum(array.nbytes for array in row.arrays.values())
-                writer.put(_hand_over(row, specs, held) if held else row)
+                writer.put(_hand_over(row, specs, receiver) if receiver else row)
                 del row  # it would stay in memory while the next batch is generated
             advance(len(batch.rows), size)
     store.refresh()
     if refuses:
-        refuse(faults, plan.compute_dtype)
+        refuse(nonfinite, plan.compute_dtype)
     return store
 
 
-def _hand_over(row: Row, specs: Sequence[ArraySpec], held: Held) -> Row:
+def _hand_over(row: Row, specs: Sequence[ArraySpec], receiver: Receiver) -> Row:
     """What is left of a row for the store."""
     for spec in specs:
-        if spec.path in held.paths and spec.path in row.arrays:
-            held.put(row.sample_id, spec.path, as_stored(row.arrays[spec.path], spec))
-    return replace(row, arrays={path: array for path, array in row.arrays.items() if path not in held.paths})
+        if spec.path in receiver.paths and spec.path in row.arrays:
+            receiver.put(row.sample_id, spec.path, as_stored(row.arrays[spec.path], spec))
+    return replace(row, arrays={path: array for path, array in row.arrays.items() if path not in receiver.paths})
 
 
 def _say(
@@ -204,7 +204,7 @@ def _first_rows(
     missing: Missing,
     images: Pictures | None,
     editing: Editing | None,
-    faults: list[Fault],
+    nonfinite: list[Nonfinite],
     allow_nonfinite: bool,
 ) -> dict[tuple[Any, ...], list[Row]]:
     """Batches of a store that isn't there yet, up to the first with a sound sample: what can't be run leaves no store.
@@ -217,10 +217,10 @@ def _first_rows(
     ready: dict[tuple[Any, ...], list[Row]] = {}
     for batch in missing.batches():
         made = generate(plan, missing.manifest, batch, images, editing=editing)
-        rows = ready[_content(missing, batch)] = list(sound(made, faults, allow=allow_nonfinite))
+        rows = ready[_content(missing, batch)] = list(sound(made, nonfinite, allow=allow_nonfinite))
         if rows:
             return ready
-    refuse(faults, plan.compute_dtype)
+    refuse(nonfinite, plan.compute_dtype)
     return ready
 
 

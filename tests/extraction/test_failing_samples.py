@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler
 
 import ldmscene
 from ldmscene.errors import InputError, LdmsceneError
-from ldmscene.extraction.faults import find_fault
+from ldmscene.extraction.nonfinite import find_nonfinite
 from ldmscene.store import Row
 from tests.conftest import FIRST, make_manifest
 
@@ -84,6 +84,8 @@ def test_predicted_noise_where_there_is_no_signal_is_refused_with_the_reason(tin
 def test_only_what_float16_cannot_hold_is_said_to_be_too_large_for_it(dtype, value, too_large):
     values = np.zeros((3, 2, 2), dtype)
     values[1, 0, 1] = value
-    fault = find_fault(Row("one", 0, {"activations/conv_in/activation": values, "image": np.zeros((2, 2), "uint8")}))
-    assert fault.text == f"one: conv_in, step 1: 1 values in {dtype}"
-    assert fault.too_large is too_large
+    found = find_nonfinite(
+        Row("one", 0, {"activations/conv_in/activation": values, "image": np.zeros((2, 2), "uint8")})
+    )
+    assert found.text == f"one: conv_in, step 1: 1 values in {dtype}"
+    assert found.too_large is too_large

@@ -16,7 +16,7 @@ _NOT_COMPUTED = ("wanted", "edit")
 
 
 @dataclass(frozen=True)
-class Fault:
+class Nonfinite:
     """Where a sample's first value is that isn't a number.
 
     Attributes
@@ -34,25 +34,25 @@ class Fault:
 
 
 def sound(
-    rows: Iterable[Row], faults: list[Fault], *, allow: bool = False, summed: Collection[str] = ()
+    rows: Iterable[Row], nonfinite: list[Nonfinite], *, allow: bool = False, summed: Collection[str] = ()
 ) -> Iterator[Row]:
-    """Rows whose values are all finite; of the others, their faults are added to the list.
+    """Rows whose values are all finite; of the others, what isn't is added to the list.
 
     Where others are allowed, arrays of the paths that are `summed` must be finite all the same: no sum would be.
     """
     for row in rows:
-        fault = find_fault(_of(row, summed) if allow else row)
-        if fault is None:
+        found = find_nonfinite(_of(row, summed) if allow else row)
+        if found is None:
             yield row
         else:
-            faults.append(fault)
+            nonfinite.append(found)
 
 
 def _of(row: Row, paths: Collection[str]) -> Row:
     return replace(row, arrays={path: array for path, array in row.arrays.items() if path in paths}, lost={})
 
 
-def find_fault(row: Row) -> Fault | None:
+def find_nonfinite(row: Row) -> Nonfinite | None:
     """What is infinite or NaN in a row, pictures that were so before they became uint8 included."""
     computed = {path: array for path, array in row.arrays.items() if Key(path).kind not in _NOT_COMPUTED}
     bad = {path: ~np.isfinite(array) for path, array in computed.items() if array.dtype.kind == "f"}
@@ -69,7 +69,7 @@ def find_fault(row: Row) -> Fault | None:
         return None
     narrow = [row.arrays[path] for path, _ in found if row.arrays[path].dtype == np.float16]
     too_large = len(narrow) == len(found) and not lost and not any(np.isnan(array).any() for array in narrow)
-    return Fault(row.sample_id, f"{row.sample_id}: {place}", too_large)
+    return Nonfinite(row.sample_id, f"{row.sample_id}: {place}", too_large)
 
 
 def _name(path: str) -> str:
@@ -77,27 +77,27 @@ def _name(path: str) -> str:
 
 
 def refuse(
-    faults: Collection[Fault],
+    nonfinite: Collection[Nonfinite],
     compute_dtype: str,
     done: str = "these were not stored, all others were",
     anew: str = "another store",
     instead: str = "store them with allow_nonfinite=True",
 ) -> None:
-    """LdmsceneError with every fault and what to try, if there are any.
+    """LdmsceneError with every sample and what to try, if there are any.
 
     `done` says what was made of these and of other samples, `anew` what is to be made with other options, `instead`
     what can be done without them.
     """
-    if faults:
+    if nonfinite:
         raise LdmsceneError(
-            f"values of {len(faults)} samples are infinite or NaN; {done}:\n"
-            + "\n".join(f"  {fault.text}" for fault in faults)
-            + f"\n{_advice(faults, compute_dtype, anew)}, or {instead}"
+            f"values of {len(nonfinite)} samples are infinite or NaN; {done}:\n"
+            + "\n".join(f"  {one.text}" for one in nonfinite)
+            + f"\n{_advice(nonfinite, compute_dtype, anew)}, or {instead}"
         )
 
 
-def _advice(faults: Collection[Fault], compute_dtype: str, anew: str) -> str:
-    if all(fault.too_large for fault in faults):
+def _advice(nonfinite: Collection[Nonfinite], compute_dtype: str, anew: str) -> str:
+    if all(one.too_large for one in nonfinite):
         return f"They are too large for float16: use dtype='float32' and {anew}"
     if compute_dtype != "float32":
         return f"The model computes them in {compute_dtype}: use compute_dtype='float32' and {anew}"
