@@ -69,7 +69,7 @@ class GivenDiffusion(_Along, DDIMScheduler):  # type: ignore[misc]  # diffusers'
     """For denoisers of a variance-preserving diffusion, whatever their own scheduler."""
 
     def noisy(self, timestep: float) -> Tensor:
-        alpha = self.alphas_cumprod[int(timestep)]
+        alpha = self.alphas_cumprod[int(timestep)].cpu()  # `add_noise` moves them all to its pictures' device
         noised: Tensor = alpha.sqrt() * self.clean + (1 - alpha).sqrt() * self.noise
         return noised
 

@@ -12,6 +12,7 @@ from sklearn.model_selection import GroupKFold
 
 from ldmscene.array_types import Ints
 from ldmscene.errors import InputError
+from ldmscene.probes.inputs import read_groups
 
 
 def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Ints:
@@ -32,9 +33,8 @@ def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Ints:
     InputError
         If there are fewer groups than folds, or the splits don't partition the samples.
     """
-    if groups is not None and len(groups) != n_samples:
-        raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(groups)}")
-    if groups is not None and (nameless := pd.isna(np.asarray(groups))).any():
+    groups = read_groups(groups, n_samples)
+    if groups is not None and (nameless := pd.isna(groups)).any():
         raise InputError(f"groups: sample {int(nameless.argmax())} has none; expected the group of every sample")
     if not isinstance(cv, (int, np.integer)):
         splits = cv.split(np.zeros(n_samples), groups=groups) if hasattr(cv, "split") else cv
@@ -80,16 +80,16 @@ class FoldBook:
     @classmethod
     def of(cls, n_folds: int, fold: Ints, groups: Any = None) -> FoldBook:
         """The book of samples whose folds are known already."""
-        known = {} if groups is None else dict(zip(np.asarray(groups).tolist(), fold.tolist(), strict=True))
+        groups = read_groups(groups, len(fold))
+        known = {} if groups is None else dict(zip(groups.tolist(), fold.tolist(), strict=True))
         return cls(n_folds, tuple(np.bincount(fold, minlength=n_folds).tolist()), known, fold)
 
     def add(self, n_samples: int, groups: Any = None) -> FoldBook:
         """The book with a batch added; a new group goes to the smallest fold."""
-        if groups is not None and len(groups) != n_samples:
-            raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(groups)}")
+        groups = read_groups(groups, n_samples)
         sizes, known = list(self.sizes or [0] * self.n_folds), dict(self.known)
         latest = np.empty(n_samples, dtype=int)
-        names = [None] * n_samples if groups is None else np.asarray(groups).tolist()
+        names = [None] * n_samples if groups is None else groups.tolist()
         for i, name in enumerate(names):
             smallest = sizes.index(min(sizes))
             latest[i] = smallest if name is None else known.setdefault(name, smallest)

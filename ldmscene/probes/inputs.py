@@ -209,9 +209,19 @@ def read_weight(sample_weight: Any, n_samples: int) -> Array | None:
     """Weights [sample] in float64, checked; None as it is."""
     if sample_weight is None:
         return None
-    weight = np.array(unwrap(sample_weight), dtype=np.float64)
+    weight = as_numpy(unwrap(sample_weight)).astype(np.float64)
     if weight.shape != (n_samples,):
         raise ShapeError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
     if not np.isfinite(weight).all() or (weight < 0).any():
         raise InputError("sample_weight: expected finite numbers that are not negative")
     return weight
+
+
+def read_groups(groups: Any, n_samples: int) -> AnyArray | None:
+    """The group [sample] of each sample, be it on another device; None as it is."""
+    if groups is None:
+        return None
+    groups = as_numpy(unwrap(groups))
+    if len(groups) != n_samples:
+        raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(groups)}")
+    return groups

@@ -104,6 +104,26 @@ def test_a_perfect_denoisers_prediction_is_the_image(tiny):
         x_t = scheduler.step(velocity, t, x_t)[0]
 
 
+class Elsewhere(torch.Tensor):
+    """A tensor as on a GPU, where one number can't be multiplied with tensors of the CPU."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if any(type(one) is torch.Tensor for one in args):
+            raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices")
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        return result.as_subclass(torch.Tensor) if function is torch.Tensor.cpu else result
+
+
+def test_a_scheduler_that_noised_on_another_device_leads_along_pictures(tiny):
+    own = type(tiny.scheduler).from_config(tiny.scheduler.config)
+    first = capture.supplied_scheduler(own, TIMESTEPS)
+    own.alphas_cumprod = own.alphas_cumprod.as_subclass(Elsewhere)  # as `add_noise` leaves them
+    moved = capture.supplied_scheduler(own, TIMESTEPS)
+    clean, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(moved.follow(clean, noise), first.follow(clean, noise))
+
+
 def test_encoding_undoes_decoding_up_to_the_autoencoders_loss(tiny):
     plan = capture.make_plan(
         tiny, modules=[LAST], steps=4, guidance_scale=5.0, negative_prompt="", height=None, width=None,

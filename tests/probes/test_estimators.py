@@ -101,6 +101,35 @@ def _small_tensors_only(numpy: Any) -> Any:
     return guarded
 
 
+class Elsewhere(torch.Tensor):
+    """A tensor as on a GPU, which numpy can't read before it has moved."""
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.Tensor.numpy:
+            args[0].__array__()
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        return result.as_subclass(torch.Tensor) if function is torch.Tensor.cpu else result
+
+
+@pytest.mark.parametrize(("probe", "world"), [(RidgeProbe, depth_world), (LogisticProbe, mask_world)])
+def test_labels_groups_and_weights_may_lie_on_another_device(probe: Any, world: Any) -> None:
+    (X, y), probe = world(), probe(ALPHAS, cv=3)
+    weight = np.arange(1.0, len(X) + 1)
+    expected = clone(probe).fit(X, y, groups=GROUPS, sample_weight=weight)
+    labels, groups, weights = (torch.as_tensor(one).as_subclass(Elsewhere) for one in (y, GROUPS, weight))
+    found = clone(probe).fit(X, labels, groups=groups, sample_weight=weights)
+    np.testing.assert_array_equal(found.coef_, expected.coef_)
+    assert found.score(X, labels, sample_weight=weights) == expected.score(X, y, sample_weight=weight)
+    if isinstance(probe, RidgeProbe):
+        batches = clone(probe).partial_fit(X, y, groups=GROUPS, sample_weight=weight)
+        again = clone(probe).partial_fit(X, labels, groups=groups, sample_weight=weights)
+        np.testing.assert_array_equal(again.coef_, batches.coef_)
+
+
 def test_tensors_as_tables_and_for_other_probes() -> None:
     X, y, _ = pixel_table(*mask_world())
     tensor = torch.from_numpy(X)
