@@ -221,7 +221,7 @@ def read_groups(groups: Any, n_samples: int) -> AnyArray | None:
     """The group [sample] of each sample, be it on another device; None as it is."""
     if groups is None:
         return None
-    groups = as_numpy(unwrap(groups))
-    if len(groups) != n_samples:
-        raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(groups)}")
-    return groups
+    names = as_numpy(unwrap(groups))
+    if len(names) != n_samples:
+        raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(names)}")
+    return names
