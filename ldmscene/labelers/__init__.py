@@ -1,6 +1,6 @@
 """Pictures in, targets out: the estimators that label a store, each an adapter behind one protocol."""
 
-from ldmscene.labelers.protocol import CLASSIFICATION, Labeler, provenance, read
+from ldmscene.labelers.protocol import CLASSIFICATION, Labeler, as_numpy, provenance, read
 from ldmscene.labelers.registry import LABELERS, LabelerEntry, find, named
 from ldmscene.labelers.supplied import SuppliedLabels, from_arrays, from_files
 
@@ -10,6 +10,7 @@ __all__ = [
     "Labeler",
     "LabelerEntry",
     "SuppliedLabels",
+    "as_numpy",
     "find",
     "from_arrays",
     "from_files",

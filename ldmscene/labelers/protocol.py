@@ -73,13 +73,13 @@ def read(labeler: Callable[..., Any], target: str, images: np.ndarray, meaning: 
     expected = images.shape[:-1]
     if meaning.get("kind") == CLASSIFICATION:
         expected = (len(images), len(meaning["classes"]))
-    maps = _as_numpy(found)
+    maps = as_numpy(found)
     if maps.shape != expected:
         raise ShapeError(f"the labeler returned {maps.shape} for images {images.shape}; expected {expected}")
     return as_labels(maps, meaning, "the labeler returned")
 
 
-def _as_numpy(found: Any) -> np.ndarray:
+def as_numpy(found: Any) -> np.ndarray:
     """numpy from arrays and tensors, wherever these are; numpy has no bfloat16, which comes as float32."""
     if not hasattr(found, "detach"):
         return np.asarray(found)

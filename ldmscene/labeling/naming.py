@@ -55,7 +55,14 @@ def seconds_per_picture(labeler: Any, size: tuple[int, int], device: str | None 
     if isinstance(found, SuppliedLabels):
         return 0.0
     blank = np.zeros((4, *size, 3), np.uint8)
-    found(blank[:1])  # the first call may load and compile
+    _answer(found, blank[:1])  # the first call may load and compile
     start = time.perf_counter()
-    found(blank)
+    _answer(found, blank)
     return (time.perf_counter() - start) / len(blank)
+
+
+def _answer(labeler: Any, images: np.ndarray) -> None:
+    """Have a labeler read pictures, and wait for its maps: a GPU returns before it has computed them."""
+    maps = labeler(images)
+    for one in maps.values() if isinstance(maps, Mapping) else [maps]:
+        labelers.as_numpy(one)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import ldmscene
-from ldmscene import testbed
+from ldmscene import labeling, testbed
 from ldmscene.errors import IncompleteError, InputError, ShapeError, StoreError, UnknownNameError
+from ldmscene.labeling import naming
 from ldmscene.store.dropping import forget
 from ldmscene.store.history import publish
 from ldmscene.store.layout import intermediate_path, label_path
@@ -198,3 +200,30 @@ def test_labels_of_before_learn_their_metric_when_they_are_labelled_again(store,
     ldmscene.label(copy, "depth", "tiny-depth")
     assert copy.labels("depth").attrs["metric"] == "spearman"
     assert copy.ledger.equals(ledger)
+
+
+class _Late:
+    """Maps as on a GPU, which are there as soon as they were asked for, and computed when they are read."""
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds = clock, seconds
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        self.clock[0] += self.seconds
+        return np.zeros(1, np.float32)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_labelers_time_is_that_of_its_answer(monkeypatch, several):
+    clock = [0.0]
+    monkeypatch.setattr(naming, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def labeler(images):
+        late = _Late(clock, 3.0 * len(images))
+        return {"depth": late, "mask": _Late(clock, 0.0)} if several else late
+
+    assert labeling.seconds_per_picture(labeler, (8, 8)) == 3
+    assert clock == [3 * 5]  # one picture before that isn't timed
