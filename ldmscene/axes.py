@@ -125,7 +125,7 @@ def told(grid: xr.Dataset) -> Mapping[str, Any]:
 
 
 def told_beyond(grid: xr.Dataset) -> list[str]:
-    """The attribute `beyond`: what is known anyway, "position" and names of targets.
+    """The attribute `beyond`: what is known anyway, "position", "latent" and names of targets.
 
     Raises
     ------

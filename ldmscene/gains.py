@@ -26,7 +26,7 @@ def has_gains(grid: xr.Dataset) -> bool:
 
 
 def beyond(grid: xr.Dataset) -> list[str]:
-    """What probes may use anyway: "position" and names of targets; empty of `evaluate(beyond=None)`."""
+    """What probes may use anyway: "position", "latent" and names of targets; empty of `evaluate(beyond=None)`."""
     return told_beyond(grid)
 
 

@@ -122,7 +122,7 @@ def transfer(store: ActivationStore | str | Path, grid: xr.Dataset, target: str,
     Raises
     ------
     InputError
-        If the grid has no effects, or they are beyond other targets, too.
+        If the grid has no effects, or they are beyond the latent or other targets, too.
 
     Examples
     --------

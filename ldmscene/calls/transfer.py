@@ -11,7 +11,7 @@ from ldmscene.calls.opening import opened as open_store
 from ldmscene.errors import InputError
 from ldmscene.evaluation.targets import targets_of
 from ldmscene.evaluation.transfer import transfer_gains
-from ldmscene.gains import beyond, chosen_module
+from ldmscene.gains import beyond, chosen_module, known
 from ldmscene.selection import choose_one
 from ldmscene.store import ActivationStore
 
@@ -42,7 +42,7 @@ def transfer(
     Raises
     ------
     InputError
-        If the grid has no effects, or they are beyond other targets, too.
+        If the grid has no effects, or they are beyond the latent or other targets, too.
 
     Examples
     --------
@@ -54,10 +54,8 @@ def transfer(
     opened = open_store(store)
     check_grid(grid, "labels", "channels")
     if "gain_coef" not in grid or beyond(grid) not in (["position"], []):
-        raise InputError(
-            "grid: expected one of `evaluate(beyond='position')`, got one without effects or beyond other targets; "
-            "evaluate again, which reads no activations twice"
-        )
+        got = f"beyond {known(grid)}" if "gain_coef" in grid else "without effects"
+        raise InputError(f"grid: expected one of `evaluate(beyond='position')`, got one {got}; evaluate again so")
     check_grid(grid, "gain_coef", "gain_map", "known_map")
     modules = grid["module"].values.tolist()
     module = chosen_module(grid, target) if module is None else choose_one("module in this grid", module, modules)

@@ -303,5 +303,10 @@ def test_a_probe_of_one_step_is_applied_at_another(copy, grid):
 
 
 def test_transfer_needs_effects_beyond_position(copy):
-    with pytest.raises(InputError, match="without effects or beyond other targets"):
+    expected = r"expected one of `evaluate\(beyond='position'\)`, got one"
+    with pytest.raises(InputError, match=f"{expected} without effects; evaluate again"):
         ldmscene.transfer(copy, ldmscene.evaluate(copy, "mask", beyond=None, **ARGUMENTS), "mask")
+    for known, said in ((["position", "latent"], "position and latent"), (["position", "mask"], "position and mask")):
+        grid = ldmscene.evaluate(copy, "depth", beyond=known, **ARGUMENTS)
+        with pytest.raises(InputError, match=f"{expected} beyond {said}; evaluate again"):
+            ldmscene.transfer(copy, grid, "depth")
