@@ -54,7 +54,7 @@ NONLINEAR: dict[str, Axes] = dict.fromkeys(("nonlinear_explained", "nonlinear_le
 TEXTS: dict[str, Axes] = {
     **{name: (name,) for name in ("target", "metric", "module", "sample", "reading")},
     **dict.fromkeys(("primary", "kind", "labels"), ("target",)),
-    **dict.fromkeys(("block", "level"), ("module",)),
+    "block": ("module",),
 }
 _ALL = NUMBERS | PERHAPS | EFFECTS | READINGS | NONLINEAR | TEXTS
 _JUDGED = ("explained", "left", "gain_cv")  # without which effects can't be

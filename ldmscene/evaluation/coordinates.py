@@ -25,7 +25,6 @@ def described(grid: xr.Dataset, bench: Bench, scope: Scope, task: Task) -> xr.Da
         timestep=("step", [timesteps[s] for s in scope.steps]),
         prompt=("sample", pd.factorize(frame["group"].loc[task.test_ids])[0].astype(np.int32)),
         block=("module", [part_of(m) for m in modules]),
-        level=("module", [".".join(m.split(".")[:2]) for m in modules]),
         height=("module", list(height)),
         width=("module", list(width)),
         channels=("module", list(channels)),

@@ -106,7 +106,7 @@ def make_grid(ids: list[str], rng: np.random.Generator) -> xr.Dataset:
             "reading": BASELINES, "timestep": ("step", np.linspace(999, 0, STEPS).round().astype(int)),
             "primary": ("target", [m[0] for m in METRICS.values()]),
             "kind": ("target", ["binary" if t == "mask" else "continuous" for t in METRICS]),
-            "block": ("module", BLOCKS), "level": ("module", [p.rsplit(".attentions")[0] for p in PLACES]),
+            "block": ("module", BLOCKS),
             "height": ("module", SIZES), "width": ("module", SIZES),
             "channels": ("module", [64] * len(SIZES)),
             "rival": [grids.SHUFFLED, grids.RAW_LATENT],

@@ -80,6 +80,14 @@ def test_a_grid_as_it_was_written_is_read(root):
     assert ldmscene.emergence(_evaluate(root)).index.tolist() == ["depth"]
 
 
+def test_a_grid_with_a_coordinate_of_earlier_versions_is_read(root):
+    expected = _evaluate(root)
+    _retell(root, lambda grid: grid.assign_coords(level=("module", ["mid_block"] * grid.sizes["module"])))
+    found = _evaluate(root)
+    assert found["level"].values.tolist() == ["mid_block"]
+    xr.testing.assert_identical(found.drop_vars("level"), expected)
+
+
 def test_an_empty_array_makes_no_room_for_a_huge_one(root):
     """60,000 features of no number each would be 29 GB of products."""
     shutil.rmtree(root / PROBES)
