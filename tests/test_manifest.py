@@ -145,6 +145,31 @@ def test_a_bad_manifest_is_refused_with_the_reason(tmp_path, text, message):
         read_manifest(tmp_path / "m.csv")
 
 
+@pytest.mark.parametrize("column", ["Split", "SPLIT", " split", "split "])
+def test_a_column_that_is_spelled_otherwise_is_refused_and_not_left_out(tmp_path, column):
+    """Splits were drawn, where the file or the table said others."""
+    table = pd.DataFrame({"prompt": ["a red cube"], "seed": [1], column: ["test"]})
+    table.to_csv(tmp_path / "m.csv", index=False)
+    table.to_parquet(tmp_path / "m.parquet")
+    for source in (table, tmp_path / "m.csv", tmp_path / "m.parquet"):
+        with pytest.raises(ManifestError, match=f"no column of a manifest is called {column!r}; rename it to 'split'"):
+            read_manifest(source)
+    assert len(read_manifest(table.rename(columns={column: "Note"}))) == 1
+
+
+def test_errors_name_the_file_once(tmp_path):
+    path = tmp_path / "mine.csv"
+    for data, message in (
+        (b"prompt\na red cube\n", "mine.csv: the manifest lacks the column seed"),
+        (b"prompt,seed\na red cube,1\na red cube,1\n", "mine.csv: sample "),
+        (b"prompt,seed\nCaf\xe9 bar,1\n", "mine.csv can't be read as csv: .*; save it as UTF-8$"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ManifestError, match=message) as refused:
+            read_manifest(path)
+        assert str(refused.value).count("mine.csv") == 1
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(ManifestError, match=r"no manifest at nowhere\.csv"):
         read_manifest("nowhere.csv")

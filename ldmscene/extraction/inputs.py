@@ -12,7 +12,7 @@ import pandas as pd
 
 from ldmscene.array_types import AnyArray
 from ldmscene.errors import InputError
-from ldmscene.manifest import INPUTS, Manifest, file_names, picture_manifest, pictures_of, read_manifest
+from ldmscene.manifest import INPUTS, Manifest, file_names, naming, picture_manifest, pictures_of, read_manifest
 from ldmscene.picture_files import pixels_hash, read_picture
 
 SHOWN = 3
@@ -88,13 +88,14 @@ def read_inputs(source: Any, inputs: Mapping[str, Any] | SampleInputs | None) ->
     same = {name: _shared(name, one) for name, one in inputs.items() if name not in folders}
     if not folders:
         return read_manifest(source), SampleInputs(same=same)
-    rows, named = file_names(source, list(folders))
     hashes: dict[str, list[str]] = {}
     files: dict[str, dict[str, Path]] = {}
     sizes: dict[str, dict[tuple[int, int], str]] = {}
-    for name, folder in folders.items():
-        hashes[name], files[name], sizes[name] = _read(name, folder, named[name])
-    return picture_manifest(rows, hashes), SampleInputs(files, sizes, same)
+    with naming(source):
+        rows, named = file_names(source, list(folders))
+        for name, folder in folders.items():
+            hashes[name], files[name], sizes[name] = _read(name, folder, named[name])
+        return picture_manifest(rows, hashes), SampleInputs(files, sizes, same)
 
 
 def _shared(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ Once a model has read the prompts there is a column `read`, a hash of the tokens
 
 from ldmscene.manifest.pictures import file_names, image_manifest, picture_manifest, pictures_of
 from ldmscene.manifest.published import read_published
-from ldmscene.manifest.reading import read_manifest
+from ldmscene.manifest.reading import naming, read_manifest
 from ldmscene.manifest.samples import COLUMNS, IMAGE, INPUTS, OPTIONAL, SAFE_ID, SCHEMA, Manifest
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Manifest",
     "file_names",
     "image_manifest",
+    "naming",
     "picture_manifest",
     "pictures_of",
     "read_manifest",

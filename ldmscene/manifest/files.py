@@ -38,9 +38,20 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
         return read_csv(path, text)
     except (pa.ArrowException, OSError) as error:
         kind = "parquet" if path.suffix == ".parquet" else "csv"
-        advice = "" if path.suffix == ".parquet" else delimited([_first_line(path)])
+        advice = "" if path.suffix == ".parquet" else _not_unicode(path) or delimited([_first_line(path)])
         wanted = "; expected a table with the columns prompt and seed"
         raise ManifestError(f"{path} can't be read as {kind}: {error}{advice or wanted}") from error
+
+
+def _not_unicode(path: Path) -> str:
+    """What to do with a file of other letters than UTF-8's."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for _ in file:
+                pass
+    except UnicodeDecodeError:
+        return "; save it as UTF-8"
+    return ""
 
 
 def _first_line(path: Path) -> str:

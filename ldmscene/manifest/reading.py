@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from ldmscene.manifest.published import PUBLISHED_COLUMNS
 from ldmscene.manifest.samples import COLUMNS, MAX_SEED, SCHEMA, Manifest, unit
 
 TEST_SHARE = 0.2
+KNOWN = (*COLUMNS, "class")
 
 
 def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[str, int]]) -> Manifest:
@@ -26,8 +29,9 @@ def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[
     source
         A file, "demo" for the embedded model's manifest, or a pandas.DataFrame, with the columns `prompt` and `seed`,
         and perhaps `split` ("train", "val", "test" or "unseen"), `sample_id` and `prompt_id`, others being left out; or
-        pairs; or a `Manifest`, which is returned. Splits are drawn by prompt where they aren't named, so that no prompt
-        lies in two, nor one that differs in capitals and spaces alone. Probes are fitted to "train" and judged on
+        pairs; or a `Manifest`, which is returned. Splits are drawn by prompt where they aren't named, a fifth of all
+        prompts for "test" and the rest for "train", so that no prompt lies in two, nor one that differs in capitals and
+        spaces alone. Probes are fitted to "train" and judged on
         "test"; samples of "val" and "unseen" are stored, for `evaluate(held_out=…)`.
 
     Raises
@@ -42,7 +46,21 @@ def read_manifest(source: str | Path | Manifest | pd.DataFrame | Sequence[tuple[
     >>> manifest.frame["prompt"].nunique(), len(manifest)
     (2, 3)
     """
-    return source if isinstance(source, Manifest) else Manifest(with_defaults(rows_of(source)))
+    if isinstance(source, Manifest):
+        return source
+    with naming(source):
+        return Manifest(with_defaults(rows_of(source)))
+
+
+@contextmanager
+def naming(source: Any) -> Iterator[None]:
+    """Errors of a manifest that say in which file it stands."""
+    try:
+        yield
+    except ManifestError as error:
+        if not isinstance(source, str | Path) or str(source) in str(error):
+            raise
+        raise ManifestError(f"{source}: {error}") from error
 
 
 def rows_of(source: str | Path | pd.DataFrame | Sequence[tuple[str, int]], also: Sequence[str] = ()) -> pa.Table:
@@ -52,13 +70,23 @@ def rows_of(source: str | Path | pd.DataFrame | Sequence[tuple[str, int]], also:
     table = read_table(Path(source), also) if isinstance(source, str | Path) else _from_pairs(source)
     if len(set(table.column_names)) < len(table.column_names):
         raise ManifestError(f"a column stands twice in the manifest; it has {', '.join(table.column_names)}")
+    _check_spelling(table.column_names, also)
     return table
+
+
+def _check_spelling(columns: Sequence[str], also: Sequence[str]) -> None:
+    """Refuse a column that would be left out for a capital or a space, such as `Split`, whose splits would be drawn."""
+    for column in columns:
+        meant = column.strip().lower()
+        if column != meant and meant in (*KNOWN, *also) and column not in also:
+            raise ManifestError(f"no column of a manifest is called {column!r}; rename it to {meant!r}, or drop it")
 
 
 def _from_frame(frame: pd.DataFrame, also: Sequence[str] = ()) -> pa.Table:
     if not frame.columns.is_unique:
         raise ManifestError(f"a column stands twice in the table; it has {', '.join(map(str, frame.columns))}")
-    known = [column for column in frame.columns if column in (*COLUMNS, "class", *PUBLISHED_COLUMNS, *also)]
+    _check_spelling([str(column) for column in frame.columns], also)
+    known = [column for column in frame.columns if column in (*KNOWN, *PUBLISHED_COLUMNS, *also)]
     try:
         return pa.Table.from_pandas(frame[known], preserve_index=False)
     except (pa.ArrowException, UnicodeEncodeError) as error:
