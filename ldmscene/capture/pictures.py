@@ -20,21 +20,24 @@ Picture = tuple[np.ndarray, int]
 
 
 @torch.no_grad()
-def decode(pipeline: Any, latents: Tensor | np.ndarray) -> np.ndarray:
+def decode(pipeline: Any, latents: Tensor | np.ndarray, *, running: bool = False) -> np.ndarray:
     """Latents (n, c, y, x) to uint8 images (n, Y, X, rgb), as the pipeline itself decodes its final ones.
 
-    Some at a time, since an autoencoder needs more memory than the denoiser.
+    But for an autoencoder in float16 whose config says `force_upcast`, as diffusers' do unless told otherwise: it runs
+    in float32. Pipelines of Stable Diffusion 1 and 2 don't look at that, so that theirs differ by float16's rounding,
+    and are black where it overflows. Some at a time, since an autoencoder needs more memory than the denoiser.
+    `running`: the pipeline is in the middle of a run, which goes on with its denoiser's caches and where its parts are.
     """
-    return decode_counting(pipeline, latents)[0]
+    return decode_counting(pipeline, latents, running=running)[0]
 
 
 @torch.no_grad()
-def decode_counting(pipeline: Any, latents: Tensor | np.ndarray) -> tuple[np.ndarray, int]:
+def decode_counting(pipeline: Any, latents: Tensor | np.ndarray, *, running: bool = False) -> tuple[np.ndarray, int]:
     """Pictures as `decode` returns them, and how many of their values the autoencoder left infinite or NaN.
 
     A picture can't show these: as uint8 they are black or white.
     """
-    with ready(pipeline) as vae:
+    with ready(pipeline, running=running) as vae:
         factor = vae_factor(pipeline)
         size = at_once(latents.shape[-2] * factor, latents.shape[-1] * factor)
         decoded = [_decoded(pipeline, vae, z) for z in torch.as_tensor(latents).split(size)]
@@ -78,8 +81,11 @@ def _plain(pipeline: Any) -> dict[str, bool]:
 
 
 @contextmanager
-def ready(pipeline: Any) -> Iterator[Any]:
-    """The autoencoder, in float32 where float16 would overflow; offloaded again where it was."""
+def ready(pipeline: Any, *, running: bool = False) -> Iterator[Any]:
+    """The autoencoder, in float32 where it is in float16 and its config says `force_upcast`.
+
+    Afterwards parts are offloaded again, and caches reset, as at the end of a run; not while one is `running`.
+    """
     vae = autoencoder_of(pipeline)
     upcast = vae.dtype == torch.float16 and vae.config.get("force_upcast")
     if upcast:
@@ -89,4 +95,5 @@ def ready(pipeline: Any) -> Iterator[Any]:
     finally:
         if upcast:
             vae.to(torch.float16)
-        pipeline.maybe_free_model_hooks()
+        if not running:
+            pipeline.maybe_free_model_hooks()

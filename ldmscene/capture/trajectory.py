@@ -104,7 +104,7 @@ def run(
         readers as read,
         recording(plan, sink or arrays, editor, on_step=on_step) as recorded,
     ):
-        returned = call(plan.pipeline, arguments)
+        returned = _called(plan.pipeline, arguments)
     _check_steps(plan, recorded)
     final = _unmasked(plan, recorded, returned) if MASK in plan.inputs.names else recorded.final
     take_texts(plan.reading, plan.texts, plan.branches, read, len(seeds), sink or arrays)
@@ -126,6 +126,14 @@ def run(
         )
         for i, (image, lost) in enumerate(decoded)
     ]
+
+
+def _called(pipeline: Any, arguments: dict[str, Any]) -> Any:
+    try:
+        return call(pipeline, arguments)
+    except BaseException:  # what a pipeline does at the end of each call: the next one may be of another run
+        pipeline.maybe_free_model_hooks()
+        raise
 
 
 def _previews(plan: Plan, predicted: Sequence[Tensor], sink: Sink) -> list[list[Picture]]:

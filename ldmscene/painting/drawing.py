@@ -62,7 +62,7 @@ def draw(
     reader = Reader(probes, branch)
 
     def on_step(recording: capture.Recording) -> None:
-        picture = capture.decode(plan.pipeline, recording.latents[-1])[0]
+        picture = capture.decode(plan.pipeline, recording.latents[-1], running=True)[0]
         show(Shown(len(recording.timesteps) - 1, recording.timesteps[-1], picture, dict(reader.maps)))
 
     (trajectory,) = capture.run(plan, [prompt], [seed], sink=reader, editor=editor, on_step=on_step)

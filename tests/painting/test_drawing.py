@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ import ldmscene
 from ldmscene import capture, testbed
 from ldmscene.painting import Studio, runs
 from ldmscene.painting.asked import Asked
+from ldmscene.painting.drawing import draw
 from ldmscene.painting.jobs import Cancelled
 from ldmscene.painting.judges import Judges, wanted_map
 from ldmscene.painting.offer import Offer, Paintable
@@ -205,3 +207,23 @@ def test_labels_of_classes_are_read_once_and_each_class_is_a_mask(monkeypatch):
     for name, mask in {"segments=0": value == 0, "segments=2": value == 2}.items():
         np.testing.assert_array_equal(found[name], np.where(value == 9, np.nan, mask))
     np.testing.assert_array_equal(found["mask"], value > 1)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_run_that_is_shown_is_as_if_it_were_not_until_it_ends(tiny, monkeypatch, stopped):
+    """In between, the denoiser would be moved away and lose what it caches from step to step."""
+    plan = capture.make_plan(
+        tiny, modules="mid_block", steps=2, guidance_scale=3.0, negative_prompt="", height=None, width=None,
+        branch="cond", dtype="float32",
+    )  # fmt: skip
+    told, free = [], tiny.maybe_free_model_hooks
+    monkeypatch.setattr(tiny, "maybe_free_model_hooks", lambda: told.append("freed") or free())
+
+    def show(shown):
+        told.append(shown.step)
+        if stopped:
+            raise Cancelled
+
+    with pytest.raises(Cancelled) if stopped else nullcontext():
+        draw(plan, "a red cube", 3, probes={}, branch="cond", show=show)
+    assert told[: told.index("freed")] == ([0] if stopped else [0, 1])
