@@ -16,8 +16,9 @@ from ldmscene.calls.opening import opened
 from ldmscene.calls.transfer import transfer
 from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.kinds import KINDS
 from ldmscene.evaluation.predicting import bench_of, predictions
-from ldmscene.evaluation.provenance import about
+from ldmscene.evaluation.provenance import about, fitting_of
 from ldmscene.grid import has_linear
 from ldmscene.report import ReportData, samples_that_fit
 from ldmscene.store import ActivationStore
@@ -149,7 +150,7 @@ def _solved_values(
     store: ActivationStore, grid: xr.Dataset, ids: Sequence[str]
 ) -> Callable[[ModuleOutput], np.ndarray]:
     """Predictions (sample, y, x, target) of fits that are solved again from what is cached."""
-    bench = bench_of(store, grid)
+    bench = bench_of(store, grid, KINDS[fitting_of(grid).probe["probe"]])
     rows = [bench.task.test_ids.index(sample_id) for sample_id in ids]
 
     def values(features: ModuleOutput) -> np.ndarray:

@@ -27,7 +27,7 @@ from ldmscene.evaluation.running import Job, compute
 from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.scoring import project_anew, score_block
-from ldmscene.evaluation.states import checksums_of, features_key, read_states, state_keys
+from ldmscene.evaluation.states import checksums_of, features_key, fold_keys, read_states
 from ldmscene.evaluation.targets import Target
 from ldmscene.evaluation.task import Task, check_choice, load_task
 from ldmscene.grid import RAW_LATENT
@@ -104,7 +104,7 @@ def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], Non
     control = bench.source
     outputs = outputs_of(control, control.modules, control.steps)
     checksums = checksums_of(control, outputs)
-    states = [[state_keys(bench, one, fold, checksums[one.path]) for fold in bench.task.folds] for one in outputs]
+    states = [fold_keys(bench, one, checksums[one.path]) for one in outputs]
     fits: list[Fits] = []
     waiting: list[str] = []
     for block in bench.task.test:

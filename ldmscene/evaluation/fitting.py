@@ -25,10 +25,10 @@ from ldmscene.evaluation.states import (
     check_stored,
     checksums_of,
     features_key,
+    fold_keys,
     merge_states,
     read_states,
     reduce_block,
-    state_keys,
     write_states,
 )
 from ldmscene.probes import Targets, merged
@@ -47,7 +47,7 @@ def fit_jobs(bench: Bench, features: Sequence[Features]) -> list[Job]:
 
 def _fit_job(bench: Bench, shared: Any, features: Features, checksum: Mapping[str, int]) -> Job:
     # What is known already goes in by `partial`: dask would search each argument for more that is delayed.
-    keys = [state_keys(bench, features, fold, checksum) for fold in bench.task.folds]
+    keys = fold_keys(bench, features, checksum)
     states: list[Any] = []
     known = not bench.kind.rereads
     for names, fold in zip(keys, bench.task.folds, strict=True):

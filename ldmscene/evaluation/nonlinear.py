@@ -19,7 +19,7 @@ from ldmscene.evaluation.fitting import fit_jobs
 from ldmscene.evaluation.gains import sums
 from ldmscene.evaluation.nesting import features_alone
 from ldmscene.evaluation.running import compute
-from ldmscene.evaluation.states import checksums_of, read_states, state_keys
+from ldmscene.evaluation.states import checksums_of, fold_keys, read_states
 from ldmscene.gains import chosen_module
 from ldmscene.probes import FourierFeatures, merge_all
 from ldmscene.store import ActivationStore
@@ -62,6 +62,6 @@ def _fits(bench: Bench, places: Sequence[tuple[str, int]], client: Any, title: s
 
 
 def _widened(bench: Bench, output: ModuleOutput, checksum: Mapping[str, int]) -> Widened:
-    keys = [state_keys(bench, output, fold, checksum)[:1] for fold in bench.task.folds]  # features are of any group
-    folds = [read_states(bench, first)[0] for first in keys]
+    keys = fold_keys(bench, output, checksum)
+    folds = [read_states(bench, some[:1])[0] for some in keys]  # features are of any group
     return Widened(output, FourierFeatures.of(features_alone(merge_all(folds), output.size, bench.latents)))

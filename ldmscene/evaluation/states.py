@@ -69,6 +69,30 @@ def reduce_block(bench: Bench, features: Features, block: SampleBlock) -> list[S
         raise
 
 
+def fold_keys(bench: Bench, features: Features, checksum: Mapping[str, int]) -> list[list[str]]:
+    """Of what the states of each fold's samples depend on, [fold][group]."""
+    return [state_keys(bench, features, blocks, checksum) for blocks in bench.task.folds]
+
+
+def fold_states(bench: Bench, features: Features, keys: Sequence[Sequence[str]]) -> list[Sequence[State]]:
+    """States of each fold's samples, [fold][group], from the cache or into it under `fold_keys`.
+
+    Raises
+    ------
+    InputError
+        If they aren't cached, and activations were dropped.
+    """
+    return [_states(bench, features, blocks, some) for blocks, some in zip(bench.task.folds, keys, strict=True)]
+
+
+def _states(bench: Bench, features: Features, blocks: Sequence[SampleBlock], keys: Sequence[str]) -> Sequence[State]:
+    if are_cached(bench, keys):
+        return read_states(bench, keys)
+    check_stored(bench, features, blocks)
+    parts = [reduce_block(bench, features, block) for block in blocks]
+    return write_states(bench, merge_states(parts, bench.kind), keys)
+
+
 def merge_states(parts: Sequence[Sequence[State]], kind: Any) -> list[State]:
     """Of several blocks, [block][group], to one state for each group."""
     return [kind.merge(states) for states in zip(*parts, strict=True)]

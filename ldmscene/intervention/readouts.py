@@ -12,24 +12,14 @@ import xarray as xr
 from ldmscene.axes import check_grid
 from ldmscene.edits import Edit, Readout
 from ldmscene.edits.controls import SHUFFLED
-from ldmscene.evaluation.assembly import set_up
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.nesting import features_alone
+from ldmscene.evaluation.predicting import bench_of
 from ldmscene.evaluation.provenance import fitting_of
-from ldmscene.evaluation.ridge import for_store, ridge_of
-from ldmscene.evaluation.scope import Scope
-from ldmscene.evaluation.states import (
-    are_cached,
-    check_stored,
-    merge_states,
-    read_states,
-    reduce_block,
-    state_keys,
-    write_states,
-)
+from ldmscene.evaluation.ridge import ridge_of
+from ldmscene.evaluation.states import fold_keys, fold_states
 from ldmscene.evaluation.targets import Target
-from ldmscene.evaluation.task import load_task
 from ldmscene.probes import Moments, Spectrum, merge_all
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
@@ -102,12 +92,7 @@ class Readouts:
 
     @cached_property
     def _bench(self) -> Bench:
-        grid = self._grid
-        made = fitting_of(grid)
-        labels = sorted({str(name) for name in grid["labels"].values})
-        scope = Scope.of(self._store, labels, [str(m) for m in grid["module"].values], grid["step"].values.tolist())
-        task = load_task(self._store, scope, made.cv, made.alphas, held_out=made.held_out)
-        return set_up(self._store, for_store(ridge_of(made.probe), self._store), task, scope)
+        return bench_of(self._store, self._grid, ridge_of(fitting_of(self._grid).probe))
 
     def _moments(self, module: str, step: int) -> tuple[Moments, int, int]:
         """Of all training samples, and in which columns the target and its shuffled labels are."""
@@ -115,18 +100,6 @@ class Readouts:
         group = next(g for g, some in enumerate(bench.groups) if any(r.name == self._name for r in some))
         names = [(response.target, response.shuffled) for response in bench.groups[group]]
         features = ModuleOutput.of(self._store, module, step)
-        train = features_alone(merge_all(fold[group] for fold in self._folds(features)), features.size)
+        keys = fold_keys(bench, features, self._store.checksums(features.path))
+        train = features_alone(merge_all(fold[group] for fold in fold_states(bench, features, keys)), features.size)
         return train, names.index((self._name, False)), names.index((self._name, True))
-
-    def _folds(self, features: ModuleOutput) -> Sequence[Sequence[Moments]]:
-        bench, checksum = self._bench, self._store.checksums(features.path)
-        found = []
-        for blocks in bench.task.folds:
-            keys = state_keys(bench, features, blocks, checksum)
-            if are_cached(bench, keys):
-                found.append(read_states(bench, keys))
-                continue
-            check_stored(bench, features, blocks)
-            merged = merge_states([reduce_block(bench, features, block) for block in blocks], bench.kind)
-            found.append(list(write_states(bench, merged, keys)))
-        return found

@@ -31,7 +31,8 @@ from ldmscene.evaluation import on_device
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.features import ModuleOutput, without_gaps
 from ldmscene.evaluation.predicting import bench_of
-from ldmscene.evaluation.ridge import LADDER, pack_moments, unpack_moments
+from ldmscene.evaluation.provenance import fitting_of
+from ldmscene.evaluation.ridge import LADDER, pack_moments, ridge_of, unpack_moments
 from ldmscene.evaluation.samples import lend, training_blocks
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.targets import target_of, targets_of
@@ -212,8 +213,8 @@ def test_precisions_are_cached_apart_and_differ_by_rounding(store, tmp_path):
     assert single.attrs["provenance"] != double.attrs["provenance"]
     for name in ("probe", "cv_score", "gain_cv"):
         np.testing.assert_allclose(single[name], double[name], atol=1e-3)
-    maps = bench_of(copy, single), bench_of(copy, double)
-    assert [bench.kind.precision for bench in maps] == ["float32", "float64"]
+    benches = [bench_of(copy, one, ridge_of(fitting_of(one).probe)) for one in (single, double)]
+    assert [bench.kind.precision for bench in benches] == ["float32", "float64"]
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])

@@ -13,6 +13,7 @@ from sklearn.linear_model import Ridge
 import ldmscene
 from ldmscene.errors import InputError, UnknownNameError
 from ldmscene.evaluation.predicting import bench_of
+from ldmscene.evaluation.ridge import RIDGE
 from tests.conftest import LAST, make_manifest
 
 ALPHAS = (1e1, 1e3)
@@ -50,7 +51,7 @@ def test_fits_are_those_that_test_judges_and_labelers_are_compared_where_there_a
     assert not set(test["sample"].values) & set(val["sample"].values)
     assert "labeler" not in test.dims
     assert val["labeler"].values.tolist() == ["labeler on predicted x_0"]
-    assert bench_of(three, val).task.test_ids == val["sample"].values.tolist()
+    assert bench_of(three, val, RIDGE).task.test_ids == val["sample"].values.tolist()
 
 
 def test_a_split_that_cannot_judge_is_refused(three, store):

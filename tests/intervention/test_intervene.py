@@ -10,7 +10,8 @@ import torch
 
 import ldmscene
 from ldmscene.edits import cell_values
-from tests.conftest import LAST, files
+from ldmscene.store.reader import ShardArray
+from tests.conftest import LAST, bare_copy, files
 
 STEPS = 4
 
@@ -33,6 +34,18 @@ def test_readouts_are_the_grids_probes_and_the_moments_of_its_features(store, gr
     np.testing.assert_allclose(readout.cross, (X - X.mean(0)).T @ share / len(X), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(readout.coef, grid["coef"].sel(target="mask", module=module, step=step)[: X.shape[1]])
     assert set(readout.rivals) == {"depth", "shuffled"}
+
+
+@pytest.mark.parametrize(("targets", "known"), [(["mask", "depth"], "position"), (["depth"], ["position", "mask"])])
+def test_readouts_read_no_activation_that_an_evaluation_read(store, tmp_path, monkeypatch, targets, known):
+    copy = bare_copy(store, tmp_path / "copy")
+    grid = ldmscene.evaluate(copy, targets, LAST, 3, beyond=known, progress=False)
+    read, paths = ShardArray.read, []
+    monkeypatch.setattr(ShardArray, "read", lambda array, *what: paths.append(array.path) or read(array, *what))
+    edit = ldmscene.Edit.of(grid, "depth", wanted="swap", modules=LAST, steps=3)
+    assert [path for path in paths if path.startswith("activations/")] == []
+    coef = grid["coef"].sel(target="depth", module=LAST, step=3)
+    np.testing.assert_array_equal(edit.readouts[LAST, 3].coef, coef)
 
 
 def test_strength_zero_is_no_edit_to_the_byte(store, edit, tiny, tmp_path):
