@@ -276,6 +276,7 @@ def test_a_control_of_statistics_has_the_test_split_alone(tiny, tmp_path):
     assert judged["permuted"].sizes["sample"] == 1
 
 
+@pytest.mark.slow
 def test_what_a_control_takes_is_foretold(tiny, labelled, made, tmp_path):
     found = ldmscene.estimate(tiny, labelled.manifest, tmp_path / "control", control=labelled, **HOW)
     moments = sum(map(len, files(made.root / "statistics" / "moments").values()))

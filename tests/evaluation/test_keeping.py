@@ -193,7 +193,7 @@ def test_sums_run_where_an_offloaded_model_does(tiny, samples, tmp_path, monkeyp
     )  # fmt: skip
     _, hook = cpu_offload_with_hook(tiny.vae, "cuda:1")  # as enable_model_cpu_offload does it
 
-    how = {"progress": False, "previews": False, "compression": "none", "batch_size": 1}
+    how = {"device": None, "progress": False, "previews": False, "compression": "none", "batch_size": 1}
 
     def stop(device):
         raise _Stop(device)
