@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import takewhile
 
 from dask.delayed import delayed
 
@@ -234,9 +235,9 @@ def _remove_beginnings(todo: Reduction, blocks: Sequence[SampleBlock], modules: 
 
 
 def _dropped(store: ActivationStore, module: str, blocks: Sequence[SampleBlock]) -> int:
-    """How many of a fold's blocks a module's activations were dropped of; they are the first."""
+    """Of how many of a fold's blocks, from the first on, a module's activations were dropped."""
     dropped = store.dropped(activation_path(module))
-    return sum(set(block.ids) <= dropped for block in blocks)
+    return sum(1 for _ in takewhile(lambda block: set(block.ids) <= dropped, blocks))
 
 
 # --- what was lost ---
@@ -283,9 +284,10 @@ def _losses(todo: Reduction, blocks: Sequence[SampleBlock]) -> list[_Loss]:
     labelled = [set(block.ids) <= _labelled(todo) for block in blocks]
     found = []
     for module in todo.store.modules:
-        done = _dropped(todo.store, module, blocks)
-        if done and not (all(labelled[:done]) and _has_all(todo, module, blocks[:done])):
-            found.append(_Loss(module, tuple(blocks[:done])))
+        done, dropped = _dropped(todo.store, module, blocks), todo.store.dropped(activation_path(module))
+        touched = tuple(block for block in blocks if not dropped.isdisjoint(block.ids))
+        if len(touched) > done or (done and not (all(labelled[:done]) and _has_all(todo, module, blocks[:done]))):
+            found.append(_Loss(module, touched))  # all: where rows of the ledger were lost, blocks are dropped in part
     return found
 
 

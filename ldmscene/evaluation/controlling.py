@@ -109,9 +109,7 @@ def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], Non
     waiting: list[str] = []
     for block in bench.task.test:
         if not _is_scored(bench, outputs, states, block):
-            paths = map(activation_path, control.modules)
-            dropped = [path for path in paths if set(block.ids) <= control.dropped(path)]  # for other scores than these
-            forget(control, dict.fromkeys(dropped, block.ids))
+            _forget_dropped(control, block)
             every = Reduction(control, (), bench.store).paths(control.modules)
             held = Held(every)
             if produce(block.ids, held):
@@ -125,6 +123,12 @@ def _score_held_out(bench: Bench, produce: Produce, advance: Callable[[int], Non
                 drop_left(control, block.ids, every, held)
         advance(len(block.ids))
     return waiting
+
+
+def _forget_dropped(control: ActivationStore, block: SampleBlock) -> None:
+    """Have a block's samples be made again that were dropped for other scores, or in a block of other samples."""
+    dropped = {path: control.dropped(path).intersection(block.ids) for path in map(activation_path, control.modules)}
+    forget(control, {path: sample_ids for path, sample_ids in dropped.items() if sample_ids})
 
 
 def _on_each(bench: Bench, work: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:

@@ -75,7 +75,7 @@ class ShardArray:
         except MemoryError as error:
             raise StoreError(f"{self.path} of {len(samples)} samples doesn't fit into memory; read fewer") from error
         rows = out.reshape(-1).view(np.uint8).reshape(len(samples), len(positions), self.layout.chunk_bytes)
-        shards = [(self.key(sample), f"{self.path}, row {sample}") for sample in samples]
+        shards = [(self.key(sample), f"{self.path}, row {sample} of {self.location.root}") for sample in samples]
         read_shards(self.location, shards, self.layout, positions, rows)
         return out
 

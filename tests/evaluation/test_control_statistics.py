@@ -277,6 +277,17 @@ def test_a_control_of_statistics_has_the_test_split_alone(tiny, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_samples_that_were_forgotten_in_part_are_brought_in_again(tiny, labelled, control, made, split):
+    frame = labelled.manifest.frame
+    some = frame["sample_id"][frame["split"] == split].iloc[1:4]
+    forget(control, {activation_path(LAST): some})
+    again = ldmscene.extract(tiny, labelled.manifest, control.root, control=labelled, **HOW)
+    assert again.samples["dropped"].all()
+    ldmscene.evaluate(labelled, "mask", permuted=again, **MODULES)
+
+
+@pytest.mark.slow
 def test_what_a_control_takes_is_foretold(tiny, labelled, made, tmp_path):
     found = ldmscene.estimate(tiny, labelled.manifest, tmp_path / "control", control=labelled, **HOW)
     moments = sum(map(len, files(made.root / "statistics" / "moments").values()))
