@@ -26,6 +26,7 @@ from PIL import Image
 
 import ldmscene
 from ldmscene import cli, labelers, parameters, testbed
+from ldmscene.commands import output
 from ldmscene.errors import ControlWarning, LdmsceneError, WriteError
 from ldmscene.presets import PRESETS
 from ldmscene.store import check
@@ -43,6 +44,11 @@ def call(*words: object) -> tuple[int, str, str]:
         sys.stdout.flush()
         sys.stderr.flush()
         return int(stop.value.code or 0), out.getvalue().decode(), err.getvalue().decode()
+
+
+def strict(text: str) -> object:
+    """JSON as others read it, which knows no -Infinity and no NaN."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} isn't JSON"))
 
 
 @pytest.fixture
@@ -66,6 +72,11 @@ def _sorted_options(words: tuple) -> list:
     return [*words[:2], *(word for name in order for word in (name, given[name]))]
 
 
+def test_no_number_is_printed_that_json_lacks(capsys):
+    output.print_json({"low": -np.inf, "high": 0.5, "rows": [[np.float64("nan")], {"mean": np.inf}]})
+    assert strict(capsys.readouterr().out) == {"low": None, "high": 0.5, "rows": [[None], {"mean": None}]}
+
+
 def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
     store, report = tmp_path / "store", tmp_path / "report"
     words = ("run", table, "--store", store, "--report", report, "--modules", FIRST, "--steps", 2, "--batch-size", 8)
@@ -78,8 +89,9 @@ def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # a second run has no use for the denoiser
         patch.setattr(UNet2DConditionModel, "forward", only_shapes)
         code, out, _ = call(*words, "--json")
-    rows = json.loads(out)
+    rows = strict(out)
     assert code == 0
+    assert [row["low"] for row in rows] == [None] * 6  # two held-out prompts say nothing of how sure a gain is
     assert {(row["target"], row["step"]) for row in rows} == {
         (t, s) for t in ("depth", "mask", "shading") for s in (0, 1)
     }
@@ -89,7 +101,7 @@ def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
     assert call("verify", store)[0] == 0
     some = ("--targets", "mask", "--steps", 1, "--cv", 2, "--alphas", 1, "--alphas", 100)
     code, out, err = call("evaluate", store, *some, "--json")
-    assert (code, len(json.loads(out))) == (0, 1), err
+    assert (code, len(strict(out))) == (0, 1), err
     kept = files(store / "probes")
     code, out, _ = call("report", store, tmp_path / "again", *some, "--json")
     assert code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 import ldmscene
 from ldmscene import parameters as take
+from ldmscene.commands.output import print_json
 from ldmscene.commands.words import handed
 from ldmscene.text import human_bytes, printable
 
@@ -48,7 +48,7 @@ def check(
     chosen: dict[str, Any] = {**how, "inputs": handed(inputs)}
     found = ldmscene.check(model, list(modules) or "self-attention", **chosen)
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
         return
     shapes = found["shapes"]
     first, last = next(iter(shapes)), next(reversed(shapes))

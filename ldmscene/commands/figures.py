@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 import ldmscene
 from ldmscene import parameters as take
+from ldmscene.commands.output import print_json
 from ldmscene.commands.words import present
 from ldmscene.progress import say
 
@@ -39,6 +39,6 @@ def figures(store: str, folder: str, samples: Sequence[str], as_json: bool, **op
     opened = ldmscene.open(store)
     files = plot.figures(opened, ldmscene.evaluate(opened, **present(options)), folder, samples or None)
     if as_json:
-        print(json.dumps({"files": list(map(str, files))}))
+        print_json({"files": list(map(str, files))})
     else:
         say(f"{folder}: {len(files)} files")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import click
 import ldmscene
 from ldmscene import parameters as take
 from ldmscene.choices import SPLITS
-from ldmscene.commands.output import print_estimate
+from ldmscene.commands.output import print_estimate, print_json
 from ldmscene.commands.words import present
 from ldmscene.progress import say
 
@@ -55,6 +54,6 @@ def intervene(store: str, target: str, edited: str, as_json: bool, **options: An
     if isinstance(done, dict):
         print_estimate(done, as_json)
     elif as_json:
-        print(json.dumps({"store": edited, "samples": len(done.samples), "edit": edit.header}, default=str))
+        print_json({"store": edited, "samples": len(done.samples), "edit": edit.header}, default=str)
     else:
         say(f"{edited}: {len(done.samples)} samples, {edit}")

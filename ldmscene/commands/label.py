@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 import ldmscene
 from ldmscene import parameters as take
 from ldmscene.choices import SPLITS
+from ldmscene.commands.output import print_json
 from ldmscene.progress import say
 
 
@@ -52,6 +52,6 @@ def label(store: str, target: str, labeler: str, as_json: bool, **options: Any) 
     """
     done = ldmscene.label(store, target, labeler, **options)
     if as_json:
-        print(json.dumps({"store": store, "samples": len(done.samples), "targets": done.targets}))
+        print_json({"store": store, "samples": len(done.samples), "targets": done.targets})
     else:
         say(f"{store}: {len(done.samples)} samples, targets {', '.join(done.targets)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import click
@@ -10,6 +9,7 @@ import click
 import ldmscene
 from ldmscene import parameters as take
 from ldmscene.calls.list_modules import other_parts
+from ldmscene.commands.output import print_json
 from ldmscene.text import printable
 
 
@@ -35,7 +35,7 @@ def modules(model: str, modules: Sequence[str], as_json: bool) -> None:
 
     rows = ldmscene.list_modules(model, list(modules) or None)
     if as_json:
-        print(json.dumps(rows))
+        print_json(rows)
         return
     terminal.show(terminal.module_table(rows), f"{model}: {len(rows)} modules")
     if not modules:

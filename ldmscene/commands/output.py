@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,19 @@ from ldmscene.text import printable
 if TYPE_CHECKING:
     from ldmscene.store import ActivationStore
     from ldmscene.table import Grid
+
+
+def print_json(value: Any, default: Callable[[Any], Any] | None = None) -> None:
+    """One line that every reader of JSON takes: null where a number is infinite or NaN; `default` is `json`'s own."""
+    print(json.dumps(_finite(value), allow_nan=False, default=default), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_extraction(result: ActivationStore | dict[str, Any], as_json: bool) -> None:
@@ -27,7 +41,7 @@ def print_estimate(estimate: dict[str, Any], as_json: bool) -> None:
     from ldmscene import terminal
 
     if as_json:
-        print(json.dumps(estimate))
+        print_json(estimate)
     else:
         terminal.show(terminal.estimate_table(estimate), "What it would take")
 
@@ -36,7 +50,7 @@ def print_info(store: ActivationStore, as_json: bool) -> None:
     from ldmscene import terminal
 
     if as_json:
-        print(json.dumps(terminal.info(store)))
+        print_json(terminal.info(store))
     else:
         terminal.show(terminal.info_table(store), terminal.info_title(store))
 
@@ -46,7 +60,7 @@ def print_grid(grid: Grid, as_json: bool) -> None:
     from ldmscene.conclusions import sentence
 
     if as_json:
-        print(json.dumps(terminal.grid_rows(grid)))
+        print_json(terminal.grid_rows(grid))
         return
     console = terminal.console()
     console.print(*terminal.grid_tables(grid, console.width), sep="\n")
@@ -57,7 +71,7 @@ def print_grid(grid: Grid, as_json: bool) -> None:
 
 def print_page(page: Path, as_json: bool = False) -> None:
     if as_json:
-        print(json.dumps({"page": str(page)}))
+        print_json({"page": str(page)})
     else:
         say(f"report: {page}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 import ldmscene
 from ldmscene import parameters as take
+from ldmscene.commands.output import print_json
 
 
 @click.command()
@@ -29,6 +29,9 @@ def paint(store: str, as_json: bool, **options: Any) -> None:
         ldmscene paint stores/demo
     """
     with ldmscene.paint(store, **options) as page:
-        print(json.dumps({"address": page.address}) if as_json else page.address, flush=True)
+        if as_json:
+            print_json({"address": page.address})
+        else:
+            print(page.address, flush=True)
         with suppress(KeyboardInterrupt):
             page.wait()

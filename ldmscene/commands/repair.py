@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from ldmscene import parameters as take
-from ldmscene.commands.output import print_faults
+from ldmscene.commands.output import print_faults, print_json
 from ldmscene.progress import say
 from ldmscene.text import counted
 
@@ -30,7 +28,7 @@ def repair(store: str, dry_run: bool, as_json: bool) -> None:
 
     faults = find_faults(store) if dry_run else mend(store)
     if as_json:
-        print(json.dumps({"mended": 0 if dry_run else len(faults), "faults": [vars(fault) for fault in faults]}))
+        print_json({"mended": 0 if dry_run else len(faults), "faults": [vars(fault) for fault in faults]})
         return
     print_faults(faults)
     many = counted(len(faults), "fault")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from ldmscene import parameters as take
+from ldmscene.commands.output import print_json
 from ldmscene.progress import say
 from ldmscene.text import human_bytes
 
@@ -30,6 +29,6 @@ def tidy(store: str, keep_statistics: bool, keep_grids: bool, dry_run: bool, as_
 
     freed = make_room(store, statistics=not keep_statistics, grids=not keep_grids, dry_run=dry_run)
     if as_json:
-        print(json.dumps({"bytes": freed}))
+        print_json({"bytes": freed})
         return
     say(f"{store}: {human_bytes(freed)} {'would be' if dry_run else 'are'} free")

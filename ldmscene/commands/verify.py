@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 import ldmscene
 from ldmscene import parameters as take
-from ldmscene.commands.output import print_faults
+from ldmscene.commands.output import print_faults, print_json
 from ldmscene.errors import LdmsceneError
 from ldmscene.progress import say
 
@@ -29,7 +27,7 @@ def verify(store: str, as_json: bool) -> None:
     faults = ldmscene.verify(store)
     counts = _counts(store)
     if as_json:
-        print(json.dumps({"faults": [vars(fault) for fault in faults], **counts}))
+        print_json({"faults": [vars(fault) for fault in faults], **counts})
     else:
         print_faults(faults)
     if counts["nonfinite"]:
