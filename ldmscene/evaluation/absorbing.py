@@ -281,7 +281,8 @@ def _forget_lost(todo: Reduction, blocks: Sequence[SampleBlock], produce: Produc
 
 def _losses(todo: Reduction, blocks: Sequence[SampleBlock]) -> list[_Loss]:
     """Modules whose statistics of a fold are gone, with the samples that were dropped for them."""
-    labelled = [set(block.ids) <= _labelled(todo) for block in blocks]
+    complete = _labelled(todo)
+    labelled = [set(block.ids) <= complete for block in blocks]
     found = []
     for module in todo.store.modules:
         done, dropped = _dropped(todo.store, module, blocks), todo.store.dropped(activation_path(module))

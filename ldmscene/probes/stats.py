@@ -60,7 +60,6 @@ class Moments:
         X: Any,
         weight: Array | None,
         Y: Array,
-        scatter: Array | float = 0.0,
         rows_per_sample: int = 1,
         precision: str = "float64",
     ) -> Moments:
@@ -74,8 +73,6 @@ class Moments:
             Not negative; for cells, the number of labelled pixels. None: 1 each.
         Y : array (n,) or (n, t)
             The target, or the mean target of a cell.
-        scatter : array (t,), optional
-            Σ (y − cell mean)² over the pixels inside cells, which X can't explain.
         rows_per_sample : int
             How many rows of X make a sample, for the message about a bad one.
         precision : {"float64", "float32"}
@@ -95,10 +92,10 @@ class Moments:
             raise ShapeError(f"weight: expected one for each of the {len(X)} rows, got shape {w.shape}")
         if not w.any():
             return cls.empty(X.shape[1], Y.shape[1])
-        whole = from_sums(sums_by_position(X[None], w[None], Y[None], precision, positions=False))
+        whole = from_sums(sums_over_maps(X[None], w[None], Y[None], precision, positions=False))
         if not np.isfinite(whole.mean_x).all():
             raise InputError(bad_row(X, rows_per_sample))
-        return cls(**{**vars(whole), "cyy": whole.cyy + scatter})
+        return whole
 
     def merge(self, other: Moments) -> Moments:
         """The statistics of both data sets together; neither is changed."""
@@ -135,9 +132,9 @@ class Moments:
         )
 
 
-def merge_all(parts: Iterable[Moments], start: Moments | None = None) -> Moments:
-    """Merge one after the other."""
-    return reduce(Moments.merge, parts) if start is None else reduce(Moments.merge, parts, start)
+def merge_all(parts: Iterable[Moments]) -> Moments:
+    """Merge one after the other; at least one."""
+    return reduce(Moments.merge, parts)
 
 
 def from_sums(sums: Sums) -> Moments:
@@ -145,8 +142,11 @@ def from_sums(sums: Sums) -> Moments:
     return Moments(sums.weight, sums.mean_x, sums.mean_y, sums.cxx, sums.cxy, sums.cyy, sums.rounding)
 
 
-def sums_by_position(X: Any, w: Array, Y: Array, precision: str, *, positions: bool = True) -> Sums:
-    """Sums over maps (sample, p, c), by numpy or on a tensor's device; float32 products are of float16 alone."""
+def sums_over_maps(X: Any, w: Array, Y: Array, precision: str, *, positions: bool = True) -> Sums:
+    """Sums over maps (sample, p, c), at each position too where `positions` asks for it.
+
+    By numpy or on a tensor's device; float32 products are of float16 alone.
+    """
     single = precision == "float32" and str(X.dtype).rpartition(".")[2] == "float16"
     sums = sums_of if isinstance(X, np.ndarray) else sums_of_tensor
     return sums(X, w, Y, single=single, positions=positions)

@@ -14,7 +14,7 @@ from ldmscene.choices import Upsampling
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import apply_stencil, gather, stencil
 from ldmscene.probes.inputs import all_finite, as_numpy, is_tensor
-from ldmscene.probes.stats import Moments, bad_row, from_sums, sums_by_position
+from ldmscene.probes.stats import Moments, bad_row, from_sums, sums_over_maps
 from ldmscene.probes.widening import subtract
 
 _VALUES = 1 << 19  # of features stay in the cache between the cast and the sum
@@ -136,7 +136,7 @@ def moments_by_position(X: Any, targets: Targets, precision: str = "float64") ->
     if not targets.weight.any():
         return Moments.empty(c, t), np.zeros((y * x, c))
     weight, mean = targets.weight.reshape(n, -1), targets.mean.reshape(n, -1, t)
-    sums = sums_by_position(X.reshape(n, -1, c), weight, mean, precision)
+    sums = sums_over_maps(X.reshape(n, -1, c), weight, mean, precision)
     if not np.isfinite(sums.mean_x).all():
         raise InputError(bad_row(X.reshape(-1, c), y * x))
     return _of_labels(from_sums(sums), targets), sums.by_position
