@@ -12,7 +12,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,10 @@ from rich.table import Table
 from threadpoolctl import threadpool_info
 
 RESULTS = Path(__file__).parents[1] / ".benchmarks"
-PACKAGES = ("ldmscene", "numpy", "scipy", "zarr", "dask", "torch", "scikit-learn")
+PACKAGES = (
+    "ldmscene", "numpy", "scipy", "zarr", "dask", "torch", "scikit-learn", "himalaya", "h5py", "tensorstore", "zarrs",
+    "safetensors", "webdataset",
+)  # fmt: skip
 
 
 def measure(
@@ -76,18 +79,26 @@ def machine() -> dict:
     """What the numbers were measured on."""
     return {
         "processor": _processor(),
-        "blas": sorted({f"{one['internal_api']} {one.get('architecture', '')}".strip() for one in _blas()}),
+        "blas": sorted({_blas(one) for one in threadpool_info() if one["user_api"] == "blas"}),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in PACKAGES if _is_installed(name)},
     }
 
 
-def _blas() -> list[dict]:
-    """The libraries that multiply matrices, with whose kernels they do it."""
-    return [one for one in threadpool_info() if one["user_api"] == "blas"]
+def _blas(library: dict) -> str:
+    """What multiplies matrices, with which processor's kernels, on how many threads."""
+    kernels = library.get("architecture", "unknown")
+    return f"{library['internal_api']} {library['version']}, {kernels}, {library['num_threads']} threads"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def _processor() -> str:

@@ -2,14 +2,15 @@
 
     python -m benchmarks.probes [--quick]
 
-Every row is a ratio of two ways that took turns in one run. "Memory" is the peak of what a way allocates.
+Every row is a ratio of two ways that took turns in one run; a fit that takes seconds has one turn. Both have their
+features in memory, labels of metrics are prepared for both, and "memory" is what lies ready and what a way allocates.
 """
 
 from __future__ import annotations
 
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 import torch
 from himalaya.ridge import RidgeCV as HimalayaRidgeCV
 from rich.console import Console
+from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk, ssyrk
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import pearsonr, rankdata, spearmanr
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import average_precision_score, f1_score
 from threadpoolctl import threadpool_limits
@@ -85,18 +87,47 @@ def allocated(way: Callable[[], object]) -> int:
 
 def published_loop(X: np.ndarray, y: np.ndarray, epochs: int, batch: int = 4) -> np.ndarray:
     """The published training of a depth probe, written plainly: float32 maps in memory, no bias, batches of 4."""
-    features, labels = torch.from_numpy(X).movedim(-1, 1), torch.from_numpy(y)[:, None]
+    maps, labels = torch.from_numpy(X), torch.from_numpy(y)[:, None]
+    features = torch.empty(batch, *maps.shape[1:])
     torch.manual_seed(0)
     probe = torch.nn.Conv2d(X.shape[-1], 1, 1, bias=False)
     optimizer, huber = torch.optim.Adam(probe.parameters(), lr=1e-3), torch.nn.HuberLoss()
     for _ in range(epochs):
-        for rows in torch.randperm(len(features)).split(batch):
-            predicted = torch.nn.functional.interpolate(probe(features[rows]), size=labels.shape[2:], mode="nearest")
+        for rows in torch.randperm(len(maps)).split(batch):
+            some = torch.index_select(maps, 0, rows, out=features[: len(rows)]).movedim(-1, 1)
+            predicted = torch.nn.functional.interpolate(probe(some), size=labels.shape[2:], mode="nearest")
             loss = huber(predicted, labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     return probe.weight.detach().numpy().ravel()
+
+
+def plain_ridge(X: np.ndarray, y: np.ndarray, weight: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, float]:
+    """Coefficients and α by our own method, written plainly: products of each fold, an eigenbasis of all but one."""
+    sums = []
+    for k in np.unique(fold):
+        A = np.column_stack([X[fold == k], y[fold == k], np.ones((fold == k).sum(), X.dtype)])
+        A *= np.sqrt(weight[fold == k, None])
+        sums.append((A.T @ A).astype(np.float64))
+
+    def about_means(sums: np.ndarray) -> np.ndarray:
+        return (sums - np.outer(sums[-1], sums[-1]) / sums[-1, -1])[:-1, :-1]
+
+    def path(sums: np.ndarray) -> np.ndarray:
+        about = about_means(sums)
+        values, vectors = eigh(about[:-1, :-1])
+        return (vectors.T @ about[:-1, -1] / (np.maximum(values, 0) + ALPHAS[:, None])) @ vectors.T
+
+    errors = []
+    for test in sums:
+        train = sum(sums) - test
+        coef = path(train)
+        shift = (train[-1, -2] - coef @ train[-1, :-2]) / train[-1, -1]
+        whole = np.column_stack([-coef, np.ones(len(coef)), -shift])
+        errors.append(np.einsum("ai,ij,aj->a", whole, test, whole) / test[-1, -1])
+    best = int(np.mean(errors, 0).argmin())
+    return path(sum(sums))[best], float(ALPHAS[best])
 
 
 def against_published(world: World, epochs: int) -> Iterator[dict]:
@@ -110,6 +141,7 @@ def against_published(world: World, epochs: int) -> Iterator[dict]:
         "single": lambda: found.update(single=RidgeProbe(ALPHAS, precision="float32").fit(X, y, groups=groups)),
         "adam": lambda: found.update(adam=AdamProbe(epochs=epochs, random_state=0).fit(X, y)),
     }
+    published_loop(ready[:8], y[:8], 1)  # torch's first steps take longer
     seconds = measure(ways, rounds=1, warm=False)
     scores = {name: world.held_out(found[name]) for name in ("ridge", "single", "adam")}
     plain = f"the published loop in plain torch, {epochs} epochs"
@@ -124,70 +156,75 @@ def against_published(world: World, epochs: int) -> Iterator[dict]:
         yield row(work, plain, {"ours": seconds[name], "theirs": seconds["plain"]}, goal, note)
 
 
-def ridge_against(library: str, world: World) -> dict:
-    """scikit-learn's and himalaya's, by the same folds; himalaya makes a matrix of training × held-out cells,
-    so that it is given few cells."""
+def ridge_against(world: World, peers: Sequence[str]) -> Iterator[dict]:
+    """Libraries, and our own method written plainly, by the same folds, on float32 cells that lie in memory.
+
+    himalaya makes a matrix of training × held-out cells, so that it gets few cells.
+    """
     rows, y, weight = world.cells(world.y[0])
-    ready = rows.astype(np.float32)
+    ready, maps = rows.astype(np.float32), world.X[world.train]
     groups = world.groups[world.train]
     fold = assign_folds(len(groups), 5, groups).repeat(world.grid**2)
     splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(5)]
+    found: dict[str, tuple[np.ndarray, float]] = {}
 
-    def ours() -> None:
-        RidgeProbe(ALPHAS, cv=5).fit(world.X[world.train], world.y[0][world.train], groups=groups)
+    def ours(precision: str = "float64") -> None:
+        probe = RidgeProbe(ALPHAS, cv=5, precision=precision).fit(maps, world.y[0][world.train], groups=groups)
+        found["ours"] = probe.coef_.ravel(), float(probe.alpha_)
 
     def scikit_learn() -> None:
-        RidgeCV(ALPHAS, cv=splits).fit(ready, y, sample_weight=weight)
+        fitted = RidgeCV(ALPHAS, cv=splits, scoring="neg_mean_squared_error").fit(ready, y, sample_weight=weight)
+        found["scikit-learn"] = fitted.coef_, float(fitted.alpha_)
 
     def himalaya() -> None:
         options = {"warn": False, "n_alphas_batch": 1}
-        HimalayaRidgeCV(ALPHAS, cv=splits, solver_params=options).fit(ready, y[:, None])
+        alphas = ALPHAS / weight[0]  # it takes no weights, and all are equal
+        fitted = HimalayaRidgeCV(alphas, cv=splits, fit_intercept=True, solver_params=options).fit(ready, y)
+        found["himalaya"] = fitted.coef_.ravel(), float(np.ravel(fitted.best_alphas_)[0] * weight[0])
 
-    way = {"scikit-learn": scikit_learn, "himalaya": himalaya}[library]
-    seconds = measure({"ours": ours, library: way}, rounds=1, warm=False)
-    needed, theirs = allocated(ours) / 1e6, (allocated(way) + ready.nbytes) / 1e6
-    against = f"{library} RidgeCV, float32 cells in memory"
-    work = f"ridge, {len(groups)} samples, {world.grid} × {world.grid}"
-    note = f"{theirs / needed:.1f} times the memory: {theirs:.0f} MB with its cells, ours {needed:.0f} MB"
-    return row(work, against, seconds, "3", note)
+    def plain() -> None:
+        found["plain numpy"] = plain_ridge(ready, y, weight.astype(np.float32), fold)
+
+    ways = {"scikit-learn": scikit_learn, "himalaya": himalaya, "plain numpy": plain}
+    against = {
+        "scikit-learn": "scikit-learn RidgeCV, which fits anew for each α",
+        "himalaya": "himalaya RidgeCV, made for many targets",
+        "plain numpy": "the same method in plain numpy, float32 products",
+    }
+    for peer in peers:
+        mine = partial(ours, "float32") if peer == "plain numpy" else ours
+        seconds = measure({"ours": mine, peer: ways[peer]}, rounds=1, warm=peer == "plain numpy")
+        needed, theirs = ((allocated(way) + had.nbytes) / 1e6 for way, had in ((mine, maps), (ways[peer], ready)))
+        (own, alpha), (other, chosen) = found["ours"], found[peer]
+        note = (
+            f"{theirs / needed:.1f} times the memory: {theirs:.0f} MB, ours {needed:.0f} MB; coefficients apart by "
+            f"{np.abs(own - other).max() / np.abs(own).max():.0e} of the largest, α {alpha:.3g} and {chosen:.3g}"
+        )
+        goal = "–" if peer == "plain numpy" else "3"
+        work = f"ridge, {len(groups)} samples, {world.grid} × {world.grid}"
+        yield row(f"{work}, float32 products" if peer == "plain numpy" else work, against[peer], seconds, goal, note)
 
 
-def logistic(world: World, solver: str, pixels: bool = False) -> dict:
-    """On cells: with each cell as two weighted rows. On pixels: with every pixel as a row.
-
-    In float64 solvers come to the same optimum; pixels are too many for that, and are passed in float32.
-    """
+def logistic(world: World, solver: str) -> dict:
+    """Against scikit-learn on cells, each of which is two weighted rows, in float64."""
     X, y, groups = world.X[world.train], world.mask[world.train], world.groups[world.train]
     probe = LogisticProbe(alphas=PENALTY)
     peer = LogisticRegression(C=1 / PENALTY, tol=1e-8, max_iter=5000, solver=solver)
-    if pixels:
-        scale = world.side // world.grid
-        rows = spread(np.moveaxis(X, -1, 1), (scale, scale)).transpose(0, 2, 3, 1).reshape(-1, world.channels)
-        data = rows.astype(np.float32), y.reshape(-1), None
-    else:
-        cells = Cells.of(y, (world.grid, world.grid))
-        hits, weight = cells.total.reshape(-1), cells.weight.reshape(-1)
-        rows = X.reshape(-1, world.channels).astype(np.float64)
-        keep = np.concatenate([hits > 0, hits < weight])
-        data = (
-            np.concatenate([rows, rows])[keep],
-            np.repeat([1, 0], len(rows))[keep],
-            np.concatenate([hits, weight - hits])[keep],
-        )
+    cells = Cells.of(y, (world.grid, world.grid))
+    hits, weight = cells.total.reshape(-1), cells.weight.reshape(-1)
+    rows = X.reshape(-1, world.channels).astype(np.float64)
+    keep = np.concatenate([hits > 0, hits < weight])
+    data = np.concatenate([rows, rows])[keep], np.repeat([1, 0], len(rows))[keep]
+    weights = np.concatenate([hits, weight - hits])[keep]
     seconds = measure(
-        {"ours": lambda: probe.fit(X, y, groups=groups), "theirs": lambda: peer.fit(data[0], data[1], data[2])},
+        {"ours": lambda: probe.fit(X, y, groups=groups), "theirs": lambda: peer.fit(*data, weights)},
         rounds=1,
         warm=False,
     )
     apart = np.abs(probe.coef_ - peer.coef_).max() / np.abs(probe.coef_).max()
     ours, theirs = (_penalised(world, one) for one in (probe, peer))
-    return row(
-        f"logistic, {len(X)} samples",
-        f"scikit-learn {solver} on {'pixels' if pixels else 'cells'}",
-        seconds,
-        "100" if pixels else "10",
-        f"coefficients apart by {apart:.0e} of the largest; its loss is {theirs / ours - 1:+.0e} of ours",
-    )
+    note = f"coefficients apart by {apart:.0e} of the largest; its loss is {theirs / ours - 1:+.0e} of ours"
+    return row(f"logistic, {len(X)} samples", f"scikit-learn {solver} on cells", seconds, "10", note)
 
 
 def _penalised(world: World, probe: LogisticProbe | LogisticRegression) -> float:
@@ -225,58 +262,55 @@ def statistics_against_syrk(world: World, rounds: int) -> Iterator[dict]:
 
 
 def metrics(world: World, rounds: int) -> list[dict]:
-    found = []
+    """Of one more prediction, on cells; peers have it on pixels, and the label prepared as ours."""
     cells = world.X[world.test][:1, ..., 0].astype(np.float64)
-    pixels = spread(cells, (world.side // world.grid,) * 2)
-    label = world.y[0][world.test][:1]
-    truth = Truth.of(label, (world.grid, world.grid))
-    for name, peer in {"spearman": spearmanr, "pearson": pearsonr}.items():
-        mine = METRICS[name].score
-        seconds = measure(
-            {
-                "ours": lambda mine=mine: mine(truth, cells),
-                "scipy": lambda peer=peer: peer(pixels.ravel(), label.ravel()),
-            },
-            rounds=rounds,
-        )
-        apart = abs(float(mine(truth, cells)[0]) - peer(pixels.ravel(), label.ravel()).statistic)
+    pixels = spread(cells, (world.side // world.grid,) * 2).ravel()
+    label, mask = (maps[world.test][:1] for maps in (world.y[0], world.mask))
+    ranks, values = (_centred(one) for one in (rankdata(label), label.ravel().astype(np.float64)))
+    known, called = mask.ravel() > 0, pixels > 0
+    total = np.count_nonzero(known)
+    plain: dict[str, tuple[str, Callable[[], float]]] = {
+        "spearman": ("scipy's rankdata and a product", lambda: float(ranks @ _centred(rankdata(pixels)))),
+        "pearson": ("a product in numpy", lambda: float(values @ _centred(pixels))),
+        "dice": ("counts in numpy", lambda: 2 * np.count_nonzero(known & called) / (total + np.count_nonzero(called))),
+        "average_precision": ("scikit-learn", lambda: float(average_precision_score(known, pixels))),
+    }
+    whole: dict[str, Callable[[], float]] = {
+        "spearman": lambda: spearmanr(pixels, label.ravel()).statistic,
+        "pearson": lambda: pearsonr(pixels, label.ravel()).statistic,
+        "dice": lambda: float(f1_score(known, called)),
+        "average_precision": lambda: float(average_precision_score(known, pixels)),
+    }
+    truth, of_mask = (Truth.of(one, (world.grid, world.grid)) for one in (label, mask))
+    found = []
+    for name, (peer, way) in plain.items():
+        binary = name in ("dice", "average_precision")
+        ours = partial(METRICS[name].score, of_mask if binary else truth, cells > 0 if name == "dice" else cells)
+        seconds = measure({"ours": ours, "theirs": way}, rounds=rounds)
+        apart = max(abs(float(ours()[0]) - other()) for other in (way, whole[name]))
+        against = f"{peer}, {world.side} × {world.side} pixels"
         found.append(
-            row(f"{name} of one image", f"scipy at {world.side} × {world.side}", seconds, "15", f"apart by {apart:.0e}")
+            row(
+                f"{name} of one image", against, seconds, "15", f"apart by {apart:.0e}, from scipy or scikit-learn, too"
+            )
         )
-    mask = world.mask[world.test][:1]
-    truth = Truth.of(mask, (world.grid, world.grid), ranks=False)
-    for name, peer in {"dice": _dice, "average_precision": _average_precision}.items():
-        mine = METRICS[name].score
-        given, whole = (cells > 0, pixels > 0) if name == "dice" else (cells, pixels)
-        seconds = measure(
-            {
-                "ours": lambda mine=mine, given=given: mine(truth, given),
-                "theirs": lambda peer=peer, whole=whole: peer(mask, whole),
-            },
-            rounds=rounds,
-        )
-        apart = abs(float(mine(truth, given)[0]) - peer(mask, whole))
-        found.append(row(f"{name} of one image", "scikit-learn on pixels", seconds, "15", f"apart by {apart:.0e}"))
     return found
 
 
-def _dice(mask: np.ndarray, called: np.ndarray) -> float:
-    return float(f1_score(mask.ravel() > 0, called.ravel()))
-
-
-def _average_precision(mask: np.ndarray, value: np.ndarray) -> float:
-    return float(average_precision_score(mask.ravel() > 0, value.ravel()))
+def _centred(values: np.ndarray) -> np.ndarray:
+    about = values - values.mean()
+    return about / np.sqrt(about @ about)
 
 
 def discriminant_against_logistic(world: World) -> dict:
     """What `evaluate` fits to masks against a logistic regression, both with five folds and eight strengths."""
     X, y, groups = world.X[world.train], world.mask[world.train], world.groups[world.train]
     alphas = np.logspace(-1, 6, 8)
-    cells = Cells.of(y, (world.grid, world.grid))
     fold = assign_folds(len(X), 5, groups)
     probes: dict[str, tuple[np.ndarray, float]] = {}
 
     def discriminant() -> None:
+        cells = Cells.of(y, (world.grid, world.grid))
         folds = gather_moments(X, Targets.of({"mask": cells}), fold, 5)
         probes["discriminant"] = log_odds(merge_all(folds), 0, solve(folds, alphas).coef[0])
 
@@ -314,11 +348,10 @@ def measured(quick: bool, samples: int) -> Iterator[dict]:
     yield from metrics(world, rounds)
     yield from statistics_against_syrk(world, rounds)
     yield discriminant_against_logistic(few)
-    yield ridge_against("himalaya", World(samples if quick else 24, min(grid, 16), channels, side))
-    yield ridge_against("scikit-learn", World(samples if quick else 60, grid, channels, side))
+    yield from ridge_against(World(samples if quick else 24, min(grid, 16), channels, side), ["himalaya"])
+    yield from ridge_against(World(samples if quick else 60, grid, channels, side), ["plain numpy", "scikit-learn"])
     yield logistic(few, "newton-cholesky")
     yield logistic(few, "lbfgs")
-    yield logistic(few, "lbfgs", pixels=True)
     yield from against_published(world, epochs)
 
 

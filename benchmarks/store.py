@@ -87,7 +87,7 @@ def made_store(root: Path, module: str, data: np.ndarray, samples: int, compress
 def _readers(
     folder: Path, stores: dict[str, ActivationStore], module: str, data: np.ndarray, samples: int
 ) -> dict[str, Callable[[], object]]:
-    """Ways to read step 2 of every sample; each checks what it can."""
+    """Ways to read step 2 of every sample, all of them open already; each checks what it can."""
     step, rows, path = 2, range(samples), activation_path(module)
     flat, hdf = folder / "flat", folder / "hdf5.h5"
     np.broadcast_to(data[step], (samples, *data[step].shape)).tofile(flat)
@@ -104,24 +104,23 @@ def _readers(
         offset = step * (arrays["none"].layout.chunk_bytes + 4)
         return [np.fromfile(arrays["none"].file(i), np.float16, data[step].size, offset=offset) for i in rows]
 
-    def with_zarrs() -> object:
-        with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
-            return zarr.open_array(on_disk, mode="r")[:, step]
-
-    def with_hdf5() -> object:
-        with h5py.File(hdf) as file:
-            return file["x"][:, step]
-
+    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        by_zarrs = zarr.open_array(on_disk, mode="r")
+    by_zarr, by_tensorstore, by_hdf5 = (
+        zarr.open_array(on_disk, mode="r"),
+        _tensorstore(on_disk),
+        h5py.File(hdf, rdcc_nbytes=0)["x"],
+    )
     return {
         "np.fromfile": lambda: np.fromfile(flat, np.float16),
         "np.fromfile, a file each": each_file,
         "ldmscene": lambda: read(arrays["none"]),
         "ldmscene, lossless": lambda: read(arrays["lossless"]),
         "ldmscene, rounded": lambda: read(arrays["rounded"]),
-        "TensorStore": lambda: _tensorstore(on_disk)[:, step].read().result(),
-        "h5py, fletcher32": with_hdf5,
-        "zarr-python": lambda: zarr.open_array(on_disk, mode="r")[:, step],
-        "zarrs": with_zarrs,
+        "TensorStore": lambda: by_tensorstore[:, step].read().result(),
+        "h5py, fletcher32": lambda: by_hdf5[:, step],
+        "zarr-python": lambda: by_zarr[:, step],
+        "zarrs": lambda: by_zarrs[:, step],
     }
 
 
