@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
+
+from ldmscene.loaded import loaded_torch
 
 _PIECE = 1 << 15  # torch casts more values than these on several threads, which wouldn't live on in a forked process
 
@@ -14,7 +14,7 @@ def widen(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
     torch casts float16 a vector at a time, numpy one number at a time. It isn't imported for that alone.
     """
-    torch = sys.modules.get("torch")
+    torch = loaded_torch()
     if torch is None or values.dtype != np.float16 or dtype != np.float32:
         return values.astype(dtype, copy=False)
     source = np.ascontiguousarray(values)

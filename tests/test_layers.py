@@ -14,9 +14,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ldmscene"
 LAYERS = [
-    {"errors", "manifest", "module_names", "cells", "grid", "hashing", "hub", "device", "progress", "table", "tensors"}
+    {"errors", "manifest", "module_names", "cells", "grid", "hashing", "hub", "device", "loaded", "progress", "table"}
     | {"registry", "halves", "rows", "text", "options", "verdicts", "gains", "conclusions", "prompts", "array_types"}
-    | {"presets", "selection", "picture_files", "choices", "words", "axes"},
+    | {"presets", "selection", "picture_files", "choices", "words", "axes", "tensors"},
     {"store", "capture", "labelers", "probes", "metrics", "report", "testbed", "edits"},
     {"extraction", "labeling", "evaluation"},
     {"intervention"},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
+
+from ldmscene.loaded import loaded_torch
 
 
 @contextmanager
@@ -15,7 +16,7 @@ def one_thread_each() -> Iterator[None]:
 
     Threads that torch has served before keep what they had; torch that isn't loaded yet is left alone.
     """
-    torch = sys.modules.get("torch")
+    torch = loaded_torch()
     before = torch.get_num_threads() if torch else 1
     with threadpool_limits(1, "blas"):
         try:

@@ -6,13 +6,13 @@ that alone: where it isn't there, five passes of whole numbers over many values 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ldmscene.array_types import Array
+from ldmscene.loaded import loaded_torch
 
 _PIECE = 1 << 16  # values that are converted together: few enough for the cache, enough to make calls cheap
 _TORCH_PIECE = 1 << 15  # torch casts more on several threads, which wouldn't live on in a forked process
@@ -27,7 +27,7 @@ def subtract(X: Array, shift: Array, out: Array) -> None:
         np.subtract(X, shift, out=out)
         return
     shift = shift.astype(out.dtype, copy=False)
-    torch = sys.modules.get("torch")
+    torch = loaded_torch()
     if torch is not None and X.ndim > 1 and X.flags.writeable and min(X.strides) >= 0:  # all that a tensor can be of
         _subtract_by(torch, *map(torch.from_numpy, (X, shift, out)))
         return

@@ -1,0 +1,12 @@
+"""torch where it is imported anyway: to import it takes longer than much of what it would speed up."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def loaded_torch() -> Any:
+    """torch, or None where it isn't imported, or isn't yet: half of it lies there while another thread imports it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None or getattr(torch.__spec__, "_initializing", False) else torch
