@@ -44,8 +44,7 @@ def assign_folds(n_samples: int, cv: Any = 5, groups: Any = None) -> Ints:
     n_groups = n_samples if groups is None else len(np.unique(groups))
     if n_groups < cv:
         raise InputError(
-            f"groups: fewer groups than folds, {n_groups} < cv={cv} (n_samples = {n_samples}); "
-            "lower cv or add prompts; a RidgeProbe with a single alpha needs no folds"
+            f"groups: fewer groups than folds, {n_groups} < cv={cv} (n_samples = {n_samples}); lower cv or add prompts"
         )
     if groups is None:
         return np.arange(n_samples) % cv

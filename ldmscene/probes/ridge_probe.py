@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 
 from ldmscene.array_types import Array, Ints
 from ldmscene.choices import Upsampling
-from ldmscene.errors import InputError
+from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.base import Probe, all_or_nothing, known_pixels, named, read_score
 from ldmscene.probes.blocks import gather_moments, merge_folds
 from ldmscene.probes.choice import check_alphas
@@ -156,7 +156,7 @@ class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn h
         InputError
             If X holds NaN, `cv` is no number or changed, or the probe was loaded.
         ShapeError
-            If the labels don't tile the activations.
+            If the labels don't tile the activations, or aren't of as many targets, and pixels, as those before.
 
         Examples
         --------
@@ -172,8 +172,8 @@ class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn h
             raise InputError(f"cv: partial_fit expects a number of folds, got {self.cv!r}")
         known = self._so_far() if hasattr(self, "_statistics") else None
         samples = read_fit(self, X, y, sample_weight, groups, several=True, tensors=True, reset=known is None)
-        if known is not None and (samples.scale != self.scale_ or samples.single != self._single):
-            raise InputError(f"y: expected labels of scale {self.scale_} as before, got {samples.scale}")
+        if known is not None:
+            self._check_alike(samples, len(known[0][0].mean_y))
         statistics, book = known or (None, FoldBook(int(self.cv)))
         book = book.add(len(samples), groups)
         new = self._gather(samples, book.latest, book.n_folds)
@@ -181,6 +181,15 @@ class RidgeProbe(RegressorMixin, Probe):  # type: ignore[misc]  # scikit-learn h
         self._book, self._upsample, self._solution = book, self.upsample, None
         self.scale_, self._single = samples.scale, samples.single
         return self
+
+    def _check_alike(self, samples: Samples, targets: int) -> None:
+        """Refuse labels that differ from those before in how many there are of a sample or a position."""
+        before = "one target" if self._single else f"a last axis of {targets} targets"
+        now = "one target" if samples.single else f"a last axis of {samples.y.shape[-1]} targets"
+        if now != before:
+            raise ShapeError(f"y: expected {before} as before, got {now}; fit others by a probe of their own")
+        if samples.scale != self.scale_:
+            raise ShapeError(f"y: expected labels of scale {self.scale_} as before, got {samples.scale}")
 
     def _so_far(self) -> tuple[list[Moments], FoldBook]:
         """Statistics and folds that more samples can be added to."""

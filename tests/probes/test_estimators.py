@@ -268,8 +268,22 @@ def test_partial_fit_in_any_batches_equals_fit() -> None:
         np.testing.assert_allclose(probe.path_, whole.path_, rtol=0.2)
     more = RidgeProbe(ALPHAS, cv=3).fit(X[:9], y[:9], groups=GROUPS[:9]).partial_fit(X[9:], y[9:], groups=GROUPS[9:])
     np.testing.assert_allclose(more.coef_, whole.coef_, atol=1e-8)
-    with pytest.raises(InputError, match="scale"):
+    with pytest.raises(ShapeError, match="scale"):
         more.partial_fit(X, spread(y, (2, 2)), groups=GROUPS)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3), (0, 1), (1, 0), (0, 2)])
+def test_partial_fit_refuses_another_number_of_targets(before: int, after: int) -> None:
+    def labels(targets: int) -> np.ndarray:
+        drawn = np.random.default_rng(0).normal(size=(6, max(targets, 1)))
+        return drawn if targets else drawn[:, 0]
+
+    X = np.random.default_rng(1).normal(size=(6, 3))
+    probe = RidgeProbe(ALPHAS, cv=3).partial_fit(X, labels(before))
+    coef = probe.coef_.copy()
+    with pytest.raises(ShapeError, match=r"as before, got (one target|a last axis of \d targets)"):
+        probe.partial_fit(X, labels(after))
+    np.testing.assert_array_equal(probe.coef_, coef)
 
 
 def _dealt(cuts: list[int]) -> np.ndarray:
