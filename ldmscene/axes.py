@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ldmscene.errors import InputError
@@ -58,7 +59,7 @@ TEXTS: dict[str, Axes] = {
 }
 _ALL = NUMBERS | PERHAPS | EFFECTS | READINGS | NONLINEAR | TEXTS
 _JUDGED = ("explained", "left", "gain_cv")  # without which effects can't be
-_AGAIN = "evaluate the store again"
+AGAIN = "evaluate the store again"
 
 
 def check_grid(grid: object, *names: str) -> None:
@@ -85,17 +86,22 @@ def check_grid(grid: object, *names: str) -> None:
         check_axes(grid, name)
     for dim in NUMBERS["probe"]:
         if not grid.sizes[dim]:
-            raise InputError(f"grid: expected at least one {dim}, got none; select some, or {_AGAIN}")
+            raise InputError(f"grid: expected at least one {dim}, got none; select some, or {AGAIN}")
+    steps = grid["step"].values
+    if not (steps[1:] > steps[:-1]).all():
+        raise InputError(f"grid: expected steps in order, each once, got {', '.join(map(str, steps.tolist()))}")
+    if "sample" in grid.indexes and grid.indexes["sample"].has_duplicates:
+        raise InputError("grid: expected each sample once, got some of them again")
     metrics = grid["metric"].values.tolist() if "metric" in grid.coords else []
     for name in grid["primary"].values.tolist():
         if name not in metrics:
-            raise InputError(f"grid: expected scores by its own metric {name!r}, got {metrics}; {_AGAIN}")
+            raise InputError(f"grid: expected scores by its own metric {name!r}, got {metrics}; {AGAIN}")
 
 
 def check_has(grid: xr.Dataset, name: str) -> None:
     """Refuse a grid, or a part of one, without a variable."""
     if name not in grid.variables:
-        raise InputError(f"grid: expected a variable {name} along {', '.join(_ALL[name])}, got none; {_AGAIN}")
+        raise InputError(f"grid: expected a variable {name} along {', '.join(_ALL[name])}, got none; {AGAIN}")
 
 
 def check_axes(grid: xr.Dataset, name: str) -> None:
@@ -106,7 +112,7 @@ def check_axes(grid: xr.Dataset, name: str) -> None:
         got = f"it along {', '.join(found)}" if found else "one alone"
         raise InputError(
             f"grid: expected {name} along {', '.join(_ALL[name])}, got {got}; select with lists, such as "
-            f"grid.sel(step=[3]), or {_AGAIN}"
+            f"grid.sel(step=[3]), or {AGAIN}"
         )
 
 
@@ -138,6 +144,18 @@ def told_beyond(grid: xr.Dataset) -> list[str]:
     return found
 
 
+def told_steps(grid: xr.Dataset) -> int:
+    """The attribute `run_steps`: how many steps a run has; 0 where a grid of an earlier version doesn't say."""
+    found = grid.attrs.get("run_steps", 0)
+    return int(found) if isinstance(found, int | np.integer) else 0
+
+
+def told_held_out(grid: xr.Dataset) -> str:
+    """The split that judged, by the attribute `provenance`; "test" where it doesn't say."""
+    found = _json(grid, "provenance")
+    return str(found.get("held_out", "test")) if isinstance(found, dict) else "test"
+
+
 def _json(grid: xr.Dataset, name: str) -> Any:
     try:
         return json.loads(grid.attrs[name])
@@ -147,4 +165,4 @@ def _json(grid: xr.Dataset, name: str) -> Any:
 
 def _untold(name: str, expected: str, grid: xr.Dataset) -> InputError:
     got = repr(grid.attrs[name])[:60] if name in grid.attrs else "none"
-    return InputError(f"grid: expected its attribute {name} to be {expected}, got {got}; {_AGAIN}")
+    return InputError(f"grid: expected its attribute {name} to be {expected}, got {got}; {AGAIN}")

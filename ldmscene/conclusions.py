@@ -6,6 +6,7 @@ as of `evaluate(beyond=None)`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +16,10 @@ import xarray as xr
 from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.array_types import Array
-from ldmscene.axes import check_grid
+from ldmscene.axes import AGAIN, check_grid, told_held_out, told_steps
+from ldmscene.errors import InputError
 from ldmscene.module_names import short_name
-from ldmscene.verdicts import Finding, Rival, Step, by_prompt, find
+from ldmscene.verdicts import LEAST, Finding, Rival, Step, by_prompt, find
 from ldmscene.verdicts import sentence as in_words
 from ldmscene.verdicts.finding import Reading
 
@@ -81,7 +83,8 @@ def sentence(grid: xr.Dataset, target: str) -> str:
 def finding(grid: xr.Dataset, target: str) -> Finding:
     """All that is concluded for one target, as numbers."""
     grids.primary(grid, target)  # refuses unknown targets
-    return _of_effects(grid, target) if gains.has_gains(grid) else _of_scores(grid, target)
+    found = _of_effects(grid, target) if gains.has_gains(grid) else _of_scores(grid, target)
+    return replace(found, run=told_steps(grid), pictures=grid.sizes["sample"], held_out=told_held_out(grid))
 
 
 def _row(grid: xr.Dataset, target: str) -> dict[str, object]:
@@ -106,8 +109,8 @@ def _row(grid: xr.Dataset, target: str) -> dict[str, object]:
 
 
 def _steps(found: Finding, step: Step, name: str) -> dict[str, object]:
-    at = {name: step.at, f"{name}_low": step.low, f"{name}_high": step.high}
-    return {key: pd.NA if value is None else found.steps[value] for key, value in at.items()}
+    at, high = (pd.NA if position is None else found.steps[position] for position in (step.at, step.high))
+    return {name: at, f"{name}_low": pd.NA if step.low is None else found.soonest(step.low), f"{name}_high": high}
 
 
 def _reading(found: Finding, reading: Reading) -> dict[str, object]:
@@ -136,7 +139,7 @@ def _of_effects(grid: xr.Dataset, target: str) -> Finding:
     rivals = [
         Rival(name, values, earlier=name == grids.RAW_LATENT) for name, values in gains.of_rivals(grid, target).items()
     ]
-    return find(
+    found = find(
         target,
         short_name(gains.chosen_module(grid, target)),
         gains.of_probe(grid, target),
@@ -144,15 +147,33 @@ def _of_effects(grid: xr.Dataset, target: str) -> Finding:
         rivals=rivals,
         labelers=gains.of_labelers(grid, target),
         beyond=gains.beyond(grid),
-        missing=[] if grids.PERMUTED in (rival.name for rival in rivals) else [grids.PERMUTED],
+        missing=_missing(grid, [rival.name for rival in rivals]),
     )
+    last = grid["ceiling"].sel(target=target, module=gains.chosen_module(grid, target)).values[-1]
+    return replace(found, ceiling=float(last))
+
+
+def _missing(grid: xr.Dataset, ran: Sequence[str]) -> list[str]:
+    """Rivals that weren't run, and what they were not run of."""
+    found = [name for name in (grids.RAW_LATENT, grids.SHUFFLED, grids.PERMUTED) if name not in ran]
+    steps = grid["step"].values.tolist()
+    if grids.RAW_LATENT in ran and steps != list(range(len(steps))):
+        found.insert(0, f"{grids.RAW_LATENT} of steps that were not looked at")
+    return [f"{name} of earlier steps" if name == grids.RAW_LATENT and _takes_latent(grid) else name for name in found]
+
+
+def _takes_latent(grid: xr.Dataset) -> bool:
+    return gains.has_gains(grid) and "latent" in gains.beyond(grid)
 
 
 def _of_scores(grid: xr.Dataset, target: str) -> Finding:
     prompt, metric = gains.prompts(grid), grids.primary(grid, target)
+    sign = 1 if grids.higher_is_better(grid, target) else -1  # of errors, so that more is better
 
     def values(scores: xr.DataArray) -> Array:
-        each = scores.transpose("step", "sample").values.astype(np.float64)
+        each = sign * scores.transpose("step", "sample").values.astype(np.float64)
+        if np.isnan(each).any():
+            raise InputError(f"grid: expected a score by {metric} of every sample, got NaN of {target}; {AGAIN}")
         return by_prompt(each, np.ones_like(each), prompt)
 
     probe = values(grids.scores(grid, target))
@@ -161,6 +182,8 @@ def _of_scores(grid: xr.Dataset, target: str) -> Finding:
         for name, one in grids.controls(grid, target, metric).items()
     ]
     plain = [rival.name for rival in rivals]
+    if sign < 0 and not rivals:
+        raise InputError(f"grid: expected readings that {metric} can be compared with, got none; {AGAIN}")
     # The Dice of a rival that calls nothing foreground is 0, whatever it knows: its order of pixels counts, too.
     if metric == "dice" and "average_precision" in grid["metric"].values:
         ranked = values(grids.scores(grid, target, metric="average_precision"))
@@ -179,7 +202,9 @@ def _of_scores(grid: xr.Dataset, target: str) -> Finding:
             for name in grids.labelers(grid, target)
         },
         beyond=(),
-        missing=[] if grids.PERMUTED in plain else [grids.PERMUTED],
+        missing=_missing(grid, plain),
+        least=LEAST if sign > 0 else None,  # no error is small or large by itself
         measure=metric,
     )
-    return replace(found, rivals={name: found.rivals[name] for name in plain})
+    shown = {name: found.rivals[name] for name in plain}
+    return replace(found, rivals=shown, lower_is_better=sign < 0)

@@ -12,7 +12,8 @@ import xarray as xr
 
 from ldmscene import grid as grids
 from ldmscene.array_types import AnyArray, Array
-from ldmscene.axes import told_beyond
+from ldmscene.axes import AGAIN, check_axes, told_beyond
+from ldmscene.errors import InputError
 from ldmscene.module_names import that_speak
 from ldmscene.text import listed
 from ldmscene.verdicts import LEAST, Draws, by_prompt, capped, counts
@@ -36,8 +37,9 @@ def known(grid: xr.Dataset) -> str:
 
 
 def prompts(grid: xr.Dataset) -> AnyArray:
-    """The prompt of each sample, as a number; of a grid that doesn't know, every sample is one of its own."""
-    return grid["prompt"].values if "prompt" in grid.coords else np.arange(grid.sizes["sample"])
+    """The prompt of each sample, as a number; without it pictures of one prompt would count as several."""
+    check_axes(grid, "prompt")
+    return grid["prompt"].values
 
 
 def chosen_module(grid: xr.Dataset, target: str) -> str:
@@ -123,7 +125,7 @@ def _along(grid: xr.Dataset, target: str, dim: str) -> Iterator[tuple[str, Array
     some = grid[[f"{dim}_explained", f"{dim}_left"]].sel(target=target)
     for name in map(str, grid[dim].values):
         one = some.sel({dim: name})
-        if bool(one[f"{dim}_explained"].notnull().all()):
+        if bool(one[f"{dim}_explained"].notnull().any()):
             yield name, _by_prompt(grid, one[f"{dim}_explained"], one[f"{dim}_left"])
 
 
@@ -132,4 +134,7 @@ def _by_prompt(grid: xr.Dataset, explained: xr.DataArray, left: xr.DataArray) ->
 
 
 def _ratios(grid: xr.Dataset, explained: xr.DataArray, left: xr.DataArray) -> Array:
-    return by_prompt(explained.values.astype(np.float64), left.values.astype(np.float64), prompts(grid))
+    part, whole = (one.values.astype(np.float64) for one in (explained, left))
+    if np.isnan(part + whole).any():
+        raise InputError(f"grid: expected {explained.name} and {left.name} of every sample, got NaN; {AGAIN}")
+    return by_prompt(part, whole, prompts(grid))

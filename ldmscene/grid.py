@@ -29,7 +29,8 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 | `labeler_explained`, `labeler_left` | labeler, target, step, sample | the same for labelers on unfinished pictures |
 
 The gain is Σ explained ÷ Σ left, partial R². Beyond the latent, x_t is no rival. Variables of effects are there unless
-`evaluate(beyond=None)` was asked for; the attribute `beyond` lists what is known, as JSON.
+`evaluate(beyond=None)` was asked for; the attribute `beyond` lists what is known, as JSON, and `run_steps` says how
+many steps a run has, of which a grid may have some.
 `coef` is NaN beyond a module's own channels. The shuffled probe chooses among penalties of its own, 1e-2 to 1e8.
 
 Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under),

@@ -131,7 +131,7 @@ def _in_words(row: pd.Series, labelers: Sequence[str]) -> dict[str, str]:
     found = {
         "module": short_name(row["module"]),
         "first readable": _between(row, "first"),
-        "most of it": _between(row, "most"),
+        "90 % of what it reads": _between(row, "most"),
         "gain at the last step": _between(row, "gain", *unit),
         "published score": f"{metric_title(row['metric'])} {number(row['final'], '.2f')}",
         "decided by": row["rival"],

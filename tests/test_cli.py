@@ -82,7 +82,7 @@ def test_the_whole_path_and_its_single_steps(table, tmp_path, monkeypatch):
     words = ("run", table, "--store", store, "--report", report, "--modules", FIRST, "--steps", 2, "--batch-size", 8)
     code, out, err = call(*words)
     assert code == 0, err
-    for word in ("depth", "mask", "shading", "spearman", "dice", "pearson", "prompts are held out"):
+    for word in ("depth", "mask", "shading", "spearman", "dice", "pearson", "held-out prompts"):
         assert word in out
     page = (report / "index.html").read_text()
     assert html.escape(shlex.join(["ldmscene", *map(str, _sorted_options(words))]), quote=False) in page

@@ -57,7 +57,7 @@ def test_effects_give_every_column() -> None:
     assert row[[f"labeler on x_t {name}" for name in ("first", "most", "lead", "lead_low")]].tolist() == [3, 3, 1, 1]
     assert row["sentence"] == conclusions.sentence(grid, "depth")
     assert row["sentence"].startswith("depth: readable beyond position from step 2 of 0 to 4 (95 % interval 2 to 2)")
-    assert "Not run, and so not excluded: permuted weights." in row["sentence"]
+    assert row["sentence"].endswith("Not run, and so not excluded: shuffled labels and permuted weights.")
 
 
 def test_steps_are_whole_numbers_or_missing() -> None:
@@ -74,7 +74,7 @@ def test_images_of_one_prompt_count_as_one_and_large_residuals_more() -> None:
     row = ldmscene.emergence(grid).loc["depth"]
     ours = grid.sel(module=MODULES[1]).isel(target=0, step=1)
     assert row["gain"] == pytest.approx(float(ours["explained"].sum() / ours["left"].sum()))
-    assert "Only 12 prompts are held out" in row["sentence"]
+    assert "On 24 pictures of 12 held-out prompts: below 20" in row["sentence"]
     assert row["gain_low"] < row["gain"] < row["gain_high"]
 
 
@@ -122,6 +122,61 @@ def test_a_mask_must_beat_its_rivals_in_average_precision_too() -> None:
     assert pd.isna(lost["first"])
     assert "than is read from shuffled labels (average precision)" in lost["sentence"]
     assert "0.00 from shuffled labels" in lost["sentence"]
+
+
+def test_an_error_is_less_where_more_is_read() -> None:
+    grid = made([0.9, 0.5, 0.3], [0.9, 0.9, 0.2]).assign_coords(
+        metric=["rmse"], primary=("target", ["rmse"]), higher_is_better=("metric", [False])
+    )
+    known = (grid["baseline"] * 0 + 0.8).assign_coords(reading=[grids.POSITION])
+    both = grid.drop_vars(["baseline", "reading"]).assign(baseline=xr.concat([grid["baseline"], known], "reading"))
+    row = ldmscene.emergence(both).loc["depth"]
+    assert (row["first"], row["rival"]) == (1, grids.POSITION)
+    assert row["labeler on x_t first"] == 2
+    assert "scores 0.30 in RMSE (95 % interval 0.30 to 0.30), against 0.80 from position only" in row["sentence"]
+    worse = ldmscene.emergence(both.assign(probe=both["probe"] * 0 + 0.95)).loc["depth"]
+    assert pd.isna(worse["first"])
+    assert "not clearly more than is read from position only" in worse["sentence"]
+    with pytest.raises(InputError, match="readings that rmse can be compared with"):
+        ldmscene.emergence(grid.drop_vars(["baseline", "reading"]))
+
+
+def test_some_steps_are_said_to_be_some() -> None:
+    grid = effects([0.0, 0.1, 0.3, 0.48, 0.5], [0.0] * 5, [0.0, 0.0, 0.0, 0.47, 0.9]).assign_attrs(run_steps=5)
+    grid = grid.assign_attrs(beyond=json.dumps(["position"]))
+    some = grid.isel(step=[0, 3])
+    row = ldmscene.emergence(some).loc["depth"]
+    assert row[["first", "first_low", "first_high"]].tolist() == [3, 1, 3]
+    assert row["sentence"].startswith("depth: at the steps looked at (0 and 3 of 0 to 4), readable beyond position")
+    assert "At step 3 the probe" in row["sentence"]
+    assert "not excluded: raw latent of steps that were not looked at, shuffled labels" in row["sentence"]
+    assert row[["labeler on x_t lead_low", "labeler on x_t lead", "labeler on x_t lead_high"]].tolist() == [-2, 0, 2]
+    assert "looked at" not in conclusions.sentence(grid, "depth")
+    assert "At the last step" in conclusions.sentence(grid, "depth")
+
+
+def test_the_split_and_the_pictures_that_judge_are_said() -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0])
+    told = grid.assign_attrs(provenance=json.dumps({"held_out": "unseen"}))
+    assert "On 24 pictures of 12 held-out prompts, of the split unseen" in conclusions.sentence(told, "depth")
+
+
+def test_beyond_the_latent_its_earlier_steps_are_not_excluded() -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0]).assign_attrs(beyond=json.dumps(["position", "latent"]))
+    assert "raw latent of earlier steps" in conclusions.sentence(grid.assign_coords(rival=["other"]), "depth")
+
+
+@pytest.mark.parametrize("steps", [[1, 0], [0, 0], [0, 1, 1]])
+def test_steps_out_of_order_are_refused(steps: list[int]) -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0])
+    with pytest.raises(InputError, match="steps in order, each once"):
+        ldmscene.emergence(grid.isel(step=steps))
+
+
+def test_the_same_pictures_again_are_refused() -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0]).assign_coords(sample=[f"s{i}" for i in range(24)])
+    with pytest.raises(InputError, match="each sample once"):
+        ldmscene.emergence(grid.isel(sample=[0, 1, 2, 3] * 6))
 
 
 def test_an_unknown_target_is_answered_with_those_there_are() -> None:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from ldmscene import gains
 from ldmscene import grid as grids
+from ldmscene.errors import InputError
 from tests.test_conclusions import effects
 from tests.test_grid import MODULES
 
@@ -17,7 +18,8 @@ def grid_of(truth: np.ndarray, rng: np.random.Generator, samples: int = 24) -> x
     noise = 0.1 * rng.normal(size=(*truth.shape, samples)) + 0.1 * rng.normal(size=samples)
     cells = ("target", "module", "step", "sample")
     sums = {"explained": truth[..., None] + noise, "left": np.ones(noise.shape)}
-    return xr.Dataset({name: (cells, one[None]) for name, one in sums.items()}, {"target": ["depth"]})
+    coords = {"target": ["depth"], "prompt": ("sample", np.arange(samples))}
+    return xr.Dataset({name: (cells, one[None]) for name, one in sums.items()}, coords)
 
 
 def test_curves_are_ratios_of_sums_of_images() -> None:
@@ -54,13 +56,27 @@ def test_images_of_one_prompt_are_one_piece_of_evidence() -> None:
     xr.testing.assert_allclose(again, gains.of_modules(one, "depth"))
 
 
+def test_what_is_missing_of_some_samples_is_refused() -> None:
+    """A mean would go on without them, or be NaN, which is above nothing and below nothing."""
+    grid = effects([0.1, 0.3], [0.0, 0.1], [0.0, 0.3])
+    for name, read in (
+        ("explained", gains.of_probe), ("rival_left", gains.of_rivals), ("labeler_explained", gains.of_labelers)
+    ):  # fmt: skip
+        holed = grid.assign({name: grid[name].where(grid["sample"] != 3)})
+        with pytest.raises(InputError, match="of every sample, got NaN"):
+            read(holed, "depth")
+    with pytest.raises(InputError, match="prompt along sample, got none"):
+        gains.of_probe(grid.drop_vars("prompt"), "depth")
+
+
 def test_no_bound_of_a_share_is_above_the_whole() -> None:
     effects = np.array([[0.99, 0.99, 0.99, 0.7]])
     for found in (gains.band(effects), gains.interval(effects)):
         assert found["high"].item() == 1
     sums = {"explained": effects[None, None], "left": np.ones((1, 1, 1, 4))}
     dims = ("target", "module", "step", "sample")
-    grid = xr.Dataset({name: (dims, one) for name, one in sums.items()}, {"target": ["depth"]})
+    coords = {"target": ["depth"], "prompt": ("sample", np.arange(4))}
+    grid = xr.Dataset({name: (dims, one) for name, one in sums.items()}, coords)
     assert gains.of_modules(grid, "depth")["high"].item() == 1
 
 

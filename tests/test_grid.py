@@ -35,6 +35,7 @@ def made(curve, labeler, noise=0.0, samples=30, modules=(0.2, 0.8)) -> xr.Datase
             "step": np.arange(steps),
             "reading": [grids.LABELER_NOISY],
             "primary": ("target", ["spearman"]),
+            "prompt": ("sample", np.arange(samples)),
         },
     )
 

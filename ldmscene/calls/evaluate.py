@@ -216,4 +216,5 @@ def _without(store: ActivationStore, targets: str | Sequence[str] | None, known:
 
 
 def _as_grid(dataset: xr.Dataset, store: ActivationStore) -> Grid:
-    return Grid(dataset.data_vars, dataset.coords, {**dataset.attrs, "store": str(store.root)})
+    told = {"run_steps": len(store.steps), "store": str(store.root)}
+    return Grid(dataset.data_vars, dataset.coords, {**dataset.attrs, **told})

@@ -3,7 +3,8 @@
 A percentile interval is too narrow with few prompts, and off to one side where their values are skewed. Quantiles of
 the studentised mean mend both (Efron and Tibshirani 1993, 12.5; Hall 1988). Below 10 prompts these quantiles are too
 uncertain themselves: Student's own, at two fifths of the level, err less often where values are as skewed as the
-exponential, and find as much (docs/verdicts.md). The same draws of prompts serve all curves, so that maxima over steps
+exponential, and find as much (docs/verdicts.md). So they do where so few prompts vary that many replicates hold none
+of these, and have no error. The same draws of prompts serve all curves, so that maxima over steps
 or modules give bands that hold for all of them at once (Westfall and Young 1993).
 """
 
@@ -71,15 +72,11 @@ class Draws:
 
     def lower(self, level: float = (1 - CONFIDENCE) / 2) -> Array:
         """[...] the mean lies below with a probability of `level`."""
-        if self.prompts < RESAMPLED:
-            return self._bound(-self._students(level), -np.inf)
-        return self._bound(np.quantile(self.student, 1 - level, axis=0, method="higher"), -np.inf)
+        return self._bound(-self._quantile(level, -1), -np.inf)
 
     def upper(self, level: float = (1 - CONFIDENCE) / 2) -> Array:
         """[...] the mean lies above with a probability of `level`."""
-        if self.prompts < RESAMPLED:
-            return self._bound(self._students(level), np.inf)
-        return self._bound(np.quantile(self.student, level, axis=0, method="lower"), np.inf)
+        return self._bound(self._quantile(level, 1), np.inf)
 
     def band(self, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
         """Bounds [...] between which all means lie at once with this probability."""
@@ -101,8 +98,13 @@ class Draws:
         least = self.student.min(axis + 1, keepdims=True)
         return self._bound(np.quantile(least, level, axis=0, method="lower"), np.inf)
 
-    def _students(self, level: float) -> float:
-        return float(stdtrit(max(self.prompts - 1, 1), STRICTER * level))
+    def _quantile(self, level: float, sign: int) -> Array:
+        """[...] of single means, each as if its replicates had this sign."""
+        students = float(stdtrit(max(self.prompts - 1, 1), STRICTER * level))
+        if self.prompts < RESAMPLED:
+            return np.full(self.mean.shape, students)
+        found = np.quantile(sign * self.student, level, axis=0, method="lower")
+        return np.where(np.isfinite(found), found, students)
 
     def _bound(self, quantile: Array | float, unknown: float) -> Array:
         if self.prompts < FEWEST:

@@ -10,7 +10,19 @@ import numpy as np
 from ldmscene.array_types import Array
 from ldmscene.verdicts.draws import Draws, counts
 from ldmscene.verdicts.effects import capped
-from ldmscene.verdicts.steps import LEAST, LEVEL, SHARE, Lead, Step, first_step, lead, margins, most_step
+from ldmscene.verdicts.steps import (
+    LEAST,
+    LEVEL,
+    SHARE,
+    Lead,
+    Step,
+    first_step,
+    lead,
+    margins,
+    most_step,
+    not_before,
+    read_at,
+)
 
 LEAST_EFFECT = "the least effect"
 PARTIAL_R2 = "partial R²"
@@ -40,7 +52,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Finding:
-    """Steps are positions on the axis `steps`; effects are in `measure`, a share of what is left by `beyond`."""
+    """Steps are positions on the axis `steps`, those looked at; effects are a share of what is left by `beyond`."""
 
     target: str
     module: str
@@ -66,6 +78,31 @@ class Finding:
     """or the name of a score, which is no share of anything"""
     gain_first: float = float("nan")
     """the mean effect at the step `first`"""
+    earlier: tuple[int, ...] = ()
+    """positions before `first`, or any where that isn't shown, at which the target is read for all that"""
+    run: int = 0
+    """how many steps a run has; 0: the last that was looked at is the last"""
+    pictures: int = 0
+    held_out: str = "test"
+    """the split that judged"""
+    ceiling: float = 1.0
+    """the largest gain on maps of the module's size"""
+    lower_is_better: bool = False
+    """of a score that is an error: effects are below zero, so that more is better"""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step of a run was looked at."""
+        return self.steps[-1] + 1 >= self.run
+
+    @property
+    def whole(self) -> bool:
+        """Whether all steps of a run were looked at."""
+        return self.finished and self.steps == tuple(range(len(self.steps)))
+
+    def soonest(self, position: int) -> int:
+        """The first step that a position may stand for: the one after the last that was looked at before it."""
+        return self.steps[position - 1] + 1 if position else 0
 
 
 def find(
@@ -78,7 +115,7 @@ def find(
     labelers: Mapping[str, Array] | None = None,
     beyond: Sequence[str] = ("position",),
     missing: Sequence[str] = (),
-    least: float = LEAST,
+    least: float | None = LEAST,
     share: float = SHARE,
     measure: str = PARTIAL_R2,
     seed: int = 0,
@@ -97,8 +134,8 @@ def find(
         What the fits used anyway. Empty: effects are shares of all variance about the mean.
     missing : sequence of str
         Rivals that were not run, for the sentence.
-    least : float
-        The effect that counts.
+    least : float or None
+        The effect that counts. None: whatever is more than every rival's, of which there must be some.
     share : float
         Of the largest mean effect, for the step by which most is there.
     measure : str
@@ -107,13 +144,15 @@ def find(
     drawn = counts(probe.shape[1], seed=seed)
     held = [(rival.values, rival.earlier) for rival in rivals]
     over = margins(probe, held, least)
-    first, most = first_step(over, drawn), most_step(probe, drawn, share)
+    first = first_step(over, drawn)
+    most = not_before(most_step(probe, drawn, share), first)
     if not first.shown:
         most = Step(None, None, None, most.replicates)
+    read = np.flatnonzero(read_at(over, drawn)[: first.at])
 
     def reading(values: Array) -> Reading:
         own = first_step(margins(values, held, least), drawn)
-        reached = most_step(values, drawn, share, mark=probe)
+        reached = not_before(most_step(values, drawn, share, mark=probe), own)
         return Reading(own, reached, lead(own, first, steps), lead(reached, most, steps))
 
     last = Draws.of(probe[-1], drawn)
@@ -132,19 +171,20 @@ def find(
         first,
         most,
         {rival.name: float(rival.values[-1].mean()) for rival in rivals},
-        _decided(over, drawn, first, rivals, len(steps)),
-        least,
+        _decided(over, drawn, first, rivals, least, len(steps)),
+        least or 0.0,
         share,
         {name: reading(values) for name, values in (labelers or {}).items()},
         tuple(missing),
         measure,
         float("nan") if first.at is None else float(probe[first.at].mean()),
+        tuple(map(int, read)),
     )
 
 
-def _decided(over: Array, drawn: Array, first: Step, rivals: Sequence[Rival], steps: int) -> str:
+def _decided(over: Array, drawn: Array, first: Step, rivals: Sequence[Rival], least: float | None, steps: int) -> str:
     """The name of the mark with the least margin where the decision falls."""
-    names = [LEAST_EFFECT]
+    names = [] if least is None else [LEAST_EFFECT]
     for rival in rivals:
         names += [rival.name] * (steps if rival.earlier else 1)
     if first.at:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ldmscene.text import counted, listed, number
 from ldmscene.verdicts.draws import FEWEST
@@ -11,15 +12,36 @@ from ldmscene.verdicts.steps import Lead, Step
 from ldmscene.words import metric_words
 
 FEW = 20  # prompts below which intervals are rough
+_LISTED = 6  # steps that are named one by one
+_LOW = 0.5  # a ceiling that a reader wants to know of
 
 
 def sentence(finding: Finding) -> str:
     """What may be said of a target: when, how much, against what, how long before a labeler, and what isn't known."""
-    parts = [_shown(finding) if finding.first.shown else _not_shown(finding)]
+    parts = [_looked(finding) + (_shown(finding) if finding.first.shown else _not_shown(finding))]
     if finding.first.shown:
         parts += [_labeler(finding, name, reading) for name, reading in finding.readings.items()]
-    parts += [_few(finding), _position(finding), _missing(finding)]
+    parts += [_held_out(finding), _position(finding), _missing(finding)]
     return f"{finding.target}: " + " ".join(filter(None, parts))
+
+
+def _looked(finding: Finding) -> str:
+    """Which steps were looked at, where those were some of several."""
+    if finding.whole or len(finding.steps) == 1:
+        return ""
+    return f"at the steps looked at ({_named(finding.steps)} of 0 to {_last(finding)}), "
+
+
+def _last(finding: Finding) -> int:
+    return max(finding.run - 1, finding.steps[-1])
+
+
+def _named(steps: Sequence[int]) -> str:
+    """`0 to 4`, `0, 7 and 14`, `20 from 0 to 38`."""
+    first, last = steps[0], steps[-1]
+    if len(steps) > 2 and last - first + 1 == len(steps):
+        return f"{first} to {last}"
+    return listed([*map(str, steps)]) if len(steps) <= _LISTED else f"{len(steps)} from {first} to {last}"
 
 
 def _shown(finding: Finding) -> str:
@@ -27,13 +49,26 @@ def _shown(finding: Finding) -> str:
     if len(steps) == 1:
         said = f"readable{_beyond(finding)} at step {steps[0]}, the only one that was looked at, with {_size(finding)}"
         return f"{said}. {_effect(finding)}."
-    said = f"readable{_beyond(finding)} from step {_at(finding, first)} of {steps[0]} to {steps[-1]}"
+    said = f"readable{_beyond(finding)} from step {_at(finding, first)}"
+    said += f" of 0 to {steps[-1]}" if finding.whole else ""
     said += f"{_within(finding, first)}, with {_size(finding)}; {_most(finding)}. {_effect(finding)}."
-    if first.at == 0:
-        return said
+    return f"{said}{_before(finding)}"
+
+
+def _before(finding: Finding) -> str:
+    """What decides at the last step before, and whether the target was read still earlier."""
+    if not finding.first.at:
+        return ""
+    before = finding.steps[finding.first.at - 1]
+    said = f" At step {before} as much is read from {finding.decided}."
     if finding.decided == LEAST_EFFECT:
-        return f"{said} Before that step it is not above {_number(finding, finding.least)}."
-    return f"{said} Before that step as much is read from {finding.decided}."
+        said = f" At step {before} it is not above {_number(finding, finding.least)}."
+    steps = [finding.steps[position] for position in finding.earlier]
+    return f"{said} It is read, too, at {_these(steps)}." if steps else said
+
+
+def _these(steps: Sequence[int]) -> str:
+    return f"step {steps[0]}" if len(steps) == 1 else f"steps {_named(steps)}"
 
 
 def _size(finding: Finding) -> str:
@@ -44,29 +79,44 @@ def _size(finding: Finding) -> str:
 
 
 def _most(finding: Finding) -> str:
-    share = f"{_percent(finding.share)} of what the probe ever gains"
+    share = (
+        f"{_percent(finding.share)} of what the probe {'ever gains' if finding.finished else 'gains at any of them'}"
+    )
     if finding.most.at == len(finding.steps) - 1:
-        return f"{share} is not there before the picture is finished{_within(finding, finding.most, 'from step ')}"
+        before = "the picture is finished" if finding.finished else f"step {finding.steps[-1]}"
+        return f"{share} is not there before {before}{_within(finding, finding.most, 'from step ')}"
     return f"{share} is there from step {_at(finding, finding.most)}{_within(finding, finding.most)}"
 
 
 def _not_shown(finding: Finding) -> str:
     said = f"not shown to be readable{_beyond(finding)}. {_effect(finding)}"
+    steps = [finding.steps[position] for position in finding.earlier]
+    if steps:
+        said = f"readable{_beyond(finding)} at {_these(steps)}, and not shown to be later on. {_effect(finding)}"
     if finding.prompts < FEWEST:
         return f"{said}."
     if finding.decided == LEAST_EFFECT:
-        return f"{said}: not clearly more than {_number(finding, finding.least)}, the least that counts."
-    return f"{said}: not clearly more than is read from {finding.decided}."
+        said = f"{said}: not clearly more than {_number(finding, finding.least)}, the least that counts."
+    else:
+        said = f"{said}: not clearly more than is read from {finding.decided}."
+    if finding.ceiling < _LOW:
+        return f"{said} Maps of its size could gain {_percent(finding.ceiling)} at most."
+    return said
 
 
 def _effect(finding: Finding) -> str:
     low, high = finding.gain_low, finding.gain_high
+    low, high = (high, low) if finding.lower_is_better else (low, high)
     within = "no interval"
     if math.isfinite(low) and math.isfinite(high):
         within = f"95 % interval {_number(finding, low)} to {_number(finding, high)}"
     rivals = [f"{_number(finding, value)} from {name}" for name, value in finding.rivals.items()]
     against = f", against {listed(rivals)}" if rivals else ""
-    return f"At the last step the probe of {finding.module} {_reaches(finding)} ({within}){against}"
+    return f"At {_end(finding)} the probe of {finding.module} {_reaches(finding)} ({within}){against}"
+
+
+def _end(finding: Finding) -> str:
+    return "the last step" if finding.finished else f"step {finding.steps[-1]}"
 
 
 def _reaches(finding: Finding) -> str:
@@ -79,11 +129,13 @@ def _reaches(finding: Finding) -> str:
 
 
 def _labeler(finding: Finding, name: str, reading: Reading) -> str:
+    never = "never" if finding.finished else f"by step {finding.steps[-1]} not"
     if not reading.first.shown:
-        return f"The {name} is never shown to read anything of it."
+        more = f"more of it than is read from {listed(list(finding.rivals))}" if finding.rivals else "anything of it"
+        return f"The {name} is {never} shown to read {more}."
     first = f"The {name} reads something of it from step {_lead(finding, reading.first, reading.lead_first)}"
     if not reading.most.shown:
-        return f"{first}, and never as much as the probe."
+        return f"{first}, and {never} as much as the probe."
     return f"{first}, and as much as the probe from step {_lead(finding, reading.most, reading.lead_most)}."
 
 
@@ -102,14 +154,14 @@ def apart(steps: int) -> str:
     return f"{counted(abs(steps), 'step')} {'later' if steps > 0 else 'earlier'}"
 
 
-def _few(finding: Finding) -> str:
+def _held_out(finding: Finding) -> str:
     n = finding.prompts
+    split = "" if finding.held_out == "test" else f", of the split {finding.held_out}"
+    prompts = f"{counted(n, 'held-out prompt')}{split}"
+    said = f"On {counted(finding.pictures, 'picture')} of {prompts}" if finding.pictures else f"On {prompts}"
     if n < FEWEST:
-        held = "1 prompt is" if n == 1 else f"{n} prompts are"
-        return f"Only {held} held out, too few for an interval, so that nothing can be shown."
-    if n < FEW:
-        return f"Only {n} prompts are held out: below {FEW} prompts intervals are rough."
-    return ""
+        return f"{said}, too few for an interval, so that nothing can be shown."
+    return f"{said}: below {FEW} prompts intervals are rough." if n < FEW else f"{said}."
 
 
 def _position(finding: Finding) -> str:
@@ -136,7 +188,7 @@ def _at(finding: Finding, step: Step) -> int:
 def _within(finding: Finding, step: Step, start: str = "") -> str:
     assert step.low is not None
     assert step.high is not None
-    return f" (95 % interval {start}{finding.steps[step.low]} to {finding.steps[step.high]})"
+    return f" (95 % interval {start}{finding.soonest(step.low)} to {finding.steps[step.high]})"
 
 
 def _percent(share: float) -> str:
@@ -144,7 +196,9 @@ def _percent(share: float) -> str:
 
 
 def _number(finding: Finding, value: float) -> str:
-    return _percent(value) if finding.measure == PARTIAL_R2 else number(value, ".2f")
+    if finding.measure == PARTIAL_R2:
+        return _percent(value)
+    return number(-value if finding.lower_is_better else value, ".2f")
 
 
 def signed(steps: int) -> str:

@@ -45,8 +45,8 @@ class Lead:
     high: int | None
 
 
-def margins(probe: Array, rivals: Sequence[tuple[Array, bool]], least: float = LEAST) -> Array:
-    """By how much a probe passes each mark, [mark, step, prompt]: the least effect, and each rival.
+def margins(probe: Array, rivals: Sequence[tuple[Array, bool]], least: float | None = LEAST) -> Array:
+    """By how much a probe passes each mark, [mark, step, prompt]: the least effect, if there is one, and each rival.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def margins(probe: Array, rivals: Sequence[tuple[Array, bool]], least: float = L
         True: also as the rival read at earlier steps. What could be read of the first noise is no finding later.
     """
     steps = np.arange(len(probe))
-    found = [probe - least]
+    found = [] if least is None else [probe - least]
     for rival, earlier in rivals:
         back = range(len(probe) if earlier else 1)
         found += [probe - rival[np.maximum(steps - lag, 0)] for lag in back]
@@ -74,6 +74,20 @@ def first_step(over: Array, drawn: Array, level: float = LEVEL) -> Step:
         return Step(None, None, None, replicates)
     at = int(_lasting(np.all(draws.mean > 0, axis=0)))
     return _step(at, _low(draws, level, over.shape[1]), high, replicates)
+
+
+def read_at(over: Array, drawn: Array, level: float = LEVEL) -> Bools:
+    """[step] where all margins [mark, step, prompt] are above zero, by bounds that hold for all steps at once."""
+    shown: Bools = np.all(Draws.of(over, drawn).lower_of_all(level) > 0, axis=0)
+    return shown
+
+
+def not_before(step: Step, other: Step) -> Step:
+    """A step, its bounds and replicates, none of them before another's."""
+    if step.at is None or other.at is None:
+        return step
+    at, low, high = (max(getattr(step, name), getattr(other, name)) for name in ("at", "low", "high"))
+    return Step(at, low, high, np.maximum(step.replicates, other.replicates))
 
 
 def most_step(
@@ -109,12 +123,16 @@ def most_step(
 
 
 def lead(of: Step, over: Step, steps: Sequence[int], level: float = LEVEL) -> Lead:
-    """How many steps later `of` is there than `over`, both from the same draws; `steps` are those at the positions."""
+    """How many steps later `of` is there than `over`, both from the same draws; `steps` are those at the positions.
+
+    Between two of them either may be there earlier than at the later one, so that bounds are as much wider.
+    """
     if of.at is None or over.at is None:
         return Lead(None, None, None)
     axis = np.append(steps, steps[-1] + 1)  # where it isn't reached, it is later than all
-    between = axis[of.replicates] - axis[over.replicates]
-    low, high = np.quantile(between, level, method="lower"), np.quantile(between, 1 - level, method="higher")
+    soonest = np.append(0, axis[:-1] + 1)
+    low = np.quantile(soonest[of.replicates] - axis[over.replicates], level, method="lower")
+    high = np.quantile(axis[of.replicates] - soonest[over.replicates], 1 - level, method="higher")
     found = int(axis[of.at] - axis[over.at])
     return Lead(found, min(int(low), found), max(int(high), found))
 

@@ -102,7 +102,7 @@ def make_grid(ids: list[str], rng: np.random.Generator) -> xr.Dataset:
         },
         coords={
             "target": list(METRICS), "metric": names, "module": MODULES, "step": np.arange(STEPS),
-            "sample": ids,
+            "sample": ids, "prompt": ("sample", np.arange(len(ids))),
             "reading": BASELINES, "timestep": ("step", np.linspace(999, 0, STEPS).round().astype(int)),
             "primary": ("target", [m[0] for m in METRICS.values()]),
             "kind": ("target", ["binary" if t == "mask" else "continuous" for t in METRICS]),

@@ -187,21 +187,26 @@ def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     first, most = mask.first.at, mask.most.at
     noisy, predicted = (mask.readings[name].most.at for name in (grids.LABELER_NOISY, grids.LABELER_PREDICTED))
     assert lead_sentence([mask]) == (
-        f"A linear probe reads mask from step {first} on, and most of it by step {most}. A labeler sees as much in the "
-        f"unfinished picture by step {noisy}, and in the finished one that the model predicts by step {predicted}."
+        f"Beyond position, a linear probe reads mask from step {first} on, and 90 % of what it ever reads by step "
+        f"{most}. A labeler sees as much in the unfinished picture by step {noisy}, and in the finished one that the "
+        f"model predicts by step {predicted}."
     )
     seen_once = replace(mask, readings={grids.LABELER_NOISY: mask.readings[grids.LABELER_NOISY]})
     assert lead_sentence([seen_once]).endswith(f"sees as much in the unfinished picture by step {noisy}.")
     last = replace(mask, target="depth", most=replace(mask.most, at=14), readings={})
     other = replace(mask, target="light", first=replace(mask.first, at=None))
     assert lead_sentence([replace(mask, readings={}), last, other]) == (
-        f"A linear probe reads mask and depth from step {first} on, and most of it by steps {most} and 14 (the last). "
-        "Light: not shown."
+        f"Beyond position, a linear probe reads mask and depth from step {first} on, and 90 % of what it ever reads by "
+        f"steps {most} and 14 (the last). Light: not shown."
     )
     assert lead_sentence([other]) == "Light: not shown."
     unseen = mask.readings[grids.LABELER_NOISY]
     unseen = {grids.LABELER_NOISY: replace(unseen, most=replace(unseen.most, at=None))}
     assert lead_sentence([replace(mask, readings=unseen)]).endswith("in the unfinished picture never.")
+    some = lead_sentence([replace(mask, readings=unseen, run=30)])
+    assert some.endswith("in the unfinished picture not by step 14.")
+    assert "90 % of what it reads at any of these by step" in some
+    assert lead_sentence([replace(mask, readings={}, beyond=())]).startswith("A linear probe reads mask")
 
 
 def test_cells_and_leaders_are_the_means_and_intervals_of_the_grid(data):

@@ -80,7 +80,8 @@ def test_leads_are_differences_of_the_same_draws() -> None:
     assert found.low <= 3 <= found.high
     assert abs(found.steps - 3) <= 1
     spread = lead(most_step(late, drawn), most_step(early, drawn), 3 * STEPS)
-    assert (spread.steps, spread.low, spread.high) == (3 * found.steps, 3 * found.low, 3 * found.high)
+    # What is there at one of every third step may have been there two steps before.
+    assert (spread.steps, spread.low, spread.high) == (3 * found.steps, 3 * found.low - 2, 3 * found.high + 2)
     never = most_step(0.1 * late, drawn, mark=early)
     assert lead(never, most_step(early, drawn), STEPS).steps is None
 

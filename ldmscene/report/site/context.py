@@ -9,6 +9,7 @@ import xarray as xr
 
 from ldmscene import gains
 from ldmscene import grid as grids
+from ldmscene.axes import told_held_out, told_steps
 from ldmscene.report import marks
 from ldmscene.report.data import ReportData
 from ldmscene.report.labels import labels
@@ -32,6 +33,7 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
     return {
         "model": model_name(data.provenance),
         "counts": _counts(data),
+        "held_out": told_held_out(grid),
         "lead": lead_sentence(list(found.values())),
         "cards": [card(one) for one in found.values()],
         "known": gains.known(grid) if had[0].key == "gain" else None,
@@ -89,6 +91,7 @@ def _counts(data: ReportData) -> dict[str, int]:
     return {k: sizes[k] for k in ("module", "step", "sample", "target")} | {
         "shown": len(data.samples),
         "prompt": prompts,
+        "run": max(told_steps(data.grid), sizes["step"]),
     }
 
 

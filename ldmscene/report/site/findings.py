@@ -41,9 +41,13 @@ def lead_sentence(found: Sequence[Finding]) -> str:
 
 
 def _readable(shown: Sequence[Finding]) -> str:
-    first = _in_order("from", [_step(one, one.first.at) for one in shown], shown[0].steps[-1])
-    most = _in_order("by", [_step(one, one.most.at) for one in shown], shown[0].steps[-1])
-    return f"A linear probe reads {listed([one.target for one in shown])} {first} on, and most of it {most}."
+    first = _in_order("from", [_step(one, one.first.at) for one in shown], shown[0])
+    most = _in_order("by", [_step(one, one.most.at) for one in shown], shown[0])
+    known = f"Beyond {listed(shown[0].beyond)}, a" if shown[0].beyond else "A"
+    share = (
+        f"{round(100 * shown[0].share)} % of what it {'ever reads' if shown[0].finished else 'reads at any of these'}"
+    )
+    return f"{known} linear probe reads {listed([one.target for one in shown])} {first} on, and {share} {most}."
 
 
 def _seen(shown: Sequence[Finding]) -> list[str]:
@@ -51,16 +55,18 @@ def _seen(shown: Sequence[Finding]) -> list[str]:
     for name, where in SEEN_IN.items():
         if all(name in one.readings for one in shown):
             steps = [_step(one, one.readings[name].most.at) for one in shown]
-            found.append(f"{where} {_in_order('by', steps, shown[0].steps[-1])}")
+            found.append(f"{where} {_in_order('by', steps, shown[0])}")
     return found
 
 
-def _in_order(when: str, steps: Sequence[int | None], last: int) -> str:
+def _in_order(when: str, steps: Sequence[int | None], looked: Finding) -> str:
     """`by step 0` where all are equal, else `by steps 5, 6 and 9`."""
-    words = ["never" if step is None else f"{step}{' (the last)' * (step == last)}" for step in steps]
+    last = looked.steps[-1] if looked.finished else None
+    never = "never" if looked.finished else f"not by step {looked.steps[-1]}"
+    words = [never if step is None else f"{step}{' (the last)' * (step == last)}" for step in steps]
     if len(set(words)) > 1:
         return f"{when} steps {listed(words)}"
-    return words[0] if words[0] == "never" else f"{when} step {words[0]}"
+    return words[0] if words[0] == never else f"{when} step {words[0]}"
 
 
 def card(found: Finding) -> dict[str, object]:
@@ -113,8 +119,9 @@ def _lead(way: Way, found: Finding) -> str:
     if not found.first.shown:
         return ""
     if way.first is None:
-        return "reads nothing of it"
-    return _apart(way.lead) if way.most and way.lead else "never as much"
+        return "not shown to read it"
+    never = "never as much" if found.finished else f"not as much by step {found.steps[-1]}"
+    return _apart(way.lead) if way.most and way.lead else never
 
 
 def _apart(lead: Lead) -> str:
