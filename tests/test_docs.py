@@ -57,7 +57,7 @@ def test_what_the_pages_show_runs(store, folder, fewer_modules):  # noqa: F811
 
 @pytest.mark.slow
 def test_what_the_pages_on_interventions_show_runs(tiny, folder):  # noqa: F811
-    made = ldmscene.extract(tiny, "manifests/demo.csv", "stores/demo", steps=15, batch_size=8)
+    made = ldmscene.extract(tiny, "manifests/demo.csv", "stores/demo", steps=15, batch_size=8, guidance_scale=3.0)
     for target in ("depth", "mask", "shading"):
         ldmscene.label(made, target, f"tiny-{target}")
     names = {"pipeline": tiny, "torch": torch}
