@@ -4,33 +4,40 @@
     python -m benchmarks.gpu --tiny        on the CPU, with the embedded model: whether it runs, not how fast
 
 Stable Diffusion v1.4's classes and sizes with random weights in float16, 16 self-attention modules: the pipeline alone,
-captured to the host's memory, to disk, and as statistics; `evaluate` on the device and on the CPU; one picture against
-a hook of its own; tiny-scenes from prompts to a grid. A table is printed, and JSON lies in `.benchmarks/gpu.json`.
+captured to the host's memory, to disk, and as statistics; `evaluate` on the device and on the CPU, and reading alone;
+one picture against a hook of its own; tiny-scenes from prompts to a grid. A table is printed, and JSON lies in
+`.benchmarks/gpu.json`.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import numpy as np
 import torch
+from dask.system import CPU_COUNT
 from rich.console import Console
 
 import ldmscene
 from benchmarks.capture import GUIDANCE, build_v1_4, make_manifest
 from benchmarks.harness import measure, save, table
 from ldmscene import capture, testbed
-from ldmscene.calls.statistics import extract_statistics
+from ldmscene.calls import statistics
 from ldmscene.capture import Plan
 from ldmscene.device import best_device
 from ldmscene.errors import ControlWarning
+from ldmscene.evaluation.features import outputs_of
+from ldmscene.evaluation.samples import cut
 from ldmscene.extraction import fill as extraction
 from ldmscene.extraction.missing import Batch
 from ldmscene.manifest import Manifest
@@ -65,20 +72,26 @@ def capturing(plan: Plan, manifest: Manifest, size: int, folder: Path) -> tuple[
                 latents = plan.pipeline(**plan.arguments(frame["prompt"].tolist(), frame["seed"].tolist()))[0]
             capture.decode(plan.pipeline, latents)
 
-    def to_host() -> None:
-        for some in rows:
+    def to_host(batches: Sequence[tuple[int, ...]] = rows) -> None:
+        for some in batches:
             for row in extraction.generate(plan, manifest, Batch(some, (everything,) * len(some))):
                 del row
 
     def to_disk() -> None:
         extraction.fill(plan, manifest, folder / "disk", batch_size=size, ask=lambda: None, **HOW)
 
-    def to_statistics() -> None:
-        extract_statistics(plan, manifest, folder / "sums", {"brightness": brightness}, CV, batch_size=size, **HOW)
+    def to_statistics(some: Manifest = manifest, name: str = "sums") -> None:
+        with patch.object(statistics, "check_unchanged"):  # as for the disk: it is once a store, of any size
+            statistics.extract_statistics(
+                plan, some, folder / name, {"brightness": brightness}, CV, device=None, batch_size=size, **HOW
+            )
 
     plan.config()  # hashes of weights, which all ways share
-    extraction.prepare(plan, manifest, folder / "disk", False, "none")
-    to_host()  # warms up
+    for name in ("disk", "sums"):
+        extraction.prepare(plan, manifest, folder / name, False, "none")
+    to_host(rows[:1])  # warms up, and so do sums of a few
+    ids = manifest.frame["sample_id"].tolist()
+    to_statistics(manifest.only([*ids[:1], *ids[2:6]]), "few")
     ways = {"pipeline alone": alone, "to host memory": to_host, "to disk": to_disk, "as statistics": to_statistics}
     seconds = {name: times[0] for name, times in measure(ways, rounds=1, warm=False).items()}
     stored = sum(spec.layout.shard_bytes for spec in specs) * len(manifest)
@@ -95,26 +108,38 @@ def capturing(plan: Plan, manifest: Manifest, size: int, folder: Path) -> tuple[
 
 
 def evaluating(store: ActivationStore, device: str) -> list[dict]:
-    """`evaluate` of a third of the steps, on the CPU and on a device, each from the same activations."""
+    """`evaluate` of a third of the steps, on the CPU and on a device, beside reading the same activations alone."""
     ldmscene.label(store, "brightness", brightness)
-    grids, seconds = {}, {}
+    steps, grids = store.steps[::3], {}
+    read_all(store, steps)  # into the page cache, where there is room
+    start = time.perf_counter()
+    size = read_all(store, steps)
+    seconds = {"reading": time.perf_counter() - start}
     for where in (None, device):
         ldmscene.tidy(store)
         start = time.perf_counter()
-        grids[where] = ldmscene.evaluate(
-            store, steps=store.steps[::3], cv=CV, beyond=None, device=where, progress=False
-        )
+        grids[where] = ldmscene.evaluate(store, steps=steps, cv=CV, beyond=None, device=where, progress=False)
         seconds[where] = time.perf_counter() - start
+    rates = {way: f"{size / took / 1e9:.2f} GB/s" for way, took in seconds.items()}
     apart = float(np.abs(grids[None]["probe"] - grids[device]["probe"]).max())
     return [
-        {"what": "evaluate on the CPU", "seconds": round(seconds[None], 2), "figure": "", "note": ""},
+        {"what": "reading alone", "seconds": round(seconds["reading"], 2), "figure": rates["reading"], "note": ""},
+        {"what": "evaluate on the CPU", "seconds": round(seconds[None], 2), "figure": rates[None], "note": ""},
         {
             "what": f"evaluate on {device}",
             "seconds": round(seconds[device], 2),
-            "figure": f"× {seconds[None] / seconds[device]:.2f}",
+            "figure": f"{rates[device]}, × {seconds[None] / seconds[device]:.2f}",
             "note": f"scores apart by {apart:.1e} at most",
         },
     ]
+
+
+def read_all(store: ActivationStore, steps: Sequence[int]) -> int:
+    """Bytes of all activations at some steps, read in blocks as `evaluate` reads them, on as many threads."""
+    blocks = cut(store.manifest.frame["sample_id"])
+    work = itertools.product(outputs_of(store, store.modules, steps), blocks)
+    with ThreadPoolExecutor(CPU_COUNT) as pool:
+        return sum(pool.map(lambda one: one[0].read(store, one[1]).nbytes, work))
 
 
 def equal_to_a_hook(plan: Plan, manifest: Manifest, store: ActivationStore) -> dict:
@@ -156,7 +181,11 @@ def end_to_end(device: str, samples: int, steps: int, folder: Path) -> dict:
 @click.option("--pictures", default=20, show_default=True)
 @click.option("--steps", default=15, show_default=True)
 @click.option("--batch-size", default=1, show_default=True)
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="On the disk that is to be measured.")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="On the disk that is to be measured.",
+)
 @click.option("--tiny", is_flag=True, help="The embedded model on the CPU, 6 pictures × 3 steps.")
 def main(device: str | None, pictures: int, steps: int, batch_size: int, folder: Path | None, tiny: bool) -> None:
     warnings.simplefilter("ignore", ControlWarning)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import sys
 
+import click
 import pytest
 
 import ldmscene
@@ -13,6 +15,7 @@ from benchmarks import evaluate, gpu, harness, report
 from benchmarks import rows as rows_benchmark
 from benchmarks import store as store_benchmark
 from benchmarks.synthetic import MODULE, make_store
+from ldmscene.calls import statistics as of_statistics
 from ldmscene.evaluation import on_device
 from ldmscene.evaluation.features import ModuleOutput
 
@@ -85,12 +88,22 @@ def test_the_gpus_benchmark_runs_on_the_processor(tmp_path, monkeypatch, capsys)
     asked, on, evaluated = [[]], on_device.on, ldmscene.evaluate
     monkeypatch.setattr(on_device, "on", lambda device, X: asked[-1].append(device) or on(device, X))
     monkeypatch.setattr(ldmscene, "evaluate", lambda *a, **how: asked.append([]) or evaluated(*a, **how))
+    checked = []
+    monkeypatch.setattr(of_statistics, "check_unchanged", lambda *_: checked.append("the model"))
     gpu.main(["--tiny"], standalone_mode=False)
+    assert checked == []  # a way that asked for the model's answers would be slower than those beside it
     # On the CPU, on the device, and end to end on the device: each sums anew.
     assert [set(devices) for devices in asked[1:]] == [set(), {"cpu"}, {"cpu"}]
     assert "as statistics" in capsys.readouterr().out
     rows = {row["what"]: row for row in json.loads((tmp_path / "gpu.json").read_text())["rows"]}
-    assert len(rows) == 8
+    assert len(rows) == 9
+    for what in ("reading alone", "evaluate on the CPU", "evaluate on cpu"):
+        assert re.match(r"\d+\.\d\d GB/s", rows[what]["figure"])
     assert rows["a picture against another hook"]["figure"] == "0.0e+00"
     apart = float(rows["evaluate on cpu"]["note"].removeprefix("scores apart by ").removesuffix(" at most"))
     assert 0 <= apart < 1e-5  # scores are stored as float32, in which all of a small grid may be equal
+
+
+def test_the_gpus_benchmark_wants_a_folder_that_is_there(tmp_path):
+    with pytest.raises(click.BadParameter, match="does not exist"):
+        gpu.main(["--tiny", "--folder", str(tmp_path / "none")], standalone_mode=False)
