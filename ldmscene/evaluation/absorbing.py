@@ -137,7 +137,8 @@ def _reduce_fold(
     for run in _runs(store, blocks):
         held = Held(todo.paths(run.left))
         for n in range(run.begin, run.end):
-            if run.left and produce(blocks[n].ids, held):
+            failed = produce(blocks[n].ids, held) if run.left or _is_short(store, blocks[n]) else ()
+            if run.left and failed:
                 sound = min(sound, n)
             advance(len(blocks[n].ids))
         end = min(run.end, sound)
@@ -147,6 +148,11 @@ def _reduce_fold(
             drop_left(store, _ids(blocks[run.begin : end]), todo.paths(run.left), held)
             _remove_beginnings(todo, blocks, run.left)
     return _ids(blocks[sound:])
+
+
+def _is_short(store: ActivationStore, block: SampleBlock) -> bool:
+    """Whether a block lacks pictures or latents, as one may of which no activations are left to sum."""
+    return not all(set(block.ids) <= store.finished(path) for path in (IMAGE, LATENTS))
 
 
 @dataclass(frozen=True)

@@ -438,6 +438,18 @@ def test_labels_that_were_lost_are_made_again_alone(tiny, samples, whole, kept, 
     _assert_same(ldmscene.evaluate(again, alphas=ALPHAS), whole)
 
 
+def test_a_picture_that_was_lost_is_made_again(tiny, samples, kept):
+    dropped = kept.samples.query("dropped")["sample_id"].iloc[0]
+    picture = kept.info(IMAGE).file(kept.rows([dropped])[0])
+    before, states = picture.read_bytes(), _states(kept)
+    picture.unlink()
+    assert len(repair(kept.root)) == 1
+    again = _keep(tiny, samples, kept.root)
+    assert picture.read_bytes() == before
+    assert dropped in again.complete(IMAGE)
+    assert _states(again) == states
+
+
 def test_a_clock_that_was_set_back_brings_nothing_dropped_back(tiny, samples, tmp_path, monkeypatch):
     store = ldmscene.extract(tiny, samples, tmp_path / "all", **OPTIONS)
     some = store.samples["sample_id"].iloc[:2].tolist()
