@@ -34,6 +34,10 @@ _NO_CONTROL = (
     "permuted: there is no control with permuted weights, so that what a network of this shape reads without training "
     "isn't excluded, as sentences say; make one by `extract(…, control=store)`"
 )
+_SHARED_SEED = (
+    "and seed {seed}, maybe others, is of training and of held-out samples, so that what its first noise shows counts as "
+    "read; draw held-out samples from other seeds"
+)
 
 
 def evaluate(
@@ -173,7 +177,9 @@ def evaluate(
         return _as_grid(grid_file.load_grid(path), opened)
     todo = task.load_task(opened, scope, cv, alphas, supplied, held_out)
     if control is None:
-        warnings.warn(_NO_CONTROL, ControlWarning, stacklevel=2)
+        shared = task.shared_seed(opened.manifest, held_out)
+        also = [] if shared is None else [_SHARED_SEED.format(seed=shared)]
+        warnings.warn("; ".join([_NO_CONTROL, *also]), ControlWarning, stacklevel=2)
     else:
         task.check_control(opened, control, scope, todo, held_out)
     if device is not None and progress:

@@ -57,6 +57,13 @@ def check_splits(manifest: Manifest, cv: int, held_out: HeldOut = "test") -> Non
     assign_folds(len(groups), cv, groups)
 
 
+def shared_seed(manifest: Manifest, held_out: HeldOut) -> int | None:
+    """A seed of training and of held-out samples, whose first noise is the same."""
+    frame = manifest.frame
+    train, judged = (set(frame["seed"][frame["split"] == split]) for split in ("train", held_out))
+    return min(map(int, train & judged), default=None)
+
+
 def check_choice(cv: int, alphas: Sequence[float]) -> tuple[int, list[float]]:
     """Folds and penalties to choose from, ascending.
 

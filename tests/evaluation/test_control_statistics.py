@@ -15,8 +15,9 @@ from ldmscene import capture
 from ldmscene.errors import ControlWarning, CorruptError, IncompleteError, InputError, LdmsceneError, WriteError
 from ldmscene.evaluation import absorbing, assembly
 from ldmscene.evaluation import samples as sampling
-from ldmscene.evaluation.task import CV
+from ldmscene.evaluation.task import CV, shared_seed
 from ldmscene.extraction import fill
+from ldmscene.manifest import read_manifest
 from ldmscene.store.disk import Disk
 from ldmscene.store.dropping import forget
 from ldmscene.store.layout import activation_path
@@ -100,9 +101,16 @@ def test_samples_are_generated_block_by_block_and_read_as_the_same(tiny, labelle
     np.testing.assert_allclose(gain, expected, atol=0.01)
 
 
+def test_seeds_of_training_and_of_held_out_samples_are_found():
+    pairs = [(f"prompt {i}", seed) for i in range(4) for seed in (3, 5 + i)]
+    shared = read_manifest(pairs).with_splits(["train"] * 4 + ["test"] * 4)
+    assert (shared_seed(shared, "test"), shared_seed(shared, "unseen")) == (3, None)
+    assert shared_seed(read_manifest(pairs[1::2]).with_splits(["train", "train", "test", "test"]), "test") is None
+
+
 def test_a_control_that_is_missing_is_told_once(labelled, made, whole):
     shutil.rmtree(labelled.root / "probes")
-    with pytest.warns(ControlWarning, match=r"extract\(…, control=store\)"):
+    with pytest.warns(ControlWarning, match=r"extract\(…, control=store\)`$"):  # no seed is of both splits
         ldmscene.evaluate(labelled, "mask", **MODULES)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ControlWarning)
