@@ -144,9 +144,9 @@ def _is_in(captured: AnyArray, part: Sequence[Tensor]) -> bool:
     rows = captured.reshape(-1, captured.shape[-1])
     tables = [table.numpy() for one in part for table in _tables(one) if table.shape[1] == rows.shape[1]]
     return any(
-        np.array_equal(rows, table[start : start + len(rows)])
+        np.array_equal(rows, table[start : start + len(rows)], equal_nan=True)  # as of a model that overflows
         for table in tables
-        for start in np.flatnonzero((table == rows[0]).all(1))
+        for start in np.flatnonzero(((table == rows[0]) | (np.isnan(table) & np.isnan(rows[0]))).all(1))
     )
 
 

@@ -143,7 +143,8 @@ def unpack_moments(packed: Mapping[str, np.ndarray]) -> Moments:
     if triangle.shape != (len(mean_x) * (len(mean_x) + 1) // 2,):  # an empty array may be as long as it likes
         raise CorruptError(
             f"statistics: expected products of {len(mean_x)} features, got {triangle.size}; delete the store's folder "
-            "statistics and run the same command again"
+            "statistics and run the same command again, behind the same `extract` where it stands in for dropped "
+            "activations"
         )
     cxx = np.empty((len(mean_x), len(mean_x)))
     rows, columns = np.triu_indices(len(cxx))
