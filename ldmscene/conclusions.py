@@ -19,7 +19,7 @@ from ldmscene.array_types import Array
 from ldmscene.axes import AGAIN, check_grid, told_held_out, told_steps
 from ldmscene.errors import InputError
 from ldmscene.module_names import short_name
-from ldmscene.verdicts import LEAST, Finding, Rival, Step, by_prompt, find
+from ldmscene.verdicts import LEAST, Finding, Lead, Rival, Step, by_prompt, find
 from ldmscene.verdicts import sentence as in_words
 from ldmscene.verdicts.finding import Reading
 
@@ -207,4 +207,11 @@ def _of_scores(grid: xr.Dataset, target: str) -> Finding:
         measure=metric,
     )
     shown = {name: found.rivals[name] for name in plain}
-    return replace(found, rivals=shown, lower_is_better=sign < 0)
+    return _of_an_error(replace(found, rivals=shown)) if sign < 0 else replace(found, rivals=shown)
+
+
+def _of_an_error(found: Finding) -> Finding:
+    """Nothing is said of a share of what is ever gained, since errors have no zero to count it from."""
+    unknown, never = Step(None, None, None, found.most.replicates), Lead(None, None, None)
+    readings = {name: replace(one, most=unknown, lead_most=never) for name, one in found.readings.items()}
+    return replace(found, most=unknown, readings=readings, lower_is_better=True)

@@ -133,6 +133,8 @@ def test_an_error_is_less_where_more_is_read() -> None:
     row = ldmscene.emergence(both).loc["depth"]
     assert (row["first"], row["rival"]) == (1, grids.POSITION)
     assert row["labeler on x_t first"] == 2
+    assert pd.isna(row["most"])
+    assert pd.isna(row["labeler on x_t most"])
     assert "scores 0.30 in RMSE (95 % interval 0.30 to 0.30), against 0.80 from position only" in row["sentence"]
     worse = ldmscene.emergence(both.assign(probe=both["probe"] * 0 + 0.95)).loc["depth"]
     assert pd.isna(worse["first"])

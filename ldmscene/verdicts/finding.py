@@ -88,7 +88,7 @@ class Finding:
     ceiling: float = 1.0
     """the largest gain on maps of the module's size"""
     lower_is_better: bool = False
-    """of a score that is an error: effects are below zero, so that more is better"""
+    """of a score that is an error: effects are below zero, so that more is better, and no share of one is meant"""
 
     @property
     def finished(self) -> bool:

@@ -51,7 +51,8 @@ def _shown(finding: Finding) -> str:
         return f"{said}. {_effect(finding)}."
     said = f"readable{_beyond(finding)} from step {_at(finding, first)}"
     said += f" of 0 to {steps[-1]}" if finding.whole else ""
-    said += f"{_within(finding, first)}, with {_size(finding)}; {_most(finding)}. {_effect(finding)}."
+    said += f"{_within(finding, first)}, with {_size(finding)}"
+    said += f"{'' if finding.lower_is_better else f'; {_most(finding)}'}. {_effect(finding)}."
     return f"{said}{_before(finding)}"
 
 
@@ -129,11 +130,15 @@ def _reaches(finding: Finding) -> str:
 
 
 def _labeler(finding: Finding, name: str, reading: Reading) -> str:
-    never = "never" if finding.finished else f"by step {finding.steps[-1]} not"
+    shown, never = "never shown", "never"
+    if not finding.finished:
+        shown, never = f"not shown by step {finding.steps[-1]}", f"not by step {finding.steps[-1]}"
     if not reading.first.shown:
         more = f"more of it than is read from {listed(list(finding.rivals))}" if finding.rivals else "anything of it"
-        return f"The {name} is {never} shown to read {more}."
+        return f"The {name} is {shown} to read {more}."
     first = f"The {name} reads something of it from step {_lead(finding, reading.first, reading.lead_first)}"
+    if finding.lower_is_better:
+        return f"{first}."
     if not reading.most.shown:
         return f"{first}, and {never} as much as the probe."
     return f"{first}, and as much as the probe from step {_lead(finding, reading.most, reading.lead_most)}."

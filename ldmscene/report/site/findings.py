@@ -47,13 +47,14 @@ def _readable(shown: Sequence[Finding]) -> str:
     share = (
         f"{round(100 * shown[0].share)} % of what it {'ever reads' if shown[0].finished else 'reads at any of these'}"
     )
-    return f"{known} linear probe reads {listed([one.target for one in shown])} {first} on, and {share} {most}."
+    said = f"{known} linear probe reads {listed([one.target for one in shown])} {first} on"
+    return f"{said}." if any(one.lower_is_better for one in shown) else f"{said}, and {share} {most}."
 
 
 def _seen(shown: Sequence[Finding]) -> list[str]:
     found = []
     for name, where in SEEN_IN.items():
-        if all(name in one.readings for one in shown):
+        if all(name in one.readings and not one.lower_is_better for one in shown):
             steps = [_step(one, one.readings[name].most.at) for one in shown]
             found.append(f"{where} {_in_order('by', steps, shown[0])}")
     return found
