@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from os.path import realpath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ldmscene.calls.checking import check_model, check_order, check_place
 from ldmscene.calls.dry_run import estimated_by
+from ldmscene.calls.opening import opened
 from ldmscene.extraction.inputs import read_inputs
 from ldmscene.extraction.options import DryExtraction, Extraction, FromPrompts
 from ldmscene.manifest import Manifest
 from ldmscene.options import takes
 from ldmscene.progress import say
+from ldmscene.store.layout import MANIFEST
 
 if TYPE_CHECKING:
     from ldmscene.store import ActivationStore
@@ -107,11 +111,20 @@ def estimate(asked: FromPrompts) -> dict[str, float]:
 def _checked(asked: Asked) -> tuple[Asked, Manifest]:
     """What is asked for with its inputs read, and the manifest, once no path or name leads nowhere."""
     check_order(asked.model)
-    table, inputs = read_inputs(asked.manifest, asked.inputs)
+    table, inputs = read_inputs(_source(asked), asked.inputs)
     check_place(asked.store)
     check_model(asked.model, asked.revision)
     _say_empty(table)
     return replace(asked, inputs=inputs), table
+
+
+def _source(asked: FromPrompts) -> Any:
+    """The manifest; of a control its whole store's, where that is named, or its file, which may lack later samples."""
+    if asked.control is None or not isinstance(asked.manifest, str | Path):
+        return asked.manifest
+    store = opened(asked.control)
+    own = [str(store.root), f"{store.root}/{MANIFEST}"]
+    return store.manifest if realpath(asked.manifest) in map(realpath, own) else asked.manifest
 
 
 def _say_empty(table: Manifest) -> None:

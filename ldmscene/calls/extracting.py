@@ -15,6 +15,7 @@ from ldmscene.calls.options import load_model
 from ldmscene.calls.statistics import bytes_held, extract_control, extract_statistics
 from ldmscene.capture import Plan
 from ldmscene.errors import LdmsceneError
+from ldmscene.evaluation.scope import evaluated_modules
 from ldmscene.evaluation.task import CV
 from ldmscene.extraction import estimate as estimation
 from ldmscene.extraction import fill as extraction
@@ -35,6 +36,7 @@ from ldmscene.store.places import Place, place
 
 def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
     """Fill a store: in this process, with statistics instead of training samples, or by a cluster's workers."""
+    asked = _of_its_store(asked)
     with planned(asked) as (plan, root):
         table = _as_read(asked, table, plan)
         how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}
@@ -64,6 +66,7 @@ def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
 
 def estimate(asked: FromPrompts, table: Manifest) -> dict[str, float]:
     """What it would take to fill a store."""
+    asked = _of_its_store(asked)
     kept: Collection[str] = asked.labelers or {} if asked.keep == "statistics" else ()
     if asked.control is not None:
         kept = opened(asked.control).targets
@@ -74,6 +77,14 @@ def estimate(asked: FromPrompts, table: Manifest) -> dict[str, float]:
             statistics=kept, folds=CV, held_out=asked.control is None,
             held=bytes_held(plan, table) if kept else 0,
         )  # fmt: skip
+
+
+def _of_its_store(asked: FromPrompts) -> FromPrompts:
+    """A control has those modules of its store that are evaluated, where none are named."""
+    named = [asked.modules] if isinstance(asked.modules, str) else list(asked.modules)
+    if asked.control is None or named != [FromPrompts.modules]:
+        return asked
+    return replace(asked, modules=evaluated_modules(opened(asked.control)))
 
 
 def _as_read(asked: FromPrompts, table: Manifest, plan: Plan) -> Manifest:

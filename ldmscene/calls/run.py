@@ -18,10 +18,11 @@ from ldmscene.calls.checking import check_model, check_place
 from ldmscene.calls.command import command
 from ldmscene.choices import EMBEDDED, EMBEDDED_GUIDANCE
 from ldmscene.errors import InputError
-from ldmscene.evaluation.task import CV, check_splits
+from ldmscene.evaluation.task import check_usual_folds
 from ldmscene.extraction.inputs import read_inputs
 from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import RUNS_DECIDE, FromPrompts
+from ldmscene.extraction.training import check_training
 from ldmscene.labelers import LABELERS, Labeler, SuppliedLabels
 from ldmscene.manifest import Manifest
 from ldmscene.store.places import place
@@ -110,9 +111,11 @@ def run(
     line = command("run", again, store=store, report=report, **typed)
     named = protocols.find(protocol) if protocol is not None else None
     table, inputs = read_inputs(manifest, options.get("inputs"))
-    check_splits(table, CV)
+    check_usual_folds(table)
     line = "" if inputs.files and again != manifest else line  # a store's manifest names no files
     check_place(store)
+    if control:
+        _check_control(store, table)
     model = model or (named.model if named else EMBEDDED)
     labelers = _labelers(model, protocols.completed(named.labelers, labelers) if named else labelers, table)
     check_model(model, options.get("revision"))
@@ -127,6 +130,13 @@ def run(
     if dry_run:
         return running.estimate(asked, table, labelers, also)
     return running.run(asked, table, labelers, report, also, line)
+
+
+def _check_control(store: str | Path, table: Manifest) -> None:
+    """Refuse training samples that the control's statistics can't take in, before the store itself takes them in."""
+    there, beside = existing(place(store)), f"{store}-permuted"
+    whole = there.manifest.extended(table) if there else table
+    check_training(place(beside), whole, f"delete {beside}, or run without the control (control=False, --no-control)")
 
 
 def _labelers(model: str | Path, asked: Mapping[str, Any] | None, table: Manifest) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from ldmscene.calls.shown_edits import shown_edits
 from ldmscene.calls.statistics import check_grids
 from ldmscene.calls.write_report import write_pages
 from ldmscene.device import peak_memory
+from ldmscene.evaluation.scope import evaluated_modules
 from ldmscene.extraction.fill import array_specs
 from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import FromPrompts
@@ -80,7 +81,9 @@ def run(
             label(filled, target, labeler, on=source, split="test", progress=asked.progress)
     beside = f"{asked.store}-permuted" if also.control else None
     if also.control:
-        extracting.extract(replace(asked, model=loaded, store=beside, previews=False, control=filled), filled.manifest)
+        modules = evaluated_modules(filled)
+        own = replace(asked, store=beside, modules=modules, previews=False, control=filled)
+        extracting.extract(own, filled.manifest)
     grid = evaluate(filled, _maps(labelers), permuted=beside, progress=asked.progress)
     with capture.with_scheduler(loaded.pipeline, asked.scheduler):
         edited = intervene_as_planned(filled, grid, edits, {name: found[name] for name in _judges(labelers)}, asked)

@@ -17,9 +17,9 @@ from ldmscene.evaluation.holding import Held
 from ldmscene.evaluation.on_device import DeviceRidge, ridge_on, say_memory
 from ldmscene.evaluation.ridge import Ridge
 from ldmscene.evaluation.samples import cut
-from ldmscene.evaluation.task import check_same_run, check_splits
+from ldmscene.evaluation.task import check_same_run, check_usual_folds
 from ldmscene.extraction import fill as extraction
-from ldmscene.extraction.missing import find_missing
+from ldmscene.extraction.missing import existing, find_missing
 from ldmscene.extraction.nonfinite import Nonfinite, refuse
 from ldmscene.extraction.unchanged import check_unchanged
 from ldmscene.labelers import provenance
@@ -56,7 +56,7 @@ def extract_statistics(
         If values of some samples are infinite or NaN, once all others are stored, and all training samples summed of
         which no fold has such a sample before them.
     """
-    check_splits(manifest, cv)
+    check_usual_folds(manifest, cv)
     check_grids(plan)
     found = {target: labeling.resolve(labeler, device) for target, labeler in labelers.items()}
     _check_labelers(found)
@@ -148,7 +148,8 @@ def extract_control(
             "beyond: expected 'position' and targets, since a control's statistics hold no products with the latent; "
             "leave 'latent' out"
         )
-    check_splits(labelled.manifest, cv)
+    _check_modules(plan, root, labelled)
+    check_usual_folds(labelled.manifest, cv)
     check_grids(plan)
     check_same_run(labelled.config, plan.config() | settings(options["compression"]), root)
     control = extraction.prepare(plan, labelled.manifest, root, False, options["compression"])
@@ -172,6 +173,20 @@ def extract_control(
         instead="leave them out of the manifests of both",
     )
     return control
+
+
+def _check_modules(plan: Plan, root: Place, labelled: ActivationStore) -> None:
+    """Refuse modules that the labelled store lacks, whether they are asked for or in the control's store already."""
+    there = existing(root)
+    for names, advice in (
+        ([module.name for module in plan.every], "leave modules= out, and those of that store are taken"),
+        (there.modules if there else [], f"{root} has them, so use another store for the control"),
+    ):
+        if strange := [name for name in names if name not in labelled.modules]:
+            raise InputError(
+                f"control: expected modules of {labelled.root}, which lacks {len(strange)}, {strange[0]} among them; "
+                f"{advice}"
+            )
 
 
 def _where_it_runs(plan: Plan) -> Ridge:

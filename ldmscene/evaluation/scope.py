@@ -54,10 +54,14 @@ class Scope:
         return cls(chosen, *_steps(store, names, steps, named=modules is not None))
 
 
+def evaluated_modules(store: ActivationStore) -> list[str]:
+    """A store's modules that pixels' labels fit to."""
+    return [name for name in store.modules if "y" in store.info(activation_path(name)).maps]
+
+
 def _with_grid(store: ActivationStore, asked: object) -> list[str]:
     """Modules that may be meant; those that nobody names and no pixel's label fits to are left out."""
-    maps = [name for name in store.modules if "y" in store.info(activation_path(name)).maps]
-    return maps or store.modules if asked is None else store.modules
+    return store.modules if asked is not None else evaluated_modules(store) or store.modules
 
 
 def _steps(

@@ -57,6 +57,23 @@ def check_splits(manifest: Manifest, cv: int, held_out: HeldOut = "test") -> Non
     assign_folds(len(groups), cv, groups)
 
 
+def check_usual_folds(manifest: Manifest, cv: int = CV) -> None:
+    """As `check_splits`, for those whose folds are the usual ones, so that none can ask for fewer.
+
+    Raises
+    ------
+    InputError
+        If a split is empty, or there are fewer training prompts than folds.
+    """
+    prompts = len(set(manifest.groups[manifest.frame["split"] == "train"]))
+    if 0 < prompts < cv:
+        raise InputError(
+            f"the manifest has {prompts} training prompts, and cross-validation needs {cv}; add prompts, or store "
+            "activations by `extract`, and evaluate them with cv= lower"
+        )
+    check_splits(manifest, cv)
+
+
 def shared_seed(manifest: Manifest, held_out: HeldOut) -> int | None:
     """A seed of training and of held-out samples, whose first noise is the same."""
     frame = manifest.frame

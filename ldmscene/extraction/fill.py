@@ -12,17 +12,17 @@ import numpy as np
 
 from ldmscene import capture
 from ldmscene.capture import Plan, Trajectory
-from ldmscene.errors import InputError
 from ldmscene.extraction.missing import Batch, Missing, find_missing
 from ldmscene.extraction.nonfinite import Nonfinite, refuse, sound
 from ldmscene.extraction.part import WHOLE, Part
 from ldmscene.extraction.supplied import Pictures
+from ldmscene.extraction.training import check_training
 from ldmscene.extraction.unchanged import check_unchanged, steady_answer
 from ldmscene.manifest import Manifest
 from ldmscene.progress import bar, say
 from ldmscene.store import ActivationStore, ArraySpec, Row, StoreWriter
 from ldmscene.store.compression import as_stored, compress, settings
-from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, TERMS, activation_path
+from ldmscene.store.layout import IMAGE, LATENTS, PREVIEWS, activation_path
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint, note_making, prepare_store
@@ -137,7 +137,7 @@ def fill(
         answer = steady_answer(plan) if missing.samples else None
         ready = _first_rows(plan, missing, images, editing, nonfinite, allow_nonfinite)
     else:  # before the store is extended
-        _check_training(root, manifest)
+        check_training(root, manifest)
         check_fingerprint(root, _config(plan, editing) | settings(compression), capture.configs(plan.pipeline))
         there = ActivationStore(root)
         missing = find_missing(there, manifest, specs, previews, batch_size, part)
@@ -238,7 +238,7 @@ def prepare(
     compression: str,
 ) -> ActivationStore:
     """Make a store ready to be filled: created, or extended by samples and modules."""
-    _check_training(root, manifest)
+    check_training(root, manifest)
     return _prepared(plan, manifest, root, _specs(plan, previews, compression, None), compression, None)
 
 
@@ -267,23 +267,6 @@ def _prepared(
 
 def _config(plan: Plan, editing: Editing | None) -> dict[str, Any]:
     return plan.config() | (editing.config if editing else {})
-
-
-def _check_training(root: Place, manifest: Manifest) -> None:
-    """Refuse new training samples where others were dropped for their statistics: folds would change."""
-    now = read_store(root)
-    if now is None or TERMS not in now.documents:
-        return
-    store = ActivationStore(root)
-    known = {
-        key for key, split in zip(store.manifest.keys, store.manifest.frame["split"], strict=True) if split == "train"
-    }
-    asked = {key for key, split in zip(manifest.keys, manifest.frame["split"], strict=True) if split == "train"}
-    if any(store.dropped(path) for path in store.paths) and not asked <= known:
-        raise InputError(
-            f"{root} holds statistics of {len(known)} training samples, to which no others can be added, since folds "
-            "would change; use another store"
-        )
 
 
 def memory_bound(plan: Plan, specs: Sequence[ArraySpec], batch_size: int, held: int = 0) -> int:

@@ -240,7 +240,8 @@ class FromPrompts(Options):
         metadata=about(
             """A store with all its labels, whose control this is to be: the model's weights are permuted, and nothing
             is stored but what `evaluate` needs as `permuted` for that store's targets. The manifest and all options are
-            those of that store.""",
+            those of that store, whose folder stands for its manifest, and whose modules are taken where none are
+            named.""",
         ),
     )
     beyond: str | Sequence[str] = field(

@@ -7,8 +7,10 @@ import shutil
 import pytest
 
 import ldmscene
+from ldmscene import capture
+from ldmscene.errors import InputError
 from ldmscene.evaluation import samples as sampling
-from tests.conftest import LAST, files, make_manifest
+from tests.conftest import FIRST, LAST, files, make_manifest
 
 SHORT = {"modules": LAST, "steps": 1, "progress": False}
 
@@ -52,3 +54,51 @@ def test_a_control_grows_with_held_out_samples(tiny, grown):
     for part in ("moments", "held-out"):
         found, expected = (files(one.root / "statistics" / part) for one in (again, anew))
         assert expected.items() <= found.items()
+
+
+def test_no_training_samples_are_added_to_a_store_whose_control_cannot_take_them(growing):
+    store, _ = growing
+    more = make_manifest(5, 3).with_splits([*["train"] * 5, "test", "test", "train"])
+    before = files(store.root)
+    for dry in (True, False):
+        with pytest.raises(InputError, match=f"delete {store.root}-permuted, or run without .*--no-control"):
+            ldmscene.run(more, store=store.root, report=store.root.with_name("report"), dry_run=dry)
+    assert files(store.root) == before
+    assert not store.root.with_name("report").exists()
+
+
+def test_a_control_is_of_its_stores_modules_and_samples(tiny, growing, tmp_path):
+    store, more = growing
+    longer = ldmscene.extract(tiny, more, shutil.copytree(store.root, tmp_path / "longer"), **SHORT)
+    ldmscene.label(longer, "depth", "tiny-depth", progress=False)
+    own = f"{longer.root}/manifest.parquet"
+    assert ldmscene.estimate(tiny, own, tmp_path / "made", control=longer.root, steps=1)["samples"] == 7
+    assert not (tmp_path / "made").exists()
+    made = ldmscene.extract(tiny, longer.root, tmp_path / "made", control=longer.root, steps=1, progress=False)
+    assert (made.modules, len(made.manifest)) == ([LAST], 7)
+
+
+def test_modules_that_its_store_lacks_are_refused_before_a_control_is_made(tiny, growing, tmp_path):
+    store, _ = growing
+    how = {"control": store, "steps": 1, "progress": False}
+    root = tmp_path / "control"
+    with pytest.raises(InputError, match=f"modules of {store.root}, which lacks 1, {FIRST} among them; leave modules="):
+        ldmscene.extract(tiny, store.root, root, modules=[FIRST, LAST], **how)
+    assert not root.exists()
+    some = store.manifest.only([store.manifest.frame["sample_id"][0]])
+    ldmscene.extract(capture.permute_weights(tiny), some, root, modules=[FIRST, LAST], steps=1, progress=False)
+    with pytest.raises(InputError, match=f"{root} has them, so use another store for the control"):
+        ldmscene.extract(tiny, store.root, root, **how)
+
+
+def test_too_few_training_prompts_are_told_where_no_folds_can_be_asked_for(tiny, tmp_path):
+    few = make_manifest(4, 1)
+    for call in (
+        lambda: ldmscene.extract(
+            tiny, few, tmp_path / "s", keep="statistics", labelers={"depth": "tiny-depth"}, **SHORT
+        ),
+        lambda: ldmscene.run(few, store=tmp_path / "s", report=tmp_path / "r"),
+    ):
+        with pytest.raises(InputError, match="4 training prompts, and cross-validation needs 5; add prompts, or store"):
+            call()
+    assert not list(tmp_path.iterdir())
