@@ -1,8 +1,8 @@
 """Edits: what a probe is to read instead, and how an activation becomes one that reads so. Needs torch."""
 
 from ldmscene.edits.change import edited
-from ldmscene.edits.controls import CONTROLS, ControlEntry, controlled, is_null
-from ldmscene.edits.edit import Edit, described_edit
+from ldmscene.edits.controls import CONTROLS, SHUFFLED, ControlEntry, controlled, is_null, not_run
+from ldmscene.edits.edit import Edit, brief_edit, described_edit
 from ldmscene.edits.goal import Goal, Maps, cell_values, read
 from ldmscene.edits.nulls import NULLS, NullEntry
 from ldmscene.edits.readout import Readout
@@ -16,6 +16,7 @@ __all__ = [
     "MEASURES",
     "NULLS",
     "RULES",
+    "SHUFFLED",
     "ControlEntry",
     "Edit",
     "Goal",
@@ -25,6 +26,7 @@ __all__ = [
     "Rule",
     "RuleEntry",
     "Wanted",
+    "brief_edit",
     "ceiling",
     "cell_values",
     "controlled",
@@ -33,6 +35,7 @@ __all__ = [
     "find_rule",
     "is_null",
     "moved",
+    "not_run",
     "parse",
     "read",
     "size_of",

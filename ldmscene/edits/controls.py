@@ -119,10 +119,23 @@ CONTROLS: Registry[ControlEntry] = Registry(
 )
 
 
+STANDARD = (SHUFFLED, "random", "wrong-region", "other-target", "worst-module")
+"""nulls that a finding says of whether they were run, the one that is hardest to beat first"""
+
+
 def is_null(variant: str) -> bool:
     """Whether what a control made, by its name, must not work; a caller's own control mustn't."""
-    own = [c for c in CONTROLS.values() if variant == c.name or variant.startswith(f"{c.name}-")]
-    return all(control.null for control in own)
+    return all(control.null for control in CONTROLS.values() if _made(control.name, variant))
+
+
+def not_run(variants: Iterable[str]) -> list[str]:
+    """Standard nulls that made none of these variants."""
+    names = list(variants)
+    return [control for control in STANDARD if not any(_made(control, name) for name in names)]
+
+
+def _made(control: str, variant: str) -> bool:
+    return variant == control or variant.startswith(f"{control}-")
 
 
 def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> dict[str, Edit]:

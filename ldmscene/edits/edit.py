@@ -17,6 +17,7 @@ from ldmscene.edits.rules import RULES, Rule, find_rule
 from ldmscene.edits.wanted import described
 from ldmscene.errors import InputError
 from ldmscene.tensors import Format
+from ldmscene.text import counted
 
 FORMAT = Format("edit")
 BRANCHES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
@@ -185,15 +186,25 @@ class Edit:
 
 def described_edit(header: Mapping[str, Any]) -> str:
     """An edit in words, from its header."""
-    steps, wanted = header["steps"], header["wanted"]
-    when = f"step {steps[0]}" if len(steps) == 1 else f"{len(steps)} steps from {min(steps)}"
+    wanted = header["wanted"]
     said = wanted if isinstance(wanted, str) else next(f"{kind} {name}" for kind, name in wanted.items())
     control = f", control {header['null']}" if header["null"] else ""
     return (
-        f"{header['rule']} edit of {header['target']} to {said} in {len(header['modules'])} modules at {when}, "
+        f"{header['rule']} edit of {header['target']} to {said} in {_where(header)}, "
         f"{header['branch']} branch, strength {header['strength']:g}, margin {header['margin']:g}, "
         f"{header['only_where']}{control}"
     )
+
+
+def brief_edit(header: Mapping[str, Any]) -> str:
+    """How an edit changes activations and where, from its header."""
+    return f"{header['rule']}, strength {header['strength']:g}, in {_where(header)}"
+
+
+def _where(header: Mapping[str, Any]) -> str:
+    steps = header["steps"]
+    when = f"step {steps[0]}" if len(steps) == 1 else f"{len(steps)} steps from {min(steps)}"
+    return f"{counted(len(header['modules']), 'module')} at {when}"
 
 
 def _map_arrays(wanted: Any) -> dict[str, np.ndarray]:

@@ -66,7 +66,7 @@ def test_every_field_and_number_is_part_of_the_fingerprint():
 def test_it_says_what_it_does():
     edit = edit_of(make_world(), wanted="shift:0,16", strength=2.0)
     assert str(edit) == (
-        "conditional edit of mask to shift:0,16 in 1 modules at step 0, cond branch, strength 2, margin 2, everywhere"
+        "conditional edit of mask to shift:0,16 in 1 module at step 0, cond branch, strength 2, margin 2, everywhere"
     )
 
 
