@@ -130,8 +130,7 @@ def compared(trial: Trial) -> list[dict]:
 
 
 def _lead(trial: Trial, metric: str, above: str, below: str) -> tuple[float, ...]:
-    difference = trial.scores[above][metric] - trial.scores[below][metric]
-    return tuple(interval(difference, trial.prompts, "mean", "low", "high").values())
+    return tuple(interval(trial.difference(metric, above, below), trial.prompts, "mean", "low", "high").values())
 
 
 def _said(mean: float, low: float, high: float) -> str:

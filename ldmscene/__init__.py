@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ldmscene.calls.check import check
     from ldmscene.calls.edit import Edit
     from ldmscene.calls.editing import editing
-    from ldmscene.calls.effect import effect, effect_sentence, until_when
+    from ldmscene.calls.effect import effect, until_when
+    from ldmscene.calls.effect_sentence import effect_sentence
     from ldmscene.calls.evaluate import evaluate
     from ldmscene.calls.extract import estimate, extract
     from ldmscene.calls.extract_images import extract_images
@@ -48,7 +49,7 @@ _HOMES = {
     "check": ("ldmscene.calls.check", "check"),
     "editing": ("ldmscene.calls.editing", "editing"),
     "effect": ("ldmscene.calls.effect", "effect"),
-    "effect_sentence": ("ldmscene.calls.effect", "effect_sentence"),
+    "effect_sentence": ("ldmscene.calls.effect_sentence", "effect_sentence"),
     "emergence": ("ldmscene.conclusions", "emergence"),
     "estimate": ("ldmscene.calls.extract", "estimate"),
     "evaluate": ("ldmscene.calls.evaluate", "evaluate"),

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from ldmscene import grid as grids
-from ldmscene.calls.effect import FROM, NONE, effect, effect_sentence, nearest_null, until_when
+from ldmscene.calls.effect import FROM, NONE, effect, until_when
+from ldmscene.calls.effect_sentence import effect_sentence, nearest_null
 from ldmscene.calls.opening import opened
 from ldmscene.edits import described_edit, is_null
 from ldmscene.errors import InputError
@@ -60,7 +61,7 @@ def _shown(store: ActivationStore, grid: xr.Dataset, edited: ActivationStore) ->
         effects=effects.replace([np.inf, -np.inf], np.nan),
         kinds=kinds,
         nearest=nearest,
-        later=until_when(effects).replace([np.inf, -np.inf], np.nan),
+        later=until_when(effects).replace([np.inf, -np.inf], np.nan).dropna(subset=["gain"]),
         emergence=_emergence(grid, header),
         samples=samples,
         pictures={

@@ -35,9 +35,20 @@ def effect(edited: str, store: str, judge: str | None, as_json: bool) -> None:
     if as_json:
         print(found.reset_index().to_json(orient="records"))
     else:
-        terminal.show(terminal.effect_table(found), f"{edited}: means and 95 % intervals")
+        terminal.show(terminal.effect_table(found), f"{edited}: {_what(found)}")
         ours = terminal.console()
         ours.print(printable(_finding(found)), soft_wrap=not ours.is_terminal)
+
+
+def _what(found: pd.DataFrame) -> str:
+    """What the table has."""
+    from ldmscene.calls.effect_sentence import interval_words
+    from ldmscene.words import metric_words
+
+    means = f"means ({interval_words(int(found['prompts'].max()))})"
+    if found.attrs["higher_is_better"]:
+        return means
+    return f"{means}; gains and leads in {metric_words(found.attrs['metric'])} are by how much it falls"
 
 
 def _finding(found: pd.DataFrame) -> str:

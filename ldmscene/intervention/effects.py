@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,12 @@ from ldmscene.intervention.controls import controls_of
 from ldmscene.intervention.filling import READING, SIZE, wanted_path
 from ldmscene.metrics import METRICS, Truth
 from ldmscene.store import ActivationStore
+from ldmscene.store.arrays import same_origin
 from ldmscene.store.layout import IMAGE, label_path
 
 EDIT = "edit"
+SUPPLIED = ("array", "files")  # labels that no labeler read
+OWN, OUTSIDE, READING_OF = " with the own map", " outside (", "reading"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,27 @@ class Trial:
             if absent:
                 raise IncompleteError(f"{len(absent)} samples lack {path} in {store.root}, {min(absent)} among them")
 
+        meaning, edits = self._meaning(store), self._meaning(self.variants[EDIT])
+        if not same_origin(meaning, edits):
+            raise InputError(
+                f"labels {self.judge!r} of {variant} were made by {meaning['labeler']}, those of the edit by "
+                f"{edits['labeler']} or by another version of it; label all variants by the same one"
+            )
+
+    def _meaning(self, store: ActivationStore) -> Mapping[str, Any]:
+        return store.info(label_path(self.judge)).attributes
+
+    @property
+    def judged(self) -> str:
+        """By whom, and whether the probe was fitted to that labeler's labels, in words."""
+        judge, fitted = self._meaning(self.variants[EDIT]), self.variants[EDIT].config["edit"]["labels"]
+        by, of = (one["labeler"] for one in (judge, fitted))
+        if by not in SUPPLIED and same_origin(judge, fitted):
+            return f"judged by {by}, to whose labels the probe was fitted"
+        by = "supplied labels" if by in SUPPLIED else by
+        of = "supplied labels" if of in SUPPLIED else f"labels of {of}"
+        return f"judged by {by}, the probe having been fitted to {of}"
+
     @property
     def sample_ids(self) -> list[str]:
         ids: list[str] = self.variants[EDIT].manifest.frame["sample_id"].tolist()
@@ -80,15 +105,30 @@ class Trial:
 
     @cached_property
     def scores(self) -> dict[str, dict[str, Array]]:
-        """Of the edit and each control every measure, [sample]."""
-        return {variant: self._scores(store) for variant, store in self.variants.items()}
+        """Of the edit and each control every measure, [sample]; NaN where one of them has no value.
+
+        A variant that has no value of any sample doesn't take those of the others.
+        """
+        return _compared({variant: self._scores(store) for variant, store in self.variants.items()})
+
+    def difference(self, measure: str, above: str, below: str) -> Array:
+        """[sample] by how much one variant has more of a measure than another: of a metric, how much better it is."""
+        more, less = (above, below) if self._higher_is_better(measure) else (below, above)
+        return self.scores[more][measure] - self.scores[less][measure]
+
+    def _higher_is_better(self, measure: str) -> bool:
+        """False of measures in a metric that falls where maps agree more; what is no agreement counts as it is."""
+        name = measure.removesuffix(OWN).rpartition(OUTSIDE)[2].removesuffix(")")
+        if measure.startswith(READING_OF):
+            name = self.variants[EDIT].info(READING).attributes["metric"]
+        return name not in METRICS or METRICS[name].higher_is_better
 
     def _scores(self, store: ActivationStore) -> dict[str, Array]:
         wanted, own = self._wanted, self._own
         judged = self._labels(store, replace(self.target, labels=self.judge))
         region: Bools = (own > 0) | (wanted > 0) if self.binary else own != wanted
         found = {name: self._score(name, wanted, judged) for name in self._metrics}
-        found[f"{self.target.primary} with the own map"] = self._score(self.target.primary, own, judged)
+        found[f"{self.target.primary}{OWN}"] = self._score(self.target.primary, own, judged)
         if self.binary:
             found["ceiling"] = np.array([ceiling(o, w) for o, w in zip(own, wanted, strict=True)])
         found |= self._selectivity(store, region)
@@ -133,9 +173,7 @@ class Trial:
         for name in self._others(store):
             target = targets_of(self.source, [name], [])[0]
             own, now = (self._labels(one, target) for one in (self.source, store))
-            found[f"{name} outside ({target.primary})"] = self._score(
-                target.primary, np.where(region, np.nan, own), now
-            )
+            found[f"{name}{OUTSIDE}{target.primary})"] = self._score(target.primary, np.where(region, np.nan, own), now)
         return found
 
     def _others(self, store: ActivationStore) -> Sequence[str]:
@@ -150,5 +188,17 @@ class Trial:
         read, edited = (np.array(store.info(path).attributes["positions"]) for path in (READING, SIZE))
         changed = np.isin(read, edited)
         readings = self._read(store, READING)
-        found = {"reading": readings[:, changed].mean(1)}
-        return found | ({"reading elsewhere": readings[:, ~changed].mean(1)} if not changed.all() else {})
+        found = {READING_OF: readings[:, changed].mean(1)}
+        return found | ({f"{READING_OF} elsewhere": readings[:, ~changed].mean(1)} if not changed.all() else {})
+
+
+def _compared(scores: Mapping[str, dict[str, Array]]) -> dict[str, dict[str, Array]]:
+    """The same, of each measure only at samples of which every variant has it that has it of any."""
+    absent: dict[str, Bools] = {}
+    for measure, values in ((name, one) for found in scores.values() for name, one in found.items()):
+        lacking = np.isnan(values)
+        absent[measure] = absent.get(measure, np.zeros_like(lacking)) | (lacking & ~lacking.all())
+    return {
+        variant: {measure: np.where(absent[measure], np.nan, values) for measure, values in found.items()}
+        for variant, found in scores.items()
+    }

@@ -31,11 +31,11 @@ class Intervention:
     sentence : str
         The finding in words; only it may speak of causes.
     effects : pandas.DataFrame
-        From `ldmscene.effect`; bounds are NaN where prompts are too few for an interval.
+        From `ldmscene.effect`; bounds are NaN where prompts are too few, gains where nothing was judged.
     kinds : mapping of str to str
         Variant to "edit", "none", "rule", "control" (which must not work), "donor" or "later".
     nearest : str
-        The control that gains most; "" where there is none.
+        Of the controls that must not work, the one whose gain reaches highest; "" where none was judged.
     later : pandas.DataFrame
         From `ldmscene.until_when`, with a row for each step at which the edit was begun.
     emergence : xarray.Dataset
@@ -73,6 +73,12 @@ class Intervention:
         return metric_words(str(self.effects.attrs["metric"]))
 
     @property
+    def gained(self) -> str:
+        """What a gain is, such as "gain in Dice"; it is positive where the metric gets better."""
+        fall = "" if self.effects.attrs["higher_is_better"] else " (by how much it falls)"
+        return f"gain in {self.metric}{fall}"
+
+    @property
     def gains(self) -> pd.DataFrame:
         """`gain`, `gain_low`, `gain_high` of every variant that is compared at the edit's own steps."""
         found = self.effects.xs(self.effects.attrs["metric"], level="measure")
@@ -80,7 +86,7 @@ class Intervention:
 
 
 def effects(shown: Intervention) -> Figure:
-    """Gains as dots with 95 % intervals; beside them, where it was run, until when the edit works.
+    """Gains as dots with intervals; beside them, where it was run, until when the edit works.
 
     Returns
     -------
@@ -107,7 +113,7 @@ def _dots(ax: Axes, shown: Intervention, gains: pd.DataFrame) -> None:
     ax.axvline(0, color="#8a9099", linewidth=0.6)
     ax.set_yticks(rows, [str(name) for name in gains.index], fontsize=SMALL)
     ax.set_ylim(-0.7, len(gains) - 0.3)
-    ax.set_xlabel(f"gain in {shown.metric} over no edit", fontsize=FONT)
+    ax.set_xlabel(f"{shown.gained} over no edit", fontsize=FONT)
     ax.set_title(shown.target, fontsize=FONT, loc="left", fontweight="bold")
     ax.grid(axis="x", color="#e3e5e8", linewidth=0.5)
     quiet(ax)

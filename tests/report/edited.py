@@ -25,7 +25,7 @@ def intervention() -> Intervention:
     frame = pd.DataFrame({"mean": 0.5, "low": 0.4, "high": 0.6, "lead": 0.1, "lead_low": 0.0, "lead_high": 0.2}, index)
     for name, shift in (("gain", 0.0), ("gain_low", -0.05), ("gain_high", 0.05)):
         frame[name] = np.repeat(GAINS, 2) + shift
-    frame.attrs = {"metric": "dice", "target": "mask", "judge": "mask", "begins": 0}
+    frame.attrs = {"metric": "dice", "target": "mask", "judge": "mask", "begins": 0, "higher_is_better": True}
     rng, steps = np.random.default_rng(0), np.arange(15)
     images = {name: rng.integers(0, 256, (2, 64, 64, 3), np.uint8) for name in ("original", "edit", "shuffled")}
     wanted = np.zeros((2, 64, 64), np.float32)

@@ -71,6 +71,26 @@ def test_too_few_prompts_for_intervals_are_dots_alone(small, intervention, tmp_p
     assert len(effects(few).axes) == 3
 
 
+def test_what_could_not_be_judged_is_no_dot(small, intervention, tmp_path):
+    blank = replace(intervention, effects=intervention.effects.copy())
+    blank.effects.loc[("random-0", "dice"), ["mean", "gain", "gain_low", "gain_high"]] = np.nan
+    write_site(replace(small, interventions=[blank]), tmp_path)
+    text = (tmp_path / "interventions.html").read_text()
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+    drawn = re.findall(r"<title>([a-z0-9-]+) \(", text)
+    assert drawn == ["edit", "shuffled", "donor", "rule-adam"]
+    assert '<th scope="row">random-0</th><td>–</td><td>–</td>' in text
+
+
+def test_of_a_metric_that_falls_a_gain_is_said_to_be_a_fall(small, intervention, tmp_path):
+    falling = replace(intervention, effects=intervention.effects.rename(index={"dice": "rmse"}))
+    falling.effects.attrs = intervention.effects.attrs | {"metric": "rmse", "higher_is_better": False}
+    write_site(replace(small, interventions=[falling]), tmp_path)
+    text = (tmp_path / "interventions.html").read_text()
+    assert "Gain in RMSE (by how much it falls) of the new picture’s label" in text
+    assert effects(falling).axes[0].get_xlabel() == "gain in RMSE (by how much it falls) over no edit"
+
+
 def test_a_report_without_interventions_leaves_no_page_of_an_earlier_one(small, tmp_path):
     (tmp_path / "interventions" / "00").mkdir(parents=True)
     (tmp_path / "interventions" / "00" / "000-0.webp").touch()

@@ -37,6 +37,7 @@ def context(shown: Sequence[Intervention]) -> list[dict[str, object]]:
             "sentence": one.sentence,
             "target": one.target,
             "metric": one.metric,
+            "gained": capital(one.gained),
             "judge": one.effects.attrs["judge"],
             "dots": dots(one),
             "curves": curves(one) if len(one.later) > 1 else None,
@@ -49,8 +50,8 @@ def context(shown: Sequence[Intervention]) -> list[dict[str, object]]:
 
 
 def dots(one: Intervention) -> dict[str, object]:
-    """Gains with intervals, a line for each variant."""
-    gains = _bounded(one.gains, "gain_low", "gain", "gain_high")
+    """Gains with intervals, a line for each variant that was judged."""
+    gains = _bounded(one.gains.dropna(subset=["gain"]), "gain_low", "gain", "gain_high")
     low, high = min(0.0, gains["gain_low"].min()), max(0.0, gains["gain_high"].max())
     pad = 0.05 * ((high - low) or 1)
     across = Scale(low - pad, high + pad, LEFT, WIDTH - RIGHT)
@@ -121,8 +122,12 @@ def _ticks(scale: Scale, low: float, high: float) -> list[tuple[float, str]]:
 def _row(measures: pd.DataFrame, one: Intervention) -> list[str]:
     metric = one.effects.attrs["metric"]
     first = measures.loc[metric]
-    others = [number(measures.loc[name, "mean"], "z.2f") if name in measures.index else "–" for name in SHOWN]
-    return [number(first["mean"], "z.2f"), _interval(first, "gain"), _interval(first, "lead"), *others]
+    others = [_mean(measures.loc[name]) if name in measures.index else "–" for name in SHOWN]
+    return [_mean(first), _interval(first, "gain"), _interval(first, "lead"), *others]
+
+
+def _mean(row: pd.Series) -> str:
+    return "–" if np.isnan(row["mean"]) else number(row["mean"], "z.2f")
 
 
 def _interval(row: pd.Series, name: str) -> str:
