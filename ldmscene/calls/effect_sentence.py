@@ -67,7 +67,7 @@ def _found(frame: pd.DataFrame, gains: pd.DataFrame) -> str:
         return f"{said}; no control was run, so that nothing is said of causes."
     if nearest:
         said += f"; the nearest control, {nearest}, gains {_numbers(gains.loc[nearest])}"
-    if not np.isfinite(own["gain_low"]):
+    if not np.isfinite(own["gain_low"]) and nulls["gain"].notna().all():
         return f"{said}. With so few prompts nothing is shown of causes."
     doubt = _doubt(frame, own, nulls)
     if doubt:

@@ -159,6 +159,8 @@ class Trial:
         metric = METRICS[name]
         known = ~(np.isnan(truth) | np.isnan(found)).all((1, 2))
         scores = np.full(len(truth), np.nan)
+        if not known.any():
+            return scores
         both = np.where(np.isnan(found), np.nan, truth)[known]
         filled = np.nan_to_num(found[known])
         prepared = Truth.of(both, ranks=metric.needs == "rank")

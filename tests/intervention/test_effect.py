@@ -14,7 +14,7 @@ import ldmscene
 from ldmscene.calls.effect import until_when
 from ldmscene.calls.effect_sentence import effect_sentence, nearest_null
 from ldmscene.calls.shown_edits import shown_edits
-from ldmscene.errors import InputError, UnknownNameError
+from ldmscene.errors import InputError, StoreError, UnknownNameError
 from ldmscene.intervention.controls import controls_of
 from tests.test_cli import call
 
@@ -118,6 +118,7 @@ def test_pictures_that_the_judge_cannot_read_fall_out_of_every_variant(frame, ed
     assert (blank["samples"], blank["prompts"]) == (0, 0)
     assert blank[["mean", "gain", "lead"]].isna().all()
     said = effect_sentence(found)
+    assert "and random-1 could not be judged: a causal role is not shown. Dice is " in said
     assert "on those 3 of 6 pictures that can be compared, of 3 prompts, too few for an interval, judged by " in said
     assert "judge, the probe having been fitted to labels of tiny-mask." in said
     assert (found.xs("size", level="measure")["samples"] == 6).all()
@@ -131,7 +132,7 @@ def test_variants_that_different_labelers_judged_are_not_compared(edited, store,
     red, green = (lambda pictures, at=at: (pictures[..., at] > 99).astype(np.float32) for at in range(2))
     red.__qualname__, green.__qualname__ = "red", "green"
     ldmscene.label(controls_of(made)["shuffled"].root, "judge", green, kind="binary", threshold=0.5, progress=False)
-    with pytest.raises(InputError, match="made by a function"):
+    with pytest.raises(StoreError, match=r"labeler .green. there, .red. now"):
         ldmscene.label(made, "judge", red, kind="binary", threshold=0.5, progress=False)
     with pytest.raises(InputError, match="labels 'judge' of shuffled were made by green, those of the edit by red"):
         ldmscene.effect(made, store, judge="judge")
