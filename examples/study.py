@@ -58,7 +58,7 @@ def own_probe() -> float:
 def intervene(store: ldmscene.ActivationStore, grid: ldmscene.Grid) -> str:
     """The held-out pictures again, while the probes are made to read a mask further to the right."""
     edit = ldmscene.Edit.of(grid, "mask", wanted="shift:0,16", modules="best:1", steps=slice(0, 3))
-    edited = ldmscene.intervene(store, edit, "stores/edited", controls=("none", "random:1"))
+    edited = ldmscene.intervene(store, edit, "stores/edited", controls=("none", "shuffled", "random:1"))
     ldmscene.label(edited, "mask", "tiny-mask")
     return ldmscene.effect_sentence(ldmscene.effect(edited, store))
 
