@@ -150,6 +150,26 @@ def told_steps(grid: xr.Dataset) -> int:
     return int(found) if isinstance(found, int | np.integer) else 0
 
 
+def told_chosen(grid: xr.Dataset, target: str) -> str | None:
+    """By the attribute `chosen` the module that spoke for a target among all that were evaluated; None of old grids.
+
+    Raises
+    ------
+    InputError
+        If the grid was evaluated without the target, as one of two that were joined: what it says of itself, such as
+        what is known anyway, is then of the other.
+    """
+    found = _json(grid, "chosen")
+    if not isinstance(found, dict):
+        return None
+    if target not in found:
+        raise InputError(
+            f"grid: expected targets of one evaluation, {', '.join(found)}, got {target!r}, too, of another that was "
+            "joined with it; conclude from each by itself"
+        )
+    return str(found[target])
+
+
 def told_held_out(grid: xr.Dataset) -> str:
     """The split that judged, by the attribute `provenance`; "test" where it doesn't say."""
     found = _json(grid, "provenance")

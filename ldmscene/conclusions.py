@@ -16,7 +16,7 @@ import xarray as xr
 from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.array_types import Array
-from ldmscene.axes import AGAIN, check_grid, told_held_out, told_steps
+from ldmscene.axes import AGAIN, check_grid, told_chosen, told_held_out, told_steps
 from ldmscene.errors import InputError
 from ldmscene.module_names import short_name
 from ldmscene.verdicts import LEAST, Finding, Lead, Rival, Step, by_prompt, find
@@ -136,12 +136,16 @@ def _share(grid: xr.Dataset, name: str) -> float:
 
 
 def _of_effects(grid: xr.Dataset, target: str) -> Finding:
+    module = gains.chosen_module(grid, target)
+    of_another = {grids.SHUFFLED} if told_chosen(grid, target) not in (None, module) else set()
     rivals = [
-        Rival(name, values, earlier=name == grids.RAW_LATENT) for name, values in gains.of_rivals(grid, target).items()
+        Rival(name, values, earlier=name == grids.RAW_LATENT)
+        for name, values in gains.of_rivals(grid, target).items()
+        if name not in of_another
     ]
     found = find(
         target,
-        short_name(gains.chosen_module(grid, target)),
+        short_name(module),
         gains.of_probe(grid, target),
         steps=grid["step"].values.tolist(),
         rivals=rivals,
@@ -149,7 +153,7 @@ def _of_effects(grid: xr.Dataset, target: str) -> Finding:
         beyond=gains.beyond(grid),
         missing=_missing(grid, [rival.name for rival in rivals]),
     )
-    last = grid["ceiling"].sel(target=target, module=gains.chosen_module(grid, target)).values[-1]
+    last = grid["ceiling"].sel(target=target, module=module).values[-1]
     return replace(found, ceiling=float(last))
 
 

@@ -30,7 +30,7 @@ A grid is an `xarray.Dataset` of per-image scores on held-out samples:
 
 The gain is Σ explained ÷ Σ left, partial R². Beyond the latent, x_t is no rival. Variables of effects are there unless
 `evaluate(beyond=None)` was asked for; the attribute `beyond` lists what is known, as JSON, and `run_steps` says how
-many steps a run has, of which a grid may have some.
+many steps a run has, of which a grid may have some, and `chosen` which module spoke for each target, as JSON.
 `coef` is NaN beyond a module's own channels. The shuffled probe chooses among penalties of its own, 1e-2 to 1e8.
 
 Coordinates: `timestep` (step); `primary`, `kind`, `labels` (the name that a target's labels are stored under),

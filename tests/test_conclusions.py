@@ -157,6 +157,19 @@ def test_some_steps_are_said_to_be_some() -> None:
     assert "At the last step" in conclusions.sentence(grid, "depth")
 
 
+def test_a_rival_of_another_module_does_not_count() -> None:
+    """Shuffled labels are fitted to the module that speaks for a target, which a part of the grid may lack."""
+    grid = effects([0.3, 0.3], [0.5, 0.5], [0.0, 0.0]).assign_coords(rival=[grids.SHUFFLED])
+    own, other = (grid.assign_attrs(chosen=json.dumps({"depth": module})) for module in MODULES[::-1])
+    assert pd.isna(ldmscene.emergence(own).loc["depth", "first"])
+    found = ldmscene.emergence(other).loc["depth"]
+    assert found["first"] == 0
+    assert "not excluded: raw latent, shuffled labels and permuted weights" in found["sentence"]
+    joined = xr.concat([own, own.assign_coords(target=["mask"])], "target")
+    with pytest.raises(InputError, match="targets of one evaluation, depth, got 'mask'"):
+        conclusions.sentence(joined, "mask")
+
+
 def test_the_split_and_the_pictures_that_judge_are_said() -> None:
     grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0])
     told = grid.assign_attrs(provenance=json.dumps({"held_out": "unseen"}))

@@ -22,6 +22,7 @@ from ldmscene.evaluation.nonlinear import check_stored
 from ldmscene.evaluation.ridge import PRECISIONS, RIDGE, Ridge, for_store
 from ldmscene.evaluation.scope import Scope
 from ldmscene.evaluation.task import CV
+from ldmscene.gains import chosen_module, has_gains
 from ldmscene.grid import interval
 from ldmscene.metrics import METRICS
 from ldmscene.selection import Steps
@@ -222,5 +223,7 @@ def _without(store: ActivationStore, targets: str | Sequence[str] | None, known:
 
 
 def _as_grid(dataset: xr.Dataset, store: ActivationStore) -> Grid:
-    told = {"run_steps": len(store.steps), "store": str(store.root)}
+    told: dict[str, Any] = {"run_steps": len(store.steps), "store": str(store.root)}
+    if has_gains(dataset):
+        told["chosen"] = json.dumps({target: chosen_module(dataset, target) for target in dataset["target"].values})
     return Grid(dataset.data_vars, dataset.coords, {**dataset.attrs, **told})
