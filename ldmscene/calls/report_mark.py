@@ -11,10 +11,32 @@ import xarray as xr
 from ldmscene.errors import InputError
 from ldmscene.intervention.controls import controls_of
 from ldmscene.store import ActivationStore
+from ldmscene.store.causes import naming_the_cause
 from ldmscene.store.files import write_file
 from ldmscene.store.fingerprints import fingerprint
 
 MARK = "made-from.txt"
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a report's folder that holds anything else, before work is done for a report.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something, and no report, or is none.
+    WriteError
+        If it can't be looked into.
+    """
+    with naming_the_cause(folder):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"folder: expected a folder for a report, got the file {folder}; name another")
+        names = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+        if names and not (folder / MARK).exists():
+            raise InputError(
+                f"folder: expected an empty one or an earlier report, got {folder} with {', '.join(names[:3])}; "
+                "name another"
+            )
 
 
 def unmark(folder: Path) -> None:
@@ -25,14 +47,8 @@ def unmark(folder: Path) -> None:
     InputError
         If the folder holds something, and no report.
     """
-    mark = folder / MARK
-    names = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
-    if names and not mark.exists():
-        raise InputError(
-            f"folder: expected an empty one or an earlier report, got {folder} with {', '.join(names[:3])}; "
-            "name another"
-        )
-    write_file(mark, b"unfinished")
+    check_folder(folder)
+    write_file(folder / MARK, b"unfinished")
 
 
 def mark(folder: Path, grid: xr.Dataset, samples: Sequence[str], edited: Sequence[ActivationStore] = ()) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import xarray as xr
 from ldmscene import labeling, protocols
 from ldmscene.calls.checking import check_model, check_place
 from ldmscene.calls.command import command
+from ldmscene.calls.report_mark import check_folder
 from ldmscene.choices import EMBEDDED, EMBEDDED_GUIDANCE
 from ldmscene.errors import InputError
 from ldmscene.evaluation.task import check_usual_folds
@@ -114,6 +116,7 @@ def run(
     check_usual_folds(table)
     line = "" if inputs.files and again != manifest else line  # a store's manifest names no files
     check_place(store)
+    _check_report(report, store)
     if control:
         _check_control(store, table)
     model = model or (named.model if named else EMBEDDED)
@@ -130,6 +133,16 @@ def run(
     if dry_run:
         return running.estimate(asked, table, labelers, also)
     return running.run(asked, table, labelers, report, also, line)
+
+
+def _check_report(report: str | Path, store: str | Path) -> None:
+    """Refuse a report's folder that holds anything else, or will hold the store."""
+    check_folder(Path(report))
+    lies, folder = Path(realpath(store)), Path(realpath(report))
+    if "://" not in str(store) and folder in (lies, *lies.parents):
+        raise InputError(
+            f"report: expected a folder of its own, but the store {store} is to lie in {report}; name another"
+        )
 
 
 def _check_control(store: str | Path, table: Manifest) -> None:

@@ -73,7 +73,7 @@ def run(
             labeling.check_supplied(one, target, table.frame["sample_id"].tolist())
     loaded = load_model(asked.model, **asked.weights())
     asked = replace(asked, model=loaded)
-    edits = _checked(asked, labelers, also)
+    edits = _checked(asked, labelers, also, found)
     filled = extracting.extract(asked, table)
     for target, labeler in found.items():
         label(filled, target, labeler, progress=asked.progress)
@@ -106,10 +106,13 @@ def _judges(labelers: Mapping[str, Any]) -> list[str]:
     return [target for target in _maps(labelers) if labeling.reads_pictures(labelers[target])]
 
 
-def _checked(asked: FromPrompts, labelers: Mapping[str, Any], also: Also) -> list[PlannedEdit]:
-    """The run's edits; modules that no probe can be fitted to are refused, before anything is extracted."""
+def _checked(
+    asked: FromPrompts, labelers: Mapping[str, Any], also: Also, found: Mapping[str, Any]
+) -> list[PlannedEdit]:
+    """The run's edits; modules without a map, and targets that no labeler gives, are refused before the extraction."""
     with extracting.planned(asked) as (plan, _root):
         check_grids(plan)
+        labeling.check_given(found, (plan.height, plan.width))
         return also.edits(labelers, plan)
 
 

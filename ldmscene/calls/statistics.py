@@ -60,6 +60,7 @@ def extract_statistics(
     check_grids(plan)
     found = {target: labeling.resolve(labeler, device) for target, labeler in labelers.items()}
     _check_labelers(found)
+    labeling.check_given(found, (plan.height, plan.width))
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.calls.report_data import report_data, with_transfer
-from ldmscene.calls.report_mark import mark, unmark
+from ldmscene.calls.report_mark import check_folder, mark, unmark
 from ldmscene.report import Intervention, ReportData, write_figures, write_site
 from ldmscene.store import ActivationStore
 from ldmscene.store.causes import naming_the_cause
@@ -69,6 +69,7 @@ def write_report(
     >>> ldmscene.write_report("stores/demo", grid, "report-depth", samples=1, progress=False).name
     'index.html'
     """
+    check_folder(Path(folder))
     opened = open_store(store)
     edited = [open_store(one) for one in interventions]
     shown = _shown(opened, grid, edited) if edited else []

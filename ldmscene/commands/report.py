@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,7 +35,9 @@ def report(
         ldmscene report stores/demo report --edited stores/edited
     """
     from ldmscene.calls.command import command as command_line
+    from ldmscene.calls.report_mark import check_folder
 
+    check_folder(Path(folder))  # which an evaluation may come before
     command = command_line("report", store, folder, samples=samples, edited=interventions, **options)
     grid = ldmscene.evaluate(store, **present(options))
     page = ldmscene.write_report(store, grid, folder, samples=samples, interventions=interventions, command=command)

@@ -66,10 +66,8 @@ def read(labeler: Callable[..., Any], target: str, images: np.ndarray, meaning: 
         If its maps don't fit the images.
     """
     found = labeler(images)
-    if isinstance(found, Mapping):
-        if target not in found:
-            raise InputError(f"the labeler gives {', '.join(found)}, not {target!r}; label one of those")
-        found = found[target]
+    check_given(found, target)
+    found = found[target] if isinstance(found, Mapping) else found
     expected = images.shape[:-1]
     if meaning.get("kind") == CLASSIFICATION:
         expected = (len(images), len(meaning["classes"]))
@@ -77,6 +75,12 @@ def read(labeler: Callable[..., Any], target: str, images: np.ndarray, meaning: 
     if maps.shape != expected:
         raise ShapeError(f"the labeler returned {maps.shape} for images {images.shape}; expected {expected}")
     return as_labels(maps, meaning, "the labeler returned")
+
+
+def check_given(found: object, target: str) -> None:
+    """InputError if a labeler's answer is of several targets, and not of this one."""
+    if isinstance(found, Mapping) and target not in found:
+        raise InputError(f"the labeler gives {', '.join(found)}, not {target!r}; label one of those")
 
 
 def as_numpy(found: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """From pictures to labels, and what labels say."""
 
 from ldmscene.labeling.label import label
-from ldmscene.labeling.naming import check_name, gives_maps, reads_pictures, resolve, seconds_per_picture
+from ldmscene.labeling.naming import check_given, check_name, gives_maps, reads_pictures, resolve, seconds_per_picture
 from ldmscene.labeling.pictures import BATCH
 from ldmscene.labeling.supplied import check_supplied
 from ldmscene.labeling.wanted import Wanted, check_target
@@ -9,6 +9,7 @@ from ldmscene.labeling.wanted import Wanted, check_target
 __all__ = [
     "BATCH",
     "Wanted",
+    "check_given",
     "check_name",
     "check_supplied",
     "check_target",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,26 @@ def resolve(labeler: Any, device: str | None = None) -> Any:
 def check_name(name: str) -> None:
     """UnknownNameError if no labeler is called so; nothing is loaded."""
     labelers.named(name)
+
+
+def check_given(found: Mapping[str, Any], size: tuple[int, int]) -> None:
+    """Refuse a target that its labeler doesn't give, by what each makes of a blank picture.
+
+    Raises
+    ------
+    InputError
+        With what it gives.
+    """
+    for target, one in found.items():
+        if not isinstance(one, SuppliedLabels):
+            labelers.check_given(_of_blank(one, size), target)
+
+
+def _of_blank(labeler: Any, size: tuple[int, int]) -> Any:
+    """What a labeler makes of a blank picture; None if it can't read that, as it may read others."""
+    with warnings.catch_warnings(action="ignore"), suppress(Exception):
+        return labeler(np.zeros((1, *size, 3), np.uint8))
+    return None
 
 
 def gives_maps(labeler: object) -> bool:

@@ -183,6 +183,38 @@ def test_a_dry_run_needs_no_labeler(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+def test_what_a_run_would_refuse_at_its_end_is_refused_before_it_begins(tmp_path):
+    def two(images):
+        return {"light": images[..., 0] / 255, "dark": 1 - images[..., 0] / 255}
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    before, store = files(tmp_path), tmp_path / "store"
+    for match, options in (
+        ("gives depth, not 'depht'", {"report": tmp_path / "r", "labelers": {"depht": "tiny-depth"}}),
+        ("gives light, dark, not 'lite'", {"report": tmp_path / "r", "labelers": {"lite": two}}),
+        ("an empty one or an earlier report, got .*mine with index.html", {"report": tmp_path / "mine"}),
+        ("got the file", {"report": tmp_path / "file"}),
+        ("a folder of its own", {"report": store}),
+        ("a folder of its own", {"report": tmp_path / "both", "store": tmp_path / "both" / "store"}),
+    ):
+        with pytest.raises(InputError, match=match):
+            ldmscene.run(make_manifest(6, 2), progress=False, **{"store": store, **options})
+        assert files(tmp_path) == before
+    with pytest.raises(InputError, match="gives depth, not 'depht'"):
+        ldmscene.extract(
+            "tiny-scenes",
+            make_manifest(6, 2),
+            store,
+            LAST,
+            steps=1,
+            keep="statistics",
+            labelers={"depht": "tiny-depth"},
+        )
+    assert not store.exists()
+
+
 def test_what_cannot_be_run_is_refused_before_the_model_is_loaded(tmp_path):
     arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "model": "nowhere/model"}
     with pytest.raises(InputError, match="8 samples are without a label 'own'"):

@@ -13,6 +13,7 @@ from ldmscene.evaluation.provenance import about
 from ldmscene.report import write_site
 from ldmscene.store.reader import ShardArray
 from tests.conftest import LAST
+from tests.test_cli import call
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,9 @@ def test_no_report_is_written_into_a_store_or_a_folder_of_other_things(store, gr
     for folder, name in ((store.root, "activations.zarr"), (tmp_path, "diary")):
         with pytest.raises(InputError, match=rf"an empty one or an earlier report, got .* with {name}"):
             ldmscene.write_report(store, grid, folder)
+        code, _, err = call("report", store.root, folder, "--targets", "nobody-looks-at-this-first")
+        assert code == 2
+        assert f"with {name}" in err
     assert [path.name for path in tmp_path.iterdir()] == ["diary"]
 
 
