@@ -61,6 +61,7 @@ CONFIDENCE = 0.95
 _AT_ONCE = 512  # means whose replicates are in memory together
 LABELER_NOISY = "labeler on x_t"
 LABELER_PREDICTED = "labeler on predicted x_0"
+LABELER_SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}  # the unfinished pictures that they see
 POSITION = "position only"
 RAW_LATENT = "raw latent"
 MEAN_LABEL = "mean label"

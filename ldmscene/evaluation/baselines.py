@@ -17,14 +17,13 @@ from ldmscene.evaluation.samples import SampleBlock
 from ldmscene.evaluation.scoring import score
 from ldmscene.evaluation.targets import Target
 from ldmscene.evaluation.task import Task
-from ldmscene.grid import LABELER_NOISY, LABELER_PREDICTED, MEAN_LABEL
+from ldmscene.grid import LABELER_SOURCES, MEAN_LABEL
 from ldmscene.metrics import Truth
 from ldmscene.probes import merged
 from ldmscene.store import ActivationStore
 from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.layout import intermediate_path
 
-SOURCES = {LABELER_NOISY: "noisy", LABELER_PREDICTED: "predicted"}
 SCORES = "scores"
 VERSION = 1  # of the readings; to be counted up with every change of them
 AT_ONCE = 4  # samples: at the labels' own resolution, the ranks and orders of one take tens of megabytes
@@ -58,7 +57,7 @@ def join_readings(found: Sequence[Mapping[str, Any]], task: Task, steps: Sequenc
 
 def _sources(store: ActivationStore, task: Task, target: Target) -> dict[str, str]:
     wanted = set(task.test_ids)
-    return {n: s for n, s in SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.labels))}
+    return {n: s for n, s in LABELER_SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.labels))}
 
 
 def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[str, str]) -> list[dict[str, Any]]:

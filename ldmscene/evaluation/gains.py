@@ -9,14 +9,13 @@ import numpy as np
 import xarray as xr
 
 from ldmscene.array_types import Array
-from ldmscene.evaluation.baselines import SOURCES
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.effects import Effects
 from ldmscene.evaluation.features import LabelerMaps, Latents
 from ldmscene.evaluation.labelers import labeler_sums
 from ldmscene.evaluation.scoring import Fit
 from ldmscene.gains import chosen_module
-from ldmscene.grid import PERMUTED, RAW_LATENT, SHUFFLED
+from ldmscene.grid import LABELER_SOURCES, PERMUTED, RAW_LATENT, SHUFFLED
 from ldmscene.store.layout import intermediate_path
 from ldmscene.verdicts import ceiling, refit_error
 
@@ -46,7 +45,9 @@ def gains(
     if permuted:
         rivals[PERMUTED] = sums(_of_chosen(permuted, _modules(permuted, axes)))
     found = found.merge(_stacked("rival", rivals))
-    readings = {name: _labeler(bench, name, source, names, steps, raw, prompt) for name, source in SOURCES.items()}
+    readings = {
+        name: _labeler(bench, name, source, names, steps, raw, prompt) for name, source in LABELER_SOURCES.items()
+    }
     readings = {name: one for name, one in readings.items() if np.isfinite(one[0]).any()}
     return found.merge(_stacked("labeler", readings)) if readings else found
 

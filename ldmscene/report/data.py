@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, ShapeError, unknown
 from ldmscene.report.interventions import Intervention
 
 NOISY = "noisy"
 PREDICTED = "predicted"
-BASELINES = {NOISY: grids.LABELER_NOISY, PREDICTED: grids.LABELER_PREDICTED}
 
 
 @dataclass(frozen=True)

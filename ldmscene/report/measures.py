@@ -19,8 +19,7 @@ from ldmscene.text import number
 from ldmscene.words import metric_title
 
 _ROLES = {
-    grids.LABELER_NOISY: "noisy",
-    grids.LABELER_PREDICTED: "predicted",
+    **grids.LABELER_SOURCES,
     grids.POSITION: "position",
     grids.RAW_LATENT: "latent",
     grids.PERMUTED: "permuted",

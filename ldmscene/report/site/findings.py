@@ -19,7 +19,6 @@ SEEN_IN = {
     grids.LABELER_NOISY: "in the unfinished picture",
     grids.LABELER_PREDICTED: "in the finished one that the model predicts",
 }
-LABELER_ROLES = {grids.LABELER_NOISY: "noisy", grids.LABELER_PREDICTED: "predicted"}
 WIDTH, ROW, LEFT, RIGHT = 320, 36, 6, 6
 
 
@@ -101,7 +100,7 @@ def line_of_steps(found: Finding) -> dict[str, object]:
 
 
 def _row(way: Way, across: np.ndarray, found: Finding) -> dict[str, object]:
-    role = {"probe": "probe", **LABELER_ROLES}.get(way.name, "other")
+    role = {"probe": "probe", **grids.LABELER_SOURCES}.get(way.name, "other")
     marks = [_placed(mark, across) for mark in (way.first, way.most) if mark]
     if way.name != "probe" and marks:
         marks[0] |= {"low": marks[0]["x"], "high": marks[0]["x"]}  # two intervals on a line can't be told apart

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.report.colours import LEVELS, palette
-from ldmscene.report.data import BASELINES, ReportData
+from ldmscene.report.data import ReportData
 from ldmscene.report.labels import labels
 from ldmscene.report.site.sheets import Sheet
 from ldmscene.report.site.strips import folder_name, picture_rows
@@ -72,7 +72,7 @@ def _target(data: ReportData, sheet: Sheet, target: str, ranges: NDArray[np.floa
         "scores": rounded(_shown(data, target).transpose("module", "step", "sample")),
         "readings": {
             source: rounded(grids.scores(_of_shown(data), target, variable="baseline", name=name))
-            for source, name in BASELINES.items()
+            for name, source in grids.LABELER_SOURCES.items()
             if name in grids.baselines(data.grid, target)
         },
     }
