@@ -25,6 +25,8 @@ RESAMPLED = 10  # prompts, from which on quantiles of replicates are used for si
 STRICTER = 0.4  # of the level, for Student's quantiles below that
 # A deviation that is this share of a mean is rounding.
 _ROUNDING = 1e-12
+# A replicate whose error is this share of the whole's lacks the prompts that vary, so that its quotient means nothing.
+_LACKING = 1e-2
 
 
 @lru_cache(maxsize=8)
@@ -66,7 +68,7 @@ class Draws:
         error = np.sqrt((about**2).sum(1).reshape(mean.shape) / n / freedom)
         nothing = _ROUNDING * (np.abs(mean) + error)
         errors = np.sqrt(np.maximum(square - deviation**2, 0) / freedom)
-        student = _student(deviation, errors, nothing)
+        student = _student(deviation, errors, np.maximum(nothing, _LACKING * error))
         # A resampled mean varies as if the deviation had been divided by n rather than n − 1.
         return cls(mean, np.where(error > nothing, error, 0), deviation * np.sqrt(n / freedom), student, n)
 
