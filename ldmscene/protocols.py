@@ -39,15 +39,9 @@ class Protocol:
         """Those for pictures of the protocol's own size."""
         return self.plan_edits(min(self.options["height"], self.options["width"]))
 
-    def fill(
-        self, model: Any, labelers: Mapping[str, Any] | None, options: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """The caller's arguments, completed; a target whose labeler is given as empty is left out."""
-        return (
-            model or self.model,
-            completed(self.labelers, labelers),
-            {**self.options, "scheduler": self.scheduler(), **options},
-        )
+    def fill(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The caller's options of `extract`, completed."""
+        return {**self.options, "scheduler": self.scheduler(), **options}
 
 
 def completed(own: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def run(
     labelers = _labelers(model, protocols.completed(named.labelers, labelers) if named else labelers, table)
     check_model(model, options.get("revision"))
     if named:
-        options = named.fill(model, labelers, options)[2]
+        options = named.fill(options)
     elif str(model) == EMBEDDED:
         options = {"guidance_scale": EMBEDDED_GUIDANCE, **options}
     asked = FromPrompts(model, table, store, previews="test", progress=progress, **options | {"inputs": inputs})

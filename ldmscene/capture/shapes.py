@@ -200,7 +200,7 @@ def _to_meta(value: Any) -> Any:
     return value
 
 
-def outline_shapes(denoiser: Any, modules: Sequence[str], text_tokens: int = TEXT_TOKENS) -> list[ModuleShape]:
+def outline_shapes(denoiser: Any, modules: Sequence[str]) -> list[ModuleShape]:
     """Output shapes of a denoiser without a pipeline around it, at the size that it was made for.
 
     Raises
@@ -209,9 +209,9 @@ def outline_shapes(denoiser: Any, modules: Sequence[str], text_tokens: int = TEX
         If the denoiser needs inputs that aren't known from its configuration.
     """
     latent, family = default_latent(denoiser), family_of(denoiser)
-    folding = Folding(family, latent, text_tokens)
+    folding = Folding(family, latent, TEXT_TOKENS)
     try:
-        found = _call(denoiser, modules, folding, FirstCall((), _typical_inputs(denoiser, family, latent, text_tokens)))
+        found = _call(denoiser, modules, folding, FirstCall((), _typical_inputs(denoiser, family, latent)))
     except InputError:
         raise
     except Exception as error:  # whatever its forward says of inputs that aren't there
@@ -222,7 +222,7 @@ def outline_shapes(denoiser: Any, modules: Sequence[str], text_tokens: int = TEX
     return _in_order(found, modules)
 
 
-def _typical_inputs(denoiser: Any, family: Family, latent: tuple[int, int], text_tokens: int) -> dict[str, Any]:
+def _typical_inputs(denoiser: Any, family: Family, latent: tuple[int, int]) -> dict[str, Any]:
     config = denoiser.config
     needed = inspect.signature(denoiser.forward).parameters
     text_keys = ("encoder_hid_dim", "joint_attention_dim", "caption_channels", "text_embed_dim", "cross_attention_dim")
@@ -234,14 +234,14 @@ def _typical_inputs(denoiser: Any, family: Family, latent: tuple[int, int], text
         "sample": picture,
         "hidden_states": picture,
         "timestep": (1,),
-        "encoder_hidden_states": (1, text_tokens, text_width),
-        "encoder_attention_mask": (1 if family.masked_text else None, text_tokens),
+        "encoder_hidden_states": (1, TEXT_TOKENS, text_width),
+        "encoder_attention_mask": (1 if family.masked_text else None, TEXT_TOKENS),
         "pooled_projections": (1, pooled),
         "img_ids": (tokens, len(config.get("axes_dims_rope") or ())),
-        "txt_ids": (text_tokens, len(config.get("axes_dims_rope") or ())),
+        "txt_ids": (TEXT_TOKENS, len(config.get("axes_dims_rope") or ())),
         "guidance": (1 if config.get("guidance_embeds") else None,),
-        "encoder_mask": (1, text_tokens),
-        "text_embedding_mask": (1, text_tokens),
+        "encoder_mask": (1, TEXT_TOKENS),
+        "text_embedding_mask": (1, TEXT_TOKENS),
         "encoder_hidden_states_t5": (1, config.get("text_len_t5"), config.get("cross_attention_dim_t5")),
         "text_embedding_mask_t5": (1, config.get("text_len_t5")),
         "image_meta_size": (1, 6),

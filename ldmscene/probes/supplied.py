@@ -28,8 +28,8 @@ class LabelProducts:
     """[sample, t, t] Σ (y − mean)(y − mean)ᵀ"""
 
     @classmethod
-    def of(cls, labels: Mapping[str, Array], weight: Array | None = None) -> LabelProducts:
-        """Of labels (sample, H, W), NaN where a pixel has none; `weight` (sample,) multiplies all of a sample's.
+    def of(cls, labels: Mapping[str, Array]) -> LabelProducts:
+        """Of labels (sample, H, W), NaN where a pixel has none.
 
         Raises
         ------
@@ -48,8 +48,7 @@ class LabelProducts:
         count = flat.sum(1).astype(np.float64)
         mean = stack.sum(2) / np.maximum(count, 1)[:, None]
         about = np.where(flat[:, None], stack - mean[..., None], 0)
-        w = np.ones(len(count)) if weight is None else np.asarray(weight, np.float64)
-        return cls(count * w, mean, np.einsum("stp,sup->stu", about, about) * w[:, None, None])
+        return cls(count, mean, np.einsum("stp,sup->stu", about, about))
 
     def whole(self) -> Array:
         """[t, t] the same over all samples together."""

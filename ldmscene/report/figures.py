@@ -23,6 +23,8 @@ from ldmscene.report.saving import in_small_font, save
 from ldmscene.report.transfer import transfer
 from ldmscene.words import capital
 
+MOST = 80  # characters of a prompt
+
 
 def write_figures(
     data: ReportData, folder: str | Path, samples: Sequence[str] | None = None, *, progress: bool = False
@@ -126,7 +128,7 @@ def captions(data: ReportData) -> dict[str, str]:
     return found
 
 
-def shortened(prompt: object, most: int = 80) -> str:
+def shortened(prompt: object) -> str:
     """The beginning of a prompt on one line."""
     text = " ".join(str(prompt).split())
-    return text if len(text) <= most else f"{text[:most]}…"
+    return text if len(text) <= MOST else f"{text[:MOST]}…"

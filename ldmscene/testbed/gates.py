@@ -22,6 +22,8 @@ from ldmscene.testbed.spotting import Spotted, spot
 from ldmscene.testbed.words import captions
 
 STEPS = 15  # the demo's
+SEED = 70_000
+BATCH = 20
 GATES = {
     "one solid, right in colour and shape": 0.98,
     "two solids, both right": 0.85,
@@ -97,12 +99,11 @@ def sample_gates(
     labelers: MapNet,
     *,
     count: int = 200,
-    seed: int = 70_000,
     known: Collection[str] = (),
 ) -> tuple[dict[str, float], np.ndarray]:
     """Shares of right pictures, `count` of one solid and as many of two; the pictures."""
-    asked = [*ask(count, 1, seed, known), *ask(count, 2, seed + 1000, known)]
-    images = generate(pipeline, [a.caption for a in asked], seed)
+    asked = [*ask(count, 1, SEED, known), *ask(count, 2, SEED + 1000, known)]
+    images = generate(pipeline, [a.caption for a in asked], SEED)
     return picture_gates(asked, images, spotter, labelers), images
 
 
@@ -121,13 +122,13 @@ def picture_gates(asked: Sequence[Asked], images: np.ndarray, spotter: MapNet, l
 
 
 def generate(
-    pipeline: DiffusionPipeline, prompts: list[str], seed: int, *, guidance: float = EMBEDDED_GUIDANCE, batch: int = 20
+    pipeline: DiffusionPipeline, prompts: list[str], seed: int, *, guidance: float = EMBEDDED_GUIDANCE
 ) -> np.ndarray:
     """uint8 samples [n, y, x, 3], each with a generator of its own."""
     pipeline.set_progress_bar_config(disable=True)
     parts = []
-    for i in range(0, len(prompts), batch):
-        some = prompts[i : i + batch]
+    for i in range(0, len(prompts), BATCH):
+        some = prompts[i : i + BATCH]
         generators = [torch.Generator().manual_seed(seed * 100_000 + i + k) for k in range(len(some))]
         images = pipeline(
             some, num_inference_steps=STEPS, guidance_scale=guidance, generator=generators, output_type="np"

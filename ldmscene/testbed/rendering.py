@@ -30,6 +30,7 @@ SPREAD = 0.09  # tangent of the key light's angular radius
 LAMPS = 4  # directions to the key light for each ray; the four rays of a pixel have different ones
 SIDE = 2  # rays along a pixel's side
 CONTRAST = 0.2  # of the patterns
+PIXELS, BATCH = 64, 16  # of a picture's side; scenes at once
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,10 @@ def render_rooms(rooms: Rooms, pixels: int = 64, *, batch: int = 16) -> Truth:
 
 
 @in_float32
-def render_index(rooms: Rooms, pixels: int = 64, *, batch: int = 16) -> np.ndarray:
-    """Just the object index of `render_rooms`."""
-    parts = [rooms[i : i + batch] for i in range(0, len(rooms), batch)]
-    return np.concatenate([_most(trace(part, screen(pixels, side=SIDE)).part, pixels) for part in parts])
+def render_index(rooms: Rooms) -> np.ndarray:
+    """Just the object index of `render_rooms`, with its own pixels."""
+    parts = [rooms[i : i + BATCH] for i in range(0, len(rooms), BATCH)]
+    return np.concatenate([_most(trace(part, screen(PIXELS, side=SIDE)).part, PIXELS) for part in parts])
 
 
 def _render(rooms: Rooms, pixels: int) -> Truth:

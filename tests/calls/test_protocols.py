@@ -40,9 +40,10 @@ def published(tmp_path):
 
 
 def test_scenes_has_the_published_settings():
-    model, labelers, options = protocols.find("scenes").fill(None, None, {})
-    assert model == "CompVis/stable-diffusion-v1-4"
-    assert labelers == {"depth": "midas", "mask": "tracer", "shading": "intrinsic", "class": "vgg16"}
+    found = protocols.find("scenes")
+    options = found.fill({})
+    assert found.model == "CompVis/stable-diffusion-v1-4"
+    assert found.labelers == {"depth": "midas", "mask": "tracer", "shading": "intrinsic", "class": "vgg16"}
     listed = ldmscene.list_modules("tiny-scenes", "self-attention")  # SD v1.4's names
     assert options["modules"] == tuple(m["module"] for m in listed)
     named = {k: options[k] for k in ("steps", "guidance_scale", "negative_prompt", "height", "width", "branch")}
@@ -127,8 +128,9 @@ def test_scenes_scheduler_is_the_published_one():
 
 def test_what_is_said_overrides_the_protocol():
     given = {"depth": "tiny-depth", "shading": "", "class": None}
-    model, labelers, options = protocols.find("scenes").fill("mine", given, {"steps": 2, "scheduler": None})
-    assert (model, labelers) == ("mine", {"depth": "tiny-depth", "mask": "tracer"})
+    found = protocols.find("scenes")
+    options = found.fill({"steps": 2, "scheduler": None})
+    assert protocols.completed(found.labelers, given) == {"depth": "tiny-depth", "mask": "tracer"}
     assert (options["steps"], options["scheduler"], options["guidance_scale"]) == (2, None, 7.5)
     with pytest.raises(UnknownNameError, match="scenes"):
         ldmscene.run("m.csv", store="s", report="r", protocol="scene")
@@ -139,7 +141,7 @@ def test_labels_that_are_arrays_are_labelers_too(tmp_path):
     ids = make_manifest(6, 2).frame["sample_id"].tolist()
     maps = xr.DataArray(np.zeros((8, 64, 64), np.float32), dims=("sample", "Y", "X"), coords={"sample": ids})
     given = {"depth": maps, "mask": "", "shading": "", "class": ""}
-    assert list(protocols.find("scenes").fill(None, given, {})[1]) == ["depth"]
+    assert list(protocols.completed(protocols.find("scenes").labelers, given)) == ["depth"]
     arguments = {"store": tmp_path / "s", "report": tmp_path / "r", "modules": FIRST, "steps": 1, "control": False}
     found = ldmscene.run(make_manifest(6, 2), labelers={"own": maps}, dry_run=True, **arguments)
     assert found["bytes_of_labels"] == 4 * 64 * 64 * 8

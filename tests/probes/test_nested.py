@@ -46,8 +46,9 @@ def statistics(X, labels, mode, side, given=(), weight=None):
         blocks = [rows[i : i + 2] for i in range(0, len(rows), 2)]
         whole = merge_all(Position(targets[b], basis).beside(X[b]) for b in blocks)
         if given:
-            some = {name: label[rows] for name, label in labels.items()}
-            products = LabelProducts.of(some, None if weight is None else weight[rows]).whole()
+            some = LabelProducts.of({name: label[rows] for name, label in labels.items()})
+            w = np.ones(len(rows)) if weight is None else weight[rows]
+            products = LabelProducts(some.count * w, some.mean, some.scatter * w[:, None, None]).whole()
             whole = supply(whole, [list(labels).index(name) for name in given], products)
         folds.append(whole)
     return folds

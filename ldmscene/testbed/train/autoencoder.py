@@ -18,6 +18,7 @@ from ldmscene.testbed.train.loop import DEVICE, Schedule, draw, fit, save_whole
 
 FINISHED = "vae.pt"  # the file of its weights once it is trained
 BATCH = 16
+AT_ONCE = 128  # pictures, once it is trained
 SCENES = 20_000  # to learn from; four thousand batches see each three times
 KL_WEIGHT = 1e-3
 OBJECT_WEIGHT = 2.0  # solids cover a tenth of a picture and carry most of its meaning
@@ -99,16 +100,16 @@ def standardise(vae: AutoencoderKL, images: np.ndarray) -> None:
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, images: np.ndarray, batch: int = 128) -> Tensor:
+def encode(vae: AutoencoderKL, images: np.ndarray) -> Tensor:
     """Posterior means, [n, 4, y, x]."""
-    parts = [images[i : i + batch] for i in range(0, len(images), batch)]
+    parts = [images[i : i + AT_ONCE] for i in range(0, len(images), AT_ONCE)]
     return torch.cat([vae.encode(pixels(part)).latent_dist.mean for part in parts])
 
 
 @torch.no_grad()
-def decode(vae: AutoencoderKL, latents: Tensor, batch: int = 128) -> np.ndarray:
+def decode(vae: AutoencoderKL, latents: Tensor) -> np.ndarray:
     """uint8 images, [n, y, x, 3]."""
-    parts = [vae.decode(z).sample for z in latents.split(batch)]
+    parts = [vae.decode(z).sample for z in latents.split(AT_ONCE)]
     images = torch.cat(parts).permute(0, 2, 3, 1)
     return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
