@@ -24,9 +24,9 @@ def number(value: float, form: str) -> str:
     return format(value, form).replace("-", "−")
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 step`, `2 steps`."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+def counted(count: int, noun: str, one: str = "", many: str = "") -> str:
+    """`1 step`, `2 steps`; with a verb for `one` and for `many` behind it: `1 step is`, `2 steps are`."""
+    return f"{count} {noun}{'s' * (count != 1)} {one if count == 1 else many}".rstrip()
 
 
 def listed(names: Sequence[str]) -> str:

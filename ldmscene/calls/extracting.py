@@ -21,17 +21,20 @@ from ldmscene.extraction import estimate as estimation
 from ldmscene.extraction import fill as extraction
 from ldmscene.extraction.cluster import extract_on
 from ldmscene.extraction.inputs import SampleInputs
-from ldmscene.extraction.missing import find_missing
+from ldmscene.extraction.missing import existing, find_missing
 from ldmscene.extraction.options import FromImages, FromPrompts
 from ldmscene.extraction.part import Part
 from ldmscene.extraction.supplied import SuppliedPictures
 from ldmscene.manifest import IMAGE, Manifest
 from ldmscene.module_names import in_denoiser
+from ldmscene.progress import say
 from ldmscene.prompts import tell_leaks
 from ldmscene.store import ActivationStore
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.fingerprints import fingerprint
 from ldmscene.store.places import Place, place
+from ldmscene.text import counted
+from ldmscene.verdicts.draws import FEWEST
 
 
 def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
@@ -41,6 +44,8 @@ def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
         table = _as_read(asked, table, plan)
         how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}
         how |= {"images": _pictures(asked)}
+        if asked.progress and asked.control is None and existing(root) is None:
+            say(_samples_in_words(table))
         if asked.control is not None:
             return extract_control(plan, table, root, opened(asked.control), asked.beyond, CV, **how)
         if asked.keep == "statistics":
@@ -85,6 +90,16 @@ def _of_its_store(asked: FromPrompts) -> FromPrompts:
     if asked.control is None or named != [FromPrompts.modules]:
         return asked
     return replace(asked, modules=evaluated_modules(opened(asked.control)))
+
+
+def _samples_in_words(table: Manifest) -> str:
+    """How many samples of each split there will be, and whether the held-out ones are too few for a finding."""
+    counts = table.frame["split"].value_counts(sort=False).to_dict()
+    prompts = len(set(table.groups[table.frame["split"] == "test"]))
+    held_out = {"test": f" ({counted(prompts, 'prompt')})"}
+    said = ", ".join(f"{count} {split}{held_out.get(split, '')}" for split, count in counts.items())
+    few = f"; below {FEWEST} held-out prompts nothing can be shown" if prompts < FEWEST else ""
+    return f"samples: {said}{few}"
 
 
 def _as_read(asked: FromPrompts, table: Manifest, plan: Plan) -> Manifest:
@@ -148,6 +163,8 @@ def _absolute(model: Any) -> Any:
 
 def extract_images(asked: FromImages, table: Manifest, images: SuppliedPictures) -> ActivationStore:
     """Fill a store along supplied images."""
+    if there := existing(place(asked.store)):
+        images.check_splits(there.manifest, table.frame["split"].tolist())
     with _planned_along(asked, images) as plan:
         return extraction.fill(
             plan, table, place(asked.store), **asked.storing(), images=images, part=Part.parse(asked.part),

@@ -223,9 +223,9 @@ class FromPrompts(Options):
         default="activations",
         kw_only=True,
         metadata=about(
-            """"statistics" stores of training samples no activations, but what `evaluate` needs for the targets of the
-            labelers. They are labelled as they are generated, and wait in memory until they are summed: at most
-            1 GiB of them, or 16 samples where these are more. Held-out samples are stored.""",
+            """With "statistics", activations of training samples aren't stored: sums are, from which `evaluate` fits
+            probes of the targets in labelers=. Samples are labelled as they are generated, and wait in memory until
+            they are summed: at most 1 GiB of them, or 16 samples where these are more. Held-out samples are stored.""",
             choices=get_args(Keep),
         ),
     )
@@ -251,6 +251,8 @@ class FromPrompts(Options):
     )
 
     def __post_init__(self) -> None:
+        if self.control is None and self.beyond not in ("position", ["position"], ("position",)):
+            raise InputError("beyond= is for control=; leave it out, and pass it to evaluate")
         super().__post_init__()
         check_scale(self.guidance_scale)
         alone = self.client is None and self.part == "1/1"
@@ -258,8 +260,6 @@ class FromPrompts(Options):
             raise InputError("keep='statistics' needs labelers=, and runs in one process: without client= and part=")
         if self.labelers and self.keep != "statistics":
             raise InputError("labelers= is for keep='statistics'; leave it out, and label the store afterwards")
-        if self.control is None and self.beyond not in ("position", ["position"], ("position",)):
-            raise InputError("beyond= is for control=; leave it out, and pass it to evaluate")
         if self.control is not None and not (alone and self.keep == "activations" and self.previews is False):
             raise InputError("control= runs in one process, and takes no client=, part=, keep= or previews=")
         named = isinstance(self.model, str | Path) and isinstance(self.scheduler, str | None)
@@ -275,9 +275,9 @@ class FromImages(Options):
     images: np.ndarray | str | Path | Sequence[str | Path] = field(
         metadata=about(
             """uint8 (n, Y, X, 3), a folder, or a list of files; all of the size at which the model shall see them.
-            Files
-            are turned as EXIF says, laid over white where they are transparent, and read from 0 to 65535 where they
-            have 16 bits, from 0 to 1 where they hold floats."""
+            A folder's files are sorted by name as text (0.png, 1.png, 10.png, 2.png), which is the order of `prompts`,
+            `seeds` and `splits`; a list stays in its own. Files are turned as EXIF says, laid over white where they are
+            transparent, and read from 0 to 65535 where they have 16 bits, from 0 to 1 where they hold floats."""
         )
     )
     store: str | Path = field(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ldmscene.errors import InputError
-from ldmscene.manifest import IMAGE
+from ldmscene.manifest import IMAGE, Manifest
 from ldmscene.picture_files import SUFFIXES, pixels_hash, read_picture
 
 
@@ -59,6 +59,16 @@ class SuppliedPictures:
                     "scores; give them one split"
                 )
 
+    def check_splits(self, there: Manifest, splits: Sequence[str]) -> None:
+        """InputError if a picture that a store holds already is to lie in another split."""
+        known = dict(zip(there.groups, there.table["split"].to_pylist(), strict=True))
+        for pixels, name, split in zip(self.hashes, self.names, splits, strict=True):
+            if known.get(pixels, split) != split:
+                raise InputError(
+                    f"{name} is a {known[pixels]} sample of the store already and can't become a {split} sample; give "
+                    "it its old split, or use another store"
+                )
+
     def batch(self, frame: pd.DataFrame) -> dict[str, Any]:
         """The pictures of some samples, as `capture.run` takes them."""
         return {"supplied": self.load(frame[IMAGE].tolist())}
@@ -79,7 +89,7 @@ class SuppliedPictures:
 
 
 def read_images(source: np.ndarray | str | Path | Sequence[str | Path]) -> SuppliedPictures:
-    """Images from an array, uint8 (n, Y, X, rgb), a folder, by name, or a list of files.
+    """Images from an array, uint8 (n, Y, X, rgb), a folder, sorted by name as text, or a list of files in its order.
 
     Files are read as their viewers show them: turned as EXIF says, over white where they are transparent, 16 bits from
     0 to 65535 and floats from 0 to 1.

@@ -48,6 +48,12 @@ def test_more_images_extend_a_store_and_other_timesteps_are_refused(tiny, pictur
         ldmscene.extract(tiny, [("a", 1)], tmp_path / "s", [FIRST], steps=2)
 
 
+def test_a_picture_that_is_to_change_its_split_is_named(tiny, pictures, tmp_path):
+    _extract(tiny, pictures[:2], tmp_path / "s", splits=["train", "test"])
+    with pytest.raises(InputError, match=r"^image 1 is a test sample of the store already and can't become a train"):
+        _extract(tiny, pictures[:2], tmp_path / "s", splits=["train", "train"])
+
+
 def test_parts_of_supplied_pictures_make_up_the_whole(tiny, pictures, tmp_path):
     whole = _extract(tiny, pictures, tmp_path / "whole", batch_size=2)
     for part, done in (("2/2", 2), ("1/2", 6)):
