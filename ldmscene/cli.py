@@ -26,7 +26,7 @@ def cli() -> None:
     The whole path on the embedded model:
         ldmscene run demo
     In single steps, for one target and without the control:
-        ldmscene extract tiny-scenes demo --store stores/steps --previews test
+        ldmscene extract tiny-scenes demo --store stores/steps --previews test --guidance-scale 3
         ldmscene label stores/steps depth tiny-depth
         ldmscene evaluate stores/steps
         ldmscene report stores/steps report

@@ -81,10 +81,10 @@ class ControlWarning(UserWarning):
     """A grid without the control with permuted weights; `evaluate(permuted=…)` reads one."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that doesn't exist, with the nearest ones that do."""
     known = list(known)
-    near = nearest(name, known) or known[:3]
+    near = nearest(str(name), known) or known[:3]
     return UnknownNameError(f"no {kind} named {name!r}; nearest: {', '.join(near) or 'there are none'}")
 
 

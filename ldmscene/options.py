@@ -20,7 +20,11 @@ P = ParamSpec("P")
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 ABOUT = "about"
-_NUMBERS: dict[str, tuple[Any, str]] = {"int": (Integral, "a whole number"), "float": (Real, "a number")}
+_KINDS: dict[str, tuple[Any, str]] = {
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "str": (str, "text"),
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ def about_of(option: Field[Any]) -> About:
 
 
 def check(value: Any) -> None:
-    """Refuse a value with a field that is no number where one is wanted, none of its choices, or too small.
+    """Refuse a value with a field that is no number or text where one is wanted, none of its choices, or too small.
+
+    None passes where the field's type or default says so.
 
     Raises
     ------
@@ -75,14 +81,17 @@ def check(value: Any) -> None:
     """
     for option in fields(value):
         told, found = about_of(option), getattr(value, option.name)
-        kind, words = _NUMBERS.get(str(option.type).removesuffix(" | None"), (object, ""))
-        if found is not None and not isinstance(found, kind):
+        if found is None and (option.default is None or str(option.type).endswith("| None")):
+            continue
+        kind, words = _KINDS.get(str(option.type).removesuffix(" | None"), (object, ""))
+        if not isinstance(found, kind):
             raise InputError(f"{option.name} must be {words}, got {found!r}")
-        if told.many and told.typed is str and not isinstance(found, Iterable | None):
-            raise InputError(f"{option.name} must be a name or a list of names, got {found!r}")
-        if told.choices and found is not None and found not in told.choices:
+        if told.many and not isinstance(found, Iterable):
+            wanted = "a name or a list of names" if told.typed is str else "a list of numbers"
+            raise InputError(f"{option.name} must be {wanted}, got {found!r}")
+        if told.choices and found not in told.choices:
             raise InputError(f"{option.name} must be one of {', '.join(told.choices)}; got {found!r}")
-        if told.least is not None and found is not None and not found >= told.least:
+        if told.least is not None and not found >= told.least:
             raise InputError(f"{option.name} must be at least {told.least}, got {found}")
 
 

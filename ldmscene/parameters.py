@@ -144,7 +144,7 @@ EDIT = group(
         **several(),
         help="best:N, names or globs, repeated or with commas; the best 9 of the store where not given.",
     ),
-    click.option("--steps", **several(int), help="From 0, such as 2,14 or 0:5; 0 to 4 where not given."),
+    click.option("--steps", **several(int), help="From 0, such as 2,14 or 0:5; the first five where not given."),
     click.option(
         "--rule",
         shell_complete=completing(rules),

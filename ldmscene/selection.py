@@ -35,8 +35,8 @@ def choose_names(kind: str, asked: str | Iterable[str], known: Sequence[str]) ->
         If a word means none; `kind` says of what, such as "module in this store".
     """
     names: dict[str, None] = {}
-    for one in [asked] if isinstance(asked, str) else asked:
-        found = matching(one, known)
+    for one in [asked] if isinstance(asked, str) or not isinstance(asked, Iterable) else asked:
+        found = matching(one, known) if isinstance(one, str) else []
         if not found:
             raise unknown(kind, one, known)
         names |= dict.fromkeys(found)

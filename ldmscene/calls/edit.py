@@ -22,6 +22,7 @@ from ldmscene.selection import Steps, choose_steps
 from ldmscene.store import ActivationStore
 
 FILES = "files:"
+FIRST_STEPS = 5
 
 
 class Edit(edits.Edit):
@@ -43,7 +44,7 @@ class Edit(edits.Edit):
         *,
         wanted: Any,
         modules: str | Iterable[str] = "best:9",
-        steps: Steps = range(5),
+        steps: Steps | None = None,
         branch: str = "cond",
         rule: str | Rule = "conditional",
         strength: float = 1.0,
@@ -66,7 +67,8 @@ class Edit(edits.Edit):
         modules
             "best:N", names, beginnings of names (`up_blocks.3`) or globs of the grid's.
         steps
-            Which denoiser calls, from 0: a number, several or a slice; −1 is the last.
+            Which denoiser calls, from 0: a number, several or a slice; −1 is the last. The first five of the grid's
+            where not given.
         branch : {"cond", "uncond", "both"}
             Of classifier-free guidance.
         rule
@@ -93,7 +95,8 @@ class Edit(edits.Edit):
         """
         check_linear(grid)
         grids.primary(grid, target)  # refuses unknown targets
-        chosen_steps = sorted(set(choose_steps(steps, grid["step"].values.tolist(), "this grid")))
+        known = grid["step"].values.tolist()
+        chosen_steps = sorted(set(choose_steps(known[:FIRST_STEPS] if steps is None else steps, known, "this grid")))
         chosen = choose_modules(grid, target, modules, chosen_steps)
         spare = spare_modules(grid, target, chosen, chosen_steps)
         readouts = Readouts(_store_of(grid, store), grid, target)

@@ -80,9 +80,10 @@ def editing(
     Examples
     --------
     >>> import torch
+    >>> how = {"num_inference_steps": 15, "guidance_scale": 7.5}  # those of the edit's store
     >>> with ldmscene.editing(pipeline, edit, prompt="a red cube", seed=7) as log:  # doctest: +SKIP
     ...     generator = torch.Generator("cpu").manual_seed(7)
-    ...     image = pipeline("a red cube", generator=generator, num_inference_steps=15).images[0]
+    ...     image = pipeline("a red cube", generator=generator, **how).images[0]
     """
     if edit.borrows:
         raise InputError(f"rule {edit.rule_name!r} needs the activations of another trajectory; use ldmscene.intervene")
@@ -91,13 +92,13 @@ def editing(
     if label.ndim != 2:
         raise ShapeError(f"own: expected a label (Y, X), got shape {label.shape}")
     wanted = parse(edit.wanted, (SAMPLE,), binary=edit.binary).map(SAMPLE, lambda _: label)
-    worker = Worker(edit, Maps(label[None], wanted[None], edit.binary, edit.margin), check=_same_steps(plan))
+    worker = Worker(edit, Maps(label[None], wanted[None], edit.binary, edit.margin), check=_same_settings(plan))
     with capture.watching(plan, editor=worker):
         yield Log(label, wanted, worker)
 
 
-def _same_steps(plan: capture.Plan) -> Any:
-    """A check of the steps that the scheduler takes, since an edit's are counted among them."""
+def _same_settings(plan: capture.Plan) -> Any:
+    """A check of the guidance, and of the steps that the scheduler takes, since an edit's are counted among them."""
 
     def check() -> None:
         timesteps = [float(t) for t in plan.pipeline.scheduler.timesteps]
@@ -106,8 +107,23 @@ def _same_steps(plan: capture.Plan) -> Any:
                 f"the edit is of a run of {plan.steps} steps, and the pipeline takes {len(timesteps)}; call it with "
                 f"num_inference_steps={plan.steps}"
             )
+        scale = _called_scale(plan)
+        if scale not in (None, plan.guidance_scale):
+            raise InputError(
+                f"the edit is of a run at guidance {plan.guidance_scale:g}, and the pipeline was called at {scale:g}; "
+                f"call it with guidance_scale={plan.guidance_scale:g}"
+            )
 
     return check
+
+
+def _called_scale(plan: capture.Plan) -> float | None:
+    """The guidance scale of the pipeline's present call, where it says so as it was told."""
+    family = plan.folding.family
+    if family.guidance != "guidance_scale" or family.added_guidance:
+        return None
+    scale = getattr(plan.pipeline, "_guidance_scale", None)
+    return None if scale is None else float(scale)
 
 
 def _own_label(plan: capture.Plan, edit: edits.Edit, prompt: str, seed: int) -> np.ndarray:

@@ -28,6 +28,7 @@ from ldmscene.metrics import METRICS
 from ldmscene.selection import Steps
 from ldmscene.store import ActivationStore
 from ldmscene.store.cache import doubting
+from ldmscene.store.which import several
 from ldmscene.table import Grid
 
 VERSION = 3  # of grids; to be counted up when they hold something new
@@ -203,6 +204,11 @@ def evaluate(
 def _kind(probe: str | Kind, precision: str, device: str | None, store: ActivationStore) -> Kind:
     if precision not in PRECISIONS:
         raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if not isinstance(probe, str | Kind):
+        raise InputError(
+            f"probe: expected a name ({', '.join(KINDS)}) or a Kind, got {probe!r}; an estimator is fitted to "
+            "store.activations and store.labels, as in examples/own_probe.py"
+        )
     kind = KINDS[probe] if isinstance(probe, str) else probe
     if device is not None:
         from ldmscene.evaluation.on_device import DeviceRidge, check_device  # torch, which nothing else here loads
@@ -217,7 +223,7 @@ def _without(store: ActivationStore, targets: str | Sequence[str] | None, known:
     """What is to be predicted: of what wasn't chosen, all but what is known anyway."""
     if targets is not None or known is None or not known.targets:
         if known:
-            known.check([targets] if isinstance(targets, str) else targets or ())
+            known.check(() if targets is None else several(targets))
         return targets
     return [name for name in store.targets if name not in known.targets]
 

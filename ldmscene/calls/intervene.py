@@ -24,6 +24,7 @@ from ldmscene.progress import say
 from ldmscene.store import ActivationStore
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import place
+from ldmscene.store.which import several
 
 
 @estimated_by(DryIntervention)
@@ -108,10 +109,11 @@ def _manifest(store: ActivationStore, split: str | None, samples: int | Sequence
         raise InputError(f"no sample of split {split!r} in {store.root}")
     if isinstance(samples, int):
         return store.manifest.only(ids[:samples])
-    for sample_id in samples or ():
+    named = ids if samples is None else several(samples)
+    for sample_id in named:
         if sample_id not in ids:
             raise unknown(f"sample of split {split!r} in {store.root}", sample_id, ids)
-    return store.manifest.only(ids if samples is None else samples)
+    return store.manifest.only(named)
 
 
 def _planner(

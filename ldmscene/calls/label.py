@@ -99,7 +99,7 @@ def label(
     (6, 64, 64)
     """
     opened = open_store(store)
-    if isinstance(labeler, str) and _is_labeler(target) and not _is_labeler(labeler):
+    if isinstance(labeler, str) and isinstance(target, str) and _is_labeler(target) and not _is_labeler(labeler):
         raise InputError(f"the target comes before the labeler: expected label(store, {labeler!r}, {target!r})")
     for one in (opened, *controls_of(opened).values()):
         labeling.label(

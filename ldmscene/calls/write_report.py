@@ -15,6 +15,7 @@ from ldmscene.calls.report_mark import check_folder, mark, unmark
 from ldmscene.report import Intervention, ReportData, write_figures, write_site
 from ldmscene.store import ActivationStore
 from ldmscene.store.causes import naming_the_cause
+from ldmscene.store.which import several
 
 
 def write_report(
@@ -23,7 +24,7 @@ def write_report(
     folder: str | Path,
     *,
     samples: int | Sequence[str] | None = None,
-    interventions: Sequence[ActivationStore | str | Path] = (),
+    interventions: ActivationStore | str | Path | Sequence[ActivationStore | str | Path] = (),
     command: str = "",
     progress: bool = True,
 ) -> Path:
@@ -42,7 +43,7 @@ def write_report(
         fit into about 100 MB: some 250 of Stable Diffusion at 15 steps, more of smaller models. Fewer leave room for
         finer maps of all modules. The scores are always those of all held-out samples.
     interventions
-        Edited stores of this one, labelled, or their paths: what they show gets a page of its own.
+        Edited stores of this one, labelled, or their paths, one or several: what they show gets a page of its own.
     command
         How the report is made again, to be shown with its provenance.
     progress
@@ -71,7 +72,7 @@ def write_report(
     """
     check_folder(Path(folder))
     opened = open_store(store)
-    edited = [open_store(one) for one in interventions]
+    edited = [open_store(one) for one in several(interventions)]
     shown = _shown(opened, grid, edited) if edited else []
     data = with_transfer(report_data(opened, grid, samples), opened)
     return write_pages(data, folder, edited, shown, command=command, progress=progress)

@@ -17,6 +17,7 @@ from ldmscene.edits.rules import RULES
 from ldmscene.errors import InputError
 from ldmscene.registry import Registry
 
+Control = str | Callable[[Edit], Edit]
 SHUFFLED = "shuffled"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -138,7 +139,7 @@ def _made(control: str, variant: str) -> bool:
     return variant == control or variant.startswith(f"{control}-")
 
 
-def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> dict[str, Edit]:
+def controlled(edit: Edit, controls: Control | Iterable[Control]) -> dict[str, Edit]:
     """The edits that stand for an edit's controls, by name.
 
     Raises
@@ -147,7 +148,7 @@ def controlled(edit: Edit, controls: Iterable[str | Callable[[Edit], Edit]]) -> 
         If a control isn't known, or the edit lacks what it needs.
     """
     found: dict[str, Edit] = {}
-    for control in controls:
+    for control in [controls] if isinstance(controls, str) or callable(controls) else controls:
         if callable(control):
             found[_name(control)] = control(edit)
             continue

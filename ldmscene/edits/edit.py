@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from os import PathLike
 from typing import Any, Self, get_args
 
@@ -87,10 +89,10 @@ class Edit:
         for name in ("modules", "steps"):
             if not getattr(self, name):
                 raise InputError(f"{name}: expected at least one, got none")
-        if not np.isfinite(self.strength):
-            raise InputError(f"strength must be a finite number, got {self.strength}")
-        if not (np.isfinite(self.margin) and self.margin > 0):
-            raise InputError(f"margin must be a finite number above 0, got {self.margin}")
+        if not _is_finite(self.strength):
+            raise InputError(f"strength must be a finite number, got {self.strength!r}")
+        if not (_is_finite(self.margin) and self.margin > 0):
+            raise InputError(f"margin must be a finite number above 0, got {self.margin!r}")
         for module, step in self.positions:
             if (module, step) not in self.readouts:
                 raise InputError(f"readouts: expected one for {module} at step {step}, got none")
@@ -218,6 +220,10 @@ def _readout(arrays: Mapping[str, np.ndarray]) -> Readout:
     coef, mean, covariance, cross = (arrays[name] for name in ("coef", "mean", "covariance", "cross"))
     rivals = {name.removeprefix("rivals/"): array for name, array in arrays.items() if name.startswith("rivals/")}
     return Readout(coef, float(arrays["intercept"][0]), mean, covariance, cross, rivals)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def _one_of(name: str, value: str, allowed: Any) -> None:

@@ -159,6 +159,7 @@ class Training:
         return self.known[0].latents if self.known else 0
 
 
+@runtime_checkable
 class Kind(Protocol):
     """A kind of probe. It must pickle, and so must its `Fits`, since both travel between processes.
 

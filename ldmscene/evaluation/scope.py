@@ -50,6 +50,9 @@ class Scope:
                     f"targets: expected {' or '.join(kinds or ())} ones, which alone this probe fits, but {name!r} is "
                     f"{target_kind(store, name)}; leave it out, or evaluate it with probe='ridge'"
                 )
+        if not store.modules:
+            edited = " an edited store holds none unless `intervene(modules=…)` names some;" * ("edit" in store.config)
+            raise InputError(f"modules: {store.root} holds no activations;{edited} evaluate the store that has them")
         names = _chosen("modules", "module in this store", modules, _with_grid(store, modules))
         return cls(chosen, *_steps(store, names, steps, named=modules is not None))
 

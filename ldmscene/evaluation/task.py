@@ -19,6 +19,7 @@ from ldmscene.probes.choice import check_alphas
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import LATENTS, activation_path, label_path
 from ldmscene.store.prepare import differences
+from ldmscene.text import counted
 
 CV = 5  # folds over prompts
 
@@ -52,7 +53,10 @@ def check_splits(manifest: Manifest, cv: int, held_out: HeldOut = "test") -> Non
     frame = manifest.frame
     for split in ("train", held_out):
         if not frame["split"].eq(split).any():
-            raise InputError(f"the manifest has no sample in split {split!r}; probes need both train and {held_out}")
+            raise InputError(
+                f"the manifest has no sample in split {split!r}; probes need both train and {held_out}: add a column "
+                "split, or more prompts"
+            )
     groups = manifest.groups[frame["split"] == "train"]
     assign_folds(len(groups), cv, groups)
 
@@ -138,9 +142,8 @@ def _check_labels(store: ActivationStore, targets: Sequence[str], sample_ids: Se
     for target in targets:
         absent = sorted(set(sample_ids) - store.complete(label_path(target)))
         if absent:
-            raise IncompleteError(
-                f"{len(absent)} samples have no label {target!r}, {absent[0]} among them; label them first"
-            )
+            lacking = counted(len(absent), "sample", "has", "have")
+            raise IncompleteError(f"{lacking} no label {target!r}, {absent[0]} among them; label them first")
 
 
 def check_complete(store: ActivationStore, modules: Sequence[str], sample_ids: Sequence[str]) -> None:
@@ -155,9 +158,8 @@ def check_complete(store: ActivationStore, modules: Sequence[str], sample_ids: S
         finished = store.finished(path)
         absent = [s for s in sample_ids if s not in finished]
         if absent:
-            raise IncompleteError(
-                f"{len(absent)} samples lack {path} in {store.root}, {absent[0]} among them; run extract again"
-            )
+            lacking = counted(len(absent), "sample", "lacks", "lack")
+            raise IncompleteError(f"{lacking} {path} in {store.root}, {absent[0]} among them; run extract again")
 
 
 def check_control(

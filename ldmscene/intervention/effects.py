@@ -19,6 +19,7 @@ from ldmscene.metrics import METRICS, Truth
 from ldmscene.store import ActivationStore
 from ldmscene.store.arrays import same_origin
 from ldmscene.store.layout import IMAGE, label_path
+from ldmscene.text import counted
 
 EDIT = "edit"
 SUPPLIED = ("array", "files")  # labels that no labeler read
@@ -60,7 +61,8 @@ class Trial:
         for path in (IMAGE, label_path(self.judge)):
             absent = set(self.sample_ids) - store.complete(path)
             if absent:
-                raise IncompleteError(f"{len(absent)} samples lack {path} in {store.root}, {min(absent)} among them")
+                lacking = counted(len(absent), "sample", "lacks", "lack")
+                raise IncompleteError(f"{lacking} {path} in {store.root}, {min(absent)} among them")
 
         meaning, edits = self._meaning(store), self._meaning(self.variants[EDIT])
         if not same_origin(meaning, edits):

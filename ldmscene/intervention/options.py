@@ -44,7 +44,7 @@ class Intervention:
     samples: int | Sequence[str] | None = field(
         default=None, kw_only=True, metadata=about("Of the split: ids, or how many from the first on; None: all.")
     )
-    controls: Sequence[Control] = field(default=("none", "random:5"), kw_only=True, metadata=about(CONTROLS))
+    controls: Control | Sequence[Control] = field(default=("none", "random:5"), kw_only=True, metadata=about(CONTROLS))
     modules: str | Sequence[str] = field(
         default=(), kw_only=True, metadata=about("Whose outputs are stored, as of `extract`; none where empty.")
     )

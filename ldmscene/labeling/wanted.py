@@ -18,6 +18,7 @@ from ldmscene.store.layout import (
     label_path,
     prediction_path,
 )  # fmt: skip
+from ldmscene.text import counted
 
 ON = get_args(LabelledPictures)
 
@@ -29,8 +30,9 @@ def check_target(name: str) -> None:
     ------
     InputError
     """
-    if not is_target(name):
-        raise InputError(f"a target's name is letters, digits, '.', '_' and '-', 200 at most; got {name[:250]!r}")
+    if not (isinstance(name, str) and is_target(name)):
+        got = name[:250] if isinstance(name, str) else name
+        raise InputError(f"a target's name is letters, digits, '.', '_' and '-', 200 at most; got {got!r}")
     if name in (POSITION, LATENT):
         raise InputError(
             f"a target's name is anything but {POSITION!r} and {LATENT!r}, which mean something else in beyond=; got "
@@ -61,9 +63,12 @@ class Wanted:
         if absent:
             pictures = "pictures" if self.on == "image" else f"{self.on} previews"
             todo = "extract them first"
+            if self.on != "image" and self.split is None and have:
+                todo += ", or label the split that has them by split="
             if self.on == "image" and not absent.isdisjoint(self.store.dropped(IMAGE)):
                 todo = "a control stores none; label the store that it controls"
-            raise IncompleteError(f"{len(absent)} samples have no {pictures}, {min(absent)} among them; {todo}")
+            lacking = counted(len(absent), "sample", "has", "have")
+            raise IncompleteError(f"{lacking} no {pictures}, {min(absent)} among them; {todo}")
 
     @property
     def sample_ids(self) -> list[str]:

@@ -64,7 +64,7 @@ def save(figure: Figure | Axes, stem: str | Path) -> list[Path]:
     figure
         A figure, or any axes of it.
     stem
-        The path without extension; its folder is made where needed.
+        The path, of which .pdf, .svg and .png are left off; its folder is made where needed.
 
     Returns
     -------
@@ -82,6 +82,7 @@ def save(figure: Figure | Axes, stem: str | Path) -> list[Path]:
     whole = figure.get_figure(root=True) if isinstance(figure, Axes) else figure
     assert whole is not None
     stem = Path(stem)
+    stem = stem.with_suffix("") if stem.suffix.lower() in (".pdf", ".svg", ".png") else stem
     stem.parent.mkdir(parents=True, exist_ok=True)
     pdf, svg, png = paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("pdf", "svg", "png")]
     with _settings_are_global, matplotlib.rc_context(_SETTINGS), _laid_out(whole):

@@ -63,7 +63,7 @@ def find_faults(store: str | Place | Location | ActivationStore, *, progress: bo
     faults = [Fault("", key, why) for key, why in unreadable.items()]
     rows = Ledger(where).rows(without=unreadable)  # before the samples, which others may add meanwhile
     try:
-        now = read_store(where)
+        now = read_store(where, there=True)
     except CorruptError as error:
         return [*faults, Fault("", f"{LEDGER}/metadata-*.json", str(error))]
     if now is None:
@@ -184,7 +184,7 @@ def repair(store: ActivationStore | str | Place | Location, *, progress: bool = 
     []
     """
     where = _where(store)
-    if read_store(where) is None:
+    if read_store(where, there=True) is None:
         raise StoreError(f"no store at {where.root}")
     faults = find_faults(where, progress=progress)
     contents = complete(where).contents

@@ -45,7 +45,7 @@ class Inventory:
         >>> store = ldmscene.open("stores/demo")
         >>> store.refresh()
         """
-        now = metadata.read_store(self.location)
+        now = metadata.read_store(self.location, there=True)
         if now is None:
             raise StoreError(f"no store at {self.root}; make one with `ldmscene extract`")
         self.attributes = now.contents.attributes

@@ -20,6 +20,7 @@ from ldmscene.store.ledger import ledger_files
 from ldmscene.store.locations import Location, location
 from ldmscene.store.places import Place
 
+LOOKED_AT = 20  # folders in which a store is looked for, for a message
 ROWS = 1024  # in a chunk of the coordinate `sample`, so that an extension adds a few
 
 
@@ -28,8 +29,10 @@ def root_document(attributes: dict[str, Any]) -> Documents:
     return {ROOT: _json(meta)}
 
 
-def read_store(root: str | Place | Location) -> Published | None:
+def read_store(root: str | Place | Location, *, there: bool = False) -> Published | None:
     """What a store holds by its metadata, or None where there is no store.
+
+    `there` is for those who read: where something else lies, the message leads to a store instead of away.
 
     Raises
     ------
@@ -41,13 +44,13 @@ def read_store(root: str | Place | Location) -> Published | None:
     where = location(root)
     now = read(where)
     if not now.number:
-        check_free(where)
+        check_free(where, there=there)
         return None
     return now
 
 
-def check_free(where: Location) -> None:
-    """Refuse a location where something lies that isn't a store in the making.
+def check_free(where: Location, *, there: bool = False) -> None:
+    """Refuse a location where something lies that isn't a store in the making; `there` as of `read_store`.
 
     Raises
     ------
@@ -68,7 +71,18 @@ def check_free(where: Location) -> None:
             "a row of the arrays is; restore them from a copy, or use another store"
         )
     if names - {LEDGER}:
-        raise StoreError(f"{where.root} is not an ldmscene store and not empty; name another location")
+        todo = _nearby(where) if there else "and not empty; name another location"
+        raise StoreError(f"{where.root} is not an ldmscene store{'; ' if there else ' '}{todo}")
+
+
+def _nearby(where: Location) -> str:
+    """Where a store is, for somebody who named what lies around it, or a part of it."""
+    if where.root.name == ZARR:
+        return f"name the folder that holds it, {where.root.parent}"
+    inside = [folder for folder in where.names()[1][:LOOKED_AT] if ZARR in where.names(folder)[1]]
+    if inside:
+        return f"name one that lies in it: {', '.join(f'{where.root}/{folder}' for folder in inside)}"
+    return f"name a folder that holds {ZARR}"
 
 
 def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], samples: int) -> Documents:

@@ -16,7 +16,7 @@ from ldmscene.store import layout
 from ldmscene.store.inventory import Inventory
 from ldmscene.store.masks import as_mask
 from ldmscene.store.summary import page
-from ldmscene.store.which import Which, chosen, remedy, said, several
+from ldmscene.store.which import Which, chosen, reads, remedy, said, several
 from ldmscene.text import human_bytes
 
 THUMBNAILS = 8
@@ -62,6 +62,7 @@ class ActivationStore(Inventory):
     ('sample', 'y', 'x', 'channel')
     """
 
+    @reads
     def activations(
         self,
         module: str,
@@ -134,6 +135,7 @@ class ActivationStore(Inventory):
             raise unknown("branch in this store", branch, branches)
         return branches.index(branch) if branch else 0
 
+    @reads
     def images(self, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
         """Final images, uint8 (sample, Y, X, rgb).
 
@@ -161,6 +163,7 @@ class ActivationStore(Inventory):
         """
         return self._load(layout.IMAGE, split, which=which)
 
+    @reads
     def latents(self, step: Steps | None = None, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
         """The scheduler's x_t before each denoiser call, float32 (sample, step, c, latent_y, latent_x).
 
@@ -192,6 +195,7 @@ class ActivationStore(Inventory):
         """
         return self._load(layout.LATENTS, split, step, which)
 
+    @reads
     def previews(
         self, source: str, split: str | None = None, *, step: Steps | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
@@ -227,6 +231,7 @@ class ActivationStore(Inventory):
             raise unknown("kind of preview", source, layout.PREVIEWS)
         return self._load(layout.PREVIEWS[source], split, step, which)
 
+    @reads
     def labels(
         self, target: str, split: str | None = None, *, binary: bool = False, **which: Unpack[Which]
     ) -> xr.DataArray:
@@ -266,6 +271,7 @@ class ActivationStore(Inventory):
         found = self._load(layout.label_path(target), split, which=which)
         return as_mask(found, target) if binary else found
 
+    @reads
     def predictions(self, target: str, split: str | None = None, **which: Unpack[Which]) -> xr.DataArray:
         """A classifier's probabilities for the final pictures, (sample, class); the attribute `classes` names them.
 
@@ -304,6 +310,7 @@ class ActivationStore(Inventory):
             raise unknown("target with predictions in this store", target, known)
         return self._load(layout.prediction_path(target), split, which=which)
 
+    @reads
     def intermediate(
         self, source: str, target: str, split: str | None = None, *, step: Steps | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
@@ -344,6 +351,7 @@ class ActivationStore(Inventory):
             raise unknown(f"target with readings of {source} pictures in this store", target, known)
         return self._load(layout.intermediate_path(source, target), split, step, which)
 
+    @reads
     def sel(
         self, *, module: str, step: Steps | None = None, branch: str | None = None, **which: Unpack[Which]
     ) -> xr.DataArray:
@@ -493,6 +501,7 @@ class ActivationStore(Inventory):
         """Rows of the manifest, of samples that are complete, in the order that is wanted."""
         if split is not None and split not in SPLITS:
             raise unknown("split", split, SPLITS)
+        of_it = f" of split {split!r}" if split else ""
         others: Any = dict(which)
         samples = others.pop("samples", None)
         frame, have = self._frame, self._finished.stored(path)
@@ -501,15 +510,21 @@ class ActivationStore(Inventory):
             rows = self._complete_rows(path, several(samples))
             frame, have, wanted = frame.loc[rows], have[rows], wanted[rows]
             if frame.empty or (split and not frame["split"].eq(split).any()):
-                raise InputError(f"samples: expected at least one of split {split or 'any'!r}, got {samples!r}")
+                raise InputError(f"samples: expected at least one{of_it}, got {samples!r}")
         of_split = frame["split"].eq(split).to_numpy() if split else np.ones(len(frame), bool)
         have = have & of_split
         if not have.any():
             dropped = bool((self._finished.dropped(path)[frame.index] & of_split).any())
-            raise IncompleteError(f"no sample of split {split or 'any'!r} has {path} in {self.root}; {remedy(dropped)}")
+            todo = remedy(dropped) if of_split.any() else f"the manifest has none; its splits are {self._splits()}"
+            raise IncompleteError(f"no sample{of_it} has {path} in {self.root}; {todo}")
         if not (have & wanted).any():
-            raise InputError(f"no complete sample of split {split or 'any'!r} has {said(which)}; see store.samples")
+            raise InputError(f"no complete sample{of_it} has {said(which)}; see store.samples")
         return frame[have & wanted]
+
+    def _splits(self) -> str:
+        """Those of the manifest, each with its count."""
+        counts = self._frame["split"].value_counts(sort=False)
+        return ", ".join(f"{split} ({count})" for split, count in counts.items())
 
     def _complete_rows(self, path: str, samples: Sequence[str]) -> list[int]:
         stored = self._finished.stored(path)

@@ -92,11 +92,12 @@ def _complete(store: ActivationStore, modules: Sequence[str], split: str | None)
     whole = set.intersection(*(store.complete(activation_path(name)) for name in modules))
     found = [sample_id for sample_id in wanted if sample_id in whole]
     if not found:
+        of_it = f" of split {split!r}" if split else ""
         dropped = any(not store.dropped(activation_path(name)).isdisjoint(wanted) for name in modules)
         todo = "extract them"
         if dropped:
             todo = "they were dropped for their statistics; make another store with keep='activations' to read them"
-        raise IncompleteError(f"no sample of split {split or 'any'!r} has activations of {', '.join(modules)}; {todo}")
+        raise IncompleteError(f"no sample{of_it} has activations of {', '.join(modules)}; {todo}")
     return found
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypedDict
+from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from ldmscene.errors import InputError, unknown
+from ldmscene.errors import InputError, nearest, unknown
 
 
 class Which(TypedDict, total=False):
@@ -31,6 +33,34 @@ class Which(TypedDict, total=False):
     prompt: str | Sequence[str] | None
     seed: int | Sequence[int] | None
     where: Callable[[pd.DataFrame], Any] | Sequence[bool] | pd.Series | None
+
+
+Self = TypeVar("Self")
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+def reads(
+    method: Callable[Concatenate[Self, Params], Result],
+) -> Callable[Concatenate[Self, Params], Result]:
+    """A method that takes `Which` beside its own parameters, and refuses other words by its own name.
+
+    Raises
+    ------
+    TypeError
+        With the nearest word that it takes.
+    """
+    known = [*inspect.signature(method).parameters, *Which.__annotations__]
+
+    @functools.wraps(method)
+    def read(self: Self, /, *args: Params.args, **words: Params.kwargs) -> Result:
+        for word in words.keys() - set(known):
+            near = nearest(word, known, 1)
+            advice = f"; did you mean {near[0]}=" if near else ""
+            raise TypeError(f"{method.__name__}() got an unexpected keyword argument {word!r}{advice}")
+        return method(self, *args, **words)
+
+    return read
 
 
 def chosen(

@@ -94,6 +94,10 @@ def test_other_settings_are_refused(tiny, edit):
     own = np.zeros((64, 64))
     for options, message in (
         ({"num_inference_steps": 7}, "the pipeline takes 7; call it with num_inference_steps=4"),
+        (
+            {"guidance_scale": 3},
+            r"at guidance 7\.5, .* called at 3; call it with guidance_scale=7\.5",
+        ),
         ({"prompt": [PROMPT] * 2}, "the edit is of 1 pictures, and the pipeline makes 2"),
     ):
         with (

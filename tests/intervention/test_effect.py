@@ -29,6 +29,11 @@ def _dice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(both > 0, 2 * (a & b).sum((1, 2)) / np.maximum(both, 1), 1.0)
 
 
+def test_an_edited_store_without_activations_is_not_evaluated(edited):
+    with pytest.raises(InputError, match="holds no activations; an edited store holds none unless `intervene"):
+        ldmscene.evaluate(edited)
+
+
 def test_every_control_has_a_row(frame, edited):
     variants = list(dict.fromkeys(frame.index.get_level_values("variant")))
     assert variants == ["edit", *controls_of(edited)]
