@@ -28,7 +28,7 @@ from ldmscene.capture.modules import find_modules, presets_in
 from ldmscene.capture.pictures import decode
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.source import denoiser_of, with_scheduler
-from ldmscene.capture.supplied import along
+from ldmscene.capture.supplied import along_grey
 from ldmscene.device import in_float64, rounded_float32
 
 SEED = 0
@@ -60,7 +60,7 @@ def _answer(plan: Plan, *, from_the_middle: bool) -> Canary:
         begin = {"set_timesteps": _middle} if from_the_middle and not whole else {}
         arguments = plan.rehearsal()
         if plan.supplied:
-            arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
+            arguments["latents"] = along_grey(pipeline, (plan.height, plan.width), SEED)
         with ExitStack() as hooks:
             for name, part in _parts(pipeline, denoiser, [m.name for m in plan.modules]):
                 hooks.callback(part.register_forward_hook(heard.hook(name)).remove)

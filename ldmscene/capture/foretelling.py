@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from ldmscene.capture.fold import first_tensor
 from ldmscene.capture.hooks import call, instead, quiet, running_uncompiled
 from ldmscene.capture.plan import Plan
 from ldmscene.capture.sorting import compare
-from ldmscene.capture.supplied import along
+from ldmscene.capture.supplied import along_grey
 from ldmscene.errors import InputError
 
 _NOT_FINITE = (
@@ -67,7 +66,7 @@ def rehearsed(plan: Plan) -> Plan:
 
     arguments = plan.rehearsal()
     if plan.supplied:
-        arguments["latents"] = along(pipeline, np.full((1, plan.height, plan.width, 3), 127, np.uint8), [SEED])
+        arguments["latents"] = along_grey(pipeline, (plan.height, plan.width), SEED)
     with torch.no_grad(), quiet(pipeline), running_uncompiled(pipeline) as denoiser:
         handle = denoiser.register_forward_hook(leave)
         try:

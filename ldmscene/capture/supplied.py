@@ -142,3 +142,8 @@ def along(pipeline: Any, images: np.ndarray, seeds: Sequence[int]) -> Tensor:
     return as_argument(pipeline, first, images.shape[1:3]).to(
         pipeline._execution_device, denoiser_of(pipeline)[1].dtype
     )
+
+
+def along_grey(pipeline: Any, size: tuple[int, int], seed: int) -> Tensor:
+    """The same along one grey picture (Y, X), for a rehearsal."""
+    return along(pipeline, np.full((1, *size, 3), 127, np.uint8), [seed])

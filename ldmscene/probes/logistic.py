@@ -55,11 +55,6 @@ class LogisticSolution:
         """[a] held-out mean log loss, averaged over folds."""
         return self.errors.mean(0) if len(self.errors) else np.full(len(self.alphas), np.nan)
 
-    def decision(self, X: Array) -> Array:
-        """Scores (..., 1 or k) for features (..., c)."""
-        flat = np.asarray(X).reshape(-1, self.coef.shape[1]).astype(np.float64, copy=False)
-        return (flat @ self.coef.T + self.intercept).reshape(*X.shape[:-1], len(self.coef))
-
 
 def fit_logistic(
     X: Any,

@@ -49,10 +49,6 @@ class RidgeSolution:
         """[a, t] held-out mean squared error, averaged over folds."""
         return self.errors.mean(0) if len(self.errors) else np.full(self.errors.shape[1:], np.nan)
 
-    def predict(self, X: Array) -> Array:
-        """Targets (..., t) for features (..., c)."""
-        return _linear(X, self.coef, self.intercept)
-
 
 def solve(
     folds: Sequence[Moments],
@@ -186,8 +182,3 @@ def check_targets(whole: Moments, names: Sequence[str]) -> None:
     """Refuse a constant target by its name; targets after the named ones may be constant."""
     for t in np.flatnonzero(constant_targets(whole)[: len(names)]).tolist():
         raise InputError(f"y: {names[t]} is constant ({whole.mean_y[t]:g}): there is nothing to learn")
-
-
-def _linear(X: Array, coef: Array, intercept: Array) -> Array:
-    flat = np.asarray(X).reshape(-1, coef.shape[1])
-    return (flat.astype(np.float64, copy=False) @ coef.T + intercept).reshape(*X.shape[:-1], len(coef))

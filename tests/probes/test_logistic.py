@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from worlds import GRID, GROUPS, SAMPLES, mask_world, pixel_table
+from worlds import GRID, GROUPS, SAMPLES, linear, mask_world, pixel_table
 
 from ldmscene.cells import Cells, block_sum
 from ldmscene.errors import InputError
@@ -79,7 +79,7 @@ def test_standardised_coefficients_are_for_the_features_as_they_came() -> None:
     table, labels, _ = pixel_table(X, y)
     model = make_pipeline(StandardScaler(), reference(100.0)).fit(table, labels)
     solution = fitted(X, y, 100.0, standardize=True)
-    np.testing.assert_allclose(solution.decision(table)[:, 0], model.decision_function(table), atol=1e-6)
+    np.testing.assert_allclose(linear(table, solution)[:, 0], model.decision_function(table), atol=1e-6)
 
 
 def test_float16_features_are_solved_to_float64_accuracy() -> None:
@@ -101,7 +101,7 @@ def test_a_path_that_float32_cannot_follow_goes_on_in_float64(dtype: type) -> No
     exact = fit_logistic(X.astype(np.float64), np.ones(1000), y, fold, alphas)
     assert solution.converged
     np.testing.assert_allclose(solution.errors, exact.errors, rtol=np.sqrt(1e-9))  # the path's own accuracy
-    np.testing.assert_allclose(solution.decision(X), exact.decision(X), atol=1e-6)
+    np.testing.assert_allclose(linear(X, solution), linear(X, exact), atol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -149,7 +149,7 @@ def test_separable_data_reach_the_penalised_optimum(alpha: float, monkeypatch: p
     alone = fitted(X, y, alpha, tol=1e-18, max_iter=500)
     assert alone.converged
     table, labels, _ = pixel_table(X, y)
-    share = 1 / (1 + np.exp(-np.clip(alone.decision(table)[:, 0], -700, 700)))
+    share = 1 / (1 + np.exp(-np.clip(linear(table, alone)[:, 0], -700, 700)))
     gradient = table.T @ (share - labels) + alpha * alone.coef[0]
     assert np.abs(gradient).max() < 1e-4 * alpha * np.abs(alone.coef).max() + 1e-7
     assert solution.converged
@@ -180,13 +180,12 @@ def test_too_few_passes_are_reported() -> None:
     assert not fitted(X, y, ALPHAS, folds=3, max_iter=1).converged
 
 
-def test_decision_gives_log_odds_of_the_classes() -> None:
+def test_coefficients_are_those_of_the_classes_log_odds() -> None:
     X, y = mask_world(classes=3)
     solution = fitted(X, y, 1.0)
     table, labels, _ = pixel_table(X, y)
-    scores = log_softmax(solution.decision(table), axis=1)
+    scores = log_softmax(linear(table, solution), axis=1)
     np.testing.assert_allclose(scores, reference(1.0).fit(table, labels).predict_log_proba(table), atol=1e-6)
-    assert solution.decision(X).shape == (SAMPLES, *GRID, 3)
 
 
 def test_what_cannot_be_solved_is_said() -> None:

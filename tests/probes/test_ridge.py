@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from worlds import GRID, GROUPS, SAMPLES, depth_world, pixel_table
+from worlds import GRID, GROUPS, SAMPLES, depth_world, linear, pixel_table
 
 from ldmscene.cells import Cells
 from ldmscene.errors import InputError, ShapeError
@@ -34,7 +34,7 @@ def test_equals_ridge_on_upsampled_features(mode: str, fit_intercept: bool, alph
     solution = solve(folds_of(X, y, mode), alpha, fit_intercept=fit_intercept)
     np.testing.assert_allclose(solution.coef[0], expected.coef_, atol=1e-8)
     np.testing.assert_allclose(solution.intercept[0], expected.intercept_, atol=1e-7)
-    np.testing.assert_allclose(solution.predict(table)[:, 0], expected.predict(table), atol=1e-7)
+    np.testing.assert_allclose(linear(table, solution)[:, 0], expected.predict(table), atol=1e-7)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -64,7 +64,7 @@ def test_standardised_coefficients_are_for_the_features_as_they_came() -> None:
     table, labels, _ = pixel_table(X, y)
     model = make_pipeline(StandardScaler(), Ridge(alpha=500.0, solver="svd")).fit(table, labels)
     solution = solve(folds_of(X, y), 500.0, standardize=True)
-    np.testing.assert_allclose(solution.predict(table)[:, 0], model.predict(table), atol=1e-8)
+    np.testing.assert_allclose(linear(table, solution)[:, 0], model.predict(table), atol=1e-8)
 
 
 def test_a_constant_feature_is_harmless() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ldmscene.cells import spread
+from ldmscene.probes import LogisticSolution, RidgeSolution
 from ldmscene.probes.bilinear import lift
 
 GRID, SCALE, SAMPLES, CHANNELS = (4, 3), (2, 4), 14, 5
@@ -16,6 +17,11 @@ def upsampled(X: np.ndarray, mode: str) -> np.ndarray:
     channels = np.moveaxis(X, -1, 1)
     shape = GRID[0] * SCALE[0], GRID[1] * SCALE[1]
     return np.moveaxis(lift(channels, shape) if mode == "bilinear" else spread(channels, SCALE), 1, -1)
+
+
+def linear(X: np.ndarray, solution: RidgeSolution | LogisticSolution) -> np.ndarray:
+    """What a solution's coefficients give (..., t) of features (..., c)."""
+    return X.astype(np.float64) @ solution.coef.T + solution.intercept
 
 
 def depth_world(seed: int = 0, holes: bool = True, mode: str = "nearest") -> tuple[np.ndarray, np.ndarray]:
