@@ -24,7 +24,7 @@ from rich.console import Console
 
 import ldmscene
 from benchmarks import harness
-from ldmscene.calls.options import load_model
+from ldmscene.calls.loading import load_model
 from ldmscene.edits import moved
 from ldmscene.painting import Studio, runs
 from ldmscene.painting.asked import Asked

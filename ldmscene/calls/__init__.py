@@ -1,4 +1,4 @@
-"""The public calls, one file each. They alone see several parts.
+"""The public calls, and what several of them share. They alone see several parts.
 
 manifest ─► extract ─► store ─► label ─► evaluate ─► report
 """

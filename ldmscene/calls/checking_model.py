@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ldmscene import capture
 from ldmscene.array_types import AnyArray
-from ldmscene.calls.options import load_model
+from ldmscene.calls.loading import load_model
 from ldmscene.capture import Plan
 from ldmscene.capture.canary import canary, first_difference, tolerance, turned_on
 from ldmscene.capture.conditions import example

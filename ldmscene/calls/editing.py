@@ -12,7 +12,7 @@ import pandas as pd
 from diffusers import DiffusionPipeline
 
 from ldmscene import capture, edits
-from ldmscene.calls.options import load_model
+from ldmscene.calls.loading import load_model
 from ldmscene.edits import Maps, parse
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.intervention.judging import Judge

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ldmscene import capture
+from ldmscene.calls.loading import load_model
 from ldmscene.calls.opening import opened
-from ldmscene.calls.options import load_model
 from ldmscene.calls.statistics import bytes_held, extract_control, extract_statistics
 from ldmscene.capture import Plan
 from ldmscene.errors import LdmsceneError

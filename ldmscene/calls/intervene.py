@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from ldmscene import capture, edits
 from ldmscene.calls.dry_run import estimated_by
+from ldmscene.calls.loading import load_model
 from ldmscene.calls.opening import opened
-from ldmscene.calls.options import load_model
 from ldmscene.choices import SPLITS
 from ldmscene.edits import controlled
 from ldmscene.errors import InputError, unknown

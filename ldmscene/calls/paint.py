@@ -11,8 +11,8 @@ from diffusers import DiffusionPipeline
 
 from ldmscene import capture
 from ldmscene.calls.evaluate import evaluate
+from ldmscene.calls.loading import load_model
 from ldmscene.calls.opening import opened
-from ldmscene.calls.options import load_model
 from ldmscene.errors import InputError
 from ldmscene.store import ActivationStore
 

@@ -15,7 +15,7 @@ from ldmscene.calls import extracting
 from ldmscene.calls.evaluate import evaluate
 from ldmscene.calls.intervening import intervene_as_planned, missing_runs, plan_edits
 from ldmscene.calls.label import label
-from ldmscene.calls.options import load_model
+from ldmscene.calls.loading import load_model
 from ldmscene.calls.report_data import report_data, shown_samples, with_transfer
 from ldmscene.calls.report_mark import up_to_date
 from ldmscene.calls.shown_edits import shown_edits

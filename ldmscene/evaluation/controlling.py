@@ -58,7 +58,7 @@ def reduce_control(
     labelled
         The store that is controlled: its targets, its labels, its splits.
     control
-        An empty store of the same samples, modules and steps.
+        A store of the same samples, modules and steps: an empty one, or one that was begun so; what it has stays.
     beyond
         As `evaluate` has it; held-out samples are scored for these.
     cv

@@ -120,7 +120,7 @@ def load_task(
     IncompleteError
         If a sample of either split lacks activations or labels.
     InputError
-        If a split is empty, there are fewer prompts than folds, or there is nothing to choose between.
+        If a split is empty, or there are fewer prompts than folds.
     """
     frame = store.manifest.frame
     train, test = (frame["sample_id"][frame["split"] == split] for split in ("train", held_out))

@@ -1,4 +1,4 @@
-"""What several calls check and load."""
+"""Models as callers name them, loaded."""
 
 from __future__ import annotations
 
