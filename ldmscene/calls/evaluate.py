@@ -150,7 +150,7 @@ def evaluate(
         raise unknown("held_out", str(held_out), get_args(HeldOut))
     kind = _kind(probe, precision, device, opened)
     known = None if beyond is None or not kind.nests else Beyond.of(beyond, opened.targets)
-    scope = Scope.of(opened, _without(opened, targets, known), modules, steps, kind.fits)
+    scope = Scope.of(opened, _without(opened, targets, known), modules, steps, kind.target_kinds)
     supplied = known.targets if known else ()
     for one in (opened, control):
         if known and one:

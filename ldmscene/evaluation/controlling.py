@@ -82,7 +82,7 @@ def reduce_control(
 
 def _bench(labelled: ActivationStore, control: ActivationStore, known: Beyond, cv: int, kind: Ridge) -> Bench:
     predicted = [target for target in labelled.targets if target not in known.targets]
-    scope = Scope.of(labelled, predicted, control.modules, None, RIDGE.fits)
+    scope = Scope.of(labelled, predicted, control.modules, None, RIDGE.target_kinds)
     cv, alphas = check_choice(cv, RIDGE.alphas)
     todo = load_task(labelled, scope, cv, alphas, known.targets)
     todo = replace(todo, targets=_comparable(labelled, todo, known))

@@ -19,16 +19,14 @@ from ldmscene.grid import LABELER_SOURCES, PERMUTED, RAW_LATENT, SHUFFLED
 from ldmscene.store.layout import intermediate_path
 from ldmscene.verdicts import ceiling, refit_error
 
-Fits = Sequence[Mapping[str, Fit]]
-
 
 def gains(
     bench: Bench,
     modules: Sequence[str],
     steps: Sequence[int],
-    own: Fits,
-    raw: Fits,
-    permuted: Fits,
+    own: Sequence[Mapping[str, Fit]],
+    raw: Sequence[Mapping[str, Fit]],
+    permuted: Sequence[Mapping[str, Fit]],
     prompt: Array,
 ) -> xr.Dataset:
     """Variables of a grid, as `ldmscene.grid` lists them, from fits of all steps of the first module, then the second.
@@ -52,7 +50,7 @@ def gains(
     return found.merge(_stacked("labeler", readings)) if readings else found
 
 
-def _modules(fits: Fits, axes: Mapping[str, Sequence[Any]]) -> xr.Dataset:
+def _modules(fits: Sequence[Mapping[str, Fit]], axes: Mapping[str, Sequence[Any]]) -> xr.Dataset:
     """Of each target, module and step, which are the axes."""
     cells = np.array([[one.get(name) for one in fits] for name in axes["target"]]).reshape(
         [len(one) for one in axes.values()]
@@ -96,7 +94,7 @@ def _padded(values: Array, size: int) -> Array:
     return np.concatenate([values.ravel(), np.full(size - values.size, np.nan)])
 
 
-def _of_chosen(fits: Fits, found: xr.Dataset) -> list[list[Fit]]:
+def _of_chosen(fits: Sequence[Mapping[str, Fit]], found: xr.Dataset) -> list[list[Fit]]:
     """By target and step, of the module that is best for it."""
     steps, modules = found.sizes["step"], found["module"].values.tolist()
     best = {name: modules.index(chosen_module(found, name)) for name in found["target"].values.tolist()}
@@ -120,7 +118,13 @@ def _effects(fit: Fit) -> Effects:
 
 
 def _labeler(
-    bench: Bench, name: str, source: str, names: Sequence[str], steps: Sequence[int], raw: Fits, prompt: Array
+    bench: Bench,
+    name: str,
+    source: str,
+    names: Sequence[str],
+    steps: Sequence[int],
+    raw: Sequence[Mapping[str, Fit]],
+    prompt: Array,
 ) -> tuple[Array, Array]:
     """On maps of the latents' size; NaN where the labeler wasn't run."""
     explained, left = np.full((2, len(names), len(steps), len(bench.task.test_ids)), np.nan)

@@ -171,8 +171,8 @@ class Kind(Protocol):
         """By which callers choose it; any text that no other kind has."""
 
     @property
-    def fits(self) -> tuple[str, ...]:
-        """Kinds of targets that it can be fitted to: "continuous", "binary" or both."""
+    def target_kinds(self) -> tuple[str, ...]:
+        """Of the targets that it can be fitted to: "continuous", "binary" or both."""
 
     @property
     def alphas(self) -> tuple[float, ...]:

@@ -62,7 +62,7 @@ class Logistic:
     """The kind of probe that maximises the likelihood of masks."""
 
     name = "logistic"
-    fits = ("binary",)
+    target_kinds = ("binary",)
     alphas = ALPHAS
     rereads = True
     nests = False

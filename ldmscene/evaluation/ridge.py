@@ -82,7 +82,7 @@ class Ridge:
 
     precision: str = "float64"
     name = "ridge"
-    fits = ("continuous", "binary")
+    target_kinds = ("continuous", "binary")
     alphas = ALPHAS
     rereads = False
     nests = True

@@ -114,7 +114,7 @@ def test_lent_labels_that_are_all_the_same_teach_a_logistic_control_nothing(stor
 class Quadratic:
     """A ridge on features and their squares: all that a nonlinear kind takes."""
 
-    name, fits, alphas, rereads, nests = "quadratic", ("continuous",), ALPHAS, False, False
+    name, target_kinds, alphas, rereads, nests = "quadratic", ("continuous",), ALPHAS, False, False
 
     def key(self):
         return {"probe": self.name, "version": 1}
