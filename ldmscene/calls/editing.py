@@ -80,7 +80,7 @@ def editing(
     Examples
     --------
     >>> import torch
-    >>> how = {"num_inference_steps": 15, "guidance_scale": 7.5}  # those of the edit's store
+    >>> how = {"num_inference_steps": 15, "guidance_scale": 7.5}  # doctest: +SKIP
     >>> with ldmscene.editing(pipeline, edit, prompt="a red cube", seed=7) as log:  # doctest: +SKIP
     ...     generator = torch.Generator("cpu").manual_seed(7)
     ...     image = pipeline("a red cube", generator=generator, **how).images[0]
