@@ -14,6 +14,7 @@
 
     LeakWarning (a UserWarning)        samples of two splits that are one to a model
     ControlWarning (a UserWarning)     a grid without the control with permuted weights
+    LabelWarning (a UserWarning)       labels of which nothing can be learnt
 
 Every message says what was expected, what arrived and what to try.
 """
@@ -79,6 +80,10 @@ class LeakWarning(UserWarning):
 
 class ControlWarning(UserWarning):
     """A grid without the control with permuted weights; `evaluate(permuted=…)` reads one."""
+
+
+class LabelWarning(UserWarning):
+    """Labels of which nothing can be learnt: no pixel has one, or all are equal."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:

@@ -49,7 +49,7 @@ def folder(store, tmp_path, monkeypatch) -> Path:
         Image.fromarray(image).save(tmp_path / "pictures" / f"{i}.png")
     (tmp_path / "normals").mkdir()
     for sample_id in make_manifest(6, 2).frame["sample_id"]:
-        np.save(tmp_path / "normals" / f"{sample_id}.npy", np.zeros((64, 64), np.float32))
+        np.save(tmp_path / "normals" / f"{sample_id}.npy", np.eye(64, dtype=np.float32))
     return tmp_path
 
 

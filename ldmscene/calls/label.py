@@ -91,6 +91,11 @@ def label(
     StoreError
         If the store holds labels of that name by another labeler.
 
+    Warns
+    -----
+    LabelWarning
+        If no pixel of the target has a label, or all labels are equal; a mask's are 0 or 1.
+
     Examples
     --------
     >>> import ldmscene
@@ -113,6 +118,8 @@ def label(
             batch_size=batch_size,
             progress=progress,
         )
+    if on == "image":
+        labeling.warn_of_empty(opened, target)
     return opened
 
 

@@ -115,7 +115,7 @@ def _solve_group(training: Training, number: int, X: Any) -> list[Fitted]:
     if labelled < 2:
         raise InputError(
             f"target {training.groups[number][0].target!r}: expected labelled pixels in at least two folds of the "
-            f"training samples, found them in {labelled}; label more samples, or leave it out of targets"
+            f"training samples, found them in {labelled}; label more samples, or leave it out with targets=…"
         )
     weight, mean, square = (np.stack([vars(state)[name] for state in states]) for name in ("weight", "mean", "square"))
     moments = weight, mean, square / np.where(weight > 0, weight, 1)[:, None]
@@ -131,7 +131,9 @@ def _solve_group(training: Training, number: int, X: Any) -> list[Fitted]:
         elif response.shuffled:  # as labels that others lent may be
             found.append(Fitted(training.alphas[-1], 0.0, np.zeros(mean.shape[1]), _log_odds(share, weight.sum())))
         else:
-            raise InputError(f"y: {response.target} is constant ({share:g}): there is nothing to learn")
+            raise InputError(
+                f"y: {response.target} is constant ({share:g}): there is nothing to learn; leave it out with targets=…"
+            )
     return found
 
 

@@ -83,7 +83,7 @@ class LabelBlock:
         if blank.any():
             raise InputError(
                 f"held-out sample {self.block.ids[int(blank.argmax())]} has no labelled pixel for "
-                f"{self.target.labels!r}, so that nothing can be scored; label it under another target's name"
+                f"{self.target.labels!r}, so that nothing can be scored; leave it out with targets=…"
             )
         whole = Truth.of(maps, finest)
         return lambda size: _of_truth(whole.coarsen(size))

@@ -198,10 +198,10 @@ def solve_group(responses: Group, folds: Sequence[Moments], alphas: Sequence[flo
     if len(folds) < 2:
         raise InputError(
             f"target {responses[0].target!r}: expected labelled pixels in at least two folds of the training samples, "
-            f"found them in {len(folds)}; label more samples, or leave it out of targets"
+            f"found them in {len(folds)}; label more samples, or leave it out with targets=…"
         )
     train = merge_all(folds)
-    check_targets(train, [response.target for response in responses[:n]])
+    check_targets(train, [response.target for response in responses[:n]], "; leave it out with targets=…")
     every = np.unique([*alphas, *LADDER])
     errors = held_out_errors(folds, every)
     asked = np.flatnonzero(np.isin(every, alphas))

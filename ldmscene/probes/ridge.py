@@ -178,7 +178,7 @@ def constant_targets(whole: Moments) -> Bools:
     return whole.cyy <= (1e-14 * np.abs(whole.mean_y)) ** 2 * whole.weight
 
 
-def check_targets(whole: Moments, names: Sequence[str]) -> None:
-    """Refuse a constant target by its name; targets after the named ones may be constant."""
+def check_targets(whole: Moments, names: Sequence[str], advice: str = "") -> None:
+    """Refuse a constant target by its name, with advice; targets after the named ones may be constant."""
     for t in np.flatnonzero(constant_targets(whole)[: len(names)]).tolist():
-        raise InputError(f"y: {names[t]} is constant ({whole.mean_y[t]:g}): there is nothing to learn")
+        raise InputError(f"y: {names[t]} is constant ({whole.mean_y[t]:g}): there is nothing to learn{advice}")

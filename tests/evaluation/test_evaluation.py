@@ -26,7 +26,7 @@ import ldmscene
 from ldmscene import capture, conclusions
 from ldmscene import grid as grids
 from ldmscene.calls.report_data import report_data
-from ldmscene.errors import IncompleteError, InputError, UnknownNameError, WriteError
+from ldmscene.errors import IncompleteError, InputError, LabelWarning, UnknownNameError, WriteError
 from ldmscene.evaluation import on_device
 from ldmscene.evaluation import samples as sampling
 from ldmscene.evaluation.features import ModuleOutput, without_gaps
@@ -564,9 +564,14 @@ def test_targets_without_enough_labels_are_named(store, tmp_path):
     ldmscene.label(fresh, "nowhere", some)
     with pytest.raises(InputError, match=r"target 'nowhere': expected labelled pixels in at least two folds .* in 0"):
         ldmscene.evaluate(fresh, "nowhere", LAST, 0, cv=3)
-    ldmscene.label(fresh, "flat", {sample_id: np.full((64, 64), 2.5) for sample_id in some})
-    with pytest.raises(InputError, match="flat is constant"):
+    with pytest.warns(LabelWarning, match="'flat': all labels are 2.5"):
+        ldmscene.label(fresh, "flat", {sample_id: np.full((64, 64), 2.5) for sample_id in some})
+    with pytest.raises(InputError, match=r"flat is constant .* leave it out with targets="):
         ldmscene.evaluate(fresh, "flat", LAST, 0, cv=3)
+    blank = np.where(train[:, None, None], maps, np.nan)
+    ldmscene.label(fresh, "trained", dict(zip(frame["sample_id"], blank, strict=True)))
+    with pytest.raises(InputError, match=r"no labelled pixel for 'trained', .* leave it out with targets="):
+        ldmscene.evaluate(fresh, "trained", LAST, 0, cv=3)
 
 
 def test_lent_labels_that_are_all_the_same_teach_the_control_nothing(store, tmp_path):

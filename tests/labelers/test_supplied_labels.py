@@ -55,7 +55,7 @@ def _write(folder, maps, suffix):
     ],
 )
 def test_files_of_a_folder_are_labels_by_their_name(two, tmp_path, suffix, dtype, scheme, kind):
-    maps = {s: (m * 3).astype(dtype) for s, m in _maps(two).items()}
+    maps = {s: (m > m.mean() if dtype is np.bool_ else m * 3).astype(dtype) for s, m in _maps(two).items()}
     folder = _write(tmp_path / "made", maps, suffix)
     (folder / "notes.txt").write_text("not a label")
     ldmscene.label(two, "own", f"{scheme}:{folder}")
@@ -66,7 +66,7 @@ def test_files_of_a_folder_are_labels_by_their_name(two, tmp_path, suffix, dtype
 
 
 def test_a_mapping_of_paths_and_a_threshold(two, tmp_path):
-    maps = {s: np.full(SIZE, 200, np.uint8) for s in _maps(two)}
+    maps = {s: np.resize(np.array([100, 200, 50], np.uint8), SIZE) for s in _maps(two)}
     folder = _write(tmp_path / "made", maps, ".png")
     ldmscene.label(two, "own", from_files({s: folder / f"{s}.png" for s in maps}, "binary", threshold=127))
     assert two.labels("own").attrs == {"labeler": "files", "kind": "binary", "threshold": 127.0}

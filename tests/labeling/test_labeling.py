@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import ldmscene
 from ldmscene import labeling, testbed
-from ldmscene.errors import IncompleteError, InputError, ShapeError, StoreError, UnknownNameError
+from ldmscene.errors import IncompleteError, InputError, LabelWarning, ShapeError, StoreError, UnknownNameError
 from ldmscene.labeling import naming
 from ldmscene.store.dropping import forget
 from ldmscene.store.history import publish
@@ -227,3 +228,31 @@ def test_a_labelers_time_is_that_of_its_answer(monkeypatch, several):
 
     assert labeling.seconds_per_picture(labeler, (8, 8)) == 3
     assert clock == [3 * 5]  # one picture before that isn't timed
+
+
+@pytest.mark.parametrize(
+    ("labeler", "kind", "told"),
+    [
+        (lambda images: images[..., 0] * np.nan, None, "no pixel has a label"),
+        (lambda images: 0 * images[..., 0] + 3.0, None, "all labels are 3"),
+        (lambda images: images[..., 0] / 2000, "binary", "all labels are 0"),
+    ],
+)
+def test_labels_of_which_nothing_can_be_learnt_are_told(two, labeler, kind, told):
+    with pytest.warns(LabelWarning, match=rf"'own': {told}, .* leave this target out with targets="):
+        ldmscene.label(two, "own", labeler, kind=kind)
+
+
+def test_a_target_is_taken_out_of_a_store(two):
+    """As docs/how-to.md says."""
+    ldmscene.label(two, "good", lambda images: images[..., 0] / 255)
+    with pytest.warns(LabelWarning):
+        ldmscene.label(two, "bad", lambda images: images[..., 0] * np.nan)
+    before = two.labels("good").values
+    shutil.rmtree(two.root / "activations.zarr/labels/bad")
+    ldmscene.repair(two.root)
+    again = ldmscene.open(two.root)
+    assert (again.targets, ldmscene.verify(again, progress=False)) == (["good"], [])
+    np.testing.assert_array_equal(again.labels("good"), before)
+    ldmscene.label(again, "bad", lambda images: images[..., 1] / 255)
+    np.testing.assert_array_equal(again.labels("bad"), (again.images().values[..., 1] / 255).astype(np.float32))
