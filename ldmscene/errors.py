@@ -46,6 +46,10 @@ class UnknownNameError(InputError, KeyError):
     """A name that doesn't exist where it was looked up."""
 
 
+class NonfiniteError(LdmsceneError):
+    """Values of samples are infinite or NaN."""
+
+
 class ShapeError(InputError):
     """Arrays that don't fit each other."""
 

@@ -12,15 +12,14 @@ from ldmscene.choices import SPLITS
 from ldmscene.edits import controlled
 from ldmscene.errors import InputError, unknown
 from ldmscene.evaluation.targets import target_of
-from ldmscene.intervention.controls import control_place, note_controls
+from ldmscene.intervention.controls import control_place
 from ldmscene.intervention.filling import Editing
-from ldmscene.intervention.jobs import Job, estimate
+from ldmscene.intervention.jobs import Job, estimate, fill
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.options import DryIntervention, Intervention
 from ldmscene.intervention.planning import check_same, check_steps, plan_for, scheduler_of
 from ldmscene.manifest import Manifest
 from ldmscene.options import takes
-from ldmscene.progress import say
 from ldmscene.store import ActivationStore
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import place
@@ -53,6 +52,8 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
         If a sample has no label.
     FingerprintError
         If another edit made what lies there.
+    NonfiniteError
+        If values of some samples are infinite or NaN, under the edit or a control, once all others are stored.
 
     Examples
     --------
@@ -78,11 +79,7 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
             job.check()
         if asked.dry_run:
             return estimate(jobs, asked, manifest)
-        for job in jobs:
-            if asked.progress:
-                say(f"{job.name or 'edit'}: {job.editing.edit}")
-            job.fill(asked, manifest)
-    note_controls(root, [job.name for job in jobs if job.name])
+        fill(jobs, asked, manifest)
     return ActivationStore(root)
 
 

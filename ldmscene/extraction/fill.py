@@ -116,7 +116,7 @@ def fill(
 
     Raises
     ------
-    LdmsceneError
+    NonfiniteError
         If values of some samples are infinite or NaN, once all others are stored; unless that is allowed, or
         `nonfinite` takes them. Of a new store also if no sample is sound.
     """
@@ -211,7 +211,7 @@ def _first_rows(
 
     Raises
     ------
-    LdmsceneError
+    NonfiniteError
         If there are batches, and no sample of them all is sound.
     """
     ready: dict[tuple[Any, ...], list[Row]] = {}

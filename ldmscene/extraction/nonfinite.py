@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ldmscene.errors import LdmsceneError
+from ldmscene.errors import NonfiniteError
 from ldmscene.store import Row
 from ldmscene.store.layout import Key
 
@@ -81,24 +81,27 @@ def refuse(
     compute_dtype: str,
     done: str = "these were not stored, all others were",
     anew: str = "another store",
-    instead: str = "store them with allow_nonfinite=True",
+    instead: str = "store them with allow_nonfinite=True, which extract and extract_images take",
+    computed: str | None = None,
 ) -> None:
-    """LdmsceneError with every sample and what to try, if there are any.
+    """NonfiniteError with every sample and what to try, if there are any.
 
     `done` says what was made of these and of other samples, `anew` what is to be made with other options, `instead`
-    what can be done without them.
+    what can be done without them. `computed` is what to try where it isn't the store's precision that is too narrow.
     """
     if nonfinite:
-        raise LdmsceneError(
-            f"values of {len(nonfinite)} samples are infinite or NaN; {done}:\n"
+        raise NonfiniteError(
+            f"values of {len({one.sample_id for one in nonfinite})} samples are infinite or NaN; {done}:\n"
             + "\n".join(f"  {one.text}" for one in nonfinite)
-            + f"\n{_advice(nonfinite, compute_dtype, anew)}, or {instead}"
+            + f"\n{_advice(nonfinite, compute_dtype, anew, computed)}, or {instead}"
         )
 
 
-def _advice(nonfinite: Collection[Nonfinite], compute_dtype: str, anew: str) -> str:
+def _advice(nonfinite: Collection[Nonfinite], compute_dtype: str, anew: str, computed: str | None) -> str:
     if all(one.too_large for one in nonfinite):
         return f"They are too large for float16: use dtype='float32' and {anew}"
+    if computed:
+        return computed
     if compute_dtype != "float32":
         return f"The model computes them in {compute_dtype}: use compute_dtype='float32' and {anew}"
     return "The model itself computes them: check its weights and its scheduler"

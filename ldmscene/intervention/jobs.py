@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from ldmscene.capture import Plan
+from ldmscene.errors import NonfiniteError
 from ldmscene.extraction import fill as extraction
 from ldmscene.extraction.estimate import Timing, time_first
 from ldmscene.extraction.missing import Missing, existing, find_missing
+from ldmscene.extraction.nonfinite import Nonfinite, refuse
 from ldmscene.extraction.part import Part
+from ldmscene.intervention.controls import note_controls
 from ldmscene.intervention.filling import Editing
 from ldmscene.intervention.options import Intervention
 from ldmscene.manifest import Manifest
-from ldmscene.store import ActivationStore
+from ldmscene.progress import say
 from ldmscene.store.layout import PREVIEWS
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint
@@ -32,17 +36,47 @@ class Job:
         """FingerprintError if another edit made what lies there."""
         check_fingerprint(self.root, self.plan.config() | self.editing.config)
 
-    def fill(self, asked: Intervention, manifest: Manifest) -> ActivationStore:
-        """Generate what is missing."""
-        return extraction.fill(
-            self.plan, manifest, self.root, previews=asked.previews, compression="none", editing=self.editing,
-            batch_size=asked.batch_size, progress=asked.progress, part=Part.parse(asked.part),
-        )  # fmt: skip
+    def fill(self, asked: Intervention, manifest: Manifest) -> list[Nonfinite]:
+        """Generate what is missing; what can't be stored, which may be all, is returned."""
+        found: list[Nonfinite] = []
+        with suppress(NonfiniteError):  # of a new store no sample is sound
+            extraction.fill(
+                self.plan, manifest, self.root, previews=asked.previews, compression="none", editing=self.editing,
+                batch_size=asked.batch_size, progress=asked.progress, part=Part.parse(asked.part), nonfinite=found,
+            )  # fmt: skip
+        where = f", under the control {self.name}" if self.name else ""
+        return [replace(one, text=one.text + where) for one in found]
 
     def missing(self, asked: Intervention, manifest: Manifest) -> Missing:
         specs = extraction.array_specs(self.plan, asked.previews) + self.editing.specs
         some = Part.parse(asked.part)
         return find_missing(existing(self.root), manifest, specs, asked.previews, asked.batch_size, some)
+
+
+def fill(jobs: Sequence[Job], asked: Intervention, manifest: Manifest) -> None:
+    """Fill the edited store, which comes first, and then those of its controls.
+
+    Raises
+    ------
+    NonfiniteError
+        If values of some samples are infinite or NaN, once all else is stored.
+    """
+    unsound: list[Nonfinite] = []
+    for job in jobs:
+        if asked.progress:
+            say(f"{job.name or 'edit'}: {job.editing.edit}")
+        unsound += job.fill(asked, manifest)
+        if existing(jobs[0].root) is None:
+            break  # there is nothing to be controlled
+    else:
+        note_controls(jobs[0].root, [job.name for job in jobs if job.name and existing(job.root)])
+    refuse(
+        unsound,
+        jobs[0].plan.compute_dtype,
+        anew="another folder",
+        instead="leave these out of intervene's samples=",
+        computed="The edit may be too strong: lower its strength",
+    )
 
 
 def estimate(jobs: Sequence[Job], asked: Intervention, manifest: Manifest) -> dict[str, float]:

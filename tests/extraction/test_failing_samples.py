@@ -11,8 +11,8 @@ import torch
 from diffusers import DDIMScheduler
 
 import ldmscene
-from ldmscene.errors import InputError, LdmsceneError
-from ldmscene.extraction.nonfinite import find_nonfinite
+from ldmscene.errors import InputError, LdmsceneError, NonfiniteError
+from ldmscene.extraction.nonfinite import Nonfinite, find_nonfinite, refuse
 from ldmscene.store import Row
 from tests.conftest import FIRST, make_manifest
 
@@ -59,8 +59,9 @@ def test_a_picture_that_the_autoencoder_leaves_nan_is_set_aside_and_named(tiny, 
 def test_where_no_sample_is_sound_no_store_stays(tiny, tmp_path):
     everything = torch.tensor(True)
     with _blinded(tiny, lambda _latents: everything):
-        with pytest.raises(LdmsceneError, match="values of 3 samples are infinite or NaN"):
+        with pytest.raises(NonfiniteError, match="values of 3 samples are infinite or NaN") as caught:
             ldmscene.extract(tiny, make_manifest(3, 0), tmp_path / "s", **OPTIONS)
+        assert str(caught.value).endswith("allow_nonfinite=True, which extract and extract_images take")
         assert not (tmp_path / "s").exists()
         store = ldmscene.extract(tiny, make_manifest(1, 0), tmp_path / "s", allow_nonfinite=True, **OPTIONS)
     assert store.ledger.query("nonfinite > 0")["what"].tolist() == ["image"]
@@ -89,3 +90,12 @@ def test_only_what_float16_cannot_hold_is_said_to_be_too_large_for_it(dtype, val
     )
     assert found.text == f"one: conv_in, step 1: 1 values in {dtype}"
     assert found.too_large is too_large
+
+
+@pytest.mark.parametrize(
+    ("too_large", "advice"), [(True, "use dtype='float32' and another folder"), (False, "Lower it")]
+)
+def test_a_caller_says_what_to_try_where_a_wider_store_does_not_help(too_large, advice):
+    found = [Nonfinite("one", "one: conv_in", True), Nonfinite("one", "one: conv_out", too_large)]
+    with pytest.raises(NonfiniteError, match=rf"(?s)^values of 1 samples .*{advice}, or leave it out$"):
+        refuse(found, "float16", anew="another folder", instead="leave it out", computed="Lower it")

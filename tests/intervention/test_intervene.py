@@ -10,8 +10,10 @@ import torch
 
 import ldmscene
 from ldmscene.edits import cell_values
+from ldmscene.errors import NonfiniteError
+from ldmscene.intervention.controls import controls_of
 from ldmscene.store.reader import ShardArray
-from tests.conftest import LAST, bare_copy, files
+from tests.conftest import LAST, bare_copy, files, overflowing
 
 STEPS = 4
 
@@ -164,3 +166,36 @@ def test_some_samples_alone(store, edit, tiny, tmp_path):
     for name, samples, expected in (("first", 2, ids[:2]), ("named", [ids[4]], [ids[4]])):
         made = _intervene(store, edit, tmp_path / name, tiny, samples=samples)
         assert made.manifest.frame["sample_id"].tolist() == expected
+
+
+def test_what_overflows_is_named_once_all_controls_are_done(store, edit, tiny, tmp_path):
+    bad, fine = store.manifest.frame.query("split == 'test'")["sample_id"].iloc[:2].tolist()
+    seed = store.manifest.frame.set_index("sample_id")["seed"]
+    options = {"modules": LAST, "controls": ("none", "random:1"), "samples": [bad, fine], "batch_size": 1}
+    for _ in range(2):
+        with overflowing(tiny, {int(seed[bad])}), pytest.raises(NonfiniteError) as caught:
+            _intervene(store, edit, tmp_path / "s", tiny, **options)
+        said = str(caught.value)
+        assert said.startswith("values of 1 samples are infinite or NaN; these were not stored, all others were")
+        lines = [line for line in said.splitlines() if line.startswith(f"  {bad}: {LAST}, step 0: ")]
+        assert [line.partition(", under the control ")[2] for line in lines] == ["", "none", "random-0"]
+        assert said.endswith("use dtype='float32' and another folder, or leave these out of intervene's samples=")
+        made = ldmscene.open(tmp_path / "s")
+        assert list(controls_of(made)) == ["none", "random-0"]
+        for one in (made, *controls_of(made).values()):
+            assert one.complete("image") == {fine}
+
+
+def test_an_edit_of_which_nothing_can_be_stored_leaves_no_store_and_a_control_does_not_stop_others(
+    store, edit, tiny, tmp_path
+):
+    one = store.manifest.frame.query("split == 'test'").iloc[0]
+    options = {"modules": LAST, "samples": [one["sample_id"]]}
+    with overflowing(tiny, {int(one["seed"])}), pytest.raises(NonfiniteError, match="dtype='float32'"):
+        _intervene(store, edit, tmp_path / "s", tiny, controls=("none",), **options)
+    assert not (tmp_path / "s").exists()
+    _intervene(store, edit, tmp_path / "s", tiny, **options)
+    with overflowing(tiny, {int(one["seed"])}), pytest.raises(NonfiniteError) as caught:
+        _intervene(store, edit, tmp_path / "s", tiny, controls=("none", "random:1"), **options)
+    assert [name in str(caught.value) for name in ("control none", "control random-0")] == [True, True]
+    assert controls_of(ldmscene.open(tmp_path / "s")) == {}
