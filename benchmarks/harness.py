@@ -67,8 +67,8 @@ def row(work: str, against: str, seconds: dict[str, list[float]], goal: str, not
     return {
         "work": work,
         "against": against,
-        "seconds": round(ours, 4),
-        "theirs": round(theirs, 4),
+        "seconds": float(f"{ours:.3g}"),
+        "theirs": float(f"{theirs:.3g}"),
         "times faster": round(theirs / ours, 2),
         "goal": goal,
         "note": note,

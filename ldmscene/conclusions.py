@@ -143,10 +143,14 @@ def _of_effects(grid: xr.Dataset, target: str) -> Finding:
         for name, values in gains.of_rivals(grid, target).items()
         if name not in of_another
     ]
+    probe = gains.of_probe(grid, target)
+    if np.isnan(probe).any():
+        there = grid["step"].values[~np.isnan(probe).any(1)].tolist()
+        raise InputError(f"grid: expected steps at which {module} runs, {there}; select them by grid.sel(step=…)")
     found = find(
         target,
         short_name(module),
-        gains.of_probe(grid, target),
+        probe,
         steps=grid["step"].values.tolist(),
         rivals=rivals,
         labelers=gains.of_labelers(grid, target),

@@ -135,6 +135,7 @@ def _by_prompt(grid: xr.Dataset, explained: xr.DataArray, left: xr.DataArray) ->
 
 def _ratios(grid: xr.Dataset, explained: xr.DataArray, left: xr.DataArray) -> Array:
     part, whole = (one.values.astype(np.float64) for one in (explained, left))
-    if np.isnan(part + whole).any():
+    missing = np.isnan(part + whole)
+    if (missing.any(-1) & ~missing.all(-1)).any():  # a module that doesn't run at a step has nothing there at all
         raise InputError(f"grid: expected {explained.name} and {left.name} of every sample, got NaN; {AGAIN}")
     return by_prompt(part, whole, prompts(grid))

@@ -157,6 +157,14 @@ def test_some_steps_are_said_to_be_some() -> None:
     assert "At the last step" in conclusions.sentence(grid, "depth")
 
 
+def test_steps_at_which_a_module_does_not_run_are_refused() -> None:
+    grid = effects([0.3, 0.3, 0.3], [0.0] * 3, [0.0] * 3)
+    some = grid.assign({name: grid[name].where(grid["step"] != 1) for name in ("explained", "left")})
+    with pytest.raises(InputError, match=r"steps at which mid_block runs, \[0, 2\]"):
+        conclusions.sentence(some, "depth")
+    assert "readable" in conclusions.sentence(some.sel(step=[0, 2]), "depth")
+
+
 def test_a_rival_of_another_module_does_not_count() -> None:
     """Shuffled labels are fitted to the module that speaks for a target, which a part of the grid may lack."""
     grid = effects([0.3, 0.3], [0.5, 0.5], [0.0, 0.0]).assign_coords(rival=[grids.SHUFFLED])

@@ -378,7 +378,7 @@ def test_what_cannot_be_evaluated_is_refused_with_the_reason(tiny, two, store):
     with pytest.raises(UnknownNameError, match="module in this store"):
         ldmscene.evaluate(store, modules="up_blocks.9")
     ldmscene.label(two, "depth", "tiny-depth", split="test")
-    with pytest.raises(IncompleteError, match="1 samples have no label 'depth'"):
+    with pytest.raises(IncompleteError, match="1 sample has no label 'depth'"):
         ldmscene.evaluate(two)
     ldmscene.extract(
         tiny, make_manifest(6, 0).with_splits(["train", "test"] * 3), two.root, [FIRST], steps=2, batch_size=8

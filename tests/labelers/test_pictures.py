@@ -54,6 +54,7 @@ def test_tracer_is_carvekits_own_answer_from_0_to_1(tracer, tracer_weights, pict
     assert 0 <= found.min() < found.max() <= 1
 
 
+@pytest.mark.filterwarnings("ignore::ldmscene.errors.LabelWarning")  # random weights may call everything foreground
 def test_tracer_through_label_keeps_the_soft_map_and_its_threshold(tracer, two):
     ldmscene.label(two, "mask", tracer)
     ldmscene.label(two, "sharp", tracer, threshold=0.6)
