@@ -90,15 +90,18 @@ def finding(grid: xr.Dataset, target: str) -> Finding:
 def _row(grid: xr.Dataset, target: str) -> dict[str, object]:
     found = finding(grid, target)
     module = gains.chosen_module(grid, target)
+    low, high, sign = found.gain_low, found.gain_high, 1
+    if found.lower_is_better:
+        low, high, sign = -high, -low, -1
     row: dict[str, object] = {
         "module": module,
         "metric": grids.primary(grid, target),
         "final": float(grids.scores(grid, target, name=module).isel(step=-1).mean("sample")),
-        "gain": found.gain,
-        "gain_low": found.gain_low,
-        "gain_high": found.gain_high,
+        "gain": sign * found.gain,
+        "gain_low": low,
+        "gain_high": high,
         **_steps(found, found.first, "first"),
-        "gain_first": found.gain_first,
+        "gain_first": sign * found.gain_first,
         **_steps(found, found.most, "most"),
         "rival": found.decided,
         **_beside(grid, target, module),
@@ -143,14 +146,14 @@ def _of_effects(grid: xr.Dataset, target: str) -> Finding:
         for name, values in gains.of_rivals(grid, target).items()
         if name not in of_another
     ]
-    probe = gains.of_probe(grid, target)
-    if np.isnan(probe).any():
-        there = grid["step"].values[~np.isnan(probe).any(1)].tolist()
+    runs = grid["left"].sel(target=target, module=module).notnull().all("sample").values
+    if not runs.all():
+        there = grid["step"].values[runs].tolist()
         raise InputError(f"grid: expected steps at which {module} runs, {there}; select them by grid.sel(step=…)")
     found = find(
         target,
         short_name(module),
-        probe,
+        gains.of_probe(grid, target),
         steps=grid["step"].values.tolist(),
         rivals=rivals,
         labelers=gains.of_labelers(grid, target),

@@ -17,6 +17,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import pytest
 import torch
+from hypothesis import settings
 
 import ldmscene
 from ldmscene import capture, testbed
@@ -25,6 +26,8 @@ from ldmscene.store import objects
 from ldmscene.testbed.prompts import random_prompts
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+settings.register_profile("any machine", deadline=None)  # how long an example takes depends on what else runs
+settings.load_profile("any machine")
 STEPS = 4
 ONE_WORKER = "tests/intervention"  # whose files share edited stores, which take long to make
 

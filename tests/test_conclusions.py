@@ -13,6 +13,8 @@ import ldmscene
 from ldmscene import conclusions, gains
 from ldmscene import grid as grids
 from ldmscene.errors import InputError, UnknownNameError
+from ldmscene.report import marks
+from ldmscene.report.site.findings import line_of_steps
 from tests.test_grid import MODULES, made
 
 
@@ -135,6 +137,10 @@ def test_an_error_is_less_where_more_is_read() -> None:
     assert row["labeler on x_t first"] == 2
     assert pd.isna(row["most"])
     assert pd.isna(row["labeler on x_t most"])
+    assert row[["gain", "gain_low", "gain_high", "gain_first"]].tolist() == pytest.approx([0.3, 0.3, 0.3, 0.5])
+    found = conclusions.finding(both, "depth")
+    assert marks.leads(found) == {}
+    assert [one["said"] for one in line_of_steps(found)["rows"]] == ["", "1 step later (+1 to +1)"]
     assert "scores 0.30 in RMSE (95 % interval 0.30 to 0.30), against 0.80 from position only" in row["sentence"]
     worse = ldmscene.emergence(both.assign(probe=both["probe"] * 0 + 0.95)).loc["depth"]
     assert pd.isna(worse["first"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import BoundedSemaphore
@@ -127,11 +128,12 @@ def say_memory(
 
 def _block_bytes(store: ActivationStore, module: str, targets: int, latent: bool, nonlinear: bool) -> int:
     array = store.info(activation_path(module))
-    (y, x, channels), dtypes = array.maps.values(), [array.layout.dtype]
+    (*size, channels), dtypes = array.maps.values(), [array.layout.dtype]  # of tokens, which are refused later, one
     if latent:
         latents = store.info(LATENTS).layout
         channels, dtypes = channels + latents.shape[1], [*dtypes, latents.dtype]
     if nonlinear:
         channels, dtypes = channels + FUNCTIONS, [*dtypes, np.dtype(np.float64)]
-    read = BLOCK * y * x * channels * np.result_type(*dtypes).itemsize
-    return int(read + working_bytes((BLOCK, y * x, channels), 2 * targets))
+    positions = math.prod(size)
+    read = BLOCK * positions * channels * np.result_type(*dtypes).itemsize
+    return int(read + working_bytes((BLOCK, positions, channels), 2 * targets))

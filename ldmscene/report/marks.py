@@ -43,15 +43,19 @@ def of_probe(found: Finding) -> list[Mark]:
 
 
 def leads(found: Finding) -> dict[str, str]:
-    """How much later than the probe each labeler reads as much, in short: `+2 steps`, `same step`, `never`."""
-    if not found.first.shown:
+    """How much later than the probe each labeler reads as much, in short: `+2 steps`, `same step`, `never`.
+
+    Nothing of errors, of which no share means anything.
+    """
+    if not found.first.shown or found.lower_is_better:
         return {}
-    return {name: _short(reading.lead_most) for name, reading in found.readings.items()}
+    never = "never" if found.finished else f"not by {found.steps[-1]}"
+    return {name: _short(reading.lead_most, never) for name, reading in found.readings.items()}
 
 
-def _short(lead: Lead) -> str:
+def _short(lead: Lead, never: str) -> str:
     if lead.steps is None:
-        return "never"
+        return never
     sign = "+" if lead.steps > 0 else "−"
     return f"{sign}{counted(abs(lead.steps), 'step')}" if lead.steps else "same step"
 

@@ -77,8 +77,12 @@ def first_step(over: Array, drawn: Array, level: float = LEVEL) -> Step:
 
 
 def read_at(over: Array, drawn: Array, level: float = LEVEL) -> Bools:
-    """[step] where all margins [mark, step, prompt] are above zero, by bounds that hold for all steps at once."""
-    shown: Bools = np.all(Draws.of(over, drawn).lower_of_all(level) > 0, axis=0)
+    """[step] where all margins [mark, step, prompt] are above zero, by bounds that hold for all steps at once.
+
+    And by those of each, which are the stricter ones of few prompts.
+    """
+    draws = Draws.of(over, drawn)
+    shown: Bools = np.all(np.minimum(draws.lower_of_all(level), draws.lower(level)) > 0, axis=0)
     return shown
 
 

@@ -205,6 +205,8 @@ def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     assert lead_sentence([replace(mask, readings=unseen)]).endswith("in the unfinished picture never.")
     some = lead_sentence([replace(mask, readings=unseen, run=30)])
     assert some.endswith("in the unfinished picture not by step 14.")
+    two = [replace(mask, run=30, readings=readings) for readings in (seen_once.readings, unseen)]
+    assert lead_sentence(two).endswith(f"in the unfinished picture by step {noisy} and not by step 14.")
     assert "90 % of what it reads at any of these by step" in some
     assert lead_sentence([replace(mask, readings={}, beyond=())]).startswith("A linear probe reads mask")
 

@@ -233,6 +233,15 @@ def test_a_gap_takes_the_beginning_away_and_not_what_was_read_before() -> None:
     assert lost.decided == "raw latent"
 
 
+def test_what_is_read_earlier_is_no_easier_to_show_than_the_beginning() -> None:
+    """Of eight skewed prompts quantiles of replicates alone would show the last step where the beginning isn't."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        probe = rng.exponential(0.1, size=(1, 8)) + 0.001 * rng.normal(size=(3, 8))
+        found = find("depth", "mid", probe, steps=range(3))
+        assert found.first.shown or 2 not in found.earlier
+
+
 def test_a_score_that_few_prompts_miss_is_judged_all_the_same() -> None:
     """Where one prompt of 24 varies, a third of all replicates hold it not at all and have no error."""
     scores = np.ones((3, 24))

@@ -63,10 +63,11 @@ def _in_order(when: str, steps: Sequence[int | None], looked: Finding) -> str:
     """`by step 0` where all are equal, else `by steps 5, 6 and 9`."""
     last = looked.steps[-1] if looked.finished else None
     never = "never" if looked.finished else f"not by step {looked.steps[-1]}"
-    words = [never if step is None else f"{step}{' (the last)' * (step == last)}" for step in steps]
-    if len(set(words)) > 1:
-        return f"{when} steps {listed(words)}"
-    return words[0] if words[0] == never else f"{when} step {words[0]}"
+    words = [f"{step}{' (the last)' * (step == last)}" for step in steps if step is not None]
+    if len(words) == len(steps) and len(set(words)) == 1:
+        return f"{when} step {words[0]}"
+    reached = f"{when} step{'s' * (len(words) > 1)} {listed(words)}" if words else ""
+    return " and ".join(filter(None, [reached, never if len(words) < len(steps) else ""]))
 
 
 def card(found: Finding) -> dict[str, object]:
@@ -120,6 +121,8 @@ def _lead(way: Way, found: Finding) -> str:
         return ""
     if way.first is None:
         return "not shown to read it"
+    if found.lower_is_better:
+        return _apart(found.readings[way.name].lead_first)
     never = "never as much" if found.finished else f"not as much by step {found.steps[-1]}"
     return _apart(way.lead) if way.most and way.lead else never
 
