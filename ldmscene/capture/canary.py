@@ -204,7 +204,14 @@ def _changed(part: nn.Module) -> Iterator[tuple[str, str]]:
     for name, module in part.named_modules():
         if hasattr(module, "_diffusers_hook"):
             yield name, f"diffusers' hooks ({', '.join(module._diffusers_hook.hooks)})"
-        elif "forward" in vars(module) and not hasattr(module, "_hf_hook"):
+        elif _has_another_forward(module):
             yield name, "a replaced forward"
         elif module._forward_hooks or module._forward_pre_hooks:
             yield name, "a forward hook"
+
+
+def _has_another_forward(module: nn.Module) -> bool:
+    """Not accelerate's, which offloads, nor its own, which accelerate leaves there when it is taken off."""
+    found = vars(module).get("forward")
+    own = getattr(found, "__func__", None) is type(module).forward
+    return found is not None and not own and not hasattr(module, "_hf_hook")

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from ldmscene import capture
 from ldmscene.capture.canary import (
     BUCKETS,
     PICTURE,
+    _changed,
     canary,
     difference,
     first_difference,
@@ -202,3 +204,14 @@ def test_a_scheduler_that_draws_noise_of_its_own_answers_otherwise_twice():
     plan = plan_of(pipeline, height=32, width=32)
     first, again = canary(plan), canary(plan)
     assert first_difference(first, again, tolerance("float32", same_device=True))
+
+
+def test_what_accelerate_leaves_behind_is_no_replaced_forward():
+    """Where its hooks are taken off, a module's own forward stays among the module's attributes."""
+    part = build("flux").vae
+    add_hook_to_module(part, ModelHook())
+    remove_hook_from_module(part)
+    assert "forward" in vars(part)
+    assert list(_changed(part)) == []
+    part.forward = lambda *args: args
+    assert list(_changed(part)) == [("", "a replaced forward")]

@@ -386,7 +386,7 @@ def test_what_cannot_be_evaluated_is_refused_with_the_reason(tiny, two, store):
     unfinished = ldmscene.open(two.root)
     finished = unfinished._finished
     finished.bytes[finished.paths.index(layout.activation_path(FIRST)), 0] = -1  # as if its row weren't there
-    with pytest.raises(IncompleteError, match="1 samples lack activations"):
+    with pytest.raises(IncompleteError, match="1 sample lacks activations"):
         ldmscene.evaluate(unfinished, modules=[FIRST])
 
 
