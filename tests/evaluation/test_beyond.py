@@ -134,7 +134,7 @@ def test_scores_of_masks_are_higher_with_features(grid):
     assert 0 < means["score_known"] < means["score_both"] < 1
 
 
-@pytest.mark.parametrize("target", ["depth", "mask", "shading"])
+@pytest.mark.parametrize("target", ["depth", "mask", pytest.param("shading", marks=pytest.mark.slow)])
 def test_effects_beyond_position_are_those_of_indicator_columns(copy, grid, target):
     _compare(copy, grid.sel(target=target, module=SMALL, step=3), target)
 
@@ -159,7 +159,10 @@ def test_effects_beyond_a_target_are_those_of_its_pixels(copy, grid):
 
 @pytest.mark.parametrize(
     ("known", "target", "said"),
-    [(("latent",), "shading", "position and latent"), (("latent", "mask"), "depth", "position, latent and mask")],
+    [
+        pytest.param(("latent",), "shading", "position and latent", marks=pytest.mark.slow),
+        (("latent", "mask"), "depth", "position, latent and mask"),
+    ],
 )
 def test_effects_beyond_the_latent_are_those_of_its_channels(copy, grid, known, target, said):
     found = ldmscene.evaluate(copy, target, beyond=["position", *known], **ARGUMENTS)

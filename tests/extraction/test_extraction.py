@@ -227,6 +227,7 @@ print(told["bytes_of_memory"] if dry else peak_memory())
 """
 
 
+@pytest.mark.slow
 def test_a_dry_run_foretells_the_memory(tmp_path):
     def peak(how: str) -> int:
         command = [sys.executable, "-c", _MEMORY, str(tmp_path / "s"), how]
