@@ -103,9 +103,9 @@ def _draw_ceilings(ax: Axes, ceilings: dict[str, float]) -> None:
 def _draw_marks(ax: Axes, steps: Ints, probe: Series, found: list[Mark]) -> None:
     colour = LINES["probe"].colour
     for mark in found:
-        height, ends = probe.mean[mark.at], steps[[mark.low, mark.high]]
-        ax.hlines(height, *ends, color=colour, linewidth=1, zorder=4)
-        ax.scatter(ends, [height, height], marker="|", color=colour, s=20, linewidth=1, zorder=4)
+        height = probe.mean[mark.at]
+        ax.hlines(height, mark.low, mark.high, color=colour, linewidth=1, zorder=4)
+        ax.scatter([mark.low, mark.high], [height, height], marker="|", color=colour, s=20, linewidth=1, zorder=4)
         face = colour if mark.kind == "most" else "white"
         ax.scatter(steps[mark.at], height, color=face, edgecolor=colour, s=20, linewidth=1, zorder=5)
 

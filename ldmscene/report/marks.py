@@ -10,12 +10,14 @@ from ldmscene.verdicts import Finding, Lead, Step
 
 @dataclass(frozen=True)
 class Mark:
-    """A step with its 95 % interval, as positions on the axis of steps."""
+    """A step with its 95 % interval."""
 
     kind: str
     """first or most"""
     at: int
+    """its position on the axis of steps"""
     low: int
+    """the interval's ends, as steps: the lower one may lie between two that were looked at"""
     high: int
 
 
@@ -32,14 +34,19 @@ class Way:
 
 def ways(found: Finding) -> list[Way]:
     """The probe's way, then those of the labelers."""
-    probe = Way("probe", _mark("first", found.first), _mark("most", found.most))
+
+    def marked(kind: str, step: Step) -> Mark | None:
+        return _mark(found, kind, step)
+
+    probe = Way("probe", marked("first", found.first), marked("most", found.most))
     readings = found.readings.items()
-    return [probe, *(Way(n, _mark("first", r.first), _mark("most", r.most), r.lead_most) for n, r in readings)]
+    return [probe, *(Way(n, marked("first", r.first), marked("most", r.most), r.lead_most) for n, r in readings)]
 
 
 def of_probe(found: Finding) -> list[Mark]:
     """Both steps of a verdict, where they are shown."""
-    return [mark for mark in (_mark("first", found.first), _mark("most", found.most)) if mark]
+    probe = ways(found)[0]
+    return [mark for mark in (probe.first, probe.most) if mark]
 
 
 def leads(found: Finding) -> dict[str, str]:
@@ -60,7 +67,7 @@ def _short(lead: Lead, never: str) -> str:
     return f"{sign}{counted(abs(lead.steps), 'step')}" if lead.steps else "same step"
 
 
-def _mark(kind: str, step: Step) -> Mark | None:
+def _mark(found: Finding, kind: str, step: Step) -> Mark | None:
     if step.at is None or step.low is None or step.high is None:
         return None
-    return Mark(kind, step.at, step.low, step.high)
+    return Mark(kind, step.at, max(found.soonest(step.low), found.steps[0]), found.steps[step.high])

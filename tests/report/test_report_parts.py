@@ -172,6 +172,24 @@ def test_the_steps_of_a_verdict_are_marked_on_the_probes_curve(data):
         assert [mark["low"], mark["high"]] == pytest.approx(line[[step.low, step.high], 0], abs=0.11)
 
 
+def test_an_interval_begins_after_the_last_step_that_was_looked_at_before(data):
+    """Between steps 3 and 7 what is there at 7 may have begun at 4: so say the sentence and the drawings."""
+    some = data.grid.isel(step=[0, 1, 3, 7, 14])
+    finding = conclusions.finding(some, "mask")
+    assert (finding.most.low, finding.steps[finding.most.low]) == (3, 7)
+    assert "(95 % interval 4 to 7)" in conclusions.sentence(some, "mask")
+    *_, most = of_probe(finding)
+    assert (finding.steps[most.at], most.low, most.high) == (7, 4, 7)
+    drawn = chart(some, "mask", GAIN, GAIN.series(some, "mask"), of_probe(finding))
+    at_7, at_14 = (strip["centre"] for strip in drawn["strips"][3:])
+    assert drawn["marks"][-1]["low"] == pytest.approx(at_7 - (at_14 - at_7) * 3 / 7, abs=0.11)
+    line = line_of_steps(finding)
+    ticks = {step: x for x, step in line["ticks"]}
+    mark = line["rows"][0]["marks"][-1]
+    assert mark["low"] == pytest.approx(ticks[3] + (ticks[7] - ticks[3]) / 4, abs=0.11)
+    assert (mark["x"], mark["high"]) == (ticks[7], ticks[7])
+
+
 def test_the_line_of_steps_has_the_probe_and_each_labeler_with_its_lead(data):
     finding = conclusions.finding(data.grid, "mask")
     rows = line_of_steps(finding)["rows"]

@@ -86,7 +86,7 @@ def _path(xs: Sequence[float] | NDArray[np.float64], ys: list[float]) -> str:
 
 
 def _mark(mark: Mark, probe: Series, steps: NDArray[np.int_], across: Scale, up: Scale) -> dict[str, object]:
-    at, low, high = (across(float(steps[i])) for i in (mark.at, mark.low, mark.high))
+    at, low, high = (across(float(step)) for step in (steps[mark.at], mark.low, mark.high))
     return {"kind": mark.kind, "x": at, "low": low, "high": high, "y": up(probe.mean[mark.at])}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import xarray as xr
 
 from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.report.marks import Mark, Way, ways
+from ldmscene.report.site.chart import Scale
 from ldmscene.text import listed
 from ldmscene.verdicts import Finding, Lead, apart, signed
 from ldmscene.verdicts import sentence as in_words
@@ -90,19 +90,19 @@ def _step(found: Finding, at: int | None) -> int | None:
 
 def line_of_steps(found: Finding) -> dict[str, object]:
     """Positions for the drawing: a row for the probe and each labeler."""
-    steps = np.array(found.steps, float)
-    across = LEFT + (steps - steps[0]) / ((steps[-1] - steps[0]) or 1) * (WIDTH - LEFT - RIGHT)
+    steps = found.steps
+    across = Scale(steps[0], steps[-1], LEFT, WIDTH - RIGHT)
     rows = [_row(way, across, found) | {"y": ROW * i + 24} for i, way in enumerate(ways(found))]
-    every = slice(None, None, max(1, len(steps) // 7))
+    ticks = steps[:: max(1, len(steps) // 7)]
     return {
         "width": WIDTH, "height": ROW * len(rows) + 24, "left": LEFT, "right": WIDTH - RIGHT, "rows": rows,
-        "ticks": [(round(x, 1), int(s)) for x, s in zip(across[every], steps[every], strict=True)],
+        "ticks": [(across(step), step) for step in ticks],
     }  # fmt: skip
 
 
-def _row(way: Way, across: np.ndarray, found: Finding) -> dict[str, object]:
+def _row(way: Way, across: Scale, found: Finding) -> dict[str, object]:
     role = {"probe": "probe", **grids.LABELER_SOURCES}.get(way.name, "other")
-    marks = [_placed(mark, across) for mark in (way.first, way.most) if mark]
+    marks = [_placed(mark, across, found) for mark in (way.first, way.most) if mark]
     if way.name != "probe" and marks:
         marks[0] |= {"low": marks[0]["x"], "high": marks[0]["x"]}  # two intervals on a line can't be told apart
     said = "" if way.name == "probe" else _lead(way, found)
@@ -110,8 +110,8 @@ def _row(way: Way, across: np.ndarray, found: Finding) -> dict[str, object]:
             "marks": marks}  # fmt: skip
 
 
-def _placed(mark: Mark, across: np.ndarray) -> dict[str, object]:
-    x, low, high = (round(float(across[i]), 1) for i in (mark.at, mark.low, mark.high))
+def _placed(mark: Mark, across: Scale, found: Finding) -> dict[str, object]:
+    x, low, high = map(across, (found.steps[mark.at], mark.low, mark.high))
     return {"kind": mark.kind, "x": x, "low": low, "high": high}
 
 
