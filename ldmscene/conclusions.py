@@ -90,18 +90,16 @@ def finding(grid: xr.Dataset, target: str) -> Finding:
 def _row(grid: xr.Dataset, target: str) -> dict[str, object]:
     found = finding(grid, target)
     module = gains.chosen_module(grid, target)
-    low, high, sign = found.gain_low, found.gain_high, 1
-    if found.lower_is_better:
-        low, high, sign = -high, -low, -1
+    low, high = found.interval
     row: dict[str, object] = {
         "module": module,
         "metric": grids.primary(grid, target),
         "final": float(grids.scores(grid, target, name=module).isel(step=-1).mean("sample")),
-        "gain": sign * found.gain,
+        "gain": found.told(found.gain),
         "gain_low": low,
         "gain_high": high,
         **_steps(found, found.first, "first"),
-        "gain_first": sign * found.gain_first,
+        "gain_first": found.told(found.gain_first),
         **_steps(found, found.most, "most"),
         "rival": found.decided,
         **_beside(grid, target, module),

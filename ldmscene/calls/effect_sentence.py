@@ -9,7 +9,7 @@ from ldmscene.calls.effect import NONE, gains_of
 from ldmscene.edits import SHUFFLED, is_null, not_run
 from ldmscene.intervention.effects import EDIT
 from ldmscene.text import counted, listed, number
-from ldmscene.verdicts.draws import FEWEST, RESAMPLED
+from ldmscene.verdicts.draws import FEWEST, RESAMPLED, interval_words
 from ldmscene.words import metric_title, metric_words
 
 FEW = 0.1  # share of the pictures that may fall out where something is said of causes
@@ -58,7 +58,8 @@ def effect_sentence(frame: pd.DataFrame) -> str:
 
 
 def _found(frame: pd.DataFrame, gains: pd.DataFrame) -> str:
-    own, nulls, nearest = gains.loc[EDIT], _nulls(gains), nearest_null(frame)
+    own, nulls = gains.loc[EDIT], _nulls(gains)
+    nearest = _nearest(nulls)
     if np.isnan(own["gain"]):
         return "the edit’s gain could not be judged, and nothing is said of causes."
     less = "" if frame.attrs.get("higher_is_better", True) else ", of which less is better,"
@@ -109,19 +110,16 @@ def _counted(frame: pd.DataFrame, gains: pd.DataFrame) -> str:
 
 def nearest_null(frame: pd.DataFrame) -> str:
     """Of the controls that must not work and could be judged, the one whose gain reaches highest; "" where none is."""
-    highest = _nulls(gains_of(frame))["gain_high"].dropna()
+    return _nearest(_nulls(gains_of(frame)))
+
+
+def _nearest(nulls: pd.DataFrame) -> str:
+    highest = nulls["gain_high"].dropna()
     return "" if highest.empty else str(highest.idxmax())
 
 
 def _nulls(gains: pd.DataFrame) -> pd.DataFrame:
     return gains[[name != EDIT and is_null(name) for name in gains.index]]
-
-
-def interval_words(prompts: int) -> str:
-    """Which interval there is with so many prompts; "no interval" below 4."""
-    if prompts < FEWEST:
-        return "no interval"
-    return "95 % interval" if prompts >= RESAMPLED else "Student’s 98 % interval"
 
 
 def _numbers(row: pd.Series) -> str:

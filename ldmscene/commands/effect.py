@@ -42,7 +42,7 @@ def effect(edited: str, store: str, judge: str | None, as_json: bool) -> None:
 
 def _what(found: pd.DataFrame) -> str:
     """What the table has."""
-    from ldmscene.calls.effect_sentence import interval_words
+    from ldmscene.verdicts.draws import interval_words
     from ldmscene.words import metric_words
 
     means = f"means ({interval_words(int(found['prompts'].max()))})"

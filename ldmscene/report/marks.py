@@ -56,7 +56,7 @@ def leads(found: Finding) -> dict[str, str]:
     """
     if not found.first.shown or found.lower_is_better:
         return {}
-    never = "never" if found.finished else f"not by {found.steps[-1]}"
+    never = f"not {found.end}" if found.end else "never"
     return {name: _short(reading.lead_most, never) for name, reading in found.readings.items()}
 
 

@@ -38,6 +38,13 @@ def counts(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Array:
     return drawn
 
 
+def interval_words(prompts: int) -> str:
+    """Which interval there is with so many prompts; "no interval" below 4."""
+    if prompts < FEWEST:
+        return "no interval"
+    return "95 % interval" if prompts >= RESAMPLED else "Student’s 98 % interval"
+
+
 @dataclass(frozen=True)
 class Draws:
     """Means of values [..., prompt], with replicates of them.

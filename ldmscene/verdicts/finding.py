@@ -16,6 +16,7 @@ from ldmscene.verdicts.steps import (
     SHARE,
     Lead,
     Step,
+    first_of,
     first_step,
     lead,
     margins,
@@ -90,6 +91,25 @@ class Finding:
     lower_is_better: bool = False
     """of a score that is an error: effects are below zero, so that more is better, and no share of one is meant"""
 
+    def told(self, value: float) -> float:
+        """An effect as it is printed: an error as such."""
+        return -value if self.lower_is_better else value
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Bounds of the effect at the last step, as they are printed."""
+        low, high = sorted(map(self.told, (self.gain_low, self.gain_high)))
+        return low, high
+
+    @property
+    def earlier_steps(self) -> list[int]:
+        return [self.steps[position] for position in self.earlier]
+
+    @property
+    def end(self) -> str:
+        """`by step 2` where a run's last steps weren't looked at, so that nothing is said of "never"; else ""."""
+        return "" if self.finished else f"by step {self.steps[-1]}"
+
     @property
     def finished(self) -> bool:
         """Whether the last step of a run was looked at."""
@@ -143,12 +163,12 @@ def find(
     """
     drawn = counts(probe.shape[1], seed=seed)
     held = [(rival.values, rival.earlier) for rival in rivals]
-    over = margins(probe, held, least)
-    first = first_step(over, drawn)
+    over = Draws.of(margins(probe, held, least), drawn)
+    first = first_of(over)
     most = not_before(most_step(probe, drawn, share), first)
     if not first.shown:
         most = Step(None, None, None, most.replicates)
-    read = np.flatnonzero(read_at(over, drawn)[: first.at])
+    read = np.flatnonzero(read_at(over)[: first.at]) if first.at != 0 else ()
 
     def reading(values: Array) -> Reading:
         own = first_step(margins(values, held, least), drawn)
@@ -171,7 +191,7 @@ def find(
         first,
         most,
         {rival.name: float(rival.values[-1].mean()) for rival in rivals},
-        _decided(over, drawn, first, rivals, least, len(steps)),
+        _decided(over, first, rivals, least, len(steps)),
         least or 0.0,
         share,
         {name: reading(values) for name, values in (labelers or {}).items()},
@@ -182,11 +202,11 @@ def find(
     )
 
 
-def _decided(over: Array, drawn: Array, first: Step, rivals: Sequence[Rival], least: float | None, steps: int) -> str:
+def _decided(over: Draws, first: Step, rivals: Sequence[Rival], least: float | None, steps: int) -> str:
     """The name of the mark with the least margin where the decision falls."""
     names = [] if least is None else [LEAST_EFFECT]
     for rival in rivals:
         names += [rival.name] * (steps if rival.earlier else 1)
     if first.at:
-        return names[int(over[:, first.at - 1].mean(-1).argmin())]
-    return names[int(Draws.of(over[:, -1], drawn).lower(LEVEL).argmin())]
+        return names[int(over.mean[:, first.at - 1].argmin())]
+    return names[int(over.lower(LEVEL)[:, -1].argmin())]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ldmscene.text import counted, listed, number
-from ldmscene.verdicts.draws import FEWEST
+from ldmscene.verdicts.draws import FEWEST, interval_words
 from ldmscene.verdicts.finding import LEAST_EFFECT, PARTIAL_R2, Finding, Reading
 from ldmscene.verdicts.steps import Lead, Step
 from ldmscene.words import metric_words
@@ -64,8 +64,7 @@ def _before(finding: Finding) -> str:
     said = f" At step {before} as much is read from {finding.decided}."
     if finding.decided == LEAST_EFFECT:
         said = f" At step {before} it is not above {_number(finding, finding.least)}."
-    steps = [finding.steps[position] for position in finding.earlier]
-    return f"{said} It is read, too, at {_these(steps)}." if steps else said
+    return f"{said} It is read, too, at {_these(finding.earlier_steps)}." if finding.earlier else said
 
 
 def _these(steps: Sequence[int]) -> str:
@@ -73,7 +72,7 @@ def _these(steps: Sequence[int]) -> str:
 
 
 def _size(finding: Finding) -> str:
-    size = _number(finding, finding.gain_first)
+    size = _number(finding, finding.told(finding.gain_first))
     if finding.measure == PARTIAL_R2:
         return f"a gain of {size}"
     return f"a score of {size} in {metric_words(finding.measure)}"
@@ -90,10 +89,10 @@ def _most(finding: Finding) -> str:
 
 
 def _not_shown(finding: Finding) -> str:
-    said = f"not shown to be readable{_beyond(finding)}. {_effect(finding)}"
-    steps = [finding.steps[position] for position in finding.earlier]
-    if steps:
-        said = f"readable{_beyond(finding)} at {_these(steps)}, and not shown to be later on. {_effect(finding)}"
+    read = f"not shown to be readable{_beyond(finding)}"
+    if finding.earlier:
+        read = f"readable{_beyond(finding)} at {_these(finding.earlier_steps)}, and not shown to be later on"
+    said = f"{read}. {_effect(finding)}"
     if finding.prompts < FEWEST:
         return f"{said}."
     if finding.decided == LEAST_EFFECT:
@@ -106,12 +105,11 @@ def _not_shown(finding: Finding) -> str:
 
 
 def _effect(finding: Finding) -> str:
-    low, high = finding.gain_low, finding.gain_high
-    low, high = (high, low) if finding.lower_is_better else (low, high)
+    bounds = finding.interval
     within = "no interval"
-    if math.isfinite(low) and math.isfinite(high):
-        within = f"95 % interval {_number(finding, low)} to {_number(finding, high)}"
-    rivals = [f"{_number(finding, value)} from {name}" for name, value in finding.rivals.items()]
+    if all(map(math.isfinite, bounds)):
+        within = f"{interval_words(finding.prompts)} {' to '.join(_number(finding, bound) for bound in bounds)}"
+    rivals = [f"{_number(finding, finding.told(value))} from {name}" for name, value in finding.rivals.items()]
     against = f", against {listed(rivals)}" if rivals else ""
     return f"At {_end(finding)} the probe of {finding.module} {_reaches(finding)} ({within}){against}"
 
@@ -122,7 +120,7 @@ def _end(finding: Finding) -> str:
 
 def _reaches(finding: Finding) -> str:
     if finding.measure != PARTIAL_R2:
-        return f"scores {_number(finding, finding.gain)} in {metric_words(finding.measure)}"
+        return f"scores {_number(finding, finding.told(finding.gain))} in {metric_words(finding.measure)}"
     if not finding.beyond:
         return f"explains {_percent(finding.gain)} of the variance"
     leave = "leaves" if len(finding.beyond) == 1 else "leave"
@@ -130,9 +128,7 @@ def _reaches(finding: Finding) -> str:
 
 
 def _labeler(finding: Finding, name: str, reading: Reading) -> str:
-    shown, never = "never shown", "never"
-    if not finding.finished:
-        shown, never = f"not shown by step {finding.steps[-1]}", f"not by step {finding.steps[-1]}"
+    shown, never = (f"not shown {finding.end}", f"not {finding.end}") if finding.end else ("never shown", "never")
     if not reading.first.shown:
         more = f"more of it than is read from {listed(list(finding.rivals))}" if finding.rivals else "anything of it"
         return f"The {name} is {shown} to read {more}."
@@ -201,9 +197,7 @@ def _percent(share: float) -> str:
 
 
 def _number(finding: Finding, value: float) -> str:
-    if finding.measure == PARTIAL_R2:
-        return _percent(value)
-    return number(-value if finding.lower_is_better else value, ".2f")
+    return _percent(value) if finding.measure == PARTIAL_R2 else number(value, ".2f")
 
 
 def signed(steps: int) -> str:

@@ -67,22 +67,26 @@ def first_step(over: Array, drawn: Array, level: float = LEVEL) -> Step:
 
     Not shown unless the lower bounds at the last step are. `level` is the probability of an error on either side.
     """
-    draws = Draws.of(over, drawn)
-    replicates = _lasting(np.all(draws.mean + draws.deviation > 0, axis=1))
-    high = int(_lasting(np.all(draws.lower(level) > 0, axis=0)))
-    if high == over.shape[1]:
+    return first_of(Draws.of(over, drawn), level)
+
+
+def first_of(margins: Draws, level: float = LEVEL) -> Step:
+    """`first_step` of margins [mark, step] that were drawn already."""
+    steps = margins.mean.shape[1]
+    replicates = _lasting(np.all(margins.mean + margins.deviation > 0, axis=1))
+    high = int(_lasting(np.all(margins.lower(level) > 0, axis=0)))
+    if high == steps:
         return Step(None, None, None, replicates)
-    at = int(_lasting(np.all(draws.mean > 0, axis=0)))
-    return _step(at, _low(draws, level, over.shape[1]), high, replicates)
+    at = int(_lasting(np.all(margins.mean > 0, axis=0)))
+    return _step(at, _low(margins, level, steps), high, replicates)
 
 
-def read_at(over: Array, drawn: Array, level: float = LEVEL) -> Bools:
-    """[step] where all margins [mark, step, prompt] are above zero, by bounds that hold for all steps at once.
+def read_at(margins: Draws, level: float = LEVEL) -> Bools:
+    """[step] where all margins [mark, step] are above zero, by bounds that hold for all steps at once.
 
     And by those of each, which are the stricter ones of few prompts.
     """
-    draws = Draws.of(over, drawn)
-    shown: Bools = np.all(np.minimum(draws.lower_of_all(level), draws.lower(level)) > 0, axis=0)
+    shown: Bools = np.all(np.minimum(margins.lower_of_all(level), margins.lower(level)) > 0, axis=0)
     return shown
 
 

@@ -171,6 +171,10 @@ def test_labelers_come_later_earlier_together_or_never() -> None:
 )
 def test_whose_pictures_judge_is_said(prompts: int, said: str) -> None:
     assert sentence(replace(SHOWN, prompts=prompts)).endswith(said)
+    told = {1: "no interval", 3: "no interval", 4: "Student’s 98 % interval 44 % to 57 %"}
+    expected = told.get(prompts, "95 % interval 44 % to 57 %")
+    bounds = {} if prompts > 3 else {"gain_low": -np.inf, "gain_high": np.inf}
+    assert f"unexplained ({expected})" in sentence(replace(SHOWN, prompts=prompts, **bounds))
     unseen = replace(SHOWN, prompts=prompts, held_out="unseen")
     assert "of the split unseen" in sentence(unseen)
     assert "held-out prompt" in sentence(unseen)

@@ -62,7 +62,7 @@ def _seen(shown: Sequence[Finding]) -> list[str]:
 def _in_order(when: str, steps: Sequence[int | None], looked: Finding) -> str:
     """`by step 0` where all are equal, else `by steps 5, 6 and 9`."""
     last = looked.steps[-1] if looked.finished else None
-    never = "never" if looked.finished else f"not by step {looked.steps[-1]}"
+    never = f"not {looked.end}" if looked.end else "never"
     words = [f"{step}{' (the last)' * (step == last)}" for step in steps if step is not None]
     if len(words) == len(steps) and len(set(words)) == 1:
         return f"{when} step {words[0]}"
@@ -123,7 +123,7 @@ def _lead(way: Way, found: Finding) -> str:
         return "not shown to read it"
     if found.lower_is_better:
         return _apart(found.readings[way.name].lead_first)
-    never = "never as much" if found.finished else f"not as much by step {found.steps[-1]}"
+    never = f"not as much {found.end}" if found.end else "never as much"
     return _apart(way.lead) if way.most and way.lead else never
 
 
