@@ -84,7 +84,7 @@ def machine() -> dict:
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES if _is_installed(name)},
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
 
 
@@ -94,11 +94,11 @@ def _blas(library: dict) -> str:
     return f"{library['internal_api']} {library['version']}, {kernels}, {library['num_threads']} threads"
 
 
-def _is_installed(package: str) -> bool:
+def _version(package: str) -> str | None:
     try:
-        return bool(version(package))
+        return version(package)
     except PackageNotFoundError:
-        return False
+        return None
 
 
 def _processor() -> str:

@@ -279,7 +279,6 @@ def metrics(world: World, rounds: int) -> list[dict]:
         "spearman": lambda: spearmanr(pixels, label.ravel()).statistic,
         "pearson": lambda: pearsonr(pixels, label.ravel()).statistic,
         "dice": lambda: float(f1_score(known, called)),
-        "average_precision": lambda: float(average_precision_score(known, pixels)),
     }
     truth, of_mask = (Truth.of(one, (world.grid, world.grid)) for one in (label, mask))
     found = []
@@ -287,7 +286,7 @@ def metrics(world: World, rounds: int) -> list[dict]:
         binary = name in ("dice", "average_precision")
         ours = partial(METRICS[name].score, of_mask if binary else truth, cells > 0 if name == "dice" else cells)
         seconds = measure({"ours": ours, "theirs": way}, rounds=rounds)
-        apart = max(abs(float(ours()[0]) - other()) for other in (way, whole[name]))
+        apart = max(abs(float(ours()[0]) - other()) for other in {way, whole.get(name, way)})
         against = f"{peer}, {world.side} × {world.side} pixels"
         found.append(
             row(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ldmscene.loaded import loaded_torch
-
-_PIECE = 1 << 15  # torch casts more values than these on several threads, which wouldn't live on in a forked process
+from ldmscene.loaded import TORCH_PIECE, loaded_torch
 
 
 def widen(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -19,12 +17,12 @@ def widen(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return values.astype(dtype, copy=False)
     source = np.ascontiguousarray(values)
     out = np.empty(values.shape, dtype)
-    halves, singles = (torch.from_numpy(array.reshape(-1)) for array in (_writable(source), out))
-    for first in range(0, len(halves), _PIECE):
-        singles[first : first + _PIECE].copy_(halves[first : first + _PIECE])
+    halves, singles = (torch.from_numpy(array.reshape(-1)) for array in (writable(source), out))
+    for first in range(0, len(halves), TORCH_PIECE):
+        singles[first : first + TORCH_PIECE].copy_(halves[first : first + TORCH_PIECE])
     return out
 
 
-def _writable(array: np.ndarray) -> np.ndarray:
+def writable(array: np.ndarray) -> np.ndarray:
     """torch warns of memory that it may not write to, though it only reads."""
     return array if array.flags.writeable else array.copy()

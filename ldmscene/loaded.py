@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+TORCH_PIECE = 1 << 15  # values: torch casts more on several threads, which wouldn't live on in a forked process
+
 
 def loaded_torch() -> Any:
     """torch, or None where it isn't imported, or isn't yet: half of it lies there while another thread imports it."""

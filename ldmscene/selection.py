@@ -5,10 +5,16 @@ from __future__ import annotations
 import fnmatch
 import operator
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ldmscene.errors import InputError, unknown
 
 Steps = int | slice | Iterable[int]
+
+
+def several(asked: Any) -> list[Any]:
+    """What was asked for, be it one or several."""
+    return list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
 
 
 def matching(asked: str, known: Sequence[str]) -> list[str]:
@@ -35,7 +41,7 @@ def choose_names(kind: str, asked: str | Iterable[str], known: Sequence[str]) ->
         If a word means none; `kind` says of what, such as "module in this store".
     """
     names: dict[str, None] = {}
-    for one in [asked] if isinstance(asked, str) or not isinstance(asked, Iterable) else asked:
+    for one in several(asked):
         found = matching(one, known) if isinstance(one, str) else []
         if not found:
             raise unknown(kind, one, known)

@@ -25,10 +25,9 @@ from ldmscene.evaluation.task import CV
 from ldmscene.gains import chosen_module, has_gains
 from ldmscene.grid import interval
 from ldmscene.metrics import METRICS
-from ldmscene.selection import Steps
+from ldmscene.selection import Steps, several
 from ldmscene.store import ActivationStore
 from ldmscene.store.cache import doubting
-from ldmscene.store.which import several
 from ldmscene.table import Grid
 
 VERSION = 3  # of grids; to be counted up when they hold something new

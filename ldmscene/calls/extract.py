@@ -111,6 +111,8 @@ def estimate(asked: FromPrompts) -> dict[str, float]:
 def _checked(asked: Asked) -> tuple[Asked, Manifest]:
     """What is asked for with its inputs read, and the manifest, once no path or name leads nowhere."""
     check_order(asked.model)
+    if asked.control is not None:
+        asked = replace(asked, control=opened(asked.control))
     table, inputs = read_inputs(_source(asked), asked.inputs)
     check_place(asked.store)
     check_model(asked.model, asked.revision)
@@ -122,7 +124,7 @@ def _source(asked: FromPrompts) -> Any:
     """The manifest; of a control its whole store's, where that is named, or its file, which may lack later samples."""
     if asked.control is None or not isinstance(asked.manifest, str | Path):
         return asked.manifest
-    store = opened(asked.control)
+    store = opened(asked.control)  # which it is already
     own = [str(store.root), f"{store.root}/{MANIFEST}"]
     return store.manifest if realpath(asked.manifest) in map(realpath, own) else asked.manifest
 

@@ -29,9 +29,11 @@ from ldmscene.manifest import IMAGE, Manifest
 from ldmscene.module_names import in_denoiser
 from ldmscene.progress import say
 from ldmscene.prompts import tell_leaks
+from ldmscene.selection import several
 from ldmscene.store import ActivationStore
 from ldmscene.store.compression import compress, settings
 from ldmscene.store.fingerprints import fingerprint
+from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place, place
 from ldmscene.text import counted
 from ldmscene.verdicts.draws import FEWEST
@@ -44,7 +46,7 @@ def extract(asked: FromPrompts, table: Manifest) -> ActivationStore:
         table = _as_read(asked, table, plan)
         how = asked.storing() | {"progress": asked.progress, "allow_nonfinite": asked.allow_nonfinite}
         how |= {"images": _pictures(asked)}
-        if asked.progress and asked.control is None and existing(root) is None:
+        if asked.progress and asked.control is None and read_store(root) is None:
             say(_samples_in_words(table))
         if asked.control is not None:
             return extract_control(plan, table, root, opened(asked.control), asked.beyond, CV, **how)
@@ -86,8 +88,7 @@ def estimate(asked: FromPrompts, table: Manifest) -> dict[str, float]:
 
 def _of_its_store(asked: FromPrompts) -> FromPrompts:
     """A control has those modules of its store that are evaluated, where none are named."""
-    named = [asked.modules] if isinstance(asked.modules, str) else list(asked.modules)
-    if asked.control is None or named != [FromPrompts.modules]:
+    if asked.control is None or several(asked.modules) != [FromPrompts.modules]:
         return asked
     return replace(asked, modules=evaluated_modules(opened(asked.control)))
 

@@ -20,10 +20,10 @@ from ldmscene.intervention.options import DryIntervention, Intervention
 from ldmscene.intervention.planning import check_same, check_steps, plan_for, scheduler_of
 from ldmscene.manifest import Manifest
 from ldmscene.options import takes
+from ldmscene.selection import several
 from ldmscene.store import ActivationStore
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import place
-from ldmscene.store.which import several
 
 
 @estimated_by(DryIntervention)

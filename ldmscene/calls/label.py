@@ -119,7 +119,7 @@ def label(
             progress=progress,
         )
     if on == "image":
-        labeling.warn_of_empty(opened, target)
+        labeling.warn_of_unlearnable(opened, target)
     return opened
 
 

@@ -13,9 +13,9 @@ from ldmscene.calls.opening import opened as open_store
 from ldmscene.calls.report_data import report_data, with_transfer
 from ldmscene.calls.report_mark import check_folder, mark, unmark
 from ldmscene.report import Intervention, ReportData, write_figures, write_site
+from ldmscene.selection import several
 from ldmscene.store import ActivationStore
 from ldmscene.store.causes import naming_the_cause
-from ldmscene.store.which import several
 
 
 def write_report(

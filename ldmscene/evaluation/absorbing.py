@@ -134,10 +134,12 @@ def _reduce_fold(
     title: str,
 ) -> list[str]:
     store, sound = todo.store, len(blocks)
+    whole = set.intersection(*(store.finished(path) for path in (IMAGE, LATENTS)))
     for run in _runs(store, blocks):
         held = Held(todo.paths(run.left))
         for n in range(run.begin, run.end):
-            failed = produce(blocks[n].ids, held) if run.left or _is_short(store, blocks[n]) else ()
+            short = not set(blocks[n].ids) <= whole  # as a block may be of which no activations are left to sum
+            failed = produce(blocks[n].ids, held) if run.left or short else ()
             if run.left and failed:
                 sound = min(sound, n)
             advance(len(blocks[n].ids))
@@ -148,11 +150,6 @@ def _reduce_fold(
             drop_left(store, _ids(blocks[run.begin : end]), todo.paths(run.left), held)
             _remove_beginnings(todo, blocks, run.left)
     return _ids(blocks[sound:])
-
-
-def _is_short(store: ActivationStore, block: SampleBlock) -> bool:
-    """Whether a block lacks pictures or latents, as one may of which no activations are left to sum."""
-    return not all(set(block.ids) <= store.finished(path) for path in (IMAGE, LATENTS))
 
 
 @dataclass(frozen=True)
@@ -227,7 +224,7 @@ def _absorb(
 def _remove_beginnings(todo: Reduction, blocks: Sequence[SampleBlock], modules: Iterable[str]) -> None:
     """Delete what statistics of more blocks of a fold stand in for, as a run may have left it that was stopped."""
     store = todo.store
-    done = {module: _dropped(store, module, blocks) for module in modules}
+    done = {module: _begun(store.dropped(activation_path(module)), blocks) for module in modules}
     if (most := max(done.values(), default=0)) < 2:
         return
     bench = todo.bench(blocks[:most])
@@ -240,9 +237,8 @@ def _remove_beginnings(todo: Reduction, blocks: Sequence[SampleBlock], modules: 
                     bench.own.remove(STATES, key)
 
 
-def _dropped(store: ActivationStore, module: str, blocks: Sequence[SampleBlock]) -> int:
-    """Of how many of a fold's blocks, from the first on, a module's activations were dropped."""
-    dropped = store.dropped(activation_path(module))
+def _begun(dropped: set[str], blocks: Sequence[SampleBlock]) -> int:
+    """How many of a fold's blocks, from the first on, hold dropped samples alone."""
     return sum(1 for _ in takewhile(lambda block: set(block.ids) <= dropped, blocks))
 
 
@@ -291,7 +287,8 @@ def _losses(todo: Reduction, blocks: Sequence[SampleBlock]) -> list[_Loss]:
     labelled = [set(block.ids) <= complete for block in blocks]
     found = []
     for module in todo.store.modules:
-        done, dropped = _dropped(todo.store, module, blocks), todo.store.dropped(activation_path(module))
+        dropped = todo.store.dropped(activation_path(module))
+        done = _begun(dropped, blocks)
         touched = tuple(block for block in blocks if not dropped.isdisjoint(block.ids))
         if len(touched) > done or (done and not (all(labelled[:done]) and _has_all(todo, module, blocks[:done]))):
             found.append(_Loss(module, touched))  # all: where rows of the ledger were lost, blocks are dropped in part

@@ -17,6 +17,7 @@ from ldmscene.errors import InputError
 from ldmscene.evaluation.kind import Training
 from ldmscene.evaluation.ridge import RIDGE, Ridge, RidgeFits
 from ldmscene.evaluation.samples import BLOCK
+from ldmscene.halves import writable
 from ldmscene.probes import Moments, Targets
 from ldmscene.probes.fourier import FUNCTIONS
 from ldmscene.probes.tensor_sums import project_tensor, working_bytes
@@ -69,7 +70,7 @@ class DeviceRidge(Ridge):
 
 def on(device: str, X: Array) -> Any:
     """Features as a tensor on a device."""
-    return torch.from_numpy(X if X.flags.writeable else X.copy()).to(device)  # torch warns of what can't be written to
+    return torch.from_numpy(writable(X)).to(device)
 
 
 def check_device(device: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from ldmscene.text import counted
 
 EDIT = "edit"
 SUPPLIED = ("array", "files")  # labels that no labeler read
-OWN, OUTSIDE, READING_OF = " with the own map", " outside (", "reading"
+READINGS = ("reading", "reading elsewhere")  # where activations are changed, and where not
 
 
 @dataclass(frozen=True)
@@ -120,23 +120,33 @@ class Trial:
 
     def _higher_is_better(self, measure: str) -> bool:
         """False of measures in a metric that falls where maps agree more; what is no agreement counts as it is."""
-        name = measure.removesuffix(OWN).rpartition(OUTSIDE)[2].removesuffix(")")
-        if measure.startswith(READING_OF):
-            name = self.variants[EDIT].info(READING).attributes["metric"]
-        return name not in METRICS or METRICS[name].higher_is_better
+        metric = self._metric_of.get(measure)
+        return metric is None or METRICS[metric].higher_is_better
+
+    @cached_property
+    def _metric_of(self) -> dict[str, str]:
+        """By measure, of those that are agreements."""
+        edited, primary = self.variants[EDIT], self.target.primary
+        own = {name: name for name in self._metrics} | {self._with_own: primary}
+        outside = {_outside(target): target.primary for target in self._others(edited)}
+        return own | outside | dict.fromkeys(READINGS, edited.info(READING).attributes["metric"])
 
     def _scores(self, store: ActivationStore) -> dict[str, Array]:
         wanted, own = self._wanted, self._own
         judged = self._labels(store, replace(self.target, labels=self.judge))
         region: Bools = (own > 0) | (wanted > 0) if self.binary else own != wanted
         found = {name: self._score(name, wanted, judged) for name in self._metrics}
-        found[f"{self.target.primary}{OWN}"] = self._score(self.target.primary, own, judged)
+        found[self._with_own] = self._score(self.target.primary, own, judged)
         if self.binary:
             found["ceiling"] = np.array([ceiling(o, w) for o, w in zip(own, wanted, strict=True)])
         found |= self._selectivity(store, region)
         found |= dict(zip(MEASURES, self._read(store, SIZE).mean(2).T, strict=True))
         found |= self._readings(store)
         return found
+
+    @property
+    def _with_own(self) -> str:
+        return f"{self.target.primary} with the own map"
 
     @property
     def _metrics(self) -> list[str]:
@@ -174,26 +184,31 @@ class Trial:
         before, after = (self._read(one, IMAGE).astype(np.float32) for one in (self.source, store))
         change = np.abs(after - before).mean(-1)
         found = {"picture outside": np.nanmean(np.where(region, np.nan, change), (1, 2))}
-        for name in self._others(store):
-            target = targets_of(self.source, [name], [])[0]
+        for target in self._others(store):
             own, now = (self._labels(one, target) for one in (self.source, store))
-            found[f"{name}{OUTSIDE}{target.primary})"] = self._score(target.primary, np.where(region, np.nan, own), now)
+            found[_outside(target)] = self._score(target.primary, np.where(region, np.nan, own), now)
         return found
 
-    def _others(self, store: ActivationStore) -> Sequence[str]:
+    def _others(self, store: ActivationStore) -> list[Target]:
         shared = [name for name in store.targets if name in self.source.targets]
         mine = {self.target.labels, self.judge}
-        return [
+        names = [
             n for n in shared if n not in mine and self.source.info(label_path(n)).attributes.get("kind") != "classes"
         ]
+        return [targets_of(self.source, [name], [])[0] for name in names]
 
     def _readings(self, store: ActivationStore) -> dict[str, Array]:
         """Agreement of the probes' readings with the wanted map where the edit changes activations, and elsewhere."""
         read, edited = (np.array(store.info(path).attributes["positions"]) for path in (READING, SIZE))
         changed = np.isin(read, edited)
         readings = self._read(store, READING)
-        found = {READING_OF: readings[:, changed].mean(1)}
-        return found | ({f"{READING_OF} elsewhere": readings[:, ~changed].mean(1)} if not changed.all() else {})
+        there, elsewhere = READINGS
+        found = {there: readings[:, changed].mean(1)}
+        return found | ({elsewhere: readings[:, ~changed].mean(1)} if not changed.all() else {})
+
+
+def _outside(target: Target) -> str:
+    return f"{target.name} outside ({target.primary})"
 
 
 def _compared(scores: Mapping[str, dict[str, Array]]) -> dict[str, dict[str, Array]]:

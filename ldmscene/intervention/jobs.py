@@ -19,6 +19,7 @@ from ldmscene.intervention.options import Intervention
 from ldmscene.manifest import Manifest
 from ldmscene.progress import say
 from ldmscene.store.layout import PREVIEWS
+from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint
 
@@ -66,10 +67,10 @@ def fill(jobs: Sequence[Job], asked: Intervention, manifest: Manifest) -> None:
         if asked.progress:
             say(f"{job.name or 'edit'}: {job.editing.edit}")
         unsound += job.fill(asked, manifest)
-        if existing(jobs[0].root) is None:
+        if job is jobs[0] and read_store(job.root) is None:
             break  # there is nothing to be controlled
     else:
-        note_controls(jobs[0].root, [job.name for job in jobs if job.name and existing(job.root)])
+        note_controls(jobs[0].root, [job.name for job in jobs if job.name and read_store(job.root)])
     refuse(
         unsound,
         jobs[0].plan.compute_dtype,

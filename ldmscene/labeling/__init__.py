@@ -1,7 +1,7 @@
 """From pictures to labels, and what labels say."""
 
 from ldmscene.labeling.label import label
-from ldmscene.labeling.learnable import warn_of_empty
+from ldmscene.labeling.learnable import warn_of_unlearnable
 from ldmscene.labeling.naming import check_given, check_name, gives_maps, reads_pictures, resolve, seconds_per_picture
 from ldmscene.labeling.pictures import BATCH
 from ldmscene.labeling.supplied import check_supplied
@@ -19,5 +19,5 @@ __all__ = [
     "reads_pictures",
     "resolve",
     "seconds_per_picture",
-    "warn_of_empty",
+    "warn_of_unlearnable",
 ]

@@ -11,7 +11,7 @@ from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
 
 
-def warn_of_empty(store: ActivationStore, target: str, stacklevel: int = 3) -> None:
+def warn_of_unlearnable(store: ActivationStore, target: str) -> None:
     """A LabelWarning if no pixel of a target has a label, or all that have one are equal.
 
     Samples are read until two labels differ, which those of one picture mostly do.
@@ -31,5 +31,5 @@ def warn_of_empty(store: ActivationStore, target: str, stacklevel: int = 3) -> N
             f"target {target!r}: {found}, of which nothing can be learnt; mend the labeler and use another name, and "
             "leave this target out with targets=…",
             LabelWarning,
-            stacklevel=stacklevel,
+            stacklevel=3,  # where `label` was called
         )

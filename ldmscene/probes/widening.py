@@ -7,15 +7,13 @@ that alone: where it isn't there, five passes of whole numbers over many values 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from ldmscene.array_types import Array
-from ldmscene.loaded import loaded_torch
+from ldmscene.loaded import TORCH_PIECE, loaded_torch
 
 _PIECE = 1 << 16  # values that are converted together: few enough for the cache, enough to make calls cheap
-_TORCH_PIECE = 1 << 15  # torch casts more on several threads, which wouldn't live on in a forked process
 _SIGN_AND_DIGITS = np.int32(0x8FFFE000 - (1 << 32))
 _REBIAS = np.float32(2.0**112)  # the exponents of float16 and float32 count from 15 and 127
 _EXPONENT, _SIGN = 0x7C00, 0x8000  # the exponent is all ones in NaN and infinity
@@ -29,10 +27,12 @@ def subtract(X: Array, shift: Array, out: Array) -> None:
     shift = shift.astype(out.dtype, copy=False)
     torch = loaded_torch()
     if torch is not None and X.ndim > 1 and X.flags.writeable and min(X.strides) >= 0:  # all that a tensor can be of
-        _subtract_by(torch, *map(torch.from_numpy, (X, shift, out)))
+        halves, shift, found = map(torch.from_numpy, (X, shift, out))
+        for one in _pieces(X.shape, TORCH_PIECE):
+            torch.sub(halves[one], shift, out=found[one])
         return
     single = np.empty(min(X.size, max(_PIECE, X.shape[-1])), np.float32)
-    for one in _pieces(X.shape):
+    for one in _pieces(X.shape, _PIECE):
         piece, target = X[one], out[one]
         wide = _widened(piece, single[: piece.size].reshape(piece.shape))
         if out.dtype == np.float64:
@@ -41,30 +41,18 @@ def subtract(X: Array, shift: Array, out: Array) -> None:
         np.subtract(wide, shift, out=target)
 
 
-def _subtract_by(torch: Any, X: Any, shift: Any, out: Any) -> None:
-    """`subtract` of tensors (..., c), in calls of few values."""
-    row = X.numel() // max(1, X.shape[-2])
-    if row > _TORCH_PIECE and X.ndim > 2:
-        for one, target in zip(X, out, strict=True):
-            _subtract_by(torch, one, shift, target)
-        return
-    pieces = -(-X.shape[-2] // max(1, _TORCH_PIECE // max(1, row)))
-    for one, target in zip(*(each.chunk(max(1, pieces), -2) for each in (X, out)), strict=True):
-        torch.sub(one, shift, out=target)
-
-
-def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+def _pieces(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
     """Of maps (..., c), along the first axes, each of few values."""
     if len(shape) == 1:
         yield (slice(None),)
         return
     inner = int(np.prod(shape[1:]))
-    if inner <= _PIECE or len(shape) == 2:
-        many = max(1, _PIECE // max(1, inner))
+    if inner <= most or len(shape) == 2:
+        many = max(1, most // max(1, inner))
         yield from ((slice(i, i + many),) for i in range(0, shape[0], many))
         return
     for i in range(shape[0]):
-        yield from ((slice(i, i + 1), *rest) for rest in _pieces(shape[1:]))
+        yield from ((slice(i, i + 1), *rest) for rest in _pieces(shape[1:], most))
 
 
 def halves_are_finite(halves: Array) -> bool:

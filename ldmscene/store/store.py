@@ -11,12 +11,12 @@ import xarray as xr
 
 from ldmscene.choices import SPLITS, Normalisation
 from ldmscene.errors import IncompleteError, InputError, unknown
-from ldmscene.selection import Steps, choose_one, choose_steps
+from ldmscene.selection import Steps, choose_one, choose_steps, several
 from ldmscene.store import layout
 from ldmscene.store.inventory import Inventory
 from ldmscene.store.masks import as_mask
 from ldmscene.store.summary import page
-from ldmscene.store.which import Which, chosen, reads, remedy, said, several
+from ldmscene.store.which import Which, chosen, reads, remedy, said
 from ldmscene.text import human_bytes
 
 THUMBNAILS = 8

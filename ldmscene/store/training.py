@@ -15,6 +15,7 @@ from ldmscene.rows.source import Module, Source
 from ldmscene.selection import Steps, choose_names, choose_steps
 from ldmscene.store.cache import Cache
 from ldmscene.store.layout import BRANCHES, activation_path
+from ldmscene.store.which import remedy
 
 if TYPE_CHECKING:
     from ldmscene.store.reader import ShardArray
@@ -94,10 +95,7 @@ def _complete(store: ActivationStore, modules: Sequence[str], split: str | None)
     if not found:
         of_it = f" of split {split!r}" if split else ""
         dropped = any(not store.dropped(activation_path(name)).isdisjoint(wanted) for name in modules)
-        todo = "extract them"
-        if dropped:
-            todo = "they were dropped for their statistics; make another store with keep='activations' to read them"
-        raise IncompleteError(f"no sample{of_it} has activations of {', '.join(modules)}; {todo}")
+        raise IncompleteError(f"no sample{of_it} has activations of {', '.join(modules)}; {remedy(dropped, many=True)}")
     return found
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from ldmscene.errors import InputError, nearest, unknown
+from ldmscene.selection import several
 
 
 class Which(TypedDict, total=False):
@@ -50,7 +51,8 @@ def reads(
     TypeError
         With the nearest word that it takes.
     """
-    known = [*inspect.signature(method).parameters, *Which.__annotations__]
+    _, *own = inspect.signature(method).parameters.values()
+    known = [one.name for one in own if one.kind is not one.VAR_KEYWORD] + [*Which.__annotations__]
 
     @functools.wraps(method)
     def read(self: Self, /, *args: Params.args, **words: Params.kwargs) -> Result:
@@ -91,11 +93,6 @@ def chosen(
     return wanted if where is None else wanted & _answers(frame, where)
 
 
-def several(asked: Any) -> list[Any]:
-    """What was asked for, be it one or several."""
-    return list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
-
-
 def _answers(frame: pd.DataFrame, where: Any) -> np.ndarray:
     answers = np.asarray(where(frame.copy()) if callable(where) else where)
     if answers.shape != (len(frame),) or answers.dtype != bool:
@@ -106,11 +103,12 @@ def _answers(frame: pd.DataFrame, where: Any) -> np.ndarray:
     return answers
 
 
-def remedy(dropped: bool) -> str:
-    """What there is to do where samples lack an array, for a message."""
-    if dropped:
-        return "it was dropped for its statistics; make another store with keep='activations' to read it"
-    return "extract or label it first"
+def remedy(dropped: bool, *, many: bool = False) -> str:
+    """What there is to do where samples lack an array, or several, for a message."""
+    if not dropped:
+        return "extract them" if many else "extract or label it first"
+    were, their, them = ("they were", "their", "them") if many else ("it was", "its", "it")
+    return f"{were} dropped for {their} statistics; make another store with keep='activations' to read {them}"
 
 
 def said(which: Which) -> str:

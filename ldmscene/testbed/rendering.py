@@ -68,7 +68,7 @@ class Truth:
 
 
 @in_float32
-def render_rooms(rooms: Rooms, pixels: int = 64, *, batch: int = 16) -> Truth:
+def render_rooms(rooms: Rooms, pixels: int = PIXELS, *, batch: int = BATCH) -> Truth:
     """Render scenes at pixels × pixels.
 
     Returns

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 import xarray as xr
 
 import ldmscene
-from ldmscene import plot
+from ldmscene import conclusions, plot
 from ldmscene.edits import controlled
 from ldmscene.errors import IncompleteError, InputError, StoreError, UnknownNameError
 from ldmscene.evaluation.task import check_splits
@@ -155,6 +156,15 @@ def test_a_figure_is_saved_under_a_name_with_or_without_its_kind(tmp_path):
     assert plot.save(new_axes(1, 1), tmp_path / "mask.v2")[0].name == "mask.v2.pdf"
 
 
-def test_an_edit_changes_the_first_five_steps_that_there_are(store, grid):
+def test_an_edit_changes_the_first_five_steps_that_there_are(grid, monkeypatch):
     """A store of four steps has no step 4, and nobody named one."""
     assert ldmscene.Edit.of(grid, "mask", wanted="swap", modules=FIRST).steps == (0, 3)
+    monkeypatch.setattr("ldmscene.calls.edit.FIRST_STEPS", 1)
+    assert ldmscene.Edit.of(grid, "mask", wanted="swap", modules=FIRST).steps == (0,)
+
+
+def test_a_grid_says_of_which_run_it_is_and_which_modules_spoke(store, grid):
+    """By which sentences know that it is of some steps, and whose rivals it holds."""
+    assert grid.attrs["run_steps"] == len(store.steps) == 4
+    assert json.loads(grid.attrs["chosen"]) == {"mask": FIRST}
+    assert conclusions.sentence(grid, "mask").startswith("mask: at the steps looked at (0 and 3 of 0 to 3), ")

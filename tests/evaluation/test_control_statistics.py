@@ -22,6 +22,7 @@ from ldmscene.store.disk import Disk
 from ldmscene.store.dropping import forget
 from ldmscene.store.layout import activation_path
 from tests.conftest import FIRST, LAST, STEPS, bare_copy, files, make_manifest, overflowing
+from tests.evaluation.blocks import blocks_of
 from tests.test_cli import call
 
 HOW = {"modules": [FIRST, LAST], "steps": STEPS, "batch_size": 10, "progress": False}
@@ -30,12 +31,7 @@ COMPUTED = shutil.ignore_patterns("statistics", "probes")
 PARTS = ("permuted", "permuted_cv_score", "rival_explained", "rival_left")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_blocks():
-    """So that folds and held-out samples are several blocks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "BLOCK", 2)
-        yield
+small_blocks = blocks_of(2)  # so that folds and held-out samples are several blocks
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +111,13 @@ def test_a_control_that_is_missing_is_told_once(labelled, made, whole):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ControlWarning)
         ldmscene.evaluate(labelled, "mask", **MODULES)  # from the cache
+    shutil.rmtree(labelled.root / "probes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ldmscene.evaluation.task.shared_seed", lambda *_: 7)
+        with pytest.warns(ControlWarning, match=r"; and seed 7, .* draw held-out samples from other seeds$"):
+            ldmscene.evaluate(labelled, "mask", **MODULES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ControlWarning)
         ldmscene.evaluate(labelled, "mask", permuted=made, **MODULES)
 
 

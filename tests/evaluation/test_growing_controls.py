@@ -9,18 +9,13 @@ import pytest
 import ldmscene
 from ldmscene import capture
 from ldmscene.errors import InputError
-from ldmscene.evaluation import samples as sampling
 from tests.conftest import FIRST, LAST, files, make_manifest
+from tests.evaluation.blocks import blocks_of
 
 SHORT = {"modules": LAST, "steps": 1, "progress": False}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_blocks():
-    """So that two held-out samples are one block."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "BLOCK", 2)
-        yield
+small_blocks = blocks_of(2)  # so that two held-out samples are one block
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from ldmscene.store.check import find_faults, repair
 from ldmscene.store.disk import Disk
 from ldmscene.store.layout import IMAGE, LATENTS, activation_path, label_path
 from tests.conftest import FIRST, LAST, files, make_manifest, overflowing
+from tests.evaluation.blocks import blocks_of
 from tests.test_cli import call
 
 LABELERS = {name.removeprefix("tiny-"): name for name in testbed.LABELERS}
@@ -44,12 +45,7 @@ def samples():
     return make_manifest(7, 2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_blocks():
-    """So that seven training samples, in five folds, are two blocks in two of the folds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "BLOCK", 1)
-        yield
+small_blocks = blocks_of(1)  # so that seven training samples, in five folds, are two blocks in two of the folds
 
 
 @pytest.fixture(scope="module")

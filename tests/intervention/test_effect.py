@@ -16,6 +16,7 @@ from ldmscene.calls.effect_sentence import effect_sentence, nearest_null
 from ldmscene.calls.shown_edits import shown_edits
 from ldmscene.errors import InputError, StoreError, UnknownNameError
 from ldmscene.intervention.controls import controls_of
+from ldmscene.intervention.effects import Trial
 from tests.test_cli import call
 
 
@@ -87,6 +88,15 @@ def test_where_less_is_better_a_gain_is_by_how_much_it_falls(falling):
     assert row["gain_low"] < row["gain"] < row["gain_high"]
     assert found.loc["none", "rmse"]["lead"] == pytest.approx((before - now).mean())
     assert found.loc["edit", "rmse with the own map"]["gain"] == pytest.approx(-away.mean(), rel=1e-3)
+    trial = Trial.of(made, source, None)
+    better = {
+        "rmse": False,
+        "rmse with the own map": False,
+        "reading": False,
+        "mask outside (dice)": True,
+        "size": True,
+    }
+    assert {name: trial._higher_is_better(name) for name in better} == better
     assert found.loc["edit", "reading"]["gain"] > 0  # stored in RMSE, too: the probe reads what was wanted
     assert found.loc["edit", "picture outside"]["gain"] > 0  # no agreement: more is more
 
