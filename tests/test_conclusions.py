@@ -171,6 +171,20 @@ def test_steps_at_which_a_module_does_not_run_are_refused() -> None:
     assert "readable" in conclusions.sentence(some.sel(step=[0, 2]), "depth")
 
 
+def test_what_maps_of_a_size_can_gain_is_said_of_the_last_step() -> None:
+    grid = effects([0.0, 0.0, 0.0], [0.0] * 3, [0.0] * 3)
+    assert "could gain" not in conclusions.sentence(grid, "depth")
+    low = grid["ceiling"].where(grid["step"] < 2, 0.17)
+    assert "could gain 17 % at most" in conclusions.sentence(grid.assign(ceiling=low), "depth")
+
+
+def test_a_score_that_is_missing_is_refused() -> None:
+    grid = made([0.1, 0.9], [0, 0])
+    holed = grid.assign(probe=grid["probe"].where(grid["probe"]["sample"] != 3))
+    with pytest.raises(InputError, match="a score by spearman of every sample, got NaN of depth"):
+        conclusions.sentence(holed, "depth")
+
+
 def test_a_rival_of_another_module_does_not_count() -> None:
     """Shuffled labels are fitted to the module that speaks for a target, which a part of the grid may lack."""
     grid = effects([0.3, 0.3], [0.5, 0.5], [0.0, 0.0]).assign_coords(rival=[grids.SHUFFLED])

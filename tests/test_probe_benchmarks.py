@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from benchmarks import evaluate, probes
 
 
-@pytest.mark.parametrize(("benchmark", "rows"), [(probes, 17), pytest.param(evaluate, 4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("benchmark", "rows"), [(probes, 17), pytest.param(evaluate, 5, marks=pytest.mark.slow)])
 def test_every_row_is_measured(benchmark, rows, monkeypatch):
     tables = []
     monkeypatch.setattr(benchmark, "table", lambda found: tables.append(found) or "")
@@ -20,5 +20,5 @@ def test_every_row_is_measured(benchmark, rows, monkeypatch):
     for one in found:
         if "of one image" in one["work"]:
             assert float(one["note"].removeprefix("apart by ").partition(",")[0]) < 1e-10
-        if "coefficients apart by" in one["note"]:
-            assert float(one["note"].partition("coefficients apart by ")[2].split()[0]) < 1e-3
+        if "samples" in one["work"] and benchmark is probes:  # fits that others make, too
+            assert 0 < float(one["note"].partition("coefficients apart by ")[2].split()[0]) < 1e-3

@@ -243,6 +243,11 @@ def test_labels_of_which_nothing_can_be_learnt_are_told(two, labeler, kind, told
         ldmscene.label(two, "own", labeler, kind=kind)
 
 
+def test_pictures_that_are_flat_and_differ_are_learnt_from(two):
+    """Warnings are errors here: each has one label, and no two the same."""
+    ldmscene.label(two, "mean", lambda images: np.ones(images.shape[:3]) * images.mean((1, 2, 3))[:, None, None])
+
+
 def test_a_target_is_taken_out_of_a_store(two):
     """As docs/how-to.md says."""
     ldmscene.label(two, "good", lambda images: images[..., 0] / 255)
@@ -256,3 +261,14 @@ def test_a_target_is_taken_out_of_a_store(two):
     np.testing.assert_array_equal(again.labels("good"), before)
     ldmscene.label(again, "bad", lambda images: images[..., 1] / 255)
     np.testing.assert_array_equal(again.labels("bad"), (again.images().values[..., 1] / 255).astype(np.float32))
+
+
+def test_a_labeler_that_cannot_read_a_blank_picture_is_asked_no_further():
+    """Others it may read, so that nothing is known of what it gives."""
+
+    def picky(images: np.ndarray) -> np.ndarray:
+        if not images.any():
+            raise ValueError("nothing there")
+        return images[..., 0] / 255
+
+    labeling.check_given({"own": picky}, (8, 8))

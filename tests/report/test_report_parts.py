@@ -10,6 +10,7 @@ import pytest
 from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.errors import IncompleteError, InputError, ShapeError, UnknownNameError
+from ldmscene.report import marks
 from ldmscene.report.colours import ink_on, levels, limits, palette
 from ldmscene.report.labels import labels
 from ldmscene.report.marks import of_probe
@@ -23,6 +24,7 @@ from ldmscene.report.site.moves import moved
 from ldmscene.report.site.room import reduction
 from ldmscene.report.site.tables import heat, leaderboard
 from ldmscene.report.transfer import NOTHING
+from ldmscene.verdicts import Lead
 from tests.report.conftest import published
 
 END = "transformer_blocks.0.attn1.to_out.0"
@@ -200,6 +202,24 @@ def test_the_line_of_steps_has_the_probe_and_each_labeler_with_its_lead(data):
     assert line_of_steps(replace(finding, readings={}))["rows"] == rows[:1]
 
 
+def never_seen(finding):
+    """Its readings when no labeler ever sees as much as the probe reads in the unfinished picture."""
+    reading = finding.readings[grids.LABELER_NOISY]
+    return {
+        grids.LABELER_NOISY: replace(reading, most=replace(reading.most, at=None), lead_most=Lead(None, None, None))
+    }
+
+
+def test_a_labeler_that_never_sees_as_much_says_by_which_step_when_not_all_were_looked_at(data):
+    mask = conclusions.finding(data.grid, "mask")
+    some = replace(mask, run=30, readings=never_seen(mask))
+    assert marks.leads(some) == {grids.LABELER_NOISY: "not by step 14"}
+    assert line_of_steps(some)["rows"][1]["said"] == "not as much by step 14"
+    whole = replace(some, run=15)
+    assert marks.leads(whole) == {grids.LABELER_NOISY: "never"}
+    assert line_of_steps(whole)["rows"][1]["said"] == "never as much"
+
+
 def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     mask = conclusions.finding(data.grid, "mask")
     first, most = mask.first.at, mask.most.at
@@ -218,11 +238,12 @@ def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
         f"steps {most} and 14 (the last). Light: not shown."
     )
     assert lead_sentence([other]) == "Light: not shown."
-    unseen = mask.readings[grids.LABELER_NOISY]
-    unseen = {grids.LABELER_NOISY: replace(unseen, most=replace(unseen.most, at=None))}
+    unseen = never_seen(mask)
     assert lead_sentence([replace(mask, readings=unseen)]).endswith("in the unfinished picture never.")
     some = lead_sentence([replace(mask, readings=unseen, run=30)])
     assert some.endswith("in the unfinished picture not by step 14.")
+    error = lead_sentence([replace(mask, lower_is_better=True)])
+    assert error == f"Beyond position, a linear probe reads mask from step {first} on."
     two = [replace(mask, run=30, readings=readings) for readings in (seen_once.readings, unseen)]
     assert lead_sentence(two).endswith(f"in the unfinished picture by step {noisy} and not by step 14.")
     assert "90 % of what it reads at any of these by step" in some

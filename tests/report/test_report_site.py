@@ -196,6 +196,16 @@ def test_a_bare_report_is_written_too(small, tmp_path):
     assert "Unfinished pictures weren’t kept" in text
 
 
+def test_the_page_says_of_which_run_and_split_it_is(small, tmp_path):
+    told = json.dumps(json.loads(small.grid.attrs.get("provenance", "{}")) | {"held_out": "unseen"})
+    some = replace(small, grid=small.grid.assign_attrs(run_steps=30, provenance=told))
+    for data, count, words in ((some, 30, ", of which 15 were looked at"), (small, 15, ". At each of them")):
+        text = " ".join(Page((write_site(data, tmp_path).parent / "index.html").read_text()).text)
+        text = " ".join(text.split())
+        assert f"draws a picture in {count} steps, from noise to the finished image{words}" in text
+        assert ("those of the split unseen" in text) == (data is some)
+
+
 @pytest.mark.parametrize("steps", [[7], list(range(15)) * 10])
 def test_one_step_and_very_many_are_drawn(small, tmp_path, steps):
     some = replace(small, grid=small.grid.sel(module=[MODULES[6], MODULES[13]]))

@@ -229,6 +229,8 @@ def test_a_gap_takes_the_beginning_away_and_not_what_was_read_before() -> None:
     assert (found.first.at, found.most.at) == (8, 8)
     assert found.earlier == (0, 1, 2, 3, 4)
     assert "It is read, too, at steps 0 to 4." in sentence(found)
+    seen = find("depth", "mid", np.full((15, 24), 0.3), steps=range(15), labelers={"gapped": probe})
+    assert (seen.readings["gapped"].first.at, seen.readings["gapped"].most.at) == (8, 8)
     lost = find(
         "depth", "mid", probe, steps=range(15), rivals=[Rival("raw latent", np.linspace(0, 1, 15)[:, None] + 0 * probe)]
     )
