@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ldmscene.loaded import TORCH_PIECE, loaded_torch
+from ldmscene.imported_torch import TORCH_PIECE, imported_torch
 
 
 def widen(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -12,7 +12,7 @@ def widen(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
     torch casts float16 a vector at a time, numpy one number at a time. It isn't imported for that alone.
     """
-    torch = loaded_torch()
+    torch = imported_torch()
     if torch is None or values.dtype != np.float16 or dtype != np.float32:
         return values.astype(dtype, copy=False)
     source = np.ascontiguousarray(values)

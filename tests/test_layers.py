@@ -14,7 +14,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ldmscene"
 LAYERS = [
-    {"errors", "manifest", "module_names", "cells", "grid", "hashing", "hub", "device", "loaded", "progress", "table"}
+    {
+        "errors",
+        "manifest",
+        "module_names",
+        "cells",
+        "grid",
+        "hashing",
+        "hub",
+        "device",
+        "imported_torch",
+        "progress",
+        "table",
+    }
     | {"registry", "halves", "rows", "text", "options", "verdicts", "gains", "conclusions", "prompts", "array_types"}
     | {"presets", "selection", "picture_files", "choices", "words", "axes", "tensors"},
     {"store", "capture", "labelers", "probes", "metrics", "report", "testbed", "edits"},

@@ -126,7 +126,7 @@ def until_when(frame: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         By `step`, from the edit's own first one on: `gain`, `gain_low`, `gain_high`, and `follows`, whether the picture
         is shown to follow still: the interval lies above 0. No control is begun later, so that nothing is said of
-        causes; and where there is no interval, nothing is shown.
+        causes. It is False where there is no interval.
 
     Raises
     ------

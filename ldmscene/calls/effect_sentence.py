@@ -12,7 +12,7 @@ from ldmscene.text import counted, listed, number
 from ldmscene.verdicts.draws import FEWEST, RESAMPLED, interval_words
 from ldmscene.words import metric_title, metric_words
 
-FEW = 0.1  # share of the pictures that may fall out where something is said of causes
+FALLEN_OUT = 0.1  # the largest share of pictures that may fall out where something is said of causes
 
 
 def effect_sentence(frame: pd.DataFrame) -> str:
@@ -51,9 +51,10 @@ def effect_sentence(frame: pd.DataFrame) -> str:
     Not run, and so not excluded: wrong-region, other-target and worst-module.
     """
     gains = gains_of(frame)
-    absent = not_run(gains.index)
+    found = _found(frame, gains)
+    absent = [name for name in not_run(gains.index) if name not in found]
     missing = f"Not run, and so not excluded: {listed(absent)}." if absent else ""
-    said = " ".join(filter(None, [_found(frame, gains), _counted(frame, gains), missing]))
+    said = " ".join(filter(None, [found, _counted(frame, gains), missing]))
     return f"{frame.attrs['target']}: {said}"
 
 
@@ -62,10 +63,12 @@ def _found(frame: pd.DataFrame, gains: pd.DataFrame) -> str:
     nearest = _nearest(nulls)
     if np.isnan(own["gain"]):
         return "the edit’s gain could not be judged, and nothing is said of causes."
-    less = "" if frame.attrs.get("higher_is_better", True) else ", of which less is better,"
-    said = f"the edit gains {_numbers(own)} in {metric_words(frame.attrs['metric'])}{less} over no edit"
+    metric = metric_words(frame.attrs["metric"])
+    said = f"the edit gains {_numbers(own)} in {metric} over no edit"
+    if not frame.attrs.get("higher_is_better", True):
+        said = f"the edit’s gain over no edit, by how much {metric} falls, is {_numbers(own)}"
     if nulls.empty:
-        return f"{said}; no control was run, so that nothing is said of causes."
+        return f"{said}; no control that must not work was run, so that nothing is said of causes."
     if nearest:
         said += f"; the nearest control, {nearest}, gains {_numbers(gains.loc[nearest])}"
     if not np.isfinite(own["gain_low"]) and nulls["gain"].notna().all():
@@ -83,7 +86,7 @@ def _doubt(frame: pd.DataFrame, own: pd.Series, nulls: pd.DataFrame) -> str:
         return f"{listed(blank)} could not be judged"
     total = frame.attrs.get("samples", 0)
     out = total - int(own.get("samples", total))
-    if out > FEW * total:
+    if out > FALLEN_OUT * total:
         return f"{out} of {total} pictures fell out"
     if own["gain_low"] <= 0:
         return "the edit’s own interval doesn’t lie above 0"

@@ -36,8 +36,8 @@ _NO_CONTROL = (
     "isn't excluded, as sentences say; make one by `extract(…, control=store)`"
 )
 _SHARED_SEED = (
-    "and seed {seed}, maybe others, is of training and of held-out samples, so that what its first noise shows counts "
-    "as read; draw held-out samples from other seeds"
+    "training and held-out samples share seed {seed}, and maybe others: what their first noise shows counts as read; "
+    "draw held-out samples from other seeds"
 )
 
 

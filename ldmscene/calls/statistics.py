@@ -64,7 +64,7 @@ def extract_statistics(
     store = extraction.prepare(plan, manifest, root, options["previews"], options["compression"])
     _agree(root, {"targets": sorted(found), "cv": cv})
 
-    kind = _where_it_runs(plan)
+    kind = _kind_for(plan)
     nonfinite: dict[str, Nonfinite] = {}
     fill = _filling(plan, store, nonfinite, options)
 
@@ -156,7 +156,7 @@ def extract_control(
     control = extraction.prepare(plan, labelled.manifest, root, False, options["compression"])
     _agree(root, {"targets": [], "cv": cv, "control": True})
 
-    kind = _where_it_runs(plan)
+    kind = _kind_for(plan)
     nonfinite: dict[str, Nonfinite] = {}
     produce = _filling(plan, control, nonfinite, options)
     specs = compress(extraction.array_specs(plan, False), options["compression"])
@@ -190,7 +190,7 @@ def _check_modules(plan: Plan, root: Place, labelled: ActivationStore) -> None:
             )
 
 
-def _where_it_runs(plan: Plan) -> Ridge:
+def _kind_for(plan: Plan) -> Ridge:
     # One that is offloaded between its calls is on the CPU, and runs elsewhere.
     return ridge_on(str(plan.pipeline._execution_device))
 

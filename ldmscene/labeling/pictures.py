@@ -18,7 +18,8 @@ from ldmscene.store.arrays import same_origin
 
 BATCH = 16  # pictures read together, where nothing else is asked
 SOME = 4  # samples by which a function shows that it is still the one that labelled
-FEW, ROUNDING = 0.01, 1e-3  # the share of pixels that may differ, and by what share of the largest label the others may
+DIFFERING = 0.01  # the share of pixels that may differ where a label is read again
+ROUNDING = 1e-3  # the share of the largest label by which the others may
 
 
 def read_pictures(
@@ -70,7 +71,7 @@ def _check_unchanged(wanted: Wanted, spec: ArraySpec, labelled: Sequence[str], l
     for sample_id, label in zip(labelled, labels, strict=True):
         before = stored_label(wanted.store, spec, sample_id)
         scale = np.nanmax(np.abs(before), initial=0) or 1
-        if np.isclose(before, label, rtol=0, atol=ROUNDING * scale, equal_nan=True).mean() < 1 - FEW:
+        if np.isclose(before, label, rtol=0, atol=ROUNDING * scale, equal_nan=True).mean() < 1 - DIFFERING:
             raise InputError(
                 f"labels {wanted.target!r} were made by a function that reads sample {sample_id} otherwise; "
                 "name the target differently"

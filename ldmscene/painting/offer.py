@@ -21,7 +21,7 @@ from ldmscene.store.layout import IMAGE
 ORDER = ("mask", "depth", "shading")
 BEGIN: dict[str, int] = {"strength": 2, "steps": 5, "modules": 9}
 """how an edit is set when the page opens; `python -m benchmarks.paint dice STORE train` compares it with others"""
-FEW = 32  # training samples from which the range of a target's values is taken
+SEEN = 32  # training samples from which the range of a target's values is taken
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _paintable(store: ActivationStore, grid: xr.Dataset, name: str) -> Paintable
     if kind == "binary":
         return Paintable(name, kind, 0.0, 1.0, best)
     frame = store.manifest.frame
-    some: Sequence[str] = frame["sample_id"][frame["split"] == "train"].tolist()[:FEW]
+    some: Sequence[str] = frame["sample_id"][frame["split"] == "train"].tolist()[:SEEN]
     values = store.labels(str(grid["labels"].sel(target=name).item()), samples=list(some)).values
     low, high = limits(values.astype(np.float32), kind)
     return Paintable(name, kind, low, high, best)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 
-from ldmscene.loaded import loaded_torch
+from ldmscene.imported_torch import imported_torch
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def one_thread_each() -> Iterator[None]:
 
     Threads that torch has served before keep what they had; torch that isn't loaded yet is left alone.
     """
-    torch = loaded_torch()
+    torch = imported_torch()
     before = torch.get_num_threads() if torch else 1
     with threadpool_limits(1, "blas"):
         try:

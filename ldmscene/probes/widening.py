@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ldmscene.array_types import Array
-from ldmscene.loaded import TORCH_PIECE, loaded_torch
+from ldmscene.imported_torch import TORCH_PIECE, imported_torch
 
 _PIECE = 1 << 16  # values that are converted together: few enough for the cache, enough to make calls cheap
 _SIGN_AND_DIGITS = np.int32(0x8FFFE000 - (1 << 32))
@@ -25,7 +25,7 @@ def subtract(X: Array, shift: Array, out: Array) -> None:
         np.subtract(X, shift, out=out)
         return
     shift = shift.astype(out.dtype, copy=False)
-    torch = loaded_torch()
+    torch = imported_torch()
     if torch is not None and X.ndim > 1 and X.flags.writeable and min(X.strides) >= 0:  # all that a tensor can be of
         halves, shift, found = map(torch.from_numpy, (X, shift, out))
         for one in _pieces(X.shape, TORCH_PIECE):

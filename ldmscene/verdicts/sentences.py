@@ -11,7 +11,7 @@ from ldmscene.verdicts.finding import LEAST_EFFECT, PARTIAL_R2, Finding, Reading
 from ldmscene.verdicts.steps import Lead, Step
 from ldmscene.words import metric_words
 
-FEW = 20  # prompts below which intervals are rough
+ROUGH = 20  # prompts below which intervals are rough
 _LISTED = 6  # steps that are named one by one
 _LOW = 0.5  # a ceiling that a reader wants to know of
 
@@ -162,7 +162,7 @@ def _held_out(finding: Finding) -> str:
     said = f"On {counted(finding.pictures, 'picture')} of {prompts}" if finding.pictures else f"On {prompts}"
     if n < FEWEST:
         return f"{said}, too few for an interval, so that nothing can be shown."
-    return f"{said}: below {FEW} prompts intervals are rough." if n < FEW else f"{said}."
+    return f"{said}: below {ROUGH} prompts intervals are rough." if n < ROUGH else f"{said}."
 
 
 def _position(finding: Finding) -> str:

@@ -225,7 +225,7 @@ def test_the_easy_control_alone_shows_no_cause_and_what_was_not_run_is_named():
     easy = effect_sentence(_made(edit=EDIT, none=NONE, **{"random-0": (0.0, -0.1, 0.1)}))
     assert easy.endswith(
         "and shuffled, the control that is hardest to beat, was not run: a causal role is not shown. "
-        "Not run, and so not excluded: shuffled, wrong-region, other-target and worst-module."
+        "Not run, and so not excluded: wrong-region, other-target and worst-module."
     )
     hard = effect_sentence(_made(edit=EDIT, none=NONE, shuffled=SHUFFLED))
     assert hard.endswith(f"{CAUSAL} Not run, and so not excluded: random, wrong-region, other-target and worst-module.")
@@ -282,12 +282,13 @@ def test_where_more_than_a_tenth_of_the_pictures_fell_out_nothing_is_said_of_cau
     assert (f"and {20 - compared} of 20 pictures fell out: a causal role is not shown." in said) is not causal
 
 
-def test_of_a_metric_that_falls_it_is_said_that_less_is_better(falling):
+def test_of_a_metric_that_falls_it_is_said_that_it_falls(falling):
     source, made = falling
     found = ldmscene.effect(made, source)
     none, edit = (f"{found.loc[name, 'rmse']['mean']:.2f}" for name in ("none", "edit"))
     said = effect_sentence(found)
-    assert " in RMSE, of which less is better, over no edit; no control was run" in said
+    assert "the edit’s gain over no edit, by how much RMSE falls, is " in said
+    assert "; no control that must not work was run, so that nothing is said of causes." in said
     assert (
         f" RMSE is {none} without the edit and {edit} with it (conditional, strength 1, in 1 module at step 0), "
         in said
@@ -338,7 +339,7 @@ def test_gains_need_pictures_without_an_edit(store, grid, edit, tiny, tmp_path):
     ldmscene.intervene(store, edit, alone.root, controls=("none",), model=tiny, samples=2, progress=False)
     ldmscene.label(ldmscene.open(alone.root), "mask", "tiny-mask", progress=False)
     (shown,) = shown_edits(store, grid, [alone.root])
-    assert " (no interval) in Dice over no edit; no control was run" in shown.sentence
+    assert " (no interval) in Dice over no edit; no control that must not work was run" in shown.sentence
     assert not np.isinf(shown.effects).any(axis=None)
     assert np.isnan(shown.gains["gain_low"]).all()
     assert shown.effects.attrs["metric"] == "dice"

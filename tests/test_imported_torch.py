@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from ldmscene.halves import widen
-from ldmscene.loaded import loaded_torch
+from ldmscene.imported_torch import imported_torch
 from ldmscene.probes.threads import one_thread_each
 from ldmscene.probes.widening import subtract
 
 
 def test_torch_is_there_once_it_is_imported() -> None:
-    assert loaded_torch() is torch
+    assert imported_torch() is torch
 
 
 @pytest.mark.parametrize("state", ["absent", "half imported"])
@@ -33,4 +33,4 @@ def test_what_isnt_wholly_imported_is_left_alone(state: str, monkeypatch: pytest
         subtract(X, np.ones(5), out)
     np.testing.assert_array_equal(out, X.astype(np.float64) - 1)
     np.testing.assert_array_equal(widen(X, np.dtype(np.float32)), X.astype(np.float32))
-    assert loaded_torch() is None
+    assert imported_torch() is None

@@ -8,7 +8,7 @@ from typing import Any
 TORCH_PIECE = 1 << 15  # values: torch casts more on several threads, which wouldn't live on in a forked process
 
 
-def loaded_torch() -> Any:
+def imported_torch() -> Any:
     """torch, or None where it isn't imported, or isn't yet: half of it lies there while another thread imports it."""
     torch = sys.modules.get("torch")
     return None if torch is None or getattr(torch.__spec__, "_initializing", False) else torch
