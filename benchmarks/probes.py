@@ -273,7 +273,10 @@ def metrics(world: World, rounds: int) -> list[dict]:
         "spearman": ("scipy's rankdata and a product", lambda: float(ranks @ _centred(rankdata(pixels)))),
         "pearson": ("a product in numpy", lambda: float(values @ _centred(pixels))),
         "dice": ("counts in numpy", lambda: 2 * np.count_nonzero(known & called) / (total + np.count_nonzero(called))),
-        "average_precision": ("scikit-learn", lambda: float(average_precision_score(known, pixels))),
+        "average_precision": (
+            "scikit-learn, which prepares the label each time",
+            lambda: float(average_precision_score(known, pixels)),
+        ),
     }
     whole: dict[str, Callable[[], float]] = {
         "spearman": lambda: spearmanr(pixels, label.ravel()).statistic,

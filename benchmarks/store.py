@@ -87,7 +87,7 @@ def made_store(root: Path, module: str, data: np.ndarray, samples: int, compress
 def _readers(
     folder: Path, stores: dict[str, ActivationStore], module: str, data: np.ndarray, samples: int
 ) -> dict[str, Callable[[], object]]:
-    """Ways to read step 2 of every sample, all of them open already; each checks what it can."""
+    """Ways to read step 2 of every sample, all arrays open already; each checks what it can."""
     step, rows, path = 2, range(samples), activation_path(module)
     flat, hdf = folder / "flat", folder / "hdf5.h5"
     np.broadcast_to(data[step], (samples, *data[step].shape)).tofile(flat)
@@ -125,21 +125,23 @@ def _readers(
 
 
 def _writers(folder: Path, store: ActivationStore, module: str, data: np.ndarray) -> dict[str, Callable[[], object]]:
-    """Ways to write one sample, all steps; ours and the flat file are durable when they return."""
+    """Ways to write one sample, all steps, all arrays open already; all but zarr-python wait for the disk."""
     array = store.info(activation_path(module))
     copy = folder / "theirs"
-    zarr.create_array(
+    by_zarr = zarr.create_array(
         copy, shape=(1, *data.shape), chunks=(1, 1, *data.shape[1:]), shards=(1, *data.shape), dtype="float16",
         compressors=[zarr.codecs.Crc32cCodec()], filters=[], fill_value=np.nan, config={"write_empty_chunks": True},
     )  # fmt: skip
 
+    by_tensorstore = _tensorstore(copy)
+
     def with_zarr() -> None:
-        zarr.open_array(copy, mode="r+", config={"write_empty_chunks": True})[0] = data
+        by_zarr[0] = data
 
     return {
         "flat file": lambda: files.write_file(folder / "flat-written", data.tobytes()),
         "ldmscene": lambda: files.write_file(array.file(0), array.layout.encode(data)),
-        "TensorStore": lambda: _tensorstore(copy)[0].write(data).result(),
+        "TensorStore": lambda: by_tensorstore[0].write(data).result(),
         "zarr-python": with_zarr,
     }
 
