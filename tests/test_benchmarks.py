@@ -18,6 +18,7 @@ from benchmarks.synthetic import MODULE, make_store
 from ldmscene.calls import statistics as of_statistics
 from ldmscene.evaluation import on_device
 from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.store.layout import activation_path
 
 
 def test_the_store_benchmark_runs(tmp_path, monkeypatch, capsys):
@@ -102,6 +103,11 @@ def test_the_gpus_benchmark_runs_on_the_processor(tmp_path, monkeypatch, capsys)
     assert rows["a picture against another hook"]["figure"] == "0.0e+00"
     apart = float(rows["evaluate on cpu"]["note"].removeprefix("scores apart by ").removesuffix(" at most"))
     assert 0 <= apart < 1e-5  # scores are stored as float32, in which all of a small grid may be equal
+
+
+def test_what_reading_is_timed_by_reads_every_activation_of_its_steps_once(store):
+    sizes = [store.info(activation_path(name)).layout.chunk_bytes for name in store.modules]
+    assert gpu.read_all(store, [0, 2]) == 2 * len(store.samples) * sum(sizes)
 
 
 def test_the_gpus_benchmark_wants_a_folder_that_is_there(tmp_path):

@@ -33,7 +33,10 @@ def label(
     batch_size: int = labeling.BATCH,
     progress: bool = True,
 ) -> ActivationStore:
-    """Add labels for a target to a store, and to an edited store's controls; samples that have theirs are left alone.
+    """Add labels for a target to a store; samples that have theirs are left alone.
+
+    Of an edited store a labeler reads the controls' pictures, too. Labels themselves go to the named store alone, since
+    a control has other pictures of the same samples: give each, `edited.root / "controls" / name`, its own.
 
     A function is known by its name, and by what it makes of a few samples that have their labels: one that reads those
     otherwise is refused.
@@ -106,7 +109,8 @@ def label(
     opened = open_store(store)
     if isinstance(labeler, str) and isinstance(target, str) and _is_labeler(target) and not _is_labeler(labeler):
         raise InputError(f"the target comes before the labeler: expected label(store, {labeler!r}, {target!r})")
-    for one in (opened, *controls_of(opened).values()):
+    controls = controls_of(opened) if labeling.reads_pictures(labeler) else {}
+    for one in (opened, *controls.values()):
         labeling.label(
             labeling.Wanted(one, target, on, split),
             labeler,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -151,6 +154,31 @@ def test_variants_that_different_labelers_judged_are_not_compared(edited, store,
         ldmscene.label(made, "judge", red, kind="binary", threshold=0.5, progress=False)
     with pytest.raises(InputError, match="labels 'judge' of shuffled were made by green, those of the edit by red"):
         ldmscene.effect(made, store, judge="judge")
+
+
+def test_labels_that_no_labeler_read_are_of_one_variant_and_called_supplied(frame, edited, store, tmp_path):
+    shutil.copytree(edited.root, tmp_path / "edited")
+    made = ldmscene.open(tmp_path / "edited")
+    variants = {"edit": made, **controls_of(made)}
+    for name, variant in variants.items():
+        lacking = [other for other, one in variants.items() if "judge" not in ldmscene.open(one.root).targets]
+        assert name == lacking[0]  # labels of one variant's pictures are no other's
+        with pytest.raises(UnknownNameError, match=rf"target with labels in .* \({re.escape(name)}\) named 'judge'"):
+            ldmscene.effect(ldmscene.open(made.root), store, judge="judge")
+        masks = np.round(variant.labels("mask").values)
+        labels = dict(zip(variant.samples["sample_id"], masks, strict=True))
+        ldmscene.label(variant.root, "judge", labels, kind="binary", progress=False)
+    made = ldmscene.open(made.root)
+    found = ldmscene.effect(made, store, judge="judge")
+    np.testing.assert_allclose(found.xs("dice", level="measure")["mean"], frame.xs("dice", level="measure")["mean"])
+    trial = Trial.of(made, store, "judge")
+    assert trial.judged == "judged by supplied labels, the probe having been fitted to labels of tiny-mask"
+    header = {**made.config["edit"], "labels": made.info("labels/judge").attributes}
+    fitted = SimpleNamespace(config={"edit": header}, info=made.info)
+    again = replace(trial, variants={"edit": fitted})
+    assert again.judged == "judged by supplied labels, the probe having been fitted to supplied labels"
+    by_name = replace(again, judge="mask")
+    assert by_name.judged == "judged by tiny-mask, the probe having been fitted to supplied labels"
 
 
 def test_no_edit_is_no_change(frame):
