@@ -20,7 +20,7 @@ import ldmscene
 from benchmarks import harness
 from ldmscene import capture, edits, testbed
 from ldmscene.calls.effect import effect_of, interval
-from ldmscene.intervention.effects import EDIT, Trial
+from ldmscene.intervention.effects import Trial
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.planning import plan_for
 from ldmscene.intervention.readouts import Readouts
@@ -121,7 +121,7 @@ def compared(trial: Trial) -> list[dict]:
         measures = found.loc[variant]
         row = {"variant": variant, metric: round(float(measures.loc[metric, "mean"]), 3)}
         row["gain"] = _said(*measures.loc[metric, ["gain", "gain_low", "gain_high"]])
-        own = "" if variant == EDIT else f"{variant}-"
+        own = "" if variant == edits.EDIT else f"{variant}-"
         for twin in TWINS:
             null = next((name for name in (f"{own}{twin}", f"{own}{twin}-0") if name in trial.variants), None)
             row[f"lead over {twin}"] = "" if null is None else _said(*_lead(trial, metric, variant, null))

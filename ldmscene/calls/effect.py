@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ldmscene.calls.opening import opened
-from ldmscene.edits import brief_edit
+from ldmscene.edits import EDIT, brief_edit
 from ldmscene.errors import InputError
-from ldmscene.intervention.effects import EDIT, Trial
+from ldmscene.intervention.effects import Trial
 from ldmscene.metrics import METRICS
 from ldmscene.store import ActivationStore
 from ldmscene.verdicts import Draws, by_prompt, counts

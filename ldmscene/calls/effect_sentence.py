@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ldmscene.calls.effect import NONE, gains_of
-from ldmscene.edits import SHUFFLED, is_null, not_run
-from ldmscene.intervention.effects import EDIT
+from ldmscene.edits import EDIT, SHUFFLED, is_null, not_run
 from ldmscene.text import counted, listed, number
 from ldmscene.verdicts.draws import FEWEST, RESAMPLED, interval_words
 from ldmscene.words import metric_title, metric_words
@@ -117,8 +116,8 @@ def nearest_null(frame: pd.DataFrame) -> str:
 
 
 def _nearest(nulls: pd.DataFrame) -> str:
-    highest = nulls["gain_high"].dropna()
-    return "" if highest.empty else str(highest.idxmax())
+    judged = nulls.dropna(subset=["gain_high"])  # bounds of few prompts are infinite: the mean decides then
+    return "" if judged.empty else str(judged.sort_values(["gain_high", "gain"], kind="stable").index[-1])
 
 
 def _nulls(gains: pd.DataFrame) -> pd.DataFrame:

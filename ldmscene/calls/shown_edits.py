@@ -12,11 +12,10 @@ from ldmscene import grid as grids
 from ldmscene.calls.effect import FROM, NONE, effect, until_when
 from ldmscene.calls.effect_sentence import effect_sentence, nearest_null
 from ldmscene.calls.opening import opened
-from ldmscene.edits import described_edit, is_null
+from ldmscene.edits import EDIT, described_edit, is_null
 from ldmscene.errors import InputError
 from ldmscene.intervention.choosing import rank_modules
 from ldmscene.intervention.controls import controls_of
-from ldmscene.intervention.effects import EDIT
 from ldmscene.intervention.filling import wanted_path
 from ldmscene.report import Intervention
 from ldmscene.store import ActivationStore

@@ -1,7 +1,7 @@
 """Edits: what a probe is to read instead, and how an activation becomes one that reads so. Needs torch."""
 
 from ldmscene.edits.change import edited
-from ldmscene.edits.controls import CONTROLS, SHUFFLED, ControlEntry, controlled, is_null, not_run
+from ldmscene.edits.controls import CONTROLS, EDIT, SHUFFLED, ControlEntry, controlled, is_null, not_run
 from ldmscene.edits.edit import Edit, brief_edit, described_edit
 from ldmscene.edits.goal import Goal, Maps, cell_values, read
 from ldmscene.edits.nulls import NULLS, NullEntry
@@ -13,6 +13,7 @@ from ldmscene.edits.wanted import Wanted, parse
 
 __all__ = [
     "CONTROLS",
+    "EDIT",
     "MEASURES",
     "NULLS",
     "RULES",

@@ -19,6 +19,7 @@ from ldmscene.registry import Registry
 
 Control = str | Callable[[Edit], Edit]
 SHUFFLED = "shuffled"
+EDIT = "edit"  # what the edit itself is called among its controls
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -126,17 +127,19 @@ STANDARD = (SHUFFLED, "random", "wrong-region", "other-target", "worst-module")
 
 def is_null(variant: str) -> bool:
     """Whether what a control made, by its name, must not work; a caller's own control mustn't."""
-    return all(control.null for control in CONTROLS.values() if _made(control.name, variant))
+    made_by = _maker(variant)
+    return made_by is None or CONTROLS[made_by].null
 
 
 def not_run(variants: Iterable[str]) -> list[str]:
     """Standard nulls that made none of these variants."""
-    names = list(variants)
-    return [control for control in STANDARD if not any(_made(control, name) for name in names)]
+    makers = set(map(_maker, variants))
+    return [control for control in STANDARD if control not in makers]
 
 
-def _made(control: str, variant: str) -> bool:
-    return variant == control or variant.startswith(f"{control}-")
+def _maker(variant: str) -> str | None:
+    """The control that made a variant, by whose name this begins; None of a caller's own."""
+    return max((name for name in CONTROLS if variant == name or variant.startswith(f"{name}-")), key=len, default=None)
 
 
 def controlled(edit: Edit, controls: Control | Iterable[Control]) -> dict[str, Edit]:
@@ -145,16 +148,25 @@ def controlled(edit: Edit, controls: Control | Iterable[Control]) -> dict[str, E
     Raises
     ------
     InputError
-        If a control isn't known, or the edit lacks what it needs.
+        If a control isn't known, the edit lacks what it needs, or a callable's name is not its own.
     """
     found: dict[str, Edit] = {}
     for control in [controls] if isinstance(controls, str) or callable(controls) else controls:
         if callable(control):
-            found[_name(control)] = control(edit)
+            name = _name(control)
+            if name in found:
+                raise InputError(f"controls: expected functions of different names, got {name!r} twice")
+            found[name] = _made(name, control(edit))
             continue
         name, _, argument = control.partition(":")
         found |= CONTROLS[name].make(edit, argument)
     return found
+
+
+def _made(name: str, made: object) -> Edit:
+    if not isinstance(made, Edit):
+        raise InputError(f"controls: expected {name} to return an edit, got {type(made).__name__}")
+    return made
 
 
 def _name(control: Callable[..., Any]) -> str:
@@ -162,7 +174,13 @@ def _name(control: Callable[..., Any]) -> str:
     name = getattr(control, "__name__", type(control).__name__)
     if not _NAME.fullmatch(name):
         raise InputError(f"controls: expected a function with a name of letters, digits, '_' and '-', got {name!r}")
+    if name == EDIT or _maker(name) is not None:
+        raise InputError(f"controls: {name!r} is what ldmscene itself calls {_owned(name)}; rename your function")
     return name
+
+
+def _owned(name: str) -> str:
+    return "the edit" if name == EDIT else f"what its control {_maker(name)!r} makes"
 
 
 def rivals(edit: Edit) -> list[str]:

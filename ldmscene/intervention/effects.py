@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ldmscene.array_types import AnyArray, Array, Bools
-from ldmscene.edits import MEASURES, ceiling
+from ldmscene.edits import EDIT, MEASURES, ceiling
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.evaluation.targets import Target, target_of, targets_of
 from ldmscene.intervention.controls import controls_of
@@ -21,7 +21,6 @@ from ldmscene.store.arrays import same_origin
 from ldmscene.store.layout import IMAGE, label_path
 from ldmscene.text import counted
 
-EDIT = "edit"
 SUPPLIED = ("array", "files")  # labels that no labeler read
 READINGS = ("reading", "reading elsewhere")  # where activations are changed, and where not
 

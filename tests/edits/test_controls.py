@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldmscene.edits import CONTROLS, NULLS, RULES, ControlEntry, NullEntry, RuleEntry, controlled, edited, is_null
+from ldmscene.edits import (
+    CONTROLS,
+    NULLS,
+    RULES,
+    ControlEntry,
+    NullEntry,
+    RuleEntry,
+    controlled,
+    edited,
+    is_null,
+    not_run,
+)
 from ldmscene.errors import InputError, UnknownNameError
 from tests.edits.worlds import World, edit_of, make_world, worlds
 
@@ -103,6 +115,56 @@ def test_a_control_may_be_any_function():
 
     assert controlled(edit_of(make_world()), [backwards])["backwards"].strength == -1
     assert is_null("backwards")
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("edit", "the edit"),
+        ("none", "what its control 'none' makes"),
+        ("shuffled", "what its control 'shuffled' makes"),
+        ("random-9", "what its control 'random' makes"),
+        ("other-target-x", "what its control 'other-target' makes"),
+    ],
+)
+def test_a_function_takes_no_name_that_findings_read_otherwise(name, meaning):
+    def own(edit):
+        return replace(edit, strength=0.0)
+
+    own.__name__ = name
+    with pytest.raises(InputError, match=f"controls: '{name}' is what ldmscene itself calls {meaning}; rename your"):
+        controlled(edit_of(make_world()), [own])
+
+
+def test_no_function_takes_the_place_of_another():
+    def scaled(edit, by):
+        return replace(edit, strength=by)
+
+    half, twice = partial(scaled, by=0.5), partial(scaled, by=2.0)
+    with pytest.raises(InputError, match="expected functions of different names, got 'partial' twice"):
+        controlled(edit_of(make_world()), [half, twice])
+    half.__name__, twice.__name__ = "half", "twice"
+    found = controlled(edit_of(make_world()), [half, twice])
+    assert {name: one.strength for name, one in found.items()} == {"half": 0.5, "twice": 2.0}
+
+
+def test_a_function_that_returns_no_edit_is_named():
+    def lost(edit):
+        replace(edit, strength=0.0)
+
+    with pytest.raises(InputError, match="controls: expected lost to return an edit, got NoneType"):
+        controlled(edit_of(make_world()), [lost])
+
+
+def test_a_variant_is_of_the_control_with_the_longest_name_that_it_begins_with(monkeypatch):
+    monkeypatch.setattr(CONTROLS, "_values", dict(CONTROLS))
+    for name in ("other", "random-walk"):
+        CONTROLS.register(ControlEntry(name, lambda edit, _: {}, null=False))
+    assert is_null("other-target-depth")
+    assert not is_null("other-1")
+    assert not is_null("random-walk-3")
+    assert not_run(["random-walk-3"]) == ["shuffled", "random", "wrong-region", "other-target", "worst-module"]
+    assert not_run(["random-3", "other-target-depth"]) == ["shuffled", "wrong-region", "worst-module"]
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,13 @@ def test_an_edit_that_does_no_better_than_none_is_not_causal():
     assert CAUSAL not in said
 
 
+def test_without_intervals_the_nearest_control_is_the_one_that_gains_most():
+    few = {name: (gain, -np.inf, np.inf) for name, gain in (("random-0", 0.0), ("shuffled", 0.3), ("random-1", 0.1))}
+    frame = _made(edit=(0.4, -np.inf, np.inf), none=NONE, **few)
+    assert nearest_null(frame) == "shuffled"
+    assert "; the nearest control, shuffled, gains +0.30 (no interval). With so few" in effect_sentence(frame)
+
+
 def test_a_control_that_could_not_be_judged_is_named():
     nothing = (np.nan, np.nan, np.nan)
     one = _made(edit=EDIT, none=NONE, shuffled=SHUFFLED, **ALL | {"random-0": nothing})
