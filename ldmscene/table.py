@@ -133,7 +133,7 @@ def _in_words(row: pd.Series, labelers: Sequence[str]) -> dict[str, str]:
         "first readable": _between(row, "first"),
         "90 % of what it reads": _between(row, "most"),
         "gain at the last step": _between(row, "gain", *unit),
-        "published score": f"{metric_title(row['metric'])} {number(row['final'], '.2f')}",
+        "published score": f"{metric_title(row['metric'])} {number(row['final'], 'z.2f')}",
         "decided by": row["rival"],
     }
     return found | {f"most, {name}": _between(row, f"{name} most") for name in labelers}
@@ -141,13 +141,12 @@ def _in_words(row: pd.Series, labelers: Sequence[str]) -> dict[str, str]:
 
 def _between(row: pd.Series, name: str, factor: int = 1, unit: str = "", digits: int = 0) -> str:
     """`57 % (53 to 61)`; a dash where there is none."""
-    at, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
-    if pd.isna(at):
+    three = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    shown = [number(factor * one, f"z.{digits}f") for one in three if not pd.isna(one) and np.isfinite(one)]
+    if not shown:
         return "–"
-    within = (
-        "" if pd.isna(low) or not np.isfinite(low) else f" ({factor * low:.{digits}f} to {factor * high:.{digits}f})"
-    )
-    return f"{factor * at:.{digits}f}{unit}{within}"
+    within = f" ({shown[1]} to {shown[2]})" if len(shown) == 3 else ""
+    return f"{shown[0]}{unit}{within}"
 
 
 def _mean(scores: xr.DataArray) -> xr.DataArray:

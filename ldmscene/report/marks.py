@@ -50,19 +50,18 @@ def of_probe(found: Finding) -> list[Mark]:
 
 
 def leads(found: Finding) -> dict[str, str]:
-    """How much later than the probe each labeler reads as much, in short: `+2 steps`, `same step`, `never`.
+    """How much later than the probe each labeler reads as much, in short: `+2 steps`, `same step`, `not shown`.
 
     Nothing of errors, of which no share means anything.
     """
     if not found.first.shown or found.lower_is_better:
         return {}
-    never = f"not {found.end}" if found.end else "never"
-    return {name: _short(reading.lead_most, never) for name, reading in found.readings.items()}
+    return {name: _short(reading.lead_most, found.end) for name, reading in found.readings.items()}
 
 
-def _short(lead: Lead, never: str) -> str:
+def _short(lead: Lead, end: str) -> str:
     if lead.steps is None:
-        return never
+        return f"not shown {end}".rstrip()
     sign = "+" if lead.steps > 0 else "−"
     return f"{sign}{counted(abs(lead.steps), 'step')}" if lead.steps else "same step"
 

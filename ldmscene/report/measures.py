@@ -137,10 +137,10 @@ class Score:
         return grid["cv_score"].sel(target=target)
 
     def text(self, value: float) -> str:
-        return number(value, ".3f")
+        return number(value, "z.3f")
 
     def short(self, value: float) -> str:
-        return re.sub(r"^(−?)0\.", r"\1.", number(value, ".2f"))
+        return re.sub(r"^(−?)0\.", r"\1.", number(value, "z.2f"))
 
 
 MEASURES: dict[str, Measure] = {measure.key: measure for measure in (Gain(), Score())}

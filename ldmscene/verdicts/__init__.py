@@ -6,7 +6,7 @@ Nothing here knows a store, a model or a probe: arrays over steps and prompts co
 from ldmscene.verdicts.draws import Draws, counts
 from ldmscene.verdicts.effects import Residuals, by_prompt, capped, ceiling, refit_error
 from ldmscene.verdicts.finding import Finding, Rival, find
-from ldmscene.verdicts.sentences import apart, sentence, signed
+from ldmscene.verdicts.sentences import apart, sentence, signed, these
 from ldmscene.verdicts.steps import LEAST, Lead, Step, first_step, lead, most_step
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "refit_error",
     "sentence",
     "signed",
+    "these",
 ]

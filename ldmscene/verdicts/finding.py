@@ -16,6 +16,7 @@ from ldmscene.verdicts.steps import (
     SHARE,
     Lead,
     Step,
+    falls_short,
     first_of,
     first_step,
     lead,
@@ -77,6 +78,10 @@ class Finding:
     """rivals that were not run"""
     measure: str = PARTIAL_R2
     """or the name of a score, which is no share of anything"""
+    decided_at: int | None = None
+    """position at which that rival was read, where that is earlier, as of a latent that held the noise"""
+    lost: bool = False
+    """whether the last step has evidently less than the share of what is ever gained"""
     gain_first: float = float("nan")
     """the mean effect at the step `first`"""
     earlier: tuple[int, ...] = ()
@@ -176,6 +181,7 @@ def find(
         return Reading(own, reached, lead(own, first, steps), lead(reached, most, steps))
 
     last = Draws.of(probe[-1], drawn)
+    decided, at = _decided(over, first, rivals, least, len(steps))
     low, high = (float(bound(LEVEL)) for bound in (last.lower, last.upper))
     if measure == PARTIAL_R2:
         high = float(capped(np.array(high)))
@@ -191,22 +197,26 @@ def find(
         first,
         most,
         {rival.name: float(rival.values[-1].mean()) for rival in rivals},
-        _decided(over, first, rivals, least, len(steps)),
+        decided,
         least or 0.0,
         share,
         {name: reading(values) for name, values in (labelers or {}).items()},
         tuple(missing),
         measure,
-        float("nan") if first.at is None else float(probe[first.at].mean()),
-        tuple(map(int, read)),
+        decided_at=at,
+        lost=most.shown and falls_short(probe, drawn, share),
+        gain_first=float("nan") if first.at is None else float(probe[first.at].mean()),
+        earlier=tuple(map(int, read)),
     )
 
 
-def _decided(over: Draws, first: Step, rivals: Sequence[Rival], least: float | None, steps: int) -> str:
-    """The name of the mark with the least margin where the decision falls."""
-    names = [] if least is None else [LEAST_EFFECT]
-    for rival in rivals:
-        names += [rival.name] * (steps if rival.earlier else 1)
-    if first.at:
-        return names[int(over.mean[:, first.at - 1].argmin())]
-    return names[int(over.lower(LEVEL)[:, -1].argmin())]
+def _decided(
+    over: Draws, first: Step, rivals: Sequence[Rival], least: float | None, steps: int
+) -> tuple[str, int | None]:
+    """The mark with the least margin where the decision falls: its name, and its position where that is earlier."""
+    marks = [] if least is None else [(LEAST_EFFECT, 0)]
+    marks += [(rival.name, lag) for rival in rivals for lag in range(steps if rival.earlier else 1)]
+    where = first.at - 1 if first.at else steps - 1
+    margin = over.mean[:, where] if first.at else over.lower(LEVEL)[:, where]
+    name, lag = marks[int(margin.argmin())]
+    return name, max(where - lag, 0) if lag and where else None

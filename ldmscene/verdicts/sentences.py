@@ -61,14 +61,24 @@ def _before(finding: Finding) -> str:
     if not finding.first.at:
         return ""
     before = finding.steps[finding.first.at - 1]
-    said = f" At step {before} as much is read from {finding.decided}."
+    said = f" At step {before} as much is read from {_rival(finding)}."
     if finding.decided == LEAST_EFFECT:
         said = f" At step {before} it is not above {_number(finding, finding.least)}."
-    return f"{said} It is read, too, at {_these(finding.earlier_steps)}." if finding.earlier else said
+    return f"{said} It is read, too, at {these(finding.earlier_steps)}." if finding.earlier else said
 
 
-def _these(steps: Sequence[int]) -> str:
-    return f"step {steps[0]}" if len(steps) == 1 else f"steps {_named(steps)}"
+def _rival(finding: Finding) -> str:
+    """What decided: `raw latent`, or `raw latent of step 0` where it was read earlier."""
+    when = "" if finding.decided_at is None else f" of step {finding.steps[finding.decided_at]}"
+    return f"{finding.decided}{when}"
+
+
+def these(steps: Sequence[int]) -> str:
+    """`step 3`, `steps 3 to 9`, `7 steps from 0 to 12`."""
+    named = _named(steps)
+    if len(steps) == 1:
+        return f"step {named}"
+    return named.replace(" from ", " steps from ") if " from " in named else f"steps {named}"
 
 
 def _size(finding: Finding) -> str:
@@ -82,23 +92,25 @@ def _most(finding: Finding) -> str:
     share = (
         f"{_percent(finding.share)} of what the probe {'ever gains' if finding.finished else 'gains at any of them'}"
     )
-    if finding.most.at == len(finding.steps) - 1:
+    end = len(finding.steps) - 1
+    if finding.most.at == end and finding.soonest(end) == finding.steps[end]:  # the step before was looked at, too
         before = "the picture is finished" if finding.finished else f"step {finding.steps[-1]}"
         return f"{share} is not there before {before}{_within(finding, finding.most, 'from step ')}"
-    return f"{share} is there from step {_at(finding, finding.most)}{_within(finding, finding.most)}"
+    said = f"{share} is there from step {_at(finding, finding.most)}{_within(finding, finding.most)}"
+    return f"{said}, and no longer at {_end(finding)}" if finding.lost else said
 
 
 def _not_shown(finding: Finding) -> str:
     read = f"not shown to be readable{_beyond(finding)}"
     if finding.earlier:
-        read = f"readable{_beyond(finding)} at {_these(finding.earlier_steps)}, and not shown to be later on"
+        read = f"readable{_beyond(finding)} at {these(finding.earlier_steps)}, and not shown to be later on"
     said = f"{read}. {_effect(finding)}"
     if finding.prompts < FEWEST:
         return f"{said}."
     if finding.decided == LEAST_EFFECT:
         said = f"{said}: not clearly more than {_number(finding, finding.least)}, the least that counts."
     else:
-        said = f"{said}: not clearly more than is read from {finding.decided}."
+        said = f"{said}: not clearly more than is read from {_rival(finding)}."
     if finding.ceiling < _LOW:
         return f"{said} Maps of its size could gain {_percent(finding.ceiling)} at most."
     return said
@@ -128,7 +140,7 @@ def _reaches(finding: Finding) -> str:
 
 
 def _labeler(finding: Finding, name: str, reading: Reading) -> str:
-    shown, never = (f"not shown {finding.end}", f"not {finding.end}") if finding.end else ("never shown", "never")
+    shown = f"not shown {finding.end}" if finding.end else "never shown"
     if not reading.first.shown:
         more = f"more of it than is read from {listed(list(finding.rivals))}" if finding.rivals else "anything of it"
         return f"The {name} is {shown} to read {more}."
@@ -136,7 +148,7 @@ def _labeler(finding: Finding, name: str, reading: Reading) -> str:
     if finding.lower_is_better:
         return f"{first}."
     if not reading.most.shown:
-        return f"{first}, and {never} as much as the probe."
+        return f"{first}, and is {shown} to read as much as the probe."
     return f"{first}, and as much as the probe from step {_lead(finding, reading.most, reading.lead_most)}."
 
 
@@ -197,7 +209,7 @@ def _percent(share: float) -> str:
 
 
 def _number(finding: Finding, value: float) -> str:
-    return _percent(value) if finding.measure == PARTIAL_R2 else number(value, ".2f")
+    return _percent(value) if finding.measure == PARTIAL_R2 else number(value, "z.2f")
 
 
 def signed(steps: int) -> str:

@@ -130,6 +130,15 @@ def most_step(
     return _step(at, _low(contrasts, level, best), min(high, len(curve) - 1), replicates)
 
 
+def falls_short(curve: Array, drawn: Array, share: float = SHARE, level: float = LEVEL) -> bool:
+    """Whether a curve's last step evidently has less than a share of some other's, by bounds that hold for all at once.
+
+    And by those of each, which are the stricter ones of few prompts.
+    """
+    over = Draws.of(curve[-1] - share * curve, drawn)
+    return bool((np.maximum(over.upper_of_all(level), over.upper(level)) < 0).any())
+
+
 def lead(of: Step, over: Step, steps: Sequence[int], level: float = LEVEL) -> Lead:
     """How many steps later `of` is there than `over`, both from the same draws; `steps` are those at the positions.
 

@@ -95,7 +95,7 @@ def test_labelers_are_named_with_their_leads(data):
     ax.figure.draw_without_rendering()
     assert max(Text.get_window_extent(text).x1 for text in ax.texts) <= ax.figure.bbox.x1
     never = replace(found.readings[grids.LABELER_NOISY], lead_most=Lead(None, None, None))
-    assert leads(replace(found, readings={"one": never})) == {"one": "never"}
+    assert leads(replace(found, readings={"one": never})) == {"one": "not shown"}
 
 
 def test_heatmap_is_the_mean_of_each_cell(data):

@@ -19,7 +19,7 @@ from ldmscene.report.series import dodge, span
 from ldmscene.report.site.chart import Scale, chart
 from ldmscene.report.site.context import context
 from ldmscene.report.site.facts import flat, shown
-from ldmscene.report.site.findings import lead_sentence, line_of_steps
+from ldmscene.report.site.findings import card, lead_sentence, line_of_steps
 from ldmscene.report.site.moves import moved
 from ldmscene.report.site.room import reduction
 from ldmscene.report.site.tables import heat, leaderboard
@@ -213,11 +213,11 @@ def never_seen(finding):
 def test_a_labeler_that_never_sees_as_much_says_by_which_step_when_not_all_were_looked_at(data):
     mask = conclusions.finding(data.grid, "mask")
     some = replace(mask, run=30, readings=never_seen(mask))
-    assert marks.leads(some) == {grids.LABELER_NOISY: "not by step 14"}
-    assert line_of_steps(some)["rows"][1]["said"] == "not as much by step 14"
+    assert marks.leads(some) == {grids.LABELER_NOISY: "not shown by step 14"}
+    assert line_of_steps(some)["rows"][1]["said"] == "not shown to read as much by step 14"
     whole = replace(some, run=15)
-    assert marks.leads(whole) == {grids.LABELER_NOISY: "never"}
-    assert line_of_steps(whole)["rows"][1]["said"] == "never as much"
+    assert marks.leads(whole) == {grids.LABELER_NOISY: "not shown"}
+    assert line_of_steps(whole)["rows"][1]["said"] == "not shown to read as much"
 
 
 def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
@@ -239,15 +239,53 @@ def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     )
     assert lead_sentence([other]) == "Light: not shown."
     unseen = never_seen(mask)
-    assert lead_sentence([replace(mask, readings=unseen)]).endswith("in the unfinished picture never.")
+    never = lead_sentence([replace(mask, readings=unseen)])
+    assert never.endswith(". A labeler is not shown to see as much in the unfinished picture.")
     some = lead_sentence([replace(mask, readings=unseen, run=30)])
-    assert some.endswith("in the unfinished picture not by step 14.")
+    assert some.endswith(". A labeler is not shown to see as much in the unfinished picture by step 14.")
+    later = {grids.LABELER_PREDICTED: mask.readings[grids.LABELER_PREDICTED]}
+    assert lead_sentence([replace(mask, readings=unseen | later)]).endswith(
+        f"A labeler sees as much in the finished one that the model predicts by step {predicted}. It is not shown to "
+        "see as much in the unfinished picture."
+    )
     error = lead_sentence([replace(mask, lower_is_better=True)])
     assert error == f"Beyond position, a linear probe reads mask from step {first} on."
-    two = [replace(mask, run=30, readings=readings) for readings in (seen_once.readings, unseen)]
-    assert lead_sentence(two).endswith(f"in the unfinished picture by step {noisy} and not by step 14.")
-    assert "90 % of what it reads at any of these by step" in some
+    assert "90 % of what it reads at any of those looked at by step" in some
+    light = replace(other, earlier=(3, 4, 5))
+    assert lead_sentence([light]) == "Light: read at steps 3 to 5, and not shown to be later on."
+    alone = replace(seen_once, steps=(7,), first=replace(mask.first, at=0), run=15)
+    labeler = replace(alone.readings[grids.LABELER_NOISY], most=replace(mask.most, at=0))
+    assert lead_sentence([replace(alone, readings={grids.LABELER_NOISY: labeler})]) == (
+        "Beyond position, a linear probe reads mask at step 7, the only one that was looked at. A labeler sees as much "
+        "in the unfinished picture at step 7."
+    )
     assert lead_sentence([replace(mask, readings={}, beyond=())]).startswith("A linear probe reads mask")
+
+
+@pytest.mark.parametrize("end", ["", " by step 14"])
+def test_the_first_sentence_says_of_which_targets_a_labeler_sees_as_much(data, end):
+    mask = replace(conclusions.finding(data.grid, "mask"), run=30 if end else 15)
+    once = {grids.LABELER_NOISY: mask.readings[grids.LABELER_NOISY]}
+    noisy = once[grids.LABELER_NOISY].most.at
+    depth = replace(mask, target="depth", readings=never_seen(mask))
+    for two in ([replace(mask, readings=once), depth], [depth, replace(mask, readings=once)]):
+        assert lead_sentence(two).endswith(
+            f"A labeler sees as much of mask in the unfinished picture by step {noisy}. It is not shown to see as much "
+            f"of depth in the unfinished picture{end}."
+        )
+
+
+def test_a_card_shows_what_is_shown(data):
+    mask = conclusions.finding(data.grid, "mask")
+    first, most = (f"step {one.at}" for one in (mask.first, mask.most))
+    assert card(mask)["numbers"] == [(first, "first readable"), (most, "90 % of what it reads")]
+    unknown = replace(mask.first, at=None)
+    assert card(replace(mask, most=unknown, lower_is_better=True))["numbers"] == [(first, "first readable")]
+    lost = replace(mask, first=unknown, most=unknown)
+    assert card(lost)["numbers"] == []
+    assert card(replace(lost, earlier=(3, 4, 5)))["numbers"] == [("steps 3 to 5", "readable, not shown later on")]
+    alone = replace(mask, steps=(7,), first=replace(mask.first, at=0, low=0, high=0), most=unknown, readings={})
+    assert card(alone)["numbers"] == [("step 7", "readable, the only one looked at")]
 
 
 def test_cells_and_leaders_are_the_means_and_intervals_of_the_grid(data):

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ldmscene.verdicts import Finding, Lead, Rival, Step, find, sentence
+from ldmscene.verdicts import Finding, Lead, Rival, Step, counts, find, sentence
 from ldmscene.verdicts.finding import LEAST_EFFECT, Reading
+from ldmscene.verdicts.steps import falls_short
 
 NONE = np.zeros(0)
 
@@ -52,8 +53,8 @@ def test_one_step_alone_is_no_beginning() -> None:
     ("steps", "said"),
     [
         ((0, 7, 14), "at the steps looked at (0, 7 and 14 of 0 to 14), readable beyond position from step 14 (95 % "
-                     "interval 1 to 14), with a gain of 8 %; 90 % of what the probe ever gains is not there before the "
-                     "picture is finished (95 % interval from step 8 to 14). At the last step the"),
+                     "interval 1 to 14), with a gain of 8 %; 90 % of what the probe ever gains is there from step 14 "
+                     "(95 % interval 8 to 14). At the last step the"),
         ((0, 1, 2), "at the steps looked at (0 to 2 of 0 to 14), readable beyond position from step 2 (95 % interval 1 "
                     "to 2), with a gain of 8 %; 90 % of what the probe gains at any of them is not there before step 2 "
                     "(95 % interval from step 2 to 2). At step 2 the"),
@@ -82,6 +83,15 @@ def test_what_was_read_and_lost_again_is_said() -> None:
     lost = sentence(replace(LOST, earlier=(0, 1, 2, 3, 4, 5, 6, 7)))
     assert lost.startswith("mask: readable beyond position at steps 0 to 7, and not shown to be later on. At the last")
     assert "at step 3, and not shown" in sentence(replace(LOST, earlier=(3,)))
+    assert "readable beyond position at 7 steps from 0 to 12, and not" in sentence(
+        replace(LOST, earlier=tuple(range(0, 14, 2)))
+    )
+
+
+def test_a_latent_that_held_more_earlier_is_named_with_its_step() -> None:
+    """Of the last step it reads less than the probe, so that its name alone would contradict the numbers."""
+    assert "not clearly more than is read from raw latent of step 0." in sentence(replace(LOST, decided_at=0))
+    assert "At step 1 as much is read from raw latent of step 0." in sentence(replace(SHOWN, decided_at=0))
 
 
 def test_the_end_is_no_finding_about_an_earlier_step() -> None:
@@ -149,7 +159,7 @@ def test_labelers_come_later_earlier_together_or_never() -> None:
     assert "from step 1, 1 step earlier (−2 to +1, 95 % interval)" in earlier
     assert earlier.endswith("as much as the probe from step 9, no later.")
     assert said(Reading(step(5), MISSING, Lead(3, 3, 3), NEVER)) == (
-        " on x_t reads something of it from step 5, 3 steps later, and never as much as the probe."
+        " on x_t reads something of it from step 5, 3 steps later, and is never shown to read as much as the probe."
     )
     assert said(Reading(MISSING, MISSING, NEVER, NEVER)) == (
         " on x_t is never shown to read more of it than is read from raw latent and permuted weights."
@@ -218,7 +228,43 @@ def test_a_rival_that_reads_as_much_undoes_a_finding() -> None:
         assert not found.first.shown
         assert not found.most.shown
         assert found.decided == rival.name
+        assert found.decided_at == (0 if rival.earlier else None)
     assert find("depth", "mid", probe, steps=range(15), rivals=[Rival("raw latent", noise)]).first.shown
+
+
+def test_the_earlier_step_of_a_latent_is_the_one_at_which_it_reads_most() -> None:
+    probe = curves(0.5) + np.arange(15)[:, None] / 40
+    latent = np.zeros((15, 24))
+    latent[3] = probe[8].mean() + 0.01
+    found = find("depth", "mid", probe, steps=range(15), rivals=[Rival("raw latent", latent, True)])
+    assert (found.first.at, found.decided, found.decided_at) == (9, "raw latent", 3)
+    at_once = find("depth", "mid", probe, steps=range(15), rivals=[Rival("raw latent", probe - 1, True)])
+    assert (at_once.decided, at_once.decided_at) == (LEAST_EFFECT, None)
+
+
+@pytest.mark.parametrize("prompts", [8, 24])
+def test_what_is_lost_by_the_last_step_is_not_there_from_some_step_on(prompts: int) -> None:
+    """A probe that reads most in the middle, and one that only seems to."""
+    noise = 0.005 * np.random.default_rng(0).normal(size=(15, prompts))
+    middle = 0.6 * np.exp(-(((np.arange(15) - 6) / 2) ** 2))[:, None]
+    found = find("depth", "mid", np.maximum(middle, 0.2 * (np.arange(15) > 6)[:, None]) + noise, steps=range(15))
+    assert found.most.at == 6
+    assert found.lost
+    assert "is there from step 6 (95 % interval 6 to " in sentence(found)
+    assert "), and no longer at the last step. At the last step the probe" in sentence(found)
+    held = find("depth", "mid", np.minimum(0.1 * np.arange(15), 0.6)[:, None] + 3 * noise, steps=range(15))
+    assert held.most.at < 14
+    assert not held.lost
+
+
+def test_what_seems_lost_by_chance_is_not_said_to_be() -> None:
+    """Nor where the last step truly has just the share, and one prompt in three nothing of it."""
+    level = np.where(np.arange(15) < 14, 1, 0.9)[:, None]
+    rng = np.random.default_rng(0)
+    for prompts in (8, 24):
+        noise = 0.05 * rng.normal(size=(200, 15, prompts))
+        trials = level * rng.normal(0.2, 0.2, size=(200, 1, prompts)) + noise
+        assert sum(falls_short(one, counts(prompts, 499)) for one in trials) <= 12
 
 
 def test_a_gap_takes_the_beginning_away_and_not_what_was_read_before() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ldmscene.report.marks import Mark
 from ldmscene.report.measures import Measure
 from ldmscene.report.series import Series, lone, runs, span
+from ldmscene.text import number
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 34, 8, 10, 36
@@ -52,7 +53,7 @@ def chart(
         "width": WIDTH, "height": HEIGHT,
         "left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": HEIGHT - BOTTOM,
         "x_ticks": [(across(s), int(s)) for s in steps[:: max(1, len(steps) // 7)]],
-        "y_ticks": [(up(t), f"{t * measure.factor:.{_decimals(ticks * measure.factor)}f}") for t in ticks],
+        "y_ticks": [(up(t), number(t * measure.factor, f"z.{_decimals(ticks * measure.factor)}f")) for t in ticks],
         "ceilings": [(up(value), size) for size, value in ceilings.items()],
         "lines": [_line(one, steps, across, up) for one in found][::-1],
         "marks": [_mark(mark, found[0], steps, across, up) for mark in marks if found],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import xarray as xr
 
@@ -11,7 +11,7 @@ from ldmscene import grid as grids
 from ldmscene.report.marks import Mark, Way, ways
 from ldmscene.report.site.chart import Scale
 from ldmscene.text import listed
-from ldmscene.verdicts import Finding, Lead, apart, signed
+from ldmscene.verdicts import Finding, Lead, apart, signed, these
 from ldmscene.verdicts import sentence as in_words
 from ldmscene.words import capital, target_words
 
@@ -30,44 +30,57 @@ def findings(grid: xr.Dataset) -> dict[str, Finding]:
 def lead_sentence(found: Sequence[Finding]) -> str:
     """The answer for all targets at once; steps stand in the order of the targets."""
     shown = [one for one in found if one.first.shown]
-    others = [one.target for one in found if not one.first.shown]
-    said = [_readable(shown)] if shown else []
-    if shown and (seen := _seen(shown)):
-        said.append(f"A labeler sees as much {', and '.join(seen)}.")
+    said = [_readable(shown), *_seen(shown)] if shown else []
+    said += [_lost(one) for one in found if not one.first.shown and one.earlier]
+    others = [one.target for one in found if not one.first.shown and not one.earlier]
     if others:
         said.append(f"{capital(listed(others))}: not shown.")
     return " ".join(said)
 
 
 def _readable(shown: Sequence[Finding]) -> str:
-    first = _in_order("from", [_step(one, one.first.at) for one in shown], shown[0])
-    most = _in_order("by", [_step(one, one.most.at) for one in shown], shown[0])
     known = f"Beyond {listed(shown[0].beyond)}, a" if shown[0].beyond else "A"
-    share = (
-        f"{round(100 * shown[0].share)} % of what it {'ever reads' if shown[0].finished else 'reads at any of these'}"
-    )
-    said = f"{known} linear probe reads {listed([one.target for one in shown])} {first} on"
-    return f"{said}." if any(one.lower_is_better for one in shown) else f"{said}, and {share} {most}."
+    said = f"{known} linear probe reads {listed([one.target for one in shown])}"
+    first = [_step(one, one.first.at) for one in shown]
+    if len(shown[0].steps) == 1:
+        return f"{said} at step {first[0]}, the only one that was looked at."
+    said = f"{said} {_in_order('from', first, shown[0])} on"
+    if any(one.lower_is_better for one in shown):
+        return f"{said}."
+    most = _in_order("by", [_step(one, one.most.at) for one in shown], shown[0])
+    ever = "ever reads" if shown[0].finished else "reads at any of those looked at"
+    return f"{said}, and {round(100 * shown[0].share)} % of what it {ever} {most}."
 
 
-def _seen(shown: Sequence[Finding]) -> list[str]:
-    found = []
+def _lost(one: Finding) -> str:
+    return f"{capital(one.target)}: read at {these(one.earlier_steps)}, and not shown to be later on."
+
+
+def _seen(shown: Sequence[Finding]) -> Iterator[str]:
+    """In which unfinished pictures a labeler sees as much, and in which it isn't shown to."""
+    seen, unseen, when = [], [], "at" if len(shown[0].steps) == 1 else "by"
     for name, where in SEEN_IN.items():
-        if all(name in one.readings and not one.lower_is_better for one in shown):
-            steps = [_step(one, one.readings[name].most.at) for one in shown]
-            found.append(f"{where} {_in_order('by', steps, shown[0])}")
-    return found
+        if any(name not in one.readings or one.lower_is_better for one in shown):
+            continue
+        reached = {one.target: _step(one, at) for one in shown if (at := one.readings[name].most.at) is not None}
+        others = [one.target for one in shown if one.target not in reached]
+        whose, theirs = (f"of {listed(list(some))} " if reached and others else "" for some in (reached, others))
+        seen += [f"{whose}{where} {_in_order(when, list(reached.values()), shown[0])}"] if reached else []
+        unseen += [f"{theirs}{where}"] if others else []
+    if seen:
+        yield f"A labeler sees as much {', and '.join(seen)}."
+    if unseen:
+        who = "It" if seen else "A labeler"
+        yield f"{who} is not shown to see as much {' or '.join(unseen)} {shown[0].end}".rstrip() + "."
 
 
 def _in_order(when: str, steps: Sequence[int | None], looked: Finding) -> str:
     """`by step 0` where all are equal, else `by steps 5, 6 and 9`."""
-    last = looked.steps[-1] if looked.finished else None
-    never = f"not {looked.end}" if looked.end else "never"
-    words = [f"{step}{' (the last)' * (step == last)}" for step in steps if step is not None]
-    if len(words) == len(steps) and len(set(words)) == 1:
+    last = looked.steps[-1] if looked.finished and len(looked.steps) > 1 else None
+    words = [f"{step}{' (the last)' if step == last else ''}" for step in steps]
+    if len(set(words)) == 1:
         return f"{when} step {words[0]}"
-    reached = f"{when} step{'s' * (len(words) > 1)} {listed(words)}" if words else ""
-    return " and ".join(filter(None, [reached, never if len(words) < len(steps) else ""]))
+    return f"{when} steps {listed(words)}"
 
 
 def card(found: Finding) -> dict[str, object]:
@@ -76,12 +89,22 @@ def card(found: Finding) -> dict[str, object]:
     return {
         "target": found.target,
         "about": target_words(found.target),
-        "first": _step(found, found.first.at),
-        "most": _step(found, found.most.at),
+        "numbers": _numbers(found),
         "sentence": f"{capital(start)}.".replace("..", "."),
         "rest": rest,
         "line": line_of_steps(found),
     }
+
+
+def _numbers(found: Finding) -> list[tuple[str, str]]:
+    """What stands out on a card, each with what it is; nothing where nothing is shown."""
+    first, most = _step(found, found.first.at), _step(found, found.most.at)
+    if first is None:
+        return [(these(found.earlier_steps), "readable, not shown later on")] if found.earlier else []
+    if len(found.steps) == 1:
+        return [(f"step {first}", "readable, the only one looked at")]
+    share = [] if most is None else [(f"step {most}", f"{round(100 * found.share)} % of what it reads")]
+    return [(f"step {first}", "first readable"), *share]
 
 
 def _step(found: Finding, at: int | None) -> int | None:
@@ -123,8 +146,8 @@ def _lead(way: Way, found: Finding) -> str:
         return "not shown to read it"
     if found.lower_is_better:
         return _apart(found.readings[way.name].lead_first)
-    never = f"not as much {found.end}" if found.end else "never as much"
-    return _apart(way.lead) if way.most and way.lead else never
+    unseen = f"not shown to read as much {found.end}".rstrip()
+    return _apart(way.lead) if way.most and way.lead else unseen
 
 
 def _apart(lead: Lead) -> str:
