@@ -138,20 +138,17 @@ def _share(grid: xr.Dataset, name: str) -> float:
 
 def _of_effects(grid: xr.Dataset, target: str) -> Finding:
     module = gains.chosen_module(grid, target)
+    probe = gains.of_probe(grid, target)
     of_another = {grids.SHUFFLED} if told_chosen(grid, target) not in (None, module) else set()
     rivals = [
         Rival(name, values, earlier=name == grids.RAW_LATENT)
         for name, values in gains.of_rivals(grid, target).items()
         if name not in of_another
     ]
-    runs = grid["left"].sel(target=target, module=module).notnull().all("sample").values
-    if not runs.all():
-        there = grid["step"].values[runs].tolist()
-        raise InputError(f"grid: expected steps at which {module} runs, {there}; select them by grid.sel(step=…)")
     found = find(
         target,
         short_name(module),
-        gains.of_probe(grid, target),
+        probe,
         steps=grid["step"].values.tolist(),
         rivals=rivals,
         labelers=gains.of_labelers(grid, target),

@@ -14,7 +14,7 @@ from ldmscene import grid as grids
 from ldmscene.array_types import AnyArray, Array
 from ldmscene.axes import AGAIN, check_axes, told_beyond
 from ldmscene.errors import InputError
-from ldmscene.module_names import that_speak
+from ldmscene.module_names import short_name, that_speak
 from ldmscene.text import listed
 from ldmscene.verdicts import LEAST, Draws, by_prompt, capped, counts
 
@@ -52,9 +52,10 @@ def chosen_module(grid: xr.Dataset, target: str) -> str:
 
 
 def of_probe(grid: xr.Dataset, target: str, module: str | None = None) -> Array:
-    """A module's gains (step, prompt), those of the target's own module where none is named."""
-    ours = grid.sel(target=target, module=module or chosen_module(grid, target))
-    return _by_prompt(grid, ours["explained"], ours["left"])
+    """A module's gains (step, prompt), those of the target's own module where none is named; it must run at each."""
+    module = module or chosen_module(grid, target)
+    ours = grid.sel(target=target, module=module)
+    return _by_prompt(grid, ours["explained"], ours["left"], f"{short_name(module)} runs")
 
 
 def of_rivals(grid: xr.Dataset, target: str) -> dict[str, Array]:
@@ -126,10 +127,15 @@ def _along(grid: xr.Dataset, target: str, dim: str) -> Iterator[tuple[str, Array
     for name in map(str, grid[dim].values):
         one = some.sel({dim: name})
         if bool(one[f"{dim}_explained"].notnull().any()):
-            yield name, _by_prompt(grid, one[f"{dim}_explained"], one[f"{dim}_left"])
+            yield name, _by_prompt(grid, one[f"{dim}_explained"], one[f"{dim}_left"], f"the {name} was run")
 
 
-def _by_prompt(grid: xr.Dataset, explained: xr.DataArray, left: xr.DataArray) -> Array:
+def _by_prompt(grid: xr.Dataset, explained: xr.DataArray, left: xr.DataArray, needed: str) -> Array:
+    """Gains (step, prompt), of grids all of whose steps have some: a step without them is no step without a gain."""
+    there = (explained + left).notnull().any("sample").values
+    if not there.all():
+        steps = grid["step"].values[there].tolist()
+        raise InputError(f"grid: expected steps at which {needed}, {steps}; select them by grid.sel(step=…)")
     return _ratios(grid, *(one.transpose("step", "sample") for one in (explained, left)))
 
 

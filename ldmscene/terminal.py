@@ -57,7 +57,8 @@ def _stacked(table: Table, width: int) -> Iterator[str]:
 
 def grid_rows(grid: xr.Dataset) -> list[dict[str, Any]]:
     """The table's numbers: one row for each target and step."""
-    return [row for target in map(str, grid["target"].values) for row in _target_rows(grid, target)]
+    rows = [row for target in map(str, grid["target"].values) for row in _target_rows(grid, target)]
+    return [{k: round(v, 4) if isinstance(v, float) and k != "timestep" else v for k, v in row.items()} for row in rows]
 
 
 def _target_rows(grid: xr.Dataset, target: str) -> list[dict[str, Any]]:
@@ -71,10 +72,10 @@ def _target_rows(grid: xr.Dataset, target: str) -> list[dict[str, Any]]:
             "module": module,
             "step": int(step),
             "timestep": float(grid["timestep"][i]),
-            **{name: round(float(curve["mean"][i]), 4) for name, curve in curves.items()},
-            "low": round(float(curves["probe"]["low"][i]), 4),
-            "high": round(float(curves["probe"]["high"][i]), 4),
-            metric: round(float(published[i]), 4),
+            **{name: float(curve["mean"][i]) for name, curve in curves.items()},
+            "low": float(curves["probe"]["low"][i]),
+            "high": float(curves["probe"]["high"][i]),
+            metric: float(published[i]),
         }
         for i, step in enumerate(grid["step"].values)
     ]
@@ -110,7 +111,8 @@ def legend(grid: xr.Dataset) -> str:
     ran = {"probe"}.union(*(compared(grid, target) for target in map(str, grid["target"].values)))
     said = [words for name, words in _MEANING.items() if name in ran]
     if gains.has_gains(grid):
-        left = f"in % of what {gains.known(grid)} leaves unexplained" if gains.known(grid) else "in % of all variance"
+        leave = "leaves" if len(gains.beyond(grid)) == 1 else "leave"
+        left = f"in % of what {gains.known(grid)} {leave} unexplained" if gains.known(grid) else "in % of all variance"
         said += [left, "score: the probe's published one"]
     return "; ".join(said)
 
@@ -160,7 +162,7 @@ def _columns(target: str, row: dict[str, Any]) -> dict[str, str]:
 
 def _cell(row: dict[str, Any], name: str) -> str:
     return (
-        f"{round(100 * row[name]):d}" if row["metric"] == gains.PARTIAL_R2 and name in _COLUMNS else f"{row[name]:.2f}"
+        f"{round(100 * row[name]):d}" if row["metric"] == gains.PARTIAL_R2 and name in _COLUMNS else f"{row[name]:z.2f}"
     )
 
 

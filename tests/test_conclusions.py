@@ -168,7 +168,22 @@ def test_steps_at_which_a_module_does_not_run_are_refused() -> None:
     some = grid.assign({name: grid[name].where(grid["step"] != 1) for name in ("explained", "left")})
     with pytest.raises(InputError, match=r"steps at which mid_block runs, \[0, 2\]"):
         conclusions.sentence(some, "depth")
+    with pytest.raises(InputError, match="steps at which mid_block runs"):
+        gains.of_probe(some, "depth")  # which tables and curves would show as 0 %
     assert "readable" in conclusions.sentence(some.sel(step=[0, 2]), "depth")
+
+
+@pytest.mark.parametrize("what", ["rival", "labeler"])
+def test_what_was_not_run_at_some_step_is_no_reading_of_nothing_there(what: str) -> None:
+    """As in a grid that was joined from two, of which one has a rival that the other hasn't."""
+    grid = effects([0.3, 0.3, 0.3], [0.5] * 3, [0.9] * 3)
+    sums = [f"{what}_explained", f"{what}_left"]
+    some = grid.assign({name: grid[name].where(grid["step"] < 2) for name in sums})
+    name = str(grid[what].values[0])
+    for use in (conclusions.finding, gains.compared):
+        with pytest.raises(InputError, match=rf"steps at which the {name} was run, \[0, 1\]; select them by grid.sel"):
+            use(some, "depth")
+    assert conclusions.sentence(some.sel(step=[0, 1]), "depth") == conclusions.sentence(grid.sel(step=[0, 1]), "depth")
 
 
 def test_what_maps_of_a_size_can_gain_is_said_of_the_last_step() -> None:

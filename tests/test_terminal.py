@@ -10,9 +10,11 @@ from rich.console import Console
 
 import ldmscene
 from ldmscene import terminal
+from ldmscene.conclusions import sentence
 from ldmscene.store.layout import activation_path
 from ldmscene.text import human_bytes
 from tests.conftest import FIRST
+from tests.test_conclusions import effects
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,23 @@ def test_scores_of_six_targets_fit_with_every_column_and_step(grid, width):
     tables = text.count("stepprobe")
     assert all(line.split()[0] in ("0", "3") for line in lines if "." in line)
     assert tables == {60: 6, 80: 4, 120: 3, 250: 1}[width]
+
+
+def test_numbers_are_rounded_once_as_sentences_round_them() -> None:
+    """25.496 % is 25 %, although it is 25.50 % in hundredths; and no zero is negative."""
+    grid = effects([0.1, 0.25496], [0.0, 0.0], [-0.001, -0.001]).assign_coords(timestep=("step", [1, 0]))
+    rounded = grid.assign(probe=xr.full_like(grid["probe"], -0.001))
+    (row,) = [line.split() for line in _printed(100, *terminal.grid_tables(rounded, 100)) if line.split()[:1] == ["1"]]
+    assert row == ["1", "25", "0", "0.00"]
+    assert "explains 25 % of what" in sentence(rounded, "depth")
+    assert terminal.grid_rows(rounded)[1]["probe"] == 0.255
+
+
+def test_the_legend_has_the_number_of_what_is_known() -> None:
+    grid = effects([0.3, 0.3], [0.0, 0.0], [0.0, 0.0])
+    assert "in % of what position leaves unexplained" in terminal.legend(grid)
+    both = grid.assign_attrs(beyond='["position", "mask"]')
+    assert "in % of what position and mask leave unexplained" in terminal.legend(both)
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])
