@@ -35,9 +35,10 @@ def described(grid: xr.Dataset, bench: Bench, scope: Scope, task: Task) -> xr.Da
 def label_deviation(bench: Bench, target: Target) -> float:
     """The standard deviation of a target over all labelled pixels of training samples."""
     size = Latents.of(bench.store, RAW_LATENT, 0).size
-    cells = [bench.labels[target.name, block].cells(bench.cache, size)[0] for block in bench.task.train]
+    blocks = (bench.labels[target.name, block].cells(bench.cache, size)[0] for block in bench.task.train)
+    pictures = [cells.coarsen((1, 1)) for cells in blocks]
     weight, mean, scatter = (
-        np.concatenate([getattr(one, key) for one in cells]) for key in ("weight", "mean", "scatter")
+        np.concatenate([getattr(one, key) for one in pictures]) for key in ("weight", "mean", "scatter")
     )
     about = mean - np.average(mean, weights=weight)
     return float(np.sqrt((scatter + weight * about**2).sum() / weight.sum()))
