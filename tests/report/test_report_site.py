@@ -206,6 +206,35 @@ def test_the_page_says_of_which_run_and_split_it_is(small, tmp_path):
         assert ("those of the split unseen" in text) == (data is some)
 
 
+def test_the_page_counts_one_and_several(small):
+    one = small.grid.sel(module=small.grid["module"].values[-2:-1]).isel(sample=[0]).assign_attrs(run_steps=15)
+    alone = with_steps(replace(small, grid=one, samples=small.samples), [7])
+    text = " ".join("".join(Page(render(alone)).text).split())
+    assert "draws a picture in 15 steps, from noise to the finished image, of which 1 was looked at. There a" in text
+    assert "1 module was probed. Every number here is of 1 image of 1 prompt that no probe had seen." in text
+    assert "Gain beyond position (%) at step 7" in text
+    assert "at the last step" not in text.partition("Leaderboard Modules")[2]
+    assert "3 modules were probed. Every number here is of " in " ".join(
+        "".join(Page(render(replace(small, grid=small.grid.isel(module=[6, 12, 13])))).text).split()
+    )
+
+
+def test_the_page_says_what_gains_are_beyond(small):
+    def text(beyond: list[str]) -> str:
+        grid = small.grid.assign_attrs(beyond=json.dumps(beyond))
+        return " ".join("".join(Page(render(replace(small, grid=grid))).text).split())
+
+    two = text(["position", "mask"])
+    assert "something is read beyond the position and mask: more than 2 % of what is left, and more" in two
+    assert "the share of what is left beyond the position and mask that" in two
+    assert "so that it is taken off first" in two
+    assert "so that it is taken off first" not in text(["latent"])
+    mean = text([])
+    assert "Hatched gains are not shown to be above 2 %" in mean
+    assert "The share of what is left beyond the mean that features explain" in mean
+    assert "At step 14 the probe of step 0 gains −52 %, that of step 14 itself 60 %." in mean
+
+
 @pytest.mark.parametrize("steps", [[7], list(range(15)) * 10])
 def test_one_step_and_very_many_are_drawn(small, tmp_path, steps):
     some = replace(small, grid=small.grid.sel(module=[MODULES[6], MODULES[13]]))

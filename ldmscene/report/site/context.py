@@ -92,6 +92,7 @@ def _counts(data: ReportData) -> dict[str, int]:
         "shown": len(data.samples),
         "prompt": prompts,
         "run": max(told_steps(data.grid), sizes["step"]),
+        "finished": data.steps[-1] + 1 >= told_steps(data.grid),
     }
 
 

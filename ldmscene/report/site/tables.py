@@ -34,7 +34,7 @@ def heat(grid: xr.Dataset, target: str, measure: Measure, cells: xr.Dataset) -> 
         "low": measure.short(low),
         "high": measure.short(high),
         "ramp": ramp(),
-        "faint": "stands_out" in cells and not bool(cells["stands_out"].all()),
+        "faint": "stands_out" in cells and bool((cells["mean"].notnull() & ~cells["stands_out"]).any()),
     }
 
 
@@ -71,7 +71,7 @@ def _cell(
 ) -> dict[str, object]:
     mean = bounds[0]
     if np.isnan(mean):
-        return {"text": "–", "full": "no score", "colour": "#8a9099", "ink": "#000"}
+        return {"text": "–", "full": "no score", "faint": False, "colour": "#8a9099", "ink": "#000"}
     colour = score_colours()((mean - scale[0]) / ((scale[1] - scale[0]) or 1))
     return {
         "text": measure.short(mean),

@@ -24,6 +24,7 @@ from ldmscene.report.measures import Cells, all_cells
 from ldmscene.report.site import interventions, numbers, payload, sheets
 from ldmscene.report.site.context import context, model_name
 from ldmscene.report.site.strips import folder_name, picture_rows, write_maps, write_photographs
+from ldmscene.text import counted
 from ldmscene.words import capital
 
 HERE = Path(__file__).parent
@@ -181,7 +182,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"subscripts": subscripts, "svg_subscripts": svg_subscripts, "capital": capital}
+    environment.filters |= {"subscripts": subscripts, "svg_subscripts": svg_subscripts}
+    environment.filters |= {"capital": capital, "counted": counted}
     return environment
 
 
