@@ -62,8 +62,10 @@ class Edit(edits.Edit):
             One of the grid's, such as "mask", "depth" or "segments=2".
         wanted
             The map that is to be read: "shift:DY,DX" (pixels, kept inside the frame; with ":cut" at the end objects may
-            leave it), "swap" (another sample's), "files:FOLDER" (named by sample_id), an array (Y, X) or
-            (sample, Y, X), a mapping of them by sample_id, or a callable from a sample's own label to its wanted map.
+            leave it), "swap" (another sample's), "files:FOLDER" (named by sample_id), an array (Y, X), a mapping of
+            them by sample_id, an `xarray.DataArray` with the coordinate `sample` or `sample_id`, an array
+            (sample, Y, X) in the order of `intervene(samples=…)`, or a callable from a sample's own label to its wanted
+            map. Of a mask maps are of 0 and 1; NaN leaves a pixel alone.
         modules
             "best:N", names, beginnings of names (`up_blocks.3`) or globs of the grid's.
         steps

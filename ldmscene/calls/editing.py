@@ -66,7 +66,8 @@ def editing(
     prompt, seed
         Of the picture.
     own
-        Its label (Y, X) without the edit; made by the labeler of the edit's store where not given.
+        Its label (Y, X) without the edit, of 0 and 1 for a mask; made by the labeler of the edit's store where not
+        given.
 
     Yields
     ------
@@ -88,13 +89,18 @@ def editing(
     if edit.borrows:
         raise InputError(f"rule {edit.rule_name!r} needs the activations of another trajectory; use ldmscene.intervene")
     plan = plan_for(load_model(pipeline, None), edit)
-    label = _own_label(plan, edit, prompt, seed) if own is None else np.asarray(own)
-    if label.ndim != 2:
-        raise ShapeError(f"own: expected a label (Y, X), got shape {label.shape}")
+    label = _own_label(plan, edit, prompt, seed) if own is None else _checked(np.asarray(own), edit.binary)
     wanted = parse(edit.wanted, (SAMPLE,), binary=edit.binary).map(SAMPLE, lambda _: label)
     worker = Worker(edit, Maps(label[None], wanted[None], edit.binary, edit.margin), check=_same_settings(plan))
     with capture.watching(plan, editor=worker):
         yield Log(label, wanted, worker)
+
+
+def _checked(own: np.ndarray, binary: bool) -> np.ndarray:
+    """A caller's own label."""
+    if own.ndim != 2:
+        raise ShapeError(f"own: expected a label (Y, X), got shape {own.shape}")
+    return edits.fitting(own, own.shape, binary, "own")
 
 
 def _same_settings(plan: capture.Plan) -> Any:

@@ -18,7 +18,6 @@ from ldmscene.intervention.jobs import Job, estimate, fill
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.options import DryIntervention, Intervention
 from ldmscene.intervention.planning import check_same, check_steps, plan_for, scheduler_of
-from ldmscene.manifest import Manifest
 from ldmscene.options import takes
 from ldmscene.selection import several
 from ldmscene.store import ActivationStore
@@ -69,8 +68,8 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
     if read_store(root) is not None and "edit" not in ActivationStore(root).config:
         raise InputError(f"edited: {root} is a store without an edit; name another folder")
     check_same(asked.edit, source.config)
-    manifest = _manifest(source, asked.split, asked.samples)
-    todo = _todo(asked, source, manifest)
+    ids = _sample_ids(source, asked.split, asked.samples)
+    manifest, todo = source.manifest.only(ids), _todo(asked, source, ids)
     loaded = load_model(source.model if asked.model is None else asked.model, asked.device)
     with capture.with_scheduler(loaded.pipeline, scheduler_of(loaded, source)):
         plan_of = _planner(loaded, source, asked)
@@ -83,12 +82,11 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
     return ActivationStore(root)
 
 
-def _todo(asked: Intervention, source: ActivationStore, manifest: Manifest) -> dict[str, Editing]:
-    """The edit, under no name, and its controls; what can't be done is refused."""
+def _todo(asked: Intervention, source: ActivationStore, ids: Sequence[str]) -> dict[str, Editing]:
+    """The edit of these samples, under no name, and its controls; what can't be done is refused."""
     edits = {"": asked.edit, **controlled(asked.edit, asked.controls)}
-    ids = tuple(manifest.frame["sample_id"])
     targets = {name: target_of(source, name) for name in {one.target for one in edits.values()}}
-    found = {name: Editing(Subjects(source, targets[one.target], one, ids)) for name, one in edits.items()}
+    found = {name: Editing(Subjects(source, targets[one.target], one, tuple(ids))) for name, one in edits.items()}
     # Most controls want the very maps that the edit does: each label is read once for all of these.
     for editing in {(one.edit.target, id(one.edit.wanted)): one for one in found.values()}.values():
         editing.subjects.check()
@@ -97,20 +95,21 @@ def _todo(asked: Intervention, source: ActivationStore, manifest: Manifest) -> d
     return found
 
 
-def _manifest(store: ActivationStore, split: str | None, samples: int | Sequence[str] | None) -> Manifest:
+def _sample_ids(store: ActivationStore, split: str | None, samples: int | Sequence[str] | None) -> list[str]:
+    """In the order that was asked for, which wanted maps of an array share."""
     if split not in (None, *SPLITS):
         raise unknown("split", str(split), SPLITS)
     frame = store.manifest.frame
-    ids = frame["sample_id"][frame["split"].eq(split) | (split is None)].tolist()
+    ids: list[str] = frame["sample_id"][frame["split"].eq(split) | (split is None)].tolist()
     if not ids:
         raise InputError(f"no sample of split {split!r} in {store.root}")
     if isinstance(samples, int):
-        return store.manifest.only(ids[:samples])
-    named = ids if samples is None else several(samples)
+        return ids[:samples]
+    named = ids if samples is None else list(dict.fromkeys(several(samples)))
     for sample_id in named:
         if sample_id not in ids:
             raise unknown(f"sample of split {split!r} in {store.root}", sample_id, ids)
-    return store.manifest.only(named)
+    return named
 
 
 def _planner(

@@ -9,7 +9,7 @@ from ldmscene.edits.readout import Readout
 from ldmscene.edits.rules import RULES, Rule, RuleEntry, find_rule
 from ldmscene.edits.shifts import ceiling, moved
 from ldmscene.edits.size import MEASURES, size_of
-from ldmscene.edits.wanted import Wanted, parse
+from ldmscene.edits.wanted import Wanted, fitting, parse
 
 __all__ = [
     "CONTROLS",
@@ -34,6 +34,7 @@ __all__ = [
     "described_edit",
     "edited",
     "find_rule",
+    "fitting",
     "is_null",
     "moved",
     "not_run",

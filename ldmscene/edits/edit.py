@@ -16,7 +16,7 @@ import numpy as np
 from ldmscene.choices import EditedCells
 from ldmscene.edits.readout import Readout
 from ldmscene.edits.rules import RULES, Rule, find_rule
-from ldmscene.edits.wanted import described
+from ldmscene.edits.wanted import by_sample, described
 from ldmscene.errors import InputError
 from ldmscene.tensors import Format
 from ldmscene.text import counted
@@ -37,7 +37,8 @@ class Edit:
     binary : bool
         Whether the target is a mask, whose reading is log odds.
     wanted
-        The map that is to be read, as `ldmscene.edits.wanted.parse` takes it.
+        The map that is to be read, as `ldmscene.edits.wanted.parse` takes it; an `xarray.DataArray` whose first axis
+        names samples becomes a mapping.
     modules, steps : tuple
         Where activations change: each module at each step, in the order in which the denoiser runs them, so that later
         ones see what earlier ones did.
@@ -93,6 +94,10 @@ class Edit:
             raise InputError(f"strength must be a finite number, got {self.strength!r}")
         if not (_is_finite(self.margin) and self.margin > 0):
             raise InputError(f"margin must be a finite number above 0, got {self.margin!r}")
+        # Equal numbers of any type make equal edits.
+        plain = {"strength": float(self.strength), "margin": float(self.margin), "wanted": by_sample(self.wanted)}
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         for module, step in self.positions:
             if (module, step) not in self.readouts:
                 raise InputError(f"readouts: expected one for {module} at step {step}, got none")

@@ -42,7 +42,7 @@ def parse(wanted: Any, sample_ids: Sequence[str], *, binary: bool) -> Wanted:
     sample_ids
         All samples that are edited.
     binary
-        Whether the target is a mask.
+        Whether the target is a mask, whose maps are of 0 and 1.
 
     Raises
     ------
@@ -52,14 +52,14 @@ def parse(wanted: Any, sample_ids: Sequence[str], *, binary: bool) -> Wanted:
     if isinstance(wanted, str):
         return _named(wanted, sample_ids, binary)
     if callable(wanted):
-        return Made(wanted)
+        return Made(wanted, binary)
     if isinstance(wanted, Mapping):
-        return Supplied({str(key): np.asarray(value) for key, value in wanted.items()})
+        return Supplied({str(key): np.asarray(value) for key, value in wanted.items()}, binary)
     maps = np.asarray(wanted)
     if maps.ndim == 2:
-        return Supplied(dict.fromkeys(sample_ids, maps))
+        return Supplied(dict.fromkeys(sample_ids, maps), binary)
     if maps.ndim == 3 and len(maps) == len(sample_ids):
-        return Supplied(dict(zip(sample_ids, maps, strict=True)))
+        return Supplied(dict(zip(sample_ids, maps, strict=True)), binary)
     raise ShapeError(
         f"wanted: expected a map (Y, X), or one for each of {len(sample_ids)} samples, got shape {maps.shape}"
     )
@@ -74,6 +74,24 @@ def _named(wanted: str, sample_ids: Sequence[str], binary: bool) -> Wanted:
         f"wanted: expected 'shift:DY,DX', 'jump:LOW,HIGH:SEED', either with ':cut' at the end, 'swap', "
         f"'files:FOLDER', an array or a callable; got {wanted!r}"
     )
+
+
+def by_sample(wanted: Any) -> Any:
+    """An `xarray.DataArray` that says whose maps it holds, as a mapping of them; all else as it is.
+
+    Raises
+    ------
+    InputError
+        If two maps are of one sample.
+    """
+    coords = getattr(wanted, "coords", {})
+    names = [name for name in ("sample_id", "sample") if name in coords and coords[name].dims == wanted.dims[:1]]
+    if not names:
+        return wanted
+    ids = [str(sample_id) for sample_id in coords[names[0]].values]
+    if len(set(ids)) < len(ids):
+        raise InputError("wanted: expected one map for each sample, got two of the same")
+    return dict(zip(ids, np.asarray(wanted), strict=True))
 
 
 def described(wanted: Any) -> Any:
@@ -116,11 +134,12 @@ class Supplied:
     """Maps by sample_id."""
 
     maps: Mapping[str, Array]
+    binary: bool
 
     def map(self, sample_id: str, label: Label) -> Array:
         if sample_id not in self.maps:
             raise InputError(f"wanted: no map for sample {sample_id}; supply one for each sample that is edited")
-        return _fitting(self.maps[sample_id], label(sample_id))
+        return fitting(self.maps[sample_id], label(sample_id).shape, self.binary, "wanted")
 
     def source(self, sample_id: str, label: Label) -> None:
         return None
@@ -131,16 +150,27 @@ class Made:
     """Maps that a callable makes of own labels."""
 
     function: Callable[[Array], Array]
+    binary: bool
 
     def map(self, sample_id: str, label: Label) -> Array:
         own = label(sample_id)
-        return _fitting(np.asarray(self.function(own.copy())), own)
+        return fitting(np.asarray(self.function(own.copy())), own.shape, self.binary, "wanted")
 
     def source(self, sample_id: str, label: Label) -> None:
         return None
 
 
-def _fitting(wanted: Array, own: Array) -> Array:
-    if wanted.shape != own.shape:
-        raise ShapeError(f"wanted: expected maps of the labels' size {own.shape}, got {wanted.shape}")
-    return wanted.astype(np.float32)
+def fitting(maps: Array, shape: tuple[int, ...], binary: bool, name: str) -> Array:
+    """A caller's map as float32; what isn't of a shape, or no mask where one is expected, is refused by its name."""
+    if maps.shape != shape:
+        raise ShapeError(f"{name}: expected maps of the labels' size {shape}, got {maps.shape}")
+    found = maps.astype(np.float32)
+    known = found[~np.isnan(found)]
+    if not np.isfinite(known).all():
+        raise InputError(f"{name}: expected finite numbers, or NaN where nothing is said; got infinity")
+    if binary and not np.isin(known, (0, 1)).all():
+        raise InputError(
+            f"{name}: expected a mask of 0 and 1, or NaN where nothing is said; got {known.min():g} to "
+            f"{known.max():g}; compare it with a threshold, as in maps > {known.max() / 2:g}"
+        )
+    return found

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -61,6 +62,31 @@ def test_every_field_and_number_is_part_of_the_fingerprint():
     ]  # fmt: skip
     assert len({one.fingerprint for one in [edit, *others]}) == len(others) + 1
     assert edit_of(make_world()).fingerprint == edit.fingerprint
+
+
+def test_equal_numbers_of_any_type_make_equal_edits(tmp_path):
+    edit = edit_of(make_world(), strength=2.0, margin=3.0)
+    for kind in (int, np.int64, np.float32, np.float64):
+        other = edit_of(make_world(), strength=kind(2), margin=kind(3))
+        assert other.fingerprint == edit.fingerprint
+        other.save(tmp_path / "edit")
+        assert Edit.load(tmp_path / "edit").header == edit.header
+
+
+def test_an_array_that_names_its_samples_is_of_these():
+    maps = np.random.default_rng(0).normal(size=(3, 8, 12))
+    array = xr.DataArray(
+        maps, dims=("sample", "Y", "X"), coords={"sample": ["c", "a", "b"], "seed": ("sample", [1, 2, 3])}
+    )
+    edit = edit_of(make_world(), wanted=array)
+    assert list(edit.wanted) == ["c", "a", "b"]
+    np.testing.assert_array_equal(edit.wanted["a"], maps[1])
+    by_id = array.rename(sample="row").assign_coords(sample_id=("row", ["c", "a", "b"])).drop_vars("row")
+    for same in (by_id, dict(zip("cab", maps, strict=True)), array[::-1]):
+        assert edit_of(make_world(), wanted=same).fingerprint == edit.fingerprint
+    np.testing.assert_array_equal(edit_of(make_world(), wanted=array[0]).wanted, maps[0])
+    with pytest.raises(InputError, match="wanted: expected one map for each sample, got two of the same"):
+        edit_of(make_world(), wanted=array[[0, 0]])
 
 
 def test_it_says_what_it_does():

@@ -92,6 +92,15 @@ def test_maps_and_functions_serve():
         np.testing.assert_array_equal(parse(given_as, IDS, binary=True).map("b", labels.__getitem__), one)
 
 
+def test_a_continuous_map_may_be_of_any_finite_numbers():
+    label, maps = np.zeros((9, 11)), np.random.default_rng(0).normal(size=(9, 11))
+    found = parse(maps, IDS, binary=False).map("b", lambda _: label)
+    np.testing.assert_array_equal(found, maps.astype(np.float32))
+    with pytest.raises(InputError, match="wanted: expected finite numbers, or NaN where nothing is said; got infinity"):
+        parse(maps + np.inf, IDS, binary=False).map("b", lambda _: label)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 @pytest.mark.parametrize(
     ("wanted", "kind", "message"),
     [
@@ -103,6 +112,10 @@ def test_maps_and_functions_serve():
         (np.zeros((3, 9, 11)), ShapeError, r"one for each of 4 samples, got shape \(3, 9, 11\)"),
         (lambda own: own[1:], ShapeError, r"got \(8, 11\)"),
         ({"a": np.zeros((9, 11))}, InputError, "no map for sample b"),
+        (255 * np.eye(9, 11), InputError, r"mask of 0 and 1, .*; got 0 to 255; compare .* maps > 127\.5"),
+        (np.full((9, 11), 0.4), InputError, r"mask of 0 and 1, .*; got 0\.4 to 0\.4"),
+        (lambda own: own - 1, InputError, r"mask of 0 and 1, .*; got -1 to 0"),
+        (lambda own: own / 0.0, InputError, "expected finite numbers"),
     ],
 )
 def test_what_cant_be_wanted_is_said(wanted, kind, message):

@@ -111,6 +111,12 @@ def test_what_it_lacks_is_said(tiny, edit):
     donor = replace(edit, rule="donor")
     with pytest.raises(InputError, match=r"use ldmscene\.intervene"), ldmscene.editing(tiny, donor, prompt="", seed=0):
         pass
+    for own, message in (
+        (np.full((64, 64), 255, np.uint8), "own: expected a mask of 0 and 1"),
+        (np.zeros((1, 64, 64)), r"own: expected a label \(Y, X\), got shape \(1, 64, 64\)"),
+    ):
+        with pytest.raises(InputError, match=message), ldmscene.editing(tiny, edit, prompt=PROMPT, seed=0, own=own):
+            pass
     labels = {"mask": {**edit.origin["labels"]["mask"], "labeler": "array"}}
     lost = replace(edit, origin={**edit.origin, "labels": labels})
     lacks = "'array' of the edit's store can't be had; pass own="

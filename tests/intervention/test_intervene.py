@@ -168,6 +168,17 @@ def test_some_samples_alone(store, edit, tiny, tmp_path):
         assert made.manifest.frame["sample_id"].tolist() == expected
 
 
+def test_maps_of_an_array_are_of_the_samples_in_the_order_in_which_these_are_asked_for(store, edit, tiny, tmp_path):
+    ids, maps = (
+        store.manifest.frame.query("split == 'test'")["sample_id"].tolist()[:2],
+        np.zeros((2, 64, 64), np.float32),
+    )
+    maps[0, :, :20], maps[1, :, 40:] = 1, 1
+    made = _intervene(store, replace(edit, wanted=maps), tmp_path / "edited", tiny, samples=ids[::-1])
+    assert made.manifest.frame["sample_id"].tolist() == ids
+    np.testing.assert_array_equal(made.info("wanted/mask").read([0, 1], {}), maps[::-1])
+
+
 def test_what_overflows_is_named_once_all_controls_are_done(store, edit, tiny, tmp_path):
     bad, fine = store.manifest.frame.query("split == 'test'")["sample_id"].iloc[:2].tolist()
     seed = store.manifest.frame.set_index("sample_id")["seed"]
