@@ -202,6 +202,13 @@ def test_the_line_of_steps_has_the_probe_and_each_labeler_with_its_lead(data):
     assert line_of_steps(replace(finding, readings={}))["rows"] == rows[:1]
 
 
+def test_the_line_of_a_gain_that_is_lost_again_does_not_last(data):
+    finding = conclusions.finding(data.grid, "mask")
+    assert [mark["lasts"] for mark in line_of_steps(finding)["rows"][0]["marks"]] == [True, True]
+    lost = line_of_steps(replace(finding, lost=True))
+    assert [[mark["lasts"] for mark in row["marks"]] for row in lost["rows"]] == [[True, False], *[[True] * 2] * 2]
+
+
 def never_seen(finding):
     """Its readings when no labeler ever sees as much as the probe reads in the unfinished picture."""
     reading = finding.readings[grids.LABELER_NOISY]
@@ -245,12 +252,15 @@ def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     assert some.endswith(". A labeler is not shown to see as much in the unfinished picture by step 14.")
     later = {grids.LABELER_PREDICTED: mask.readings[grids.LABELER_PREDICTED]}
     assert lead_sentence([replace(mask, readings=unseen | later)]).endswith(
-        f"A labeler sees as much in the finished one that the model predicts by step {predicted}. It is not shown to "
-        "see as much in the unfinished picture."
+        f"A labeler sees as much in the finished picture that the model predicts by step {predicted}. It is not shown "
+        "to see as much in the unfinished picture."
     )
     error = lead_sentence([replace(mask, lower_is_better=True)])
     assert error == f"Beyond position, a linear probe reads mask from step {first} on."
     assert "90 % of what it reads at any of those looked at by step" in some
+    few = replace(other, prompts=3)
+    assert lead_sentence([few]) == "Light: not shown, since 3 held-out prompts are too few."
+    assert lead_sentence([replace(few, prompts=1)]) == "Light: not shown, since 1 held-out prompt is too few."
     light = replace(other, earlier=(3, 4, 5))
     assert lead_sentence([light]) == "Light: read at steps 3 to 5, and not shown to be later on."
     alone = replace(seen_once, steps=(7,), first=replace(mask.first, at=0), run=15)

@@ -219,6 +219,18 @@ def test_the_page_counts_one_and_several(small):
     )
 
 
+def test_the_page_says_what_stands_beside_a_labeler_of_an_error(small):
+    """A share of an error means nothing, so that it is how much later anything is read."""
+    bare = published(small)
+    error = bare.grid.assign_coords(
+        higher_is_better=("metric", [name != "spearman" for name in bare.grid["metric"].values])
+    )
+    texts = [" ".join("".join(Page(render(replace(bare, grid=one))).text).split()) for one in (bare.grid, error)]
+    said = "beside each stands how much later than the probe it reads as much"
+    assert f"{said}." in texts[0]
+    assert f"{said}, or where less is better, anything." in texts[1]
+
+
 def test_the_page_says_what_gains_are_beyond(small):
     def text(beyond: list[str]) -> str:
         grid = small.grid.assign_attrs(beyond=json.dumps(beyond))

@@ -36,6 +36,7 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
         "held_out": told_held_out(grid),
         "lead": lead_sentence(list(found.values())),
         "cards": [card(one) for one in found.values()],
+        "errors": any(one.lower_is_better for one in found.values()),
         "known": gains.known(grid) if had[0].key == "gain" else None,
         "views": views,
         "controls": [name for name, variable in grids.PROBED_CONTROLS.items() if variable in grid],

@@ -10,14 +10,15 @@ from ldmscene import conclusions
 from ldmscene import grid as grids
 from ldmscene.report.marks import Mark, Way, ways
 from ldmscene.report.site.chart import Scale
-from ldmscene.text import listed
+from ldmscene.text import counted, listed
 from ldmscene.verdicts import Finding, Lead, apart, signed, these
 from ldmscene.verdicts import sentence as in_words
+from ldmscene.verdicts.draws import FEWEST
 from ldmscene.words import capital, target_words
 
 SEEN_IN = {
     grids.LABELER_NOISY: "in the unfinished picture",
-    grids.LABELER_PREDICTED: "in the finished one that the model predicts",
+    grids.LABELER_PREDICTED: "in the finished picture that the model predicts",
 }
 WIDTH, ROW, LEFT, RIGHT = 320, 36, 6, 6
 
@@ -32,10 +33,16 @@ def lead_sentence(found: Sequence[Finding]) -> str:
     shown = [one for one in found if one.first.shown]
     said = [_readable(shown), *_seen(shown)] if shown else []
     said += [_lost(one) for one in found if not one.first.shown and one.earlier]
-    others = [one.target for one in found if not one.first.shown and not one.earlier]
+    others = [one for one in found if not one.first.shown and not one.earlier]
     if others:
-        said.append(f"{capital(listed(others))}: not shown.")
+        said.append(f"{capital(listed([one.target for one in others]))}: not shown{_why(others[0])}.")
     return " ".join(said)
+
+
+def _why(one: Finding) -> str:
+    """Why nothing can be shown, whatever the curves look like."""
+    few = counted(one.prompts, "held-out prompt", "is", "are")
+    return f", since {few} too few" if one.prompts < FEWEST else ""
 
 
 def _readable(shown: Sequence[Finding]) -> str:
@@ -68,10 +75,12 @@ def _seen(shown: Sequence[Finding]) -> Iterator[str]:
         seen += [f"{whose}{where} {_in_order(when, list(reached.values()), shown[0])}"] if reached else []
         unseen += [f"{theirs}{where}"] if others else []
     if seen:
-        yield f"A labeler sees as much {', and '.join(seen)}."
+        first, *others = seen
+        again = [where.replace("the finished picture", "the finished one") for where in others]
+        yield f"A labeler sees as much {', and '.join([first, *again])}."
     if unseen:
-        who = "It" if seen else "A labeler"
-        yield f"{who} is not shown to see as much {' or '.join(unseen)} {shown[0].end}".rstrip() + "."
+        who, end = "It" if seen else "A labeler", shown[0].end.replace("by", when)
+        yield f"{who} is not shown to see as much {' or '.join(unseen)} {end}".rstrip() + "."
 
 
 def _in_order(when: str, steps: Sequence[int | None], looked: Finding) -> str:
@@ -128,6 +137,8 @@ def _row(way: Way, across: Scale, found: Finding) -> dict[str, object]:
     marks = [_placed(mark, across, found) for mark in (way.first, way.most) if mark]
     if way.name != "probe" and marks:
         marks[0] |= {"low": marks[0]["x"], "high": marks[0]["x"]}  # two intervals on a line can't be told apart
+    if way.name == "probe" and found.lost:
+        marks[-1]["lasts"] = False
     said = "" if way.name == "probe" else _lead(way, found)
     return {"name": f"probe of {found.module}" if way.name == "probe" else way.name, "role": role, "said": said,
             "marks": marks}  # fmt: skip
@@ -135,7 +146,7 @@ def _row(way: Way, across: Scale, found: Finding) -> dict[str, object]:
 
 def _placed(mark: Mark, across: Scale, found: Finding) -> dict[str, object]:
     x, low, high = map(across, (found.steps[mark.at], mark.low, mark.high))
-    return {"kind": mark.kind, "x": x, "low": low, "high": high}
+    return {"kind": mark.kind, "x": x, "low": low, "high": high, "lasts": True}
 
 
 def _lead(way: Way, found: Finding) -> str:
