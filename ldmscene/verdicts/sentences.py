@@ -92,10 +92,11 @@ def _most(finding: Finding) -> str:
     share = (
         f"{_percent(finding.share)} of what the probe {'ever gains' if finding.finished else 'gains at any of them'}"
     )
-    end = len(finding.steps) - 1
-    if finding.most.at == end and finding.soonest(end) == finding.steps[end]:  # the step before was looked at, too
+    if finding.most.at == len(finding.steps) - 1:
         before = "the picture is finished" if finding.finished else f"step {finding.steps[-1]}"
-        return f"{share} is not there before {before}{_within(finding, finding.most, 'from step ')}"
+        late = finding.soonest(finding.most.low or 0) == finding.steps[-1]
+        missing = "is not" if late else "is not shown to be"
+        return f"{share} {missing} there before {before}{_within(finding, finding.most, 'from step ')}"
     said = f"{share} is there from step {_at(finding, finding.most)}{_within(finding, finding.most)}"
     return f"{said}, and no longer at {_end(finding)}" if finding.lost else said
 

@@ -53,8 +53,8 @@ def test_one_step_alone_is_no_beginning() -> None:
     ("steps", "said"),
     [
         ((0, 7, 14), "at the steps looked at (0, 7 and 14 of 0 to 14), readable beyond position from step 14 (95 % "
-                     "interval 1 to 14), with a gain of 8 %; 90 % of what the probe ever gains is there from step 14 "
-                     "(95 % interval 8 to 14). At the last step the"),
+                     "interval 1 to 14), with a gain of 8 %; 90 % of what the probe ever gains is not shown to be "
+                     "there before the picture is finished (95 % interval from step 8 to 14). At the last step the"),
         ((0, 1, 2), "at the steps looked at (0 to 2 of 0 to 14), readable beyond position from step 2 (95 % interval 1 "
                     "to 2), with a gain of 8 %; 90 % of what the probe gains at any of them is not there before step 2 "
                     "(95 % interval from step 2 to 2). At step 2 the"),
@@ -96,8 +96,11 @@ def test_a_latent_that_held_more_earlier_is_named_with_its_step() -> None:
 
 def test_the_end_is_no_finding_about_an_earlier_step() -> None:
     text = sentence(replace(SHOWN, most=step(14, 11, 14)))
-    assert "90 % of what the probe ever gains is not there before the picture is finished" in text
+    assert "90 % of what the probe ever gains is not shown to be there before the picture is finished (95 %" in text
     assert "(95 % interval from step 11 to 14)" in text
+    assert "is not there before the picture is finished (95 % interval from step 14 to 14)" in sentence(
+        replace(SHOWN, most=step(14))
+    )
     assert "before the picture is finished" not in sentence(SHOWN)
 
 
