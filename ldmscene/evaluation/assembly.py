@@ -78,7 +78,9 @@ def fit(
 
     Coordinates say what its modules, steps and samples are.
     """
-    store, task = bench.store, bench.task
+    store = bench.store
+    # Targets that are known, and not predicted, stay out of the grid.
+    task = replace(bench.task, targets=tuple(one for one in bench.task.targets if one.labels in scope.targets))
     modules, steps = scope.modules, scope.steps
     own = outputs_of(store, modules, steps)
     raw = [Latents.of(store, RAW_LATENT, s) for s in steps]
@@ -86,15 +88,13 @@ def fit(
     todo = [
         fit_jobs(bench, [*own, *raw, position]),
         [] if control is None else fit_jobs(control, own),
-        reading_jobs(bench, steps),
+        reading_jobs(replace(bench, task=task), steps),
     ]
     results = iter(compute([job for jobs in todo for job in jobs], client, title))
     found, controlled, readings = (list(islice(results, len(jobs))) for jobs in todo)
     of_raw, of_position = found[len(own) : -1], found[-1:]
     fits, permuted = (_by_cell(own, some, modules, steps) for some in (found, controlled))
 
-    told = tuple(target for target in task.targets if target.labels in scope.targets)
-    task = replace(task, targets=told)  # supplied targets alone stay out of the grid
     grid = assemble(fits, task, modules, steps)
     if control is not None:
         control_grid = assemble(permuted, task, modules, steps)

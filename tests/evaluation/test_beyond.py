@@ -157,6 +157,14 @@ def test_effects_beyond_a_target_are_those_of_its_pixels(copy, grid):
     assert (found["left"].sum("sample") < grid["left"].sel(target=["depth"]).sum("sample")).all()
 
 
+def test_readings_are_of_what_is_predicted_whatever_is_known(copy, grid):
+    """What is known has a name that comes before."""
+    found = ldmscene.evaluate(copy, "mask", beyond=["position", "depth"], **ARGUMENTS)
+    of_mask = grid["baseline"].sel(target=["mask"], metric=found["metric"])
+    np.testing.assert_array_equal(found["baseline"].sel(reading=of_mask["reading"]), of_mask)
+    assert np.isfinite(found["baseline"]).all()
+
+
 @pytest.mark.parametrize(
     ("known", "target", "said"),
     [
