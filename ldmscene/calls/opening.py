@@ -32,8 +32,9 @@ def open_store(path: str | Path) -> ActivationStore:
 
 
 def opened(store: ActivationStore | str | Path) -> ActivationStore:
-    """A store, opened where its location was named; InputError for anything else."""
+    """A store as it is now, opened where its location was named; InputError for anything else."""
     if isinstance(store, ActivationStore):
+        store.refresh()  # what is computed from it is cached under the checksums of what lies there
         return store
     if not isinstance(store, str | Path):
         raise InputError(

@@ -24,9 +24,15 @@ def state(store: ActivationStore, targets: Sequence[str]) -> dict[str, Any]:
     rows = store.ledger[store.ledger["what"].isin(read)].sort_values(["what", "sample_id"])
     return {
         "fingerprint": store.fingerprint,
+        "samples": _planned(store),
         "labels": {t: dict(store.info(label_path(t)).attributes) for t in targets},
         "arrays": fingerprint({"rows": rows[["what", "sample_id", "crc32"]].to_numpy().tolist()}),
     }
+
+
+def _planned(store: ActivationStore) -> str:
+    """Which samples a store has or is to have, each in its split."""
+    return fingerprint({"samples": store.manifest.frame[["sample_id", "split"]].to_numpy().tolist()})
 
 
 def about(store: ActivationStore) -> dict[str, Any]:
@@ -38,7 +44,7 @@ def about(store: ActivationStore) -> dict[str, Any]:
             "samples": len(frame),
             "prompts": frame["prompt_id"].nunique(),
             **{split: int(count) for split, count in frame["split"].value_counts(sort=False).items()},
-            "fingerprint": fingerprint({"samples": frame[["sample_id", "split"]].to_numpy().tolist()}),
+            "fingerprint": _planned(store),
         },
     }
 

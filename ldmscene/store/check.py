@@ -161,7 +161,7 @@ def repair(store: ActivationStore | str | Place | Location, *, progress: bool = 
     Parameters
     ----------
     store
-        A store, or its location; what was open before is as it was until its `refresh`.
+        A store, or its location; what was open before is as it was until its `refresh`, or until a function takes it.
     progress
         Show a bar where there is a terminal.
 

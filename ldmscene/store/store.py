@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class ActivationStore(Inventory):
     """A store in a folder or an object store. It serves complete samples only: those that the ledger lists.
 
-    It shows the store as it was when opened; `refresh` looks again. Arrays are xarray's, backed by dask; where methods
-    take `samples`, those are sample_ids, in the order that is wanted.
+    It shows the store as it was when opened; `refresh` looks again, and so does every function that it is handed to.
+    Arrays are xarray's, backed by dask; where methods take `samples`, those are sample_ids, in the wanted order.
 
     Attributes
     ----------
