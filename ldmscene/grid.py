@@ -80,7 +80,8 @@ def higher_is_better(grid: xr.Dataset, target: str) -> bool:
     """Whether a target's primary metric is a score rather than an error."""
     if "higher_is_better" not in grid.coords:
         return True
-    return bool(grid["higher_is_better"].sel(metric=primary(grid, target)).item())
+    better = grid["higher_is_better"].sel(metric=primary(grid, target))
+    return bool((better.sel(target=target) if "target" in better.dims else better).item())  # along it where joined
 
 
 def best_module(grid: xr.Dataset, target: str, variable: str = "probe") -> str:

@@ -40,6 +40,18 @@ def made(curve, labeler, noise=0.0, samples=30, modules=(0.2, 0.8)) -> xr.Datase
     )
 
 
+def test_grids_of_two_metrics_may_be_joined():
+    scores, errors = (
+        made([0.1, 0.9], [0, 0])
+        .assign_coords(target=[target], metric=[metric], primary=("target", [metric]))
+        .assign_coords(higher_is_better=("metric", [better]))
+        for target, metric, better in (("depth", "spearman", True), ("shading", "rmse", False))
+    )
+    grid = xr.concat([scores, errors], "target", join="outer", coords="different", compat="equals")
+    assert grids.higher_is_better(grid, "depth")
+    assert not grids.higher_is_better(grid, "shading")
+
+
 def test_images_of_one_prompt_are_resampled_together():
     scores = xr.DataArray(np.repeat(np.random.default_rng(0).normal(size=20), 5), dims="sample")
     alone = grids.interval(scores)

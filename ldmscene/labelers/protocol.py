@@ -84,15 +84,15 @@ def check_given(found: object, target: str) -> None:
 
 
 def as_numpy(found: Any) -> np.ndarray:
-    """numpy from arrays and tensors, wherever these are; numpy has no bfloat16, which comes as float32."""
+    """numpy from arrays and tensors, wherever these are, masked where they are; bfloat16 comes as float32."""
     if not hasattr(found, "detach"):
-        return np.asarray(found)
+        return np.asanyarray(found)
     here = found.detach().cpu()
     return np.asarray(here.float() if "bfloat16" in str(here.dtype) else here)
 
 
 def as_labels(maps: np.ndarray, meaning: Mapping[str, Any], what: str) -> np.ndarray:
-    """Maps as float32, NaN where they hold the void number, if their values can mean what they are said to.
+    """Maps as float32, NaN where masked or of the void number, if their values can mean what they are said to.
 
     A mask without a threshold is brought to 0 to 1; from its type's range if it is of uint8 or uint16 above 1.
 
@@ -111,6 +111,8 @@ def as_labels(maps: np.ndarray, meaning: Mapping[str, Any], what: str) -> np.nda
             "say which with kind='continuous', 'binary' or 'classes'"
         )
     labels = np.asarray(maps, dtype=np.float32)
+    if isinstance(maps, np.ma.MaskedArray):
+        labels = np.where(maps.mask, np.float32(np.nan), labels)
     if "void" in meaning:
         labels = np.where(labels == meaning["void"], np.float32(np.nan), labels)
     if np.isinf(labels).any():

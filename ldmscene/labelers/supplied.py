@@ -54,15 +54,17 @@ def from_arrays(data: Any) -> SuppliedLabels:
         If nothing says which sample an array belongs to.
     """
     if isinstance(data, Mapping):
-        return _by_id(data, {str(k): partial(np.asarray, v) for k, v in data.items()}, ARRAY)
+        return _by_id(data, {str(k): partial(np.asanyarray, v) for k, v in data.items()}, ARRAY)
     names = [name for name in ("sample_id", "sample") if name in getattr(data, "coords", ())]
     if not names or data.coords[names[0]].dims != data.dims[:1]:
         raise InputError(
             "labels: expected an xarray.DataArray whose first axis has the coordinate `sample` or `sample_id`, or a "
             f"mapping from sample_id to array; got {type(data).__name__}, which doesn't say whose labels they are"
         )
+    if data.dims[1:] in (("X", "Y"), ("x", "y")):
+        raise InputError(f"labels: expected axes sample, Y, X, got {', '.join(data.dims)}; transpose them")
     ids = [str(i) for i in data.coords[names[0]].values]
-    return _by_id(ids, {i: partial(np.asarray, data[row]) for row, i in enumerate(ids)}, ARRAY)
+    return _by_id(ids, {i: partial(np.asanyarray, data[row]) for row, i in enumerate(ids)}, ARRAY)
 
 
 def from_files(

@@ -18,7 +18,7 @@ from ldmscene.choices import Upsampling
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.probes.bilinear import lift
 from ldmscene.probes.files import PROBE, jsonable
-from ldmscene.probes.inputs import as_numpy, check_same_samples, is_dask, read_predict, read_weight, unwrap
+from ldmscene.probes.inputs import as_numpy, check_order, check_same_samples, is_dask, read_predict, read_weight, unwrap
 
 P = ParamSpec("P")
 S = TypeVar("S", bound="Probe")
@@ -171,6 +171,7 @@ def sample_blocks(maps: Any) -> Iterator[Array]:
 def read_score(X: Any, y: Any, sample_weight: Any, prediction: Array) -> tuple[Array, Array | None]:
     """Labels of the prediction's shape, and weights [sample], to score it with."""
     check_same_samples(X, y=y, sample_weight=sample_weight)
+    check_order(y=y)
     labels = as_numpy(unwrap(y))
     if labels.shape != prediction.shape:
         raise ShapeError(f"y: expected labels of shape {prediction.shape}, got {labels.shape}")

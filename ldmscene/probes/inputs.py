@@ -19,6 +19,7 @@ from ldmscene.probes.widening import halves_are_finite
 
 _FLOATS = [np.float64, np.float32, np.float16]
 _CHECK_VALUES = 1 << 22
+_ORDER = ("sample", "y", "x", "Y", "X", "channel", "target")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def read_fit(
         With the argument and the sample that can't be used.
     """
     check_same_samples(X, y=y, groups=groups, sample_weight=sample_weight)
+    check_order(X=X, y=y)
     X = unwrap(X)
     X = as_numpy(X) if is_tensor(X) and not tensors else X
     if y is None:
@@ -84,11 +86,12 @@ def read_fit(
 
 def read_predict(estimator: Any, X: Any) -> tuple[Any, bool]:
     """Features to predict from as maps, and whether they came as a table."""
+    check_order(X=X)
     X = unwrap(X)
     if getattr(X, "ndim", 2) == 4:
         _check_channels(estimator, X, reset=False)
         return X, False
-    if is_dask(X) or is_tensor(X):
+    if is_dask(X) or is_tensor(X) or getattr(X, "ndim", 2) > 2:
         _check_channels(estimator, X, reset=False)
         return X[:, None, None, :], True
     return validate_data(estimator, X, reset=False, dtype=_FLOATS)[:, None, None, :], True
@@ -108,14 +111,34 @@ def check_same_samples(X: Any, **beside: Any) -> None:
 
 
 def _sample_names(array: Any) -> Array | None:
+    return array.coords["sample"].values if _is_named(array) and "sample" in array.coords else None
+
+
+def _is_named(array: Any) -> bool:
     # Sparse arrays have coords of another kind, and no dims; those of h5py have dims alone.
-    named = hasattr(array, "dims") and hasattr(array, "coords") and "sample" in array.coords
-    return array.coords["sample"].values if named else None
+    return hasattr(array, "dims") and hasattr(array, "coords")
+
+
+def check_order(**arrays: Any) -> None:
+    """ShapeError where axes that a store's arrays have, too, stand in another order than there."""
+    for argument, array in arrays.items():
+        known = [dim for dim in array.dims if dim in _ORDER] if _is_named(array) else []
+        if known != sorted(known, key=_ORDER.index):
+            wanted = sorted(known, key=_ORDER.index)
+            raise ShapeError(
+                f"{argument}: expected axes in the order {', '.join(wanted)}, got {', '.join(known)}; use "
+                f"{argument}.transpose({', '.join(map(repr, wanted))})"
+            )
 
 
 def unwrap(X: Any) -> Any:
-    """The numpy or dask array inside an xarray.DataArray, or an array on disk as numpy; anything else as it is."""
+    """The numpy or dask array inside an xarray.DataArray, or an array on disk as numpy; anything else as it is.
+
+    What numpy has masked is NaN.
+    """
     X = X.data if hasattr(X, "dims") and hasattr(X, "data") else X
+    if isinstance(X, np.ma.MaskedArray) and X.mask.any() and X.dtype.kind in "biuf":
+        return np.ma.filled(X.astype(np.result_type(X.dtype, np.float16)), np.nan)
     on_disk = hasattr(X, "chunks") and not is_dask(X)  # h5py's and zarr's
     return np.asarray(X) if on_disk else X
 
@@ -158,6 +181,8 @@ def _read_maps(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Any, Array,
 
 
 def _read_table(estimator: Any, X: Any, y: Any, classes: bool, several: bool, reset: bool) -> tuple[Any, Array, bool]:
+    if getattr(X, "ndim", 2) > 2:
+        _check_axes(X)
     y = as_numpy(y) if is_tensor(y) else unwrap(y)
     rules = {"multi_output": several, "y_numeric": not classes}
     if is_dask(X) or is_tensor(X):
@@ -174,12 +199,20 @@ def _read_table(estimator: Any, X: Any, y: Any, classes: bool, several: bool, re
     return X[:, None, None, :], y.reshape(len(y), 1, 1, -1), y.ndim == 1
 
 
-def _check_channels(estimator: Any, X: Any, reset: bool) -> None:
+def _check_axes(X: Any) -> None:
     if X.ndim not in (2, 4):
-        raise ShapeError(f"X: expected a table (n, c) or maps (sample, y, x, c), got an array of shape {X.shape}")
+        raise ShapeError(
+            f"X: expected a table (n, c) or maps (sample, y, x, c), got an array of shape {tuple(X.shape)}"
+        )
+
+
+def _check_channels(estimator: Any, X: Any, reset: bool) -> None:
+    _check_axes(X)
     if not is_tensor(X) and X.dtype.kind in "OSUcmM":
         raise InputError(f"X: expected real numbers, got an array of dtype {X.dtype}")
     channels = X.shape[-1]
+    if not channels:
+        raise ShapeError(f"X: expected at least one channel, got an array of shape {tuple(X.shape)}")
     if reset:
         estimator.n_features_in_ = channels
     elif channels != estimator.n_features_in_:
@@ -222,6 +255,7 @@ def read_groups(groups: Any, n_samples: int) -> AnyArray | None:
     if groups is None:
         return None
     names = as_numpy(unwrap(groups))
-    if len(names) != n_samples:
-        raise InputError(f"groups: expected one for each of the {n_samples} samples, got {len(names)}")
+    if names.shape != (n_samples,):
+        got = len(names) if names.ndim == 1 else f"an array of shape {names.shape}"
+        raise InputError(f"groups: expected one for each of the {n_samples} samples, got {got}")
     return names

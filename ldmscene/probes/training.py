@@ -71,11 +71,11 @@ def _batches(X: Any, recipe: Recipe, generator: torch.Generator) -> Iterator[tup
 
 def _widened(X: Any, rows: Ints, out: torch.Tensor) -> torch.Tensor:
     """Some samples of X in float32, without a copy of them in between where X is in memory."""
-    if isinstance(X, np.ndarray) and X.flags.writeable:  # torch warns of what isn't
+    if isinstance(X, np.ndarray) and X.flags.writeable and X.dtype.isnative:  # torch warns of what isn't writable
         for one, row in zip(out, rows, strict=True):
             one.copy_(torch.from_numpy(X[row]))
         return out
-    return out.copy_(torch.from_numpy(np.ascontiguousarray(X[rows])))
+    return out.copy_(torch.from_numpy(np.ascontiguousarray(X[rows], dtype=X.dtype.newbyteorder("="))))
 
 
 def _huber(

@@ -114,7 +114,10 @@ def test_a_control_that_is_missing_is_told_once(labelled, made, whole):
     shutil.rmtree(labelled.root / "probes")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ldmscene.evaluation.task.shared_seed", lambda *_: 7)
-        with pytest.warns(ControlWarning, match=r"; and seed 7, .* draw held-out samples from other seeds$"):
+        with pytest.warns(
+            ControlWarning,
+            match=r"; training and held-out samples share seed 7, .* draw held-out samples from other seeds$",
+        ):
             ldmscene.evaluate(labelled, "mask", **MODULES)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ControlWarning)

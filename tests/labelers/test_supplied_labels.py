@@ -35,6 +35,21 @@ def test_arrays_meet_their_samples_by_id_whatever_their_order(two, form):
     assert two.labels("own").attrs == {"labeler": "array", "kind": "continuous"}
 
 
+def test_what_numpy_masks_has_no_label(two):
+    hidden = np.arange(64) < np.arange(64)[:, None]
+    mask = np.where(np.arange(64) < 32, 0, 255).astype(np.uint8) + np.zeros(SIZE, np.uint8)
+    maps = {name: np.ma.masked_array(mask, hidden) for name in _maps(two)}
+    ldmscene.label(two, "own", maps, kind="binary", split="train")
+    np.testing.assert_array_equal(two.labels("own", split="train")[0], np.where(hidden, np.nan, mask / 255))
+    ldmscene.label(two, "read", lambda images: np.ma.masked_array(images[..., 0] / 255, [hidden] * len(images)))
+    np.testing.assert_array_equal(np.isnan(two.labels("read")[0]), hidden)
+
+
+def test_maps_whose_axes_are_swapped_are_refused(two):
+    with pytest.raises(InputError, match="expected axes sample, Y, X, got sample, X, Y; transpose them"):
+        ldmscene.label(two, "own", _array(_maps(two)).transpose("sample", "X", "Y"))
+
+
 def _write(folder, maps, suffix):
     folder.mkdir()
     for sample_id, array in maps.items():

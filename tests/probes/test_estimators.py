@@ -551,6 +551,61 @@ def test_labels_groups_and_weights_are_of_the_same_samples(probe: Any) -> None:
         probe.score(maps, y[:, :4])
 
 
+@pytest.mark.parametrize("probe", [RidgeProbe(1.0), LogisticProbe(1.0), AdamProbe("cross_entropy", epochs=1)])
+def test_axes_that_say_to_stand_elsewhere_are_refused(probe: Any) -> None:
+    """As many channels as positions, so that the shape doesn't tell."""
+    X, y = mask_world(holes=False)
+    maps = xr.DataArray(X[..., : X.shape[1]], dims=("sample", "y", "x", "channel"))
+    labels = xr.DataArray(y, dims=("sample", "Y", "X"))
+    swapped = maps.transpose("sample", "channel", "x", "y")
+    said = r"X: expected axes in the order sample, y, x, channel, got sample, channel, x, y; use X.transpose"
+    with pytest.raises(ShapeError, match=said):
+        probe.fit(swapped, labels)
+    with pytest.raises(ShapeError, match="y: expected axes in the order sample, Y, X, got sample, X, Y"):
+        probe.fit(maps, labels.transpose("sample", "X", "Y"))
+    probe.fit(maps, labels)
+    with pytest.raises(ShapeError, match=said):
+        probe.predict(swapped)
+    with pytest.raises(ShapeError, match="y: expected axes in the order"):
+        probe.score(maps, labels.transpose("sample", "X", "Y"))
+    assert probe.score(maps.rename(channel="feature"), labels) == probe.score(maps, labels)
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(1.0), LogisticProbe(1.0), AdamProbe("cross_entropy", random_state=0)])
+def test_what_numpy_masks_has_no_label(probe: Any) -> None:
+    X, y = mask_world(holes=False)
+    hidden = np.broadcast_to(np.arange(y.shape[2]) < 3, y.shape)
+    expected = clone(probe).fit(X, np.where(hidden, np.nan, y))
+    found = clone(probe).fit(X, np.ma.masked_array(y, hidden))
+    np.testing.assert_array_equal(found.coef_, expected.coef_)
+    assert found.score(X, np.ma.masked_array(y, hidden)) == expected.score(X, np.where(hidden, np.nan, y))
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(1.0), LogisticProbe(1.0), AdamProbe("cross_entropy", random_state=0)])
+@pytest.mark.parametrize("dtype", [">f4", ">f2"])
+def test_numbers_of_another_byte_order_are_the_same(probe: Any, dtype: str) -> None:
+    X, y = mask_world()
+    native = X.astype(np.dtype(dtype).newbyteorder("="))
+    expected = clone(probe).fit(native, y)
+    np.testing.assert_allclose(clone(probe).fit(X.astype(dtype), y).coef_, expected.coef_, rtol=1e-6)
+    np.testing.assert_allclose(expected.predict_cells(X.astype(dtype)), expected.predict_cells(native))
+
+
+@pytest.mark.parametrize("probe", [RidgeProbe(ALPHAS), LogisticProbe(ALPHAS)])
+def test_shapes_that_are_no_maps_are_named(probe: Any) -> None:
+    X, y = mask_world()
+    for one in (X[..., 0], X[None]):
+        with pytest.raises(ShapeError, match=r"expected a table \(n, c\) or maps \(sample, y, x, c\), got an array of"):
+            probe.fit(one, y)
+    with pytest.raises(ShapeError, match="X: expected at least one channel"):
+        probe.fit(X[..., :0], y)
+    with pytest.raises(InputError, match=rf"groups: expected one for each of the {SAMPLES} samples, got an array"):
+        probe.fit(X, y, groups=GROUPS[:, None])
+    probe.fit(X, y)
+    with pytest.raises(ShapeError, match="expected a table"):
+        probe.predict(X[..., 0])
+
+
 def test_labels_that_are_no_classes_are_refused() -> None:
     X, y = depth_world()
     with pytest.raises(InputError, match=r"expected whole numbers|different values"):
