@@ -102,8 +102,7 @@ class Gain:
         return f"{self.short(value)} %"
 
     def short(self, value: float) -> str:
-        shown = "∞" if np.isposinf(value) else "-∞" if np.isneginf(value) else str(round(100 * value))
-        return shown.replace("-", "−")
+        return number(round(100 * value), "d")
 
 
 class Score:

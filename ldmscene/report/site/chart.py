@@ -113,5 +113,5 @@ def with_bounds(measure: Measure, mean: float, low: float, high: float) -> str:
     """`57 % (53 % to 61 %)`, or as much of that as there is."""
     if np.isnan(mean):
         return "–"
-    within = "" if np.isnan(low) or np.isnan(high) else f" ({measure.text(low)} to {measure.text(high)})"
-    return measure.text(mean) + within
+    bounded = np.isfinite([low, high]).all()  # of few prompts bounds are infinite
+    return measure.text(mean) + (f" ({measure.text(low)} to {measure.text(high)})" if bounded else "")
