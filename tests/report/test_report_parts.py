@@ -287,12 +287,11 @@ def test_the_first_sentence_says_of_which_targets_a_labeler_sees_as_much(data, e
 
 def test_gains_of_too_few_prompts_have_no_interval(data):
     few = data.grid.isel(sample=[0, 1, 2])
-    cells = all_cells(few)[GAIN, "mask"]
-    measure = MEASURES[GAIN]
-    groups = heat(few, "mask", measure, cells)["groups"]
+    cells = all_cells(few)[GAIN.key, "mask"]
+    groups = heat(few, "mask", GAIN, cells)["groups"]
     full = [cell["full"] for rows in groups.values() for row in rows for cell in row["cells"]]
     assert all(re.fullmatch(r"−?\d+ %, not shown to be above 2 %", one) for one in full)
-    assert all(re.fullmatch(r"−?\d+ %", row["last"]) for row in leaderboard(few, "mask", measure, cells)["rows"])
+    assert all(re.fullmatch(r"−?\d+ %", row["last"]) for row in leaderboard(few, "mask", GAIN, cells)["rows"])
 
 
 def test_a_card_shows_what_is_shown(data):
