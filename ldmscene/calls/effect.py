@@ -36,7 +36,7 @@ def effect(
         The store that was edited, or its location.
     judge
         The name of the labels by which new pictures are judged, best of a labeler that the probe was not fitted to;
-        those of the edit's own target where not given.
+        those of the edit's own target where not given. A mask's are read by their own threshold.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def effect(
         `rmse`, gains and leads are by how much lower it lies. Measures are:
 
         - the target's metric of the new label with the wanted map, such as `dice`, and the same "with the own map";
-        - `ceiling`: the most that Dice can be, where the wanted map lost a part of its object;
+        - `ceiling`: of a mask that is moved, the most that Dice can be, below 1 where a part of its object was lost;
         - `picture outside`: the mean change in grey levels outside own and wanted region; and other targets there;
         - `size`: norm of the change over the norm of what it changed; `mahalanobis`: the mean of the change's
           Mahalanobis norm, in the covariance of training samples; `beyond`: the share of cells that then lie farther
@@ -59,7 +59,8 @@ def effect(
     Raises
     ------
     InputError
-        If the store isn't edited, the other one lacks its target, or the judge labels nothing.
+        If the store isn't edited, the other one isn't the one that was or lacks its target, or the judge labels
+        nothing or something else, such as depth where the target is a mask.
     IncompleteError
         If pictures or labels are missing.
 
@@ -84,7 +85,7 @@ def effect_of(trial: Trial) -> pd.DataFrame:
     frame.attrs = {
         "metric": trial.target.primary, "target": trial.target.name, "judge": trial.judge, "begins": trial.begins,
         "higher_is_better": METRICS[trial.target.primary].higher_is_better, "samples": len(trial.sample_ids),
-        "edit": brief_edit(trial.variants[EDIT].config["edit"]), "judged": trial.judged,
+        "edit": brief_edit(trial.variants[EDIT].config["edit"]), "judged": trial.judged, "training": trial.training,
     }  # fmt: skip
     return frame
 

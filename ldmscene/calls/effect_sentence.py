@@ -104,9 +104,11 @@ def _counted(frame: pd.DataFrame, gains: pd.DataFrame) -> str:
     without, with_it = (number(gains.loc[name, "mean"], "z.2f") for name in (NONE, EDIT))
     pictures = counted(seen, "picture") if seen == total else f"those {seen} of {total} pictures that can be compared,"
     few = ", too few for an interval" if prompts < FEWEST else ""
+    training = f", {fitted} of these pictures from training" if (fitted := frame.attrs.get("training", 0)) else ""
     return (
         f"{metric_title(frame.attrs['metric'])} is {without} without the edit and {with_it} with it "
-        f"({frame.attrs['edit']}), on {pictures} of {counted(prompts, 'prompt')}{few}, {frame.attrs['judged']}."
+        f"({frame.attrs['edit']}), on {pictures} of {counted(prompts, 'prompt')}{few}{training}, "
+        f"{frame.attrs['judged']}."
     )
 
 

@@ -18,6 +18,7 @@ from ldmscene.intervention.jobs import Job, estimate, fill
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.options import DryIntervention, Intervention
 from ldmscene.intervention.planning import check_same, check_steps, plan_for, scheduler_of
+from ldmscene.intervention.runs import check_labels
 from ldmscene.options import takes
 from ldmscene.selection import several
 from ldmscene.store import ActivationStore
@@ -86,6 +87,7 @@ def _todo(asked: Intervention, source: ActivationStore, ids: Sequence[str]) -> d
     """The edit of these samples, under no name, and its controls; what can't be done is refused."""
     edits = {"": asked.edit, **controlled(asked.edit, asked.controls)}
     targets = {name: target_of(source, name) for name in {one.target for one in edits.values()}}
+    check_labels(asked.edit.origin.get("labels", {}), source)
     found = {name: Editing(Subjects(source, targets[one.target], one, tuple(ids))) for name, one in edits.items()}
     # Most controls want the very maps that the edit does: each label is read once for all of these.
     for editing in {(one.edit.target, id(one.edit.wanted)): one for one in found.values()}.values():

@@ -7,7 +7,7 @@ from ldmscene.edits.goal import Goal, Maps, cell_values, read
 from ldmscene.edits.nulls import NULLS, NullEntry
 from ldmscene.edits.readout import Readout
 from ldmscene.edits.rules import RULES, Rule, RuleEntry, find_rule
-from ldmscene.edits.shifts import ceiling, moved
+from ldmscene.edits.shifts import ceiling, moved, read_shift
 from ldmscene.edits.size import MEASURES, size_of
 from ldmscene.edits.wanted import Wanted, fitting, parse
 
@@ -40,5 +40,6 @@ __all__ = [
     "not_run",
     "parse",
     "read",
+    "read_shift",
     "size_of",
 ]

@@ -19,7 +19,7 @@ from ldmscene.edits.rules import RULES, Rule, find_rule
 from ldmscene.edits.wanted import by_sample, described
 from ldmscene.errors import InputError
 from ldmscene.tensors import Format
-from ldmscene.text import counted
+from ldmscene.text import counted, listed
 
 FORMAT = Format("edit")
 BRANCHES = {"cond": ("cond",), "uncond": ("uncond",), "both": ("uncond", "cond")}
@@ -205,12 +205,16 @@ def described_edit(header: Mapping[str, Any]) -> str:
 
 def brief_edit(header: Mapping[str, Any]) -> str:
     """How an edit changes activations and where, from its header."""
-    return f"{header['rule']}, strength {header['strength']:g}, in {_where(header)}"
+    branch = {"cond": "", "uncond": ", unconditional branch", "both": ", both branches"}[header["branch"]]
+    cells = ", where the reading was wrong" if header["only_where"] == WRONG else ""
+    return f"{header['rule']}, strength {header['strength']:g}, in {_where(header)}{branch}{cells}"
 
 
 def _where(header: Mapping[str, Any]) -> str:
-    steps = header["steps"]
-    when = f"step {steps[0]}" if len(steps) == 1 else f"{len(steps)} steps from {min(steps)}"
+    steps = sorted(header["steps"])
+    together = steps == list(range(steps[0], steps[-1] + 1))
+    when = f"{len(steps)} steps from {steps[0]}" if together else f"steps {listed(list(map(str, steps)))}"
+    when = when if len(steps) > 1 else f"step {steps[0]}"
     return f"{counted(len(header['modules']), 'module')} at {when}"
 
 

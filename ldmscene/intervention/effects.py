@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from ldmscene.array_types import AnyArray, Array, Bools
-from ldmscene.edits import EDIT, MEASURES, ceiling
+from ldmscene.edits import EDIT, MEASURES, ceiling, read_shift
 from ldmscene.errors import IncompleteError, InputError, unknown
-from ldmscene.evaluation.targets import Target, target_of, targets_of
+from ldmscene.evaluation.targets import CLASSES, Target, target_of, targets_of
 from ldmscene.intervention.controls import controls_of
 from ldmscene.intervention.filling import READING, SIZE, wanted_path
+from ldmscene.intervention.runs import check_source
 from ldmscene.metrics import METRICS, Truth
 from ldmscene.store import ActivationStore
 from ldmscene.store.arrays import same_origin
-from ldmscene.store.layout import IMAGE, label_path
+from ldmscene.store.layout import IMAGE, Key, label_path
 from ldmscene.text import counted
 
 SUPPLIED = ("array", "files")  # labels that no labeler read
@@ -32,7 +33,8 @@ class Trial:
     Raises
     ------
     InputError
-        If the store isn't edited, the other one lacks its target, or the judge labels nothing.
+        If the store isn't edited, the other one isn't the one that was or lacks its target, or the judge labels
+        nothing or something else.
     IncompleteError
         If samples of an edit or control have no picture or no label.
     """
@@ -50,6 +52,7 @@ class Trial:
         target = target_of(source, edited.config["edit"]["target"])
         variants = {EDIT: edited, **controls_of(edited)}
         found = cls(source, variants, target, judge or target.labels)
+        check_source(edited, source, target.labels)
         for variant, store in variants.items():
             found._check(variant, store)
         return found
@@ -64,11 +67,31 @@ class Trial:
                 raise IncompleteError(f"{lacking} {path} in {store.root}, {min(absent)} among them")
 
         meaning, edits = self._meaning(store), self._meaning(self.variants[EDIT])
+        _ = self._judged
         if not same_origin(meaning, edits):
             raise InputError(
                 f"labels {self.judge!r} of {variant} were made by {meaning['labeler']}, those of the edit by "
                 f"{edits['labeler']} or by another version of it; label all variants by the same one"
             )
+
+    @property
+    def _judged(self) -> Target:
+        """The target, as the judge's labels tell it.
+
+        Raises
+        ------
+        InputError
+            If they tell of something else, such as depth where the target is a mask.
+        """
+        said = self._meaning(self.variants[EDIT])
+        kind = said.get("kind", "continuous")
+        if kind == CLASSES and self.target.of_class is not None:
+            return replace(self.target, labels=self.judge)
+        if kind != self.target.kind:
+            raise InputError(
+                f"judge: expected {self.target.kind} labels, as {self.target.name} is, but {self.judge!r} is {kind}"
+            )
+        return replace(self.target, labels=self.judge, threshold=said.get("threshold"), of_class=None)
 
     def _meaning(self, store: ActivationStore) -> Mapping[str, Any]:
         return store.info(label_path(self.judge)).attributes
@@ -93,6 +116,12 @@ class Trial:
     def prompts(self) -> AnyArray:
         """[sample] what samples share that aren't independent."""
         return self.variants[EDIT].manifest.groups
+
+    @property
+    def training(self) -> int:
+        """Of the pictures that are compared, how many belong to samples that probes are fitted to."""
+        compared = ~np.isnan(self.scores[EDIT][self.target.primary])
+        return int((self.variants[EDIT].manifest.frame["split"].eq("train") & compared).sum())
 
     @property
     def begins(self) -> int:
@@ -132,16 +161,22 @@ class Trial:
 
     def _scores(self, store: ActivationStore) -> dict[str, Array]:
         wanted, own = self._wanted, self._own
-        judged = self._labels(store, replace(self.target, labels=self.judge))
+        judged = self._labels(store, self._judged)
         region: Bools = (own > 0) | (wanted > 0) if self.binary else own != wanted
         found = {name: self._score(name, wanted, judged) for name in self._metrics}
         found[self._with_own] = self._score(self.target.primary, own, judged)
-        if self.binary:
+        if self._is_moved:
             found["ceiling"] = np.array([ceiling(o, w) for o, w in zip(own, wanted, strict=True)])
         found |= self._selectivity(store, region)
         found |= dict(zip(MEASURES, self._read(store, SIZE).mean(2).T, strict=True))
         found |= self._readings(store)
         return found
+
+    @property
+    def _is_moved(self) -> bool:
+        """Whether what is wanted is the own mask elsewhere, of which a part may be lost."""
+        asked = self.variants[EDIT].config["edit"]["wanted"]
+        return self.binary and isinstance(asked, str) and read_shift(asked, True) is not None
 
     @property
     def _with_own(self) -> str:
@@ -182,7 +217,7 @@ class Trial:
         """What stays as it was: the picture outside the region, in grey levels, and other targets there."""
         before, after = (self._read(one, IMAGE).astype(np.float32) for one in (self.source, store))
         change = np.abs(after - before).mean(-1)
-        found = {"picture outside": np.nanmean(np.where(region, np.nan, change), (1, 2))}
+        found = {"picture outside": _mean_where(~region, change)}
         for target in self._others(store):
             own, now = (self._labels(one, target) for one in (self.source, store))
             found[_outside(target)] = self._score(target.primary, np.where(region, np.nan, own), now)
@@ -191,10 +226,13 @@ class Trial:
     def _others(self, store: ActivationStore) -> list[Target]:
         shared = [name for name in store.targets if name in self.source.targets]
         mine = {self.target.labels, self.judge}
-        names = [
-            n for n in shared if n not in mine and self.source.info(label_path(n)).attributes.get("kind") != "classes"
-        ]
+        names = [name for name in shared if name not in mine and self._comparable(store, label_path(name))]
         return [targets_of(self.source, [name], [])[0] for name in names]
+
+    def _comparable(self, store: ActivationStore, path: Key) -> bool:
+        """Whether maps of the picture without an edit and of a new one are made alike, and no classes."""
+        before, now = (one.info(path).attributes for one in (self.source, store))
+        return before.get("kind") != CLASSES and same_origin(before, now)
 
     def _readings(self, store: ActivationStore) -> dict[str, Array]:
         """Agreement of the probes' readings with the wanted map where the edit changes activations, and elsewhere."""
@@ -204,6 +242,14 @@ class Trial:
         there, elsewhere = READINGS
         found = {there: readings[:, changed].mean(1)}
         return found | ({elsewhere: readings[:, ~changed].mean(1)} if not changed.all() else {})
+
+
+def _mean_where(where: Bools, values: Array) -> Array:
+    """[sample] of values (sample, Y, X); NaN where there are none."""
+    count = where.sum((1, 2))
+    total = np.where(where, values, 0).sum((1, 2), dtype=np.float64)
+    mean: Array = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return mean
 
 
 def _outside(target: Target) -> str:

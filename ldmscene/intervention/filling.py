@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from ldmscene.edits import MEASURES, Edit
+from ldmscene.errors import InputError
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.running import Worker
 from ldmscene.metrics import METRICS, Truth
-from ldmscene.store import ArraySpec
+from ldmscene.store import ActivationStore, ArraySpec
 from ldmscene.store.layout import Key
 
 SIZE, READING = Key("edit/size"), Key("edit/reading")
 
 
 def wanted_path(target: str) -> Key:
-    return Key(f"wanted/{target}")
+    """Where the wanted maps of a target lie, under the name of its labels: "segments" for "segments=2"."""
+    return Key(f"wanted/{target.partition('=')[0]}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,25 @@ class Editing:
         """Refuse donors that aren't there."""
         if self.edit.borrows:
             self.subjects.check_donors()
+
+    def check_wanted(self, there: ActivationStore) -> None:
+        """Refuse maps that are others than those for which a store's samples were generated.
+
+        Raises
+        ------
+        InputError
+            With one of these samples.
+        """
+        path = wanted_path(self.subjects.target.name)
+        stored = there.complete(path) if path in there.paths else frozenset[str]()
+        for sample_id in (one for one in self.subjects.sample_ids if one in stored):
+            (before,) = there.info(path).read(there.rows([sample_id]), {})
+            if not np.array_equal(before, self.subjects.wanted(sample_id).astype(np.float32), equal_nan=True):
+                raise InputError(
+                    f"wanted: the map of sample {sample_id} is another one than that for which {there.root} was made; "
+                    "a function may have changed, or the labels, or with 'swap' or an array the samples: use another "
+                    "folder, or ask for what this one was made for"
+                )
 
     @property
     def config(self) -> dict[str, Any]:

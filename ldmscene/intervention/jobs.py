@@ -34,8 +34,10 @@ class Job:
     editing: Editing
 
     def check(self) -> None:
-        """FingerprintError if another edit made what lies there."""
+        """FingerprintError if another edit made what lies there, InputError if it was for other wanted maps."""
         check_fingerprint(self.root, self.plan.config() | self.editing.config)
+        if there := existing(self.root):
+            self.editing.check_wanted(there)
 
     def fill(self, asked: Intervention, manifest: Manifest) -> list[Nonfinite]:
         """Generate what is missing; what can't be stored, which may be all, is returned."""

@@ -10,11 +10,9 @@ from ldmscene import capture
 from ldmscene.capture import Plan
 from ldmscene.edits import Edit
 from ldmscene.errors import InputError
+from ldmscene.intervention.runs import run_differences
 from ldmscene.store import ActivationStore
-from ldmscene.store.prepare import differences
 
-# How activations were stored is nothing that a run depends on.
-_STORED = ("branches", "dtype", "captured", "kept_bits")
 _INFINITE = ("Infinity", "-Infinity")  # as JSON has them
 
 
@@ -92,11 +90,7 @@ def check_same(edit: Edit, config: Mapping[str, Any]) -> None:
     InputError
         With what differs.
     """
-    fitted, now = (
-        {name: value for name, value in one.items() if name not in _STORED} for one in (_config(edit), config)
-    )
-    found = differences(fitted, now)
-    if found:
+    if found := run_differences(_config(edit), config):
         said = "; ".join(f"{path}: {old} then, {new} now" for path, old, new in found)
         raise InputError(f"the edit's probes were fitted on another model or configuration: {said}")
 

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from ldmscene.axes import check_grid
+from ldmscene.axes import check_grid, told
 from ldmscene.edits import Edit, Readout
 from ldmscene.edits.controls import SHUFFLED
+from ldmscene.errors import InputError
 from ldmscene.evaluation.bench import Bench
 from ldmscene.evaluation.features import ModuleOutput
 from ldmscene.evaluation.nesting import features_alone
@@ -20,6 +21,7 @@ from ldmscene.evaluation.provenance import fitting_of
 from ldmscene.evaluation.ridge import ridge_of
 from ldmscene.evaluation.states import fold_keys, fold_states
 from ldmscene.evaluation.targets import Target
+from ldmscene.intervention.runs import check_labels
 from ldmscene.probes import Moments, Spectrum, merge_all
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import label_path
@@ -40,11 +42,12 @@ class Readouts:
     Raises
     ------
     InputError
-        If the grid lacks something that a readout needs.
+        If the grid lacks something that a readout needs, or was made of another store or of other labels.
     """
 
     def __init__(self, store: ActivationStore, grid: xr.Dataset, target: str) -> None:
         check_grid(grid, "labels", "coef", "intercept", "alpha")
+        _check_origin(store, grid)
         self._store, self._grid, self._name = store, grid, target
 
     def edit(
@@ -103,3 +106,12 @@ class Readouts:
         keys = fold_keys(bench, features, self._store.checksums(features.path))
         train = features_alone(merge_all(fold[group] for fold in fold_states(bench, features, keys)), features.size)
         return train, names.index((self._name, False)), names.index((self._name, True))
+
+
+def _check_origin(store: ActivationStore, grid: xr.Dataset) -> None:
+    """Refuse a grid whose probes read something else than a store holds."""
+    made_from = told(grid)
+    if made_from.get("fingerprint", store.fingerprint) != store.fingerprint:
+        raise InputError(f"grid: it was made of a store of another configuration than {store.root}; name its own store")
+    names = set(map(str, grid["labels"].values))
+    check_labels({name: said for name, said in made_from.get("labels", {}).items() if name in names}, store)

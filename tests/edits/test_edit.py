@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from ldmscene.edits import Edit, Readout
+from ldmscene.edits import Edit, Readout, brief_edit
 from ldmscene.errors import InputError, ShapeError
 from tests.edits.worlds import edit_of, make_world
 
@@ -94,6 +94,24 @@ def test_it_says_what_it_does():
     assert str(edit) == (
         "conditional edit of mask to shift:0,16 in 1 module at step 0, cond branch, strength 2, margin 2, everywhere"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({}, "strength 1, in 1 module at step 0"),
+        ({"steps": (0, 1, 2)}, "strength 1, in 1 module at 3 steps from 0"),
+        ({"steps": (3, 2)}, "strength 1, in 1 module at 2 steps from 2"),
+        ({"steps": (4, 0, 2)}, "strength 1, in 1 module at steps 0, 2 and 4"),
+        ({"branch": "both", "strength": 0.5}, "strength 0.5, in 1 module at step 0, both branches"),
+        ({"branch": "uncond"}, "strength 1, in 1 module at step 0, unconditional branch"),
+        ({"only_where": "wrong"}, "strength 1, in 1 module at step 0, where the reading was wrong"),
+    ],
+)
+def test_in_brief_it_says_all_that_a_finding_depends_on(change, where):
+    world = make_world()
+    readouts = {(name, step): world.readout for name in "mn" for step in range(5)}
+    assert brief_edit(edit_of(world, readouts=readouts, **change).header) == f"conditional, {where}"
 
 
 def test_functions_arent_saved(tmp_path):
