@@ -147,7 +147,7 @@ def _of_effects(grid: xr.Dataset, target: str) -> Finding:
     ]
     found = find(
         target,
-        short_name(module),
+        _name(grid, module),
         probe,
         steps=grid["step"].values.tolist(),
         rivals=rivals,
@@ -157,6 +157,10 @@ def _of_effects(grid: xr.Dataset, target: str) -> Finding:
     )
     last = grid["ceiling"].sel(target=target, module=module).values[-1]
     return replace(found, ceiling=float(last))
+
+
+def _name(grid: xr.Dataset, module: str) -> str:
+    return short_name(module, map(str, grid["module"].values))
 
 
 def _missing(grid: xr.Dataset, ran: Sequence[str]) -> list[str]:
@@ -199,7 +203,7 @@ def _of_scores(grid: xr.Dataset, target: str) -> Finding:
         ]
     found = find(
         target,
-        short_name(gains.chosen_module(grid, target)),
+        _name(grid, gains.chosen_module(grid, target)),
         probe,
         steps=grid["step"].values.tolist(),
         rivals=rivals,

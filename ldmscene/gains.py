@@ -14,7 +14,7 @@ from ldmscene import grid as grids
 from ldmscene.array_types import AnyArray, Array
 from ldmscene.axes import AGAIN, check_axes, told_beyond
 from ldmscene.errors import InputError
-from ldmscene.module_names import short_name, that_speak
+from ldmscene.module_names import that_speak
 from ldmscene.text import listed
 from ldmscene.verdicts import LEAST, Draws, by_prompt, capped, counts
 
@@ -55,7 +55,7 @@ def of_probe(grid: xr.Dataset, target: str, module: str | None = None) -> Array:
     """A module's gains (step, prompt), those of the target's own module where none is named; it must run at each."""
     module = module or chosen_module(grid, target)
     ours = grid.sel(target=target, module=module)
-    return _by_prompt(grid, ours["explained"], ours["left"], f"{short_name(module)} runs")
+    return _by_prompt(grid, ours["explained"], ours["left"], f"{module} runs")
 
 
 def of_rivals(grid: xr.Dataset, target: str) -> dict[str, Array]:

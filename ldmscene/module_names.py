@@ -17,9 +17,15 @@ def part_of(module: str) -> str:
     return PARTS.get(outer, outer)
 
 
-def short_name(module: str) -> str:
-    """A module's name without what all of its kind share, for example `up_blocks.3.attentions.0`."""
-    return module.split(".transformer_blocks")[0]
+def short_name(module: str, among: Iterable[str] = ()) -> str:
+    """A module's name without what all of its kind share, for example `up_blocks.3.attentions.0`.
+
+    Whole, where that may be another of the modules `among` which it is named: an attention may have several blocks, and
+    each of them self- and cross-attention.
+    """
+    short = module.split(".transformer_blocks")[0]
+    alike = {name for name in among if name.split(".transformer_blocks")[0] == short}
+    return module if alike - {module} else short
 
 
 def in_denoiser(modules: Iterable[str]) -> list[str]:

@@ -120,16 +120,17 @@ class Grid(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subc
         table = conclusions.emergence(self)
         said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in table["sentence"])
         labelers = [name.removesuffix(" lead") for name in table.columns if name.endswith(" lead")]
-        rows = {target: _in_words(row, labelers) for target, row in table.iterrows()}
+        modules = [str(name) for name in self["module"].values]
+        rows = {target: _in_words(row, labelers, modules) for target, row in table.iterrows()}
         shown = pd.DataFrame.from_dict(rows, orient="index").to_html(escape=True)
         return f"<div><strong>Grid</strong>{shown}<ul>{said}</ul></div>"
 
 
-def _in_words(row: pd.Series, labelers: Sequence[str]) -> dict[str, str]:
+def _in_words(row: pd.Series, labelers: Sequence[str], modules: Sequence[str]) -> dict[str, str]:
     """A row of `emergence` as a person reads it."""
     unit = (100, " %", 0) if np.isfinite(row["ceiling"]) else (1, "", 2)
     found = {
-        "module": short_name(row["module"]),
+        "module": short_name(row["module"], modules),
         "first readable": _between(row, "first"),
         "90 % of what it reads": _between(row, "most"),
         "gain at the last step": _between(row, "gain", *unit),

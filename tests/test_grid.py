@@ -8,6 +8,7 @@ import xarray as xr
 from scipy.stats import bootstrap
 
 from ldmscene import grid as grids
+from ldmscene.conclusions import sentence
 from ldmscene.errors import UnknownNameError
 from ldmscene.module_names import short_name
 
@@ -100,6 +101,15 @@ def test_an_unknown_target_is_answered_with_those_there_are():
 def test_short_names_keep_the_place():
     assert short_name(MODULES[0]) == "down_blocks.0.attentions.0"
     assert short_name("mid_block") == "mid_block"
+    assert short_name(MODULES[0], MODULES) == "down_blocks.0.attentions.0"
+
+
+def test_a_module_that_shares_its_short_name_is_named_whole():
+    """As of SDXL, whose attentions have up to ten blocks, or where cross-attention was captured, too."""
+    other = MODULES[0].replace("attn1", "attn2")
+    grid = made([0.3, 0.9], [0, 0], modules=(0.9, 0.2))
+    assert "the probe of down_blocks.0.attentions.0 scores" in sentence(grid, "depth")
+    assert f"the probe of {MODULES[0]} scores" in sentence(grid.assign_coords(module=[MODULES[0], other]), "depth")
 
 
 def test_a_control_is_judged_at_its_own_best_module():

@@ -78,7 +78,7 @@ class Offer:
 
     def words(self) -> dict[str, Any]:
         """As a page's script reads it."""
-        modules = [{"name": name, "short": short_name(name)} for name in self.modules]
+        modules = [{"name": name, "short": short_name(name, self.modules)} for name in self.modules]
         return {**asdict(self), "modules": modules, "begin": BEGIN}
 
 
