@@ -30,12 +30,15 @@ settings.register_profile("any machine", deadline=None)  # how long an example t
 settings.load_profile("any machine")
 STEPS = 4
 ONE_WORKER = "tests/intervention"  # whose files share edited stores, which take long to make
+SLOW = 1200  # seconds after which a slow test counts as hanging, on cores that may be shared
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` tests of one file share a worker."""
+    """With `--dist loadgroup` tests of one file share a worker; slow tests have more time."""
     for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW))
         file = item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(ONE_WORKER if file.startswith(f"{ONE_WORKER}/") else file))
 
