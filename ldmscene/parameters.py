@@ -155,9 +155,7 @@ EDIT = group(
     click.option(
         "--branch",
         type=click.Choice(["cond", "uncond", "both"]),
-        default="cond",
-        show_default=True,
-        help="Halves of classifier-free guidance to change.",
+        help="Halves of classifier-free guidance to change; the one that probes read, mostly cond, where not given.",
     ),
     click.option("--strength", default=1.0, show_default=True, help="By which the change is multiplied."),
     click.option(

@@ -45,7 +45,7 @@ class Edit(edits.Edit):
         wanted: Any,
         modules: str | Iterable[str] = "best:9",
         steps: Steps | None = None,
-        branch: str = "cond",
+        branch: str | None = None,
         rule: str | Rule = "conditional",
         strength: float = 1.0,
         margin: float = 6.0,
@@ -71,8 +71,8 @@ class Edit(edits.Edit):
         steps
             Which denoiser calls, from 0: a number, several or a slice; −1 is the last. The first five of the grid's
             where not given.
-        branch : {"cond", "uncond", "both"}
-            Of classifier-free guidance.
+        branch : {"cond", "uncond", "both"}, optional
+            Of classifier-free guidance; the one that the probes read where not given, which is "cond" of most stores.
         rule
             "conditional" (the likeliest activation with that reading), "minimum-norm" (the nearest), "adam" (the
             published optimisation), "erase" (LEACE), "donor", or a callable; see `ldmscene.edits.rules`.

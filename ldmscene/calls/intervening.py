@@ -14,7 +14,7 @@ from ldmscene.calls.intervene import intervene
 from ldmscene.calls.label import label
 from ldmscene.edits import Readout, controlled
 from ldmscene.edits.controls import SHUFFLED
-from ldmscene.errors import InputError
+from ldmscene.errors import FingerprintError, InputError
 from ldmscene.extraction.missing import existing
 from ldmscene.extraction.options import FromPrompts
 from ldmscene.intervention.controls import control_place
@@ -94,10 +94,17 @@ def intervene_as_planned(
         edit = replace(
             edit, spare=(), readouts={at: edit.readouts[at] for at in edit.positions}
         )  # no control needs more
-        edited = intervene(
-            store, edit, root_of(str(asked.store), one), samples=samples, controls=one.controls,
-            model=model, batch_size=asked.batch_size, progress=asked.progress,
-        )  # fmt: skip
+        root = root_of(str(asked.store), one)
+        try:
+            edited = intervene(
+                store, edit, root, samples=samples, controls=one.controls,
+                model=model, batch_size=asked.batch_size, progress=asked.progress,
+            )  # fmt: skip
+        except FingerprintError as error:
+            raise FingerprintError(
+                f"{root} was edited by other probes than this run's, to which training samples were added, or of which "
+                f"something else has changed since; delete {asked.store}-edited and run again: all else is done"
+            ) from error
         for target, labeler in labelers.items():
             label(edited, target, labeler, progress=asked.progress)
         found.append(edited)

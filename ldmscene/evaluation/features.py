@@ -44,9 +44,15 @@ class Features(Protocol):
     def read(self, store: ActivationStore, sample_ids: Sequence[str]) -> np.ndarray: ...
 
 
+def read_branch(store: ActivationStore) -> str:
+    """Which branch of a store probes read: the conditional one where it has both."""
+    branches: list[str] = store.config["branches"]
+    return "cond" if "cond" in branches else branches[0]
+
+
 @dataclass(frozen=True)
 class ModuleOutput:
-    """A module's output at a step, of the conditional branch where a store has both."""
+    """A module's output at a step, of the branch that `read_branch` names."""
 
     name: str
     step: int
@@ -60,8 +66,8 @@ class ModuleOutput:
             raise InputError(
                 f"{module} has no (y, x) grid, so that it has no place for a pixel's label; leave it out of modules="
             )
-        branches = store.config["branches"]
-        return cls(module, step, (maps["y"], maps["x"]), branches.index("cond") if "cond" in branches else 0)
+        branch = store.config["branches"].index(read_branch(store))
+        return cls(module, step, (maps["y"], maps["x"]), branch)
 
     @property
     def path(self) -> str:

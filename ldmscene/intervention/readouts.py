@@ -14,7 +14,7 @@ from ldmscene.edits import Edit, Readout
 from ldmscene.edits.controls import SHUFFLED
 from ldmscene.errors import InputError
 from ldmscene.evaluation.bench import Bench
-from ldmscene.evaluation.features import ModuleOutput
+from ldmscene.evaluation.features import ModuleOutput, read_branch
 from ldmscene.evaluation.nesting import features_alone
 from ldmscene.evaluation.predicting import bench_of
 from ldmscene.evaluation.provenance import fitting_of
@@ -51,9 +51,19 @@ class Readouts:
         self._store, self._grid, self._name = store, grid, target
 
     def edit(
-        self, kind: type[E], *, modules: Sequence[str], steps: Sequence[int], spare: Sequence[str] = (), **how: Any
+        self,
+        kind: type[E],
+        *,
+        modules: Sequence[str],
+        steps: Sequence[int],
+        spare: Sequence[str] = (),
+        branch: str | None = None,
+        **how: Any,
     ) -> E:
-        """An edit of the target by the grid's probes; `how` are other attributes of `ldmscene.edits.Edit`."""
+        """An edit of the target by the grid's probes, of the branch that they read where none is named.
+
+        `how` are other attributes of `ldmscene.edits.Edit`.
+        """
         return kind(
             target=self._name,
             binary=self.target.kind == "binary",
@@ -62,6 +72,7 @@ class Readouts:
             readouts={(m, s): self.at(m, s) for m in (*modules, *spare) for s in steps},
             origin=self.origin,
             spare=tuple(spare),
+            branch=branch or read_branch(self._store),
             **how,
         )
 

@@ -14,6 +14,7 @@ import xarray as xr
 
 from ldmscene import capture
 from ldmscene.edits import Edit, Maps
+from ldmscene.evaluation.features import read_branch
 from ldmscene.intervention.planning import plan_for, scheduler_of
 from ldmscene.intervention.running import Worker
 from ldmscene.painting.asked import Asked, Change
@@ -138,8 +139,7 @@ class Studio:
     @property
     def _branch(self) -> str:
         """Which half of the guidance the probes were fitted on."""
-        branches: list[str] = self.store.config["branches"]
-        return "cond" if "cond" in branches else branches[0]
+        return read_branch(self.store)
 
     @contextmanager
     def _scheduler(self) -> Iterator[None]:

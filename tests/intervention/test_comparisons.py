@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 import ldmscene
-from ldmscene.errors import InputError
+from ldmscene import capture
+from ldmscene.calls.intervening import intervene_as_planned
+from ldmscene.errors import FingerprintError, InputError
+from ldmscene.evaluation.features import read_branch
 from ldmscene.intervention.controls import controls_of
 from ldmscene.intervention.effects import _mean_where
 from ldmscene.intervention.runs import check_source
+from ldmscene.protocols import PlannedEdit
 from tests.conftest import FIRST, LAST, bare_copy
 
 
@@ -66,6 +70,24 @@ def test_labels_that_are_made_in_another_way_by_now_are_refused_wherever_they_ar
 def test_a_grid_of_another_run_makes_no_edit_of_a_store(grid, two):
     with pytest.raises(InputError, match="grid: it was made of a store of another configuration than"):
         ldmscene.Edit.of(grid, "mask", wanted="swap", modules="best:1", steps=0, store=two)
+
+
+def test_an_edit_changes_the_branch_that_its_probes_read(grid, monkeypatch):
+    how = {"wanted": "swap", "modules": "best:1", "steps": 0}
+    assert ldmscene.Edit.of(grid, "mask", **how).branch == "cond"
+    branches = [["uncond"], ["cond"], ["uncond", "cond"]]
+    assert [read_branch(SimpleNamespace(config={"branches": one})) for one in branches] == ["uncond", "cond", "cond"]
+    monkeypatch.setattr("ldmscene.intervention.readouts.read_branch", lambda store: "uncond")
+    assert ldmscene.Edit.of(grid, "mask", **how).branch == "uncond"
+    assert ldmscene.Edit.of(grid, "mask", branch="both", **how).branch == "both"
+
+
+def test_a_run_whose_probes_have_changed_says_what_to_delete(store, grid, edited, tiny, tmp_path):
+    shutil.copytree(edited.root, tmp_path / "s-edited" / "mask")
+    planned = PlannedEdit("mask", "mask", "shift:0,16", "best:2", (0,))
+    asked = SimpleNamespace(model=capture.Model.load(tiny), store=tmp_path / "s", batch_size=6, progress=False)
+    with pytest.raises(FingerprintError, match=r"mask was edited by other probes .*; delete .*s-edited and run again"):
+        intervene_as_planned(store, grid, [planned], {}, asked)
 
 
 def test_a_judge_has_a_threshold_of_its_own_and_labels_of_the_targets_kind(edited, store, tmp_path):
