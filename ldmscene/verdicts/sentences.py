@@ -102,7 +102,8 @@ def _most(finding: Finding) -> str:
 
 
 def _not_shown(finding: Finding) -> str:
-    read = f"not shown to be readable{_beyond(finding)}"
+    alone = f" at step {finding.steps[0]}, the only one that was looked at" if len(finding.steps) == 1 else ""
+    read = f"not shown to be readable{_beyond(finding)}{alone}"
     if finding.earlier:
         read = f"readable{_beyond(finding)} at {these(finding.earlier_steps)}, and not shown to be later on"
     said = f"{read}. {_effect(finding)}"

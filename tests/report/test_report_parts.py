@@ -200,6 +200,8 @@ def test_the_line_of_steps_has_the_probe_and_each_labeler_with_its_lead(data):
     assert lead.steps > 1
     assert rows[1]["said"].startswith(f"{lead.steps} steps later (")
     assert line_of_steps(replace(finding, readings={}))["rows"] == rows[:1]
+    long = replace(finding, module="down_blocks.2.attentions.1.transformer_blocks.9.attn1.to_out.0")
+    assert line_of_steps(long)["rows"][0]["name"] == "probe"  # which a card has no room for
 
 
 def test_the_line_of_a_gain_that_is_lost_again_does_not_last(data):
@@ -221,10 +223,10 @@ def test_a_labeler_that_never_sees_as_much_says_by_which_step_when_not_all_were_
     mask = conclusions.finding(data.grid, "mask")
     some = replace(mask, run=30, readings=never_seen(mask))
     assert marks.leads(some) == {grids.LABELER_NOISY: "not shown by step 14"}
-    assert line_of_steps(some)["rows"][1]["said"] == "not shown to read as much by step 14"
+    assert line_of_steps(some)["rows"][1]["said"] == "not shown by step 14"
     whole = replace(some, run=15)
     assert marks.leads(whole) == {grids.LABELER_NOISY: "not shown"}
-    assert line_of_steps(whole)["rows"][1]["said"] == "not shown to read as much"
+    assert line_of_steps(whole)["rows"][1]["said"] == "not shown"
 
 
 def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):

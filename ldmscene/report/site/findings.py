@@ -21,6 +21,7 @@ SEEN_IN = {
     grids.LABELER_PREDICTED: "in the finished picture that the model predicts",
 }
 WIDTH, ROW, LEFT, RIGHT = 320, 36, 6, 6
+LONGEST = 50  # letters above a line
 
 
 def findings(grid: xr.Dataset) -> dict[str, Finding]:
@@ -139,9 +140,15 @@ def _row(way: Way, across: Scale, found: Finding) -> dict[str, object]:
         marks[0] |= {"low": marks[0]["x"], "high": marks[0]["x"]}  # two intervals on a line can't be told apart
     if way.name == "probe" and found.lost:
         marks[-1]["lasts"] = False
-    said = "" if way.name == "probe" else _lead(way, found)
-    return {"name": f"probe of {found.module}" if way.name == "probe" else way.name, "role": role, "said": said,
-            "marks": marks}  # fmt: skip
+    if way.name == "probe":
+        return {"name": _probe(found), "role": role, "said": "", "marks": marks}
+    return {"name": way.name, "role": role, "said": _lead(way, found), "marks": marks}
+
+
+def _probe(found: Finding) -> str:
+    """With its module, where that fits; the sentence names it in any case."""
+    named = f"probe of {found.module}"
+    return named if len(named) <= LONGEST else "probe"
 
 
 def _placed(mark: Mark, across: Scale, found: Finding) -> dict[str, object]:
@@ -157,7 +164,7 @@ def _lead(way: Way, found: Finding) -> str:
         return "not shown to read it"
     if found.lower_is_better:
         return _apart(found.readings[way.name].lead_first)
-    unseen = f"not shown to read as much {found.end}".rstrip()
+    unseen = f"not shown {found.end}".rstrip()
     return _apart(way.lead) if way.most and way.lead else unseen
 
 
