@@ -43,25 +43,31 @@ def check_stored(store: ActivationStore, modules: Iterable[str]) -> None:
 def nonlinear_gains(bench: Bench, grid: xr.Dataset, client: Any = None, title: str = "") -> xr.Dataset:
     """`nonlinear_explained` and `nonlinear_left` of a grid, (target, step, sample), from its effects by module."""
     targets, steps = grid["target"].values.tolist(), grid["step"].values.tolist()
-    modules = [chosen_module(grid, target) for target in targets]
-    places = list(dict.fromkeys((module, step) for module in modules for step in steps))
+    group_of = {target.name: g for g, some in enumerate(bench.grouped) for target in some}
+    chosen = [(group_of[target], chosen_module(grid, target)) for target in targets]
+    places = list(dict.fromkeys((*one, step) for one in chosen for step in steps))
     fits = dict(zip(places, _fits(bench, places, client, title), strict=True))
-    chosen = zip(targets, modules, strict=True)
-    explained, left = sums([[fits[module, step][target] for step in steps] for target, module in chosen])
+    by_target = zip(targets, chosen, strict=True)
+    explained, left = sums([[fits[*one, step][target] for step in steps] for target, one in by_target])
     dims = ("target", "step", "sample")
     return xr.Dataset(
         {"nonlinear_explained": (dims, explained.astype(np.float32)), "nonlinear_left": (dims, left.astype(np.float32))}
     )
 
 
-def _fits(bench: Bench, places: Sequence[tuple[str, int]], client: Any, title: str) -> list[Any]:
-    outputs = [ModuleOutput.of(bench.store, module, step) for module, step in places]
+def _fits(bench: Bench, places: Sequence[tuple[int, str, int]], client: Any, title: str) -> list[Any]:
+    """By the number of a group, a module and a step."""
+    outputs = [ModuleOutput.of(bench.store, module, step) for _, module, step in places]
     checksums = checksums_of(bench.source, outputs)
-    widened = [_widened(bench, output, checksums[output.path]) for output in outputs]
+    widened = [
+        _widened(bench, group, output, checksums[output.path])
+        for (group, *_), output in zip(places, outputs, strict=True)
+    ]
     return compute(fit_jobs(bench, widened), client, title)
 
 
-def _widened(bench: Bench, output: ModuleOutput, checksum: Mapping[str, int]) -> Widened:
+def _widened(bench: Bench, group: int, output: ModuleOutput, checksum: Mapping[str, int]) -> Widened:
+    """With functions of the scale that the group's labelled pixels have, so that no other target counts."""
     keys = fold_keys(bench, output, checksum)
-    folds = [read_states(bench, some[:1])[0] for some in keys]  # features are of any group
+    folds = [read_states(bench, [some[group]])[0] for some in keys]
     return Widened(output, FourierFeatures.of(features_alone(merge_all(folds), output.size, bench.latents)))

@@ -211,6 +211,14 @@ def test_a_nonlinear_reading_is_that_of_its_explicit_columns(copy):
     assert ldmscene.emergence(found).loc["depth", "nonlinear"] == pytest.approx(gain)
 
 
+def test_a_nonlinear_reading_is_the_same_whatever_else_is_read(copy):
+    """Shading has holes, and so pixels of its own, by which its functions are scaled."""
+    how = ARGUMENTS | {"modules": [SMALL], "steps": [3], "nonlinear": True}
+    both, alone = (ldmscene.evaluate(copy, targets, **how) for targets in (["depth", "shading"], ["shading"]))
+    for name in ("nonlinear_explained", "nonlinear_left"):
+        np.testing.assert_allclose(both[name].sel(target=["shading"]), alone[name], rtol=1e-5)
+
+
 def _flat(store) -> tuple[np.ndarray, None, np.ndarray]:
     X = store.activations(SMALL, 3, "train").values.astype(np.float64)
     return X.reshape(-1, X.shape[-1]), None, np.zeros(X[..., 0].size)
