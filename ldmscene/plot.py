@@ -135,7 +135,7 @@ def transfer(store: ActivationStore | str | Path, grid: xr.Dataset, target: str,
 
 
 def effects(edited: ActivationStore | str | Path, store: ActivationStore | str | Path, grid: xr.Dataset) -> Figure:
-    """What an edit and its controls gained, as dots with 95 % intervals.
+    """What an edit and its controls gained, as dots with intervals, which `effect` explains.
 
     Where the control `from` was run, a second part shows until when the edit works, below what the probe reads.
 

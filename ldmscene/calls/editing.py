@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -90,10 +90,21 @@ def editing(
         raise InputError(f"rule {edit.rule_name!r} needs the activations of another trajectory; use ldmscene.intervene")
     plan = plan_for(load_model(pipeline, None), edit)
     label = _own_label(plan, edit, prompt, seed) if own is None else _checked(np.asarray(own), edit.binary)
-    wanted = parse(edit.wanted, (SAMPLE,), binary=edit.binary).map(SAMPLE, lambda _: label)
+    wanted = parse(_only(edit.wanted), (SAMPLE,), binary=edit.binary).map(SAMPLE, lambda _: label)
     worker = Worker(edit, Maps(label[None], wanted[None], edit.binary, edit.margin), check=_same_settings(plan))
     with capture.watching(plan, editor=worker):
         yield Log(label, wanted, worker)
+
+
+def _only(wanted: Any) -> Any:
+    """The one map of a mapping by sample_id; all else as it is."""
+    if not isinstance(wanted, Mapping):
+        return wanted
+    if len(wanted) != 1:
+        raise InputError(
+            f"wanted: expected one map, of the picture that is called for, got those of {len(wanted)} samples"
+        )
+    return next(iter(wanted.values()))
 
 
 def _checked(own: np.ndarray, binary: bool) -> np.ndarray:

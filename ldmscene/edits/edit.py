@@ -153,7 +153,8 @@ class Edit:
         for name in ("rule", "wanted"):
             if callable(getattr(self, name)):
                 raise InputError(f"{name}: a callable can't be saved; use a rule's name, and the maps that it makes")
-        FORMAT.write(path, self._arrays() | _map_arrays(self.wanted), self.header)
+        order = [list(position) for position in self.readouts]  # in which an edited store lists what was read
+        FORMAT.write(path, self._arrays() | _map_arrays(self.wanted), {**self.header, "order": order})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -180,7 +181,10 @@ class Edit:
                 scattered.setdefault((part, int(step)), {})[name] = array
         wanted = header["wanted"] if isinstance(header["wanted"], str) else maps.get("", maps)
         lists = {name: tuple(header[name]) for name in ("modules", "steps", "spare")}
-        return cls(**{**header, **lists, "wanted": wanted, "readouts": {k: _readout(v) for k, v in scattered.items()}})
+        usual = [(module, step) for module in (*lists["modules"], *lists["spare"]) for step in lists["steps"]]
+        order = dict.fromkeys([*map(tuple, header.pop("order", usual)), *scattered])
+        readouts = {position: _readout(scattered[position]) for position in order if position in scattered}
+        return cls(**{**header, **lists, "wanted": wanted, "readouts": readouts})
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """The readouts' arrays, as `MODULE|STEP|NAME`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
 
 from ldmscene.array_types import Array
 from ldmscene.edits.shifts import Label, read_shift
@@ -84,11 +85,12 @@ def by_sample(wanted: Any) -> Any:
     InputError
         If two maps are of one sample.
     """
-    coords = getattr(wanted, "coords", {})
-    names = [name for name in ("sample_id", "sample") if name in coords and coords[name].dims == wanted.dims[:1]]
+    if not isinstance(wanted, xr.DataArray):
+        return wanted
+    names = [n for n in ("sample_id", "sample") if n in wanted.coords and wanted.coords[n].dims == wanted.dims[:1]]
     if not names:
         return wanted
-    ids = [str(sample_id) for sample_id in coords[names[0]].values]
+    ids = [str(sample_id) for sample_id in wanted.coords[names[0]].values]
     if len(set(ids)) < len(ids):
         raise InputError("wanted: expected one map for each sample, got two of the same")
     return dict(zip(ids, np.asarray(wanted), strict=True))

@@ -36,9 +36,18 @@ def test_an_edit_comes_back_from_its_file(tmp_path_factory, seed, channels, want
     assert again.header == edit.header
     assert again.fingerprint == edit.fingerprint
     np.testing.assert_equal(again.wanted, edit.wanted)
+    assert list(again.readouts) == list(edit.readouts)
     for position, readout in edit.readouts.items():
         np.testing.assert_equal(again.readouts[position].arrays(), readout.arrays())
         assert again.readouts[position].intercept == readout.intercept
+
+
+def test_readouts_come_back_in_their_order(tmp_path):
+    """In which an edited store lists them, so that a loaded edit goes on with it."""
+    world = make_world()
+    readouts = {(name, step): world.readout for name in ("m", "n", "a") for step in (10, 9, 0)}
+    edit_of(world, readouts=readouts).save(tmp_path / "edit")
+    assert list(Edit.load(tmp_path / "edit").readouts) == list(readouts)
 
 
 def test_another_reader_finds_the_arrays(tmp_path):

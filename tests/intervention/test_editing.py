@@ -117,6 +117,14 @@ def test_what_it_lacks_is_said(tiny, edit):
     ):
         with pytest.raises(InputError, match=message), ldmscene.editing(tiny, edit, prompt=PROMPT, seed=0, own=own):
             pass
+    several, own = replace(edit, wanted=dict.fromkeys("ab", np.zeros((64, 64)))), np.zeros((64, 64))
+    with (
+        pytest.raises(InputError, match=r"wanted: expected one map, .*, got those of 2 samples"),
+        ldmscene.editing(tiny, several, prompt=PROMPT, seed=0, own=own),
+    ):
+        pass
+    with ldmscene.editing(tiny, replace(edit, wanted={"a": own + 1}), prompt=PROMPT, seed=0, own=own) as log:
+        np.testing.assert_array_equal(log.wanted, own + 1)
     labels = {"mask": {**edit.origin["labels"]["mask"], "labeler": "array"}}
     lost = replace(edit, origin={**edit.origin, "labels": labels})
     lacks = "'array' of the edit's store can't be had; pass own="
