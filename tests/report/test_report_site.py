@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from PIL import Image
 
 from ldmscene import conclusions, gains
@@ -229,6 +230,13 @@ def test_the_page_says_what_stands_beside_a_labeler_of_an_error(small):
     said = "beside each stands how much later than the probe it reads as much"
     assert f"{said}." in texts[0]
     assert f"{said}, or where less is better, anything." in texts[1]
+
+
+def test_the_page_says_why_a_module_of_another_part_comes_last(small):
+    last = small.grid.isel(module=[-1]).assign_coords(module=["vae.decoder.mid_block"])
+    grid = xr.concat([small.grid.isel(module=[0]), last], "module", data_vars="minimal")
+    texts = ["".join(Page(render(replace(small, grid=one))).text) for one in (grid, grid.isel(module=[0]))]
+    assert ["come\n    last: they don’t run at the same steps" in text for text in texts] == [True, False]
 
 
 def test_the_page_says_what_gains_are_beyond(small):

@@ -10,6 +10,7 @@ import xarray as xr
 from ldmscene import gains
 from ldmscene import grid as grids
 from ldmscene.axes import told_held_out, told_steps
+from ldmscene.module_names import that_speak
 from ldmscene.report import marks
 from ldmscene.report.data import ReportData
 from ldmscene.report.labels import labels
@@ -49,6 +50,7 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
         "sources": sources(data),
         "command": str(data.provenance.get("command", "")),
         "provenance": groups(data.provenance),
+        "other_parts": len(that_speak(data.grid["module"].values)) < data.grid.sizes["module"],
         "interventions": len(data.interventions),
     }
 
