@@ -50,7 +50,7 @@ def emergence(grid: xr.Dataset) -> pd.DataFrame:
           is read without the trained model, then and at all later steps, with a 95 % interval. <NA>: not shown;
         - `gain_first`: the effect at the step `first`; NaN where it isn't shown;
         - `most`, `most_low`, `most_high`: from when on 90 % of what the probe ever gains is there;
-        - `rival`: what decided, the rival (or the least effect) that the probe passes last;
+        - `rival`: what decided, the rival (or the least effect) that the probe passes last; "" of too few prompts;
         - `correlation` of what is left and what features say, `refit`, the standard error that other training prompts
           would add to the gain, and `ceiling`, the largest gain on maps of the module's size; NaN with `beyond=None`;
         - `score_known`, `score_both`: the metric at the last step of the fit on what is known, and with features; NaN

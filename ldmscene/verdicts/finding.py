@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ldmscene.array_types import Array
-from ldmscene.verdicts.draws import Draws, counts
+from ldmscene.verdicts.draws import FEWEST, Draws, counts
 from ldmscene.verdicts.effects import capped
 from ldmscene.verdicts.steps import (
     LEAST,
@@ -70,7 +70,8 @@ class Finding:
     rivals: Mapping[str, float]
     """what each gains at the last step"""
     decided: str
-    """the rival, or the least effect, that the probe passes last: at the step before `first`, else at the last step"""
+    """the rival, or the least effect, that the probe passes last: at the step before `first`, else at the last step;
+    "" of too few prompts"""
     least: float = LEAST
     share: float = SHARE
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -213,7 +214,12 @@ def find(
 def _decided(
     over: Draws, first: Step, rivals: Sequence[Rival], least: float | None, steps: int
 ) -> tuple[str, int | None]:
-    """The mark with the least margin where the decision falls: its name, and its position where that is earlier."""
+    """The mark with the least margin where the decision falls: its name, and its position where that is earlier.
+
+    None of too few prompts, which decide themselves.
+    """
+    if over.prompts < FEWEST:
+        return "", None
     marks = [] if least is None else [(LEAST_EFFECT, 0)]
     marks += [(rival.name, lag) for rival in rivals for lag in range(steps if rival.earlier else 1)]
     where = first.at - 1 if first.at else steps - 1

@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Lead:
-    """How many steps later another reading gets there; all None if it never does."""
+    """How many steps later another reading gets there; all None if it isn't shown to."""
 
     steps: int | None
     low: int | None

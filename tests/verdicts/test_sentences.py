@@ -272,6 +272,13 @@ def test_what_seems_lost_by_chance_is_not_said_to_be() -> None:
         assert sum(falls_short(one, counts(prompts, 499)) for one in trials) <= 12
 
 
+def test_of_too_few_prompts_nothing_decides() -> None:
+    few = find("depth", "mid", curves(0.5, prompts=3), steps=range(15), rivals=[Rival("raw latent", np.zeros((15, 3)))])
+    assert (few.decided, few.first.shown) == ("", False)
+    assert "not clearly" not in sentence(few)
+    assert find("depth", "mid", curves(0.5, prompts=4), steps=range(15)).decided == LEAST_EFFECT
+
+
 def test_a_gap_takes_the_beginning_away_and_not_what_was_read_before() -> None:
     """A probe that reads at steps 0 to 4 and from 8 on: the beginning is 8, most can't be there before it."""
     probe = np.full((15, 24), 0.3) + 0.02 * np.random.default_rng(0).normal(size=(15, 24))
