@@ -12,7 +12,7 @@ from typing import Any, get_args
 import xarray as xr
 
 from ldmscene.calls.opening import opened as open_store
-from ldmscene.choices import HeldOut
+from ldmscene.choices import POSITION, HeldOut
 from ldmscene.errors import ControlWarning, InputError, unknown
 from ldmscene.evaluation import assembly, grid_file, provenance, task
 from ldmscene.evaluation.beyond import Beyond
@@ -148,7 +148,7 @@ def evaluate(
     if held_out not in get_args(HeldOut):
         raise unknown("held_out", str(held_out), get_args(HeldOut))
     kind = _kind(probe, precision, device, opened)
-    known = None if beyond is None or not kind.nests else Beyond.of(beyond, opened.targets)
+    known = _known(beyond, kind, opened)
     scope = Scope.of(opened, _without(opened, targets, known), modules, steps, kind.target_kinds)
     supplied = known.targets if known else ()
     for one in (opened, control):
@@ -209,6 +209,8 @@ def _kind(probe: str | Kind, precision: str, device: str | None, store: Activati
             "store.activations and store.labels, as in examples/own_probe.py"
         )
     kind = KINDS[probe] if isinstance(probe, str) else probe
+    if precision != PRECISIONS[0] and kind is not RIDGE:
+        raise InputError(f"precision: expected none with probe={kind.name!r}, since it is of the ridge's products")
     if device is not None:
         from ldmscene.evaluation.on_device import DeviceRidge, check_device  # torch, which nothing else here loads
 
@@ -216,6 +218,17 @@ def _kind(probe: str | Kind, precision: str, device: str | None, store: Activati
             raise InputError(f"device: expected none with probe={kind.name!r}, since the ridge alone runs on one")
         return for_store(DeviceRidge(precision, check_device(device)), store)
     return for_store(Ridge(precision) if kind is RIDGE else kind, store)
+
+
+def _known(beyond: str | Sequence[str] | None, kind: Kind, store: ActivationStore) -> Beyond | None:
+    if beyond is None or kind.nests:
+        return None if beyond is None else Beyond.of(beyond, store.targets)
+    if several(beyond) != [POSITION]:  # the default
+        raise InputError(
+            f"beyond: expected None with probe={kind.name!r}, whose fits don't nest, got {beyond!r}; leave it out, or "
+            "use probe='ridge'"
+        )
+    return None
 
 
 def _without(store: ActivationStore, targets: str | Sequence[str] | None, known: Beyond | None) -> Any:

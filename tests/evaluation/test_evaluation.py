@@ -534,6 +534,8 @@ def test_a_store_that_cannot_be_written_to_lends_what_it_keeps(store, grid, tmp_
         ({"device": "gpu9"}, "device: expected one that is here and has float64, of cpu.*got 'gpu9'"),
         ({"device": "meta:7"}, "device: expected one that is here"),
         ({"device": "cpu", "probe": "logistic"}, "device: expected none with probe='logistic'"),
+        ({"precision": "float32", "probe": "logistic"}, "precision: expected none with probe='logistic'"),
+        ({"beyond": ["latent"], "probe": "logistic"}, "beyond: expected None with probe='logistic'.* got ..latent"),
         ({"precision": "half"}, "precision: expected one of float64, float32, got 'half'"),
         ({"cv": 2.7}, "cv: expected a whole number"),
         ({"cv": 1}, "cv: expected a whole number"),
