@@ -142,7 +142,7 @@ EDIT = group(
     click.option(
         "--modules",
         **several(),
-        help="best:N, names or globs, repeated or with commas; the best 9 of the store where not given.",
+        help="best:N, names or globs, repeated or with commas; the nine best, or all of fewer, where not given.",
     ),
     click.option("--steps", **several(int), help="From 0, such as 2,14 or 0:5; the first five where not given."),
     click.option(

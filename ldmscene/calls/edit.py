@@ -43,7 +43,7 @@ class Edit(edits.Edit):
         target: str,
         *,
         wanted: Any,
-        modules: str | Iterable[str] = "best:9",
+        modules: str | Iterable[str] | None = None,
         steps: Steps | None = None,
         branch: str | None = None,
         rule: str | Rule = "conditional",
@@ -67,7 +67,8 @@ class Edit(edits.Edit):
             (sample, Y, X) in the order of `intervene(samples=…)`, or a callable from a sample's own label to its wanted
             map. Of a mask maps are of 0 and 1; NaN leaves a pixel alone.
         modules
-            "best:N", names, beginnings of names (`up_blocks.3`) or globs of the grid's.
+            "best:N", names, beginnings of names (`up_blocks.3`) or globs of the grid's. The nine best where not given,
+            or all of a grid that has fewer.
         steps
             Which denoiser calls, from 0: a number, several or a slice; −1 is the last. The first five of the grid's
             where not given.

@@ -16,7 +16,7 @@ from ldmscene.calls.loading import load_model
 from ldmscene.edits import Maps, parse
 from ldmscene.errors import InputError, ShapeError
 from ldmscene.intervention.judging import Judge
-from ldmscene.intervention.planning import plan_for
+from ldmscene.intervention.planning import check_edit, plan_for
 from ldmscene.intervention.running import Worker
 
 SAMPLE = "this picture"
@@ -86,6 +86,7 @@ def editing(
     ...     generator = torch.Generator("cpu").manual_seed(7)
     ...     image = pipeline("a red cube", generator=generator, **how).images[0]
     """
+    check_edit(edit)
     if edit.borrows:
         raise InputError(f"rule {edit.rule_name!r} needs the activations of another trajectory; use ldmscene.intervene")
     plan = plan_for(load_model(pipeline, None), edit)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ldmscene.calls.checking import check_model, check_order, check_place
 from ldmscene.calls.dry_run import estimated_by
 from ldmscene.calls.opening import opened
+from ldmscene.errors import InputError
 from ldmscene.extraction.inputs import read_inputs
 from ldmscene.extraction.options import DryExtraction, Extraction, FromPrompts
 from ldmscene.manifest import Manifest
@@ -112,12 +113,19 @@ def _checked(asked: Asked) -> tuple[Asked, Manifest]:
     """What is asked for with its inputs read, and the manifest, once no path or name leads nowhere."""
     check_order(asked.model)
     if asked.control is not None:
-        asked = replace(asked, control=opened(asked.control))
+        asked = replace(asked, control=_labelled(opened(asked.control)))
     table, inputs = read_inputs(_source(asked), asked.inputs)
     check_place(asked.store)
     check_model(asked.model, asked.revision)
     _say_empty(table)
     return replace(asked, inputs=inputs), table
+
+
+def _labelled(store: ActivationStore) -> ActivationStore:
+    """A control's statistics are of labels, so that its store has some."""
+    if not store.targets:
+        raise InputError(f"control: {store.root} has no labels yet; label it first")
+    return store
 
 
 def _source(asked: FromPrompts) -> Any:

@@ -17,7 +17,7 @@ from ldmscene.intervention.filling import Editing
 from ldmscene.intervention.jobs import Job, estimate, fill
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.options import DryIntervention, Intervention
-from ldmscene.intervention.planning import check_same, check_steps, plan_for, scheduler_of
+from ldmscene.intervention.planning import check_edit, check_same, check_steps, plan_for, scheduler_of
 from ldmscene.intervention.runs import check_labels
 from ldmscene.options import takes
 from ldmscene.selection import several
@@ -65,6 +65,7 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
     >>> edited.targets
     ['mask']
     """
+    check_edit(asked.edit)
     source, root = opened(asked.store), place(asked.edited)
     if read_store(root) is not None and "edit" not in ActivationStore(root).config:
         raise InputError(f"edited: {root} is a store without an edit; name another folder")

@@ -12,13 +12,14 @@ from ldmscene import grid as grids
 from ldmscene.axes import check_grid
 from ldmscene.errors import InputError
 from ldmscene.module_names import in_denoiser, that_speak
-from ldmscene.selection import choose_names, matching
+from ldmscene.selection import choose_names, matching, several
 
+USUAL = 9  # of Stable Diffusion's modules as many are the decoder's, which the published edits change
 _BEST = re.compile(r"best:(\d+)")
 
 
-def choose_modules(grid: xr.Dataset, target: str, asked: str | Iterable[str], steps: Sequence[int]) -> list[str]:
-    """Module names of a grid, from "best:N", names or globs.
+def choose_modules(grid: xr.Dataset, target: str, asked: str | Iterable[str] | None, steps: Sequence[int]) -> list[str]:
+    """Module names of a grid, from "best:N", names or globs; the nine best, or all of fewer, where None.
 
     The best modules are those with the best mean cross-validated score over the steps.
 
@@ -30,9 +31,10 @@ def choose_modules(grid: xr.Dataset, target: str, asked: str | Iterable[str], st
         If a name or glob fits no module.
     """
     ranked = rank_modules(grid, target, steps)
-    _check_in_denoiser(grid, asked)
+    patterns = [f"best:{min(USUAL, len(ranked))}"] if asked is None else several(asked)
+    _check_in_denoiser(grid, patterns)
     names: dict[str, None] = {}
-    for pattern in [asked] if isinstance(asked, str) else asked:
+    for pattern in patterns:
         names |= dict.fromkeys(_matching(pattern, ranked))
     return list(names)
 
@@ -44,11 +46,11 @@ def check_linear(grid: xr.Dataset) -> None:
         raise InputError("edits need linear probes, and this grid has none; evaluate the store with probe='ridge'")
 
 
-def _check_in_denoiser(grid: xr.Dataset, asked: str | Iterable[str]) -> None:
+def _check_in_denoiser(grid: xr.Dataset, patterns: Iterable[str]) -> None:
     """Refuse names of modules that no edit reaches."""
     modules = [str(name) for name in grid["module"].values]
     others = [name for name in modules if name not in in_denoiser(modules)]
-    for pattern in [asked] if isinstance(asked, str) else asked:
+    for pattern in patterns:
         if (found := matching(pattern, others)) and not matching(pattern, in_denoiser(modules)):
             raise InputError(f"modules: {found[0]} isn't in the denoiser, whose modules edits change; leave it out")
     if len(others) == len(modules):

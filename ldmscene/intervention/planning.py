@@ -82,6 +82,13 @@ def scheduler_of(loaded: capture.Model, store: ActivationStore) -> Any:
     return kind.from_config(said)
 
 
+def check_edit(edit: object) -> None:
+    """Refuse what is no edit, such as a target or a grid in its position."""
+    if not isinstance(edit, Edit):
+        got = type(edit).__name__
+        raise InputError(f"edit: expected what ldmscene.Edit.of makes, got {got}; are the arguments in order?")
+
+
 def check_same(edit: Edit, config: Mapping[str, Any]) -> None:
     """Refuse a configuration that isn't the one that the edit's probes were fitted on.
 

@@ -21,6 +21,7 @@ from ldmscene.rows.mixing import Mixing, mixing
 from ldmscene.rows.order import Order
 from ldmscene.rows.source import Source
 from ldmscene.rows.windows import window_chunks
+from ldmscene.text import listed
 
 
 class RowDataset(IterableDataset[dict[str, Any]]):
@@ -122,8 +123,10 @@ class RowDataset(IterableDataset[dict[str, Any]]):
         Raises
         ------
         InputError
-            If rows would come in another order than those that were served before.
+            If it is no such state, or rows would come in another order than those that were served before.
         """
+        if lacking := [name for name in ("seed", "epoch", "batch", "order") if name not in state]:
+            raise InputError(f"state: expected a batch's 'state', or that of state_dict(); it lacks {listed(lacking)}")
         if state["seed"] != self.seed or state["order"] != self._fingerprint:
             raise InputError(
                 "this state is of a dataset with another order; load it with the same samples, modules, steps, branch, "

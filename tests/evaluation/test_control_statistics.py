@@ -165,6 +165,12 @@ def test_a_control_is_read_beyond_the_latents_of_what_it_controls(labelled, stor
     assert np.isfinite(found["rival_explained"].sel(rival="permuted weights")).all()
 
 
+def test_a_store_without_labels_has_no_control(tiny, two, tmp_path):
+    with pytest.raises(InputError, match=r"control: .* has no labels yet; label it first"):
+        ldmscene.extract(tiny, two.manifest, tmp_path / "new", control=two, steps=2)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_control_of_statistics_knows_no_latent(tiny, labelled, made, tmp_path):
     with pytest.raises(InputError, match="a control's statistics hold no products with the latent"):
         ldmscene.extract(tiny, labelled.manifest, tmp_path / "new", control=labelled, beyond="latent", **HOW)

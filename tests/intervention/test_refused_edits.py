@@ -11,6 +11,7 @@ import pytest
 import ldmscene
 from ldmscene import capture
 from ldmscene.errors import FingerprintError, InputError, LdmsceneError, UnknownNameError
+from ldmscene.intervention.choosing import rank_modules
 from ldmscene.intervention.maps import Subjects
 from tests.conftest import bare_copy
 
@@ -67,6 +68,23 @@ def test_a_donor_without_its_activations(store, edit, tiny, tmp_path):
     small = ldmscene.extract(tiny, store.manifest, tmp_path / "small", edit.modules[1], steps=4, batch_size=10)
     ldmscene.label(small, "mask", "tiny-mask")
     _refused(small, only, tmp_path / "edited", tiny, f"rule 'donor' needs activations of .* in {module}")
+
+
+def test_what_is_no_edit(store, grid, tiny, tmp_path):
+    for word, kind in (("mask", "str"), (grid, "Grid")):
+        message = f"edit: expected what ldmscene.Edit.of makes, got {kind}; are the arguments in order?"
+        _refused(store, word, tmp_path / "edited", tiny, message)
+        with pytest.raises(InputError, match=message), ldmscene.editing(tiny, word, prompt="a red cube", seed=1):
+            pass
+
+
+def test_the_nine_best_modules_are_changed_or_all_of_fewer(grid, store):
+    ranked = rank_modules(grid, "mask", [0])
+    how = {"wanted": "swap", "steps": 0, "store": store}
+    assert len(ranked) == 16
+    assert ldmscene.Edit.of(grid, "mask", **how).modules == tuple(ranked[:9])
+    few = grid.sel(module=ranked[5:8])
+    assert ldmscene.Edit.of(few, "mask", **how).modules == tuple(ranked[5:8])
 
 
 def test_names_that_arent_there(store, grid, edit, tiny, tmp_path):

@@ -207,6 +207,11 @@ def test_a_state_of_another_order_is_refused(world, other):
         world.torch_dataset(FINE, **{"batch": 100, "memory": SMALL} | other).load_state_dict(state)
 
 
+def test_what_is_no_state_is_refused(world):
+    with pytest.raises(InputError, match="it lacks epoch and batch"):
+        world.torch_dataset(FINE, batch=100).load_state_dict({"seed": 0, "order": 1})
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_that_goes_on_equals_an_undisturbed_one(world, tmp_path, workers):
     notes = tmp_path / "notes"
