@@ -20,7 +20,7 @@ from ldmscene.store.layout import LEDGER, ZARR, ArraySpec, Key
 from ldmscene.store.ledger import Entry, Ledger, ledger_files, read_if_there
 from ldmscene.store.limits import MOST
 from ldmscene.store.locations import Location, files_with, location
-from ldmscene.store.metadata import read_store
+from ldmscene.store.metadata import disown, read_store
 from ldmscene.store.places import Place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.shards import whole_checksum
@@ -155,8 +155,9 @@ def repair(store: ActivationStore | str | Place | Location, *, progress: bool = 
 
     Metadata are written anew from a copy that is whole. Statistics, grids and files of the ledger that are broken are
     set aside, as `*.broken`; shards that lose their rows so are listed again where they are sound by themselves. Other
-    broken shards are deleted with their rows, so that the next run makes them again. The store must not be written to
-    meanwhile; a repair that is stopped can be run again.
+    broken shards are deleted with their rows, so that the next run makes them again. The names of labels of which
+    nothing is left are free for others. The store must not be written to meanwhile; a repair that is stopped can be run
+    again.
 
     Parameters
     ----------
@@ -196,6 +197,14 @@ def repair(store: ActivationStore | str | Place | Location, *, progress: bool = 
     broken = {(fault.sample_id, fault.what) for fault in faults if fault.sample_id}
     if broken:
         _drop(where, contents, broken)
+    rows = Ledger(where).rows()
+    gone = [
+        path
+        for path, spec in contents.arrays.items()
+        if path.kind == "labels" and spec.attributes and not rows["what"].eq(path).any() and not _shards(where, path)
+    ]
+    if gone:
+        disown(where, gone)
     return faults
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ldmscene.errors import CorruptError, StoreError
 from ldmscene.store import arrays
 from ldmscene.store.documents import Contents, Documents
 from ldmscene.store.history import Published, publish, read
-from ldmscene.store.layout import BRANCHES, LEDGER, ROOT, ZARR, ArraySpec
+from ldmscene.store.layout import BRANCHES, LEDGER, ROOT, ZARR, ArraySpec, Key
 from ldmscene.store.ledger import ledger_files
 from ldmscene.store.locations import Location, location
 from ldmscene.store.places import Place
@@ -93,7 +94,8 @@ def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], sampl
     StoreError
         If an array is there with another shape, origin or encoding, or under a name that differs in case alone.
     """
-    there = dict(contents.arrays) if contents else {}
+    free = [spec.path for spec in specs if contents and _is_free(contents, spec.path)]
+    there = {path: spec for path, spec in contents.arrays.items() if path not in free} if contents else {}
     for spec in specs:
         why = arrays.check_same(there[spec.path], spec) if spec.path in there else None
         if why:
@@ -109,6 +111,23 @@ def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], sampl
         now = arrays.with_choices(spec, asked[path]) if path in asked else spec
         found[f"{ZARR}/{path}/zarr.json"] = arrays.write(now, samples)
     return found
+
+
+def _is_free(contents: Contents, path: Key) -> bool:
+    """Whether labels may be made anew, since `disown` took their origin away."""
+    return path.kind == "labels" and path in contents.arrays and not contents.arrays[path].attributes
+
+
+def disown(root: str | Place | Location, paths: Sequence[Key]) -> None:
+    """Take away what is said of labels of which nothing is left, so that any others may be called so."""
+
+    def disowned(now: Published) -> Documents:
+        specs, samples = now.contents.arrays, len(now.contents.manifest)
+        return {
+            f"{ZARR}/{path}/zarr.json": arrays.write(replace(specs[path], attributes={}), samples) for path in paths
+        }
+
+    publish(location(root), disowned)
 
 
 def _check_case(paths: Sequence[str]) -> None:

@@ -259,8 +259,23 @@ def test_a_target_is_taken_out_of_a_store(two):
     again = ldmscene.open(two.root)
     assert (again.targets, ldmscene.verify(again, progress=False)) == (["good"], [])
     np.testing.assert_array_equal(again.labels("good"), before)
-    ldmscene.label(again, "bad", lambda images: images[..., 1] / 255)
-    np.testing.assert_array_equal(again.labels("bad"), (again.images().values[..., 1] / 255).astype(np.float32))
+
+    def another(images: np.ndarray) -> np.ndarray:
+        return images[..., 1] > 99
+
+    ldmscene.label(again, "bad", another, kind="binary")
+    np.testing.assert_array_equal(again.labels("bad"), again.images().values[..., 1] > 99)
+    assert again.info("labels/bad").attributes["labeler"].endswith("another")
+    with pytest.raises(StoreError, match="labels/bad was made otherwise"):
+        ldmscene.label(again, "bad", lambda images: images[..., 1] / 255)
+
+
+def test_a_target_of_which_something_is_left_is_not_free(two):
+    ldmscene.label(two, "bad", lambda images: images[..., 0] / 255)
+    next((two.root / "activations.zarr/labels/bad").glob("c.0*")).unlink()
+    ldmscene.repair(two.root)
+    with pytest.raises(StoreError, match="labels/bad was made otherwise"):
+        ldmscene.label(two.root, "bad", lambda images: images[..., 1] > 99, kind="binary")
 
 
 def test_a_labeler_that_cannot_read_a_blank_picture_is_asked_no_further():
