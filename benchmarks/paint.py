@@ -186,7 +186,9 @@ def dice(store: str = "stores/demo", split: str = "test") -> None:
     harness.save(f"paint-dice-{split}", rows)
     Console().print(harness.table(rows, f"mean Dice with what was painted, {split}"))
     if split == "test":
-        said = {"weights": weights(studio.store.config), **{k: v for k, v in rows[0].items() if k != "way"}}
+        config = studio.store.config
+        said = {"weights": weights(config), "steps": config["steps"], "guidance": config["guidance_scale"]}
+        said |= {k: v for k, v in rows[0].items() if k != "way"}
         MEASURED.write_text(json.dumps(said, indent=1) + "\n")
 
 

@@ -7,6 +7,7 @@ import html
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import signal
@@ -333,6 +334,18 @@ def test_an_interrupted_extraction_keeps_what_is_finished_and_the_same_command_g
     assert code == 0, err
     assert json.loads(out)["complete"] == complete() == 30
     assert ldmscene.verify(root) == []
+
+
+def test_an_interrupt_while_the_command_line_loads_is_no_traceback(monkeypatch, capsys):
+    class Loading:
+        @property
+        def main(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "ldmscene.cli", Loading())
+    with pytest.raises(SystemExit, match="130"):
+        runpy.run_module("ldmscene", run_name="__main__")
+    assert capsys.readouterr().err == "\ninterrupted; nothing was changed\n"
 
 
 def test_an_interrupt_promises_no_more_than_holds(store, monkeypatch):

@@ -163,6 +163,11 @@ def test_errors_name_the_file_once(tmp_path):
         (b"prompt\na red cube\n", "mine.csv: the manifest lacks the column seed"),
         (b"prompt,seed\na red cube,1\na red cube,1\n", "mine.csv: sample "),
         (b"prompt,seed\nCaf\xe9 bar,1\n", "mine.csv can't be read as csv: .*; save it as UTF-8$"),
+        (
+            b"prompt,seed\na red cube, big,1\n",
+            "mine.csv can't be read as csv: .*; put prompts that hold a comma between",
+        ),
+        (b"prompt,seed\na red cube\n", "mine.csv can't be read as csv: .*; expected a table with the columns"),
     ):
         path.write_bytes(data)
         with pytest.raises(ManifestError, match=message) as refused:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ldmscene.array_types import AnyArray, Array, Bools
 from ldmscene.edits import EDIT, MEASURES, ceiling, read_shift
-from ldmscene.errors import IncompleteError, InputError, unknown
+from ldmscene.errors import IncompleteError, InputError, UnknownNameError, unknown
 from ldmscene.evaluation.targets import CLASSES, Target, target_of, targets_of
 from ldmscene.intervention.controls import controls_of
 from ldmscene.intervention.filling import READING, SIZE, wanted_path
@@ -58,6 +58,11 @@ class Trial:
         return found
 
     def _check(self, variant: str, store: ActivationStore) -> None:
+        if not store.targets:
+            place = f"{store.root} ({variant})"
+            raise UnknownNameError(
+                f"no target with labels in {place} named {self.judge!r}; label the edited store first"
+            )
         if self.judge not in store.targets:
             raise unknown(f"target with labels in {store.root} ({variant})", self.judge, store.targets)
         for path in (IMAGE, label_path(self.judge)):

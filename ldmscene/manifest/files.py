@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,11 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
         return read_csv(path, text)
     except (pa.ArrowException, OSError) as error:
         kind = "parquet" if path.suffix == ".parquet" else "csv"
-        advice = "" if path.suffix == ".parquet" else _not_unicode(path) or delimited([_first_line(path)])
+        advice = (
+            ""
+            if path.suffix == ".parquet"
+            else _not_unicode(path) or delimited([_first_line(path)]) or _unquoted(error)
+        )
         wanted = "; expected a table with the columns prompt and seed"
         raise ManifestError(f"{path} can't be read as {kind}: {error}{advice or wanted}") from error
 
@@ -51,6 +56,14 @@ def _not_unicode(path: Path) -> str:
                 pass
     except UnicodeDecodeError:
         return "; save it as UTF-8"
+    return ""
+
+
+def _unquoted(error: Exception) -> str:
+    """What to do with a row of more cells than columns, which a prompt with a comma makes."""
+    cells = re.search(r"Expected (\d+) columns, got (\d+)", str(error))
+    if cells and int(cells[2]) > int(cells[1]):
+        return '; put prompts that hold a comma between quotes: "a red cube, lit from the left",1'
     return ""
 
 

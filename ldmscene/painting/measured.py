@@ -19,9 +19,10 @@ def sentence(config: Mapping[str, Any]) -> str:
             "Judge a picture by what the random edit gives beside it."
         )
     return (
-        f"On {found['prompts']} held-out prompts, with masks painted at random sound positions, what was drawn had a "
-        f"mean Dice of {found['edit']:.2f} with what was painted; the own pictures had {found['none']:.2f}, those of "
-        f"random edits of the same size {found['random']:.2f}."
+        f"On {found['prompts']} held-out prompts, drawn in {found['steps']} steps at guidance {found['guidance']:g} "
+        "with this page's first settings and masks painted at random sound positions, what was drawn had a mean Dice "
+        f"of {found['edit']:.2f} with what was painted; the own pictures had {found['none']:.2f}, those of random "
+        f"edits of the same size {found['random']:.2f}."
     )
 
 

@@ -113,4 +113,5 @@ def remedy(dropped: bool, *, many: bool = False) -> str:
 
 def said(which: Which) -> str:
     """The words in words, for a message."""
-    return " and ".join(f"{name} {value!r}" for name, value in which.items() if value is not None)
+    told = {name: value for name, value in which.items() if value is not None}
+    return " and ".join("what where= asks for" if name == "where" else f"{name} {told[name]!r}" for name in told)

@@ -97,6 +97,10 @@ def test_a_split_that_the_manifest_lacks_is_told_with_those_that_it_has(store):
         store.activations(FIRST, step=0, split="val")
     with pytest.raises(InputError, match=r"^no complete sample has seed 99; see store\.samples$"):
         store.images(seed=99)
+    with pytest.raises(
+        InputError, match=r"^no complete sample has seed 0 and what where= asks for; see store\.samples$"
+    ):
+        store.images(seed=0, where=lambda samples: samples["prompt"] == "")
 
 
 def test_previews_of_one_split_are_labelled_by_its_name(store):

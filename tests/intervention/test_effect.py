@@ -353,7 +353,9 @@ def test_what_is_missing_is_said(edited, store, two, edit, tiny, tmp_path):
     half = ldmscene.intervene(
         store, edit, tmp_path / "half", controls=(), model=tiny, batch_size=3, part="1/2", progress=False
     )
-    with pytest.raises(UnknownNameError, match=r"no target with labels in .* named 'mask'"):
+    with pytest.raises(
+        UnknownNameError, match=r"no target with labels in .* named 'mask'; label the edited store first$"
+    ):
         ldmscene.effect(half, store)
 
 

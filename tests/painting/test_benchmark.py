@@ -23,6 +23,7 @@ def test_it_runs_and_the_page_says_what_it_found(studio_on_store, tmp_path, monk
     paint.speed(rounds=1)
     (row, *_) = json.loads((tmp_path / "paint-dice-test.json").read_text())["rows"]
     config = studio_on_store.store.config
+    assert f"On 1 held-out prompts, drawn in {config['steps']} steps at guidance 7.5 with" in measured.sentence(config)
     assert f"mean Dice of {row['edit']:.2f} with what was painted" in measured.sentence(config)
     other = {"components": {"unet": {"weights": "another"}}}
     assert "not measured for this model" in measured.sentence(other)

@@ -220,6 +220,17 @@ def test_the_page_counts_one_and_several(small):
     )
 
 
+@pytest.mark.parametrize("prompts", [9, 10])
+def test_the_page_says_whose_intervals_those_of_few_prompts_are(small, prompts):
+    many = small.grid.isel(sample=[0] * prompts).assign_coords(
+        sample=[f"sample-{i}" for i in range(prompts)], prompt=("sample", np.arange(prompts))
+    )
+    text = " ".join("".join(Page(render(replace(small, grid=many))).text).split())
+    assert ("its band Student’s 98 % interval at each step" in text) == (prompts < 10)
+    assert ("its band a 95 % interval at each step" in text) == (prompts >= 10)
+    assert ("those of a single number are Student’s at 98 %" in text) == (prompts < 10)
+
+
 def test_the_page_says_what_stands_beside_a_labeler_of_an_error(small):
     """A share of an error means nothing, so that it is how much later anything is read."""
     bare = published(small)

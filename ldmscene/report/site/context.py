@@ -22,6 +22,7 @@ from ldmscene.report.site.facts import groups
 from ldmscene.report.site.findings import card, findings, lead_sentence
 from ldmscene.report.site.moves import moved
 from ldmscene.report.site.tables import heat, leaderboard
+from ldmscene.verdicts.draws import RESAMPLED
 from ldmscene.words import target_words
 
 
@@ -34,6 +35,7 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
     return {
         "model": model_name(data.provenance),
         "counts": _counts(data),
+        "few": _counts(data)["prompt"] < RESAMPLED,
         "held_out": told_held_out(grid),
         "lead": lead_sentence(list(found.values())),
         "cards": [card(one) for one in found.values()],
