@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import xarray as xr
 
+from ldmscene.axes import told
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.choices import POSITION, HeldOut
 from ldmscene.errors import ControlWarning, InputError, unknown
@@ -241,7 +242,8 @@ def _without(store: ActivationStore, targets: str | Sequence[str] | None, known:
 
 
 def _as_grid(dataset: xr.Dataset, store: ActivationStore) -> Grid:
-    told: dict[str, Any] = {"run_steps": len(store.steps), "store": str(store.root)}
+    there = {**told(dataset), "store": store.root.name}  # which may be a copy of the one that it was computed in
+    said = {"run_steps": len(store.steps), "store": str(store.root), "provenance": json.dumps(there)}
     if has_gains(dataset):
-        told["chosen"] = json.dumps({target: chosen_module(dataset, target) for target in dataset["target"].values})
-    return Grid(dataset.data_vars, dataset.coords, {**dataset.attrs, **told})
+        said["chosen"] = json.dumps({target: chosen_module(dataset, target) for target in dataset["target"].values})
+    return Grid(dataset.data_vars, dataset.coords, {**dataset.attrs, **said})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ldmscene
+from ldmscene.axes import told
 from ldmscene.errors import IncompleteError
 from tests.conftest import bare_copy
 from tests.store import worlds
@@ -59,6 +60,13 @@ def test_labels_that_somebody_took_out_are_made_again(store):
     ldmscene.repair(store.root, progress=False)
     ldmscene.label(store, "own", Bright(2), progress=False)  # which was opened before
     assert ldmscene.open(store.root).targets == ["own"]
+
+
+def test_the_grid_of_a_copy_names_the_copy(store, tmp_path):
+    _scores(store)
+    copied = shutil.copytree(store.root, tmp_path / "copy")
+    found = ldmscene.evaluate(copied, "own", **HOW)
+    assert (found.attrs["store"], told(found)["store"]) == (str(copied), "copy")
 
 
 def test_samples_that_a_stopped_run_left_out_are_told_though_there_is_a_grid(store):
