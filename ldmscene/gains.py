@@ -95,8 +95,8 @@ def of_modules(grid: xr.Dataset, target: str) -> xr.Dataset:
     """Every module's gain at every step (module, step): `mean`, a 95 % interval of each cell, and what stands out.
 
     `stands_out` is true of cells that are above the least gain that counts, by bounds that hold for all cells at once
-    with 95 %: the largest of all studentised means decides (Westfall and Young 1993). Numbers are NaN where a module
-    doesn't run.
+    with 95 %: the largest of all studentised means decides (Westfall and Young 1993). And by each cell's own interval,
+    which is the stricter one of few cells and few prompts. Numbers are NaN where a module doesn't run.
     """
     some = grid[["explained", "left"]].sel(target=target).transpose("module", "step", "sample")
     runs = some["left"].notnull().all("sample").values
@@ -106,7 +106,7 @@ def of_modules(grid: xr.Dataset, target: str) -> xr.Dataset:
         "mean": found.mean,
         "low": found.lower(),
         "high": capped(found.upper()),
-        "stands_out": found.lower_of_all() > LEAST,
+        "stands_out": np.minimum(found.lower_of_all(), found.lower()) > LEAST,
     }
     coords = some.isel(sample=0, drop=True).coords
     return xr.Dataset({name: (("module", "step"), _spread(one, runs)) for name, one in bounds.items()}, coords)

@@ -13,9 +13,11 @@ from tests.test_conclusions import effects
 from tests.test_grid import MODULES
 
 
-def grid_of(truth: np.ndarray, rng: np.random.Generator, samples: int = 24) -> xr.Dataset:
+def grid_of(truth: np.ndarray, rng: np.random.Generator, samples: int = 24, *, skewed: bool = False) -> xr.Dataset:
     """Whose cells (module, step) truly gain `truth`, with errors that all cells of an image share in part."""
-    noise = 0.1 * rng.normal(size=(*truth.shape, samples)) + 0.1 * rng.normal(size=samples)
+    sizes = (*truth.shape, samples), samples
+    own, common = (1 - rng.exponential(size=s) if skewed else rng.normal(size=s) for s in sizes)
+    noise = 0.1 * own + 0.1 * common
     cells = ("target", "module", "step", "sample")
     sums = {"explained": truth[..., None] + noise, "left": np.ones(noise.shape)}
     coords = {"target": ["depth"], "prompt": ("sample", np.arange(samples))}
@@ -31,6 +33,17 @@ def test_curves_are_ratios_of_sums_of_images() -> None:
     np.testing.assert_allclose(gains.of_modules(grid, "depth")["mean"][1], expected)
     assert gains.of_rivals(grid, "depth").keys() == {grids.RAW_LATENT}
     np.testing.assert_allclose(gains.of_labelers(grid, "depth")[grids.LABELER_NOISY].mean(-1), [0, 0.3, 0.4])
+
+
+@pytest.mark.parametrize("samples", [5, 8])
+def test_of_few_cells_and_skewed_prompts_few_stand_out_by_chance(samples: int) -> None:
+    """Nor does one stand out whose own interval, which is printed beside it, says that it may not."""
+    rng, wrong, n = np.random.default_rng(0), 0, 200
+    for _ in range(n):
+        found = gains.of_modules(grid_of(np.full((1, 1), 0.02), rng, samples, skewed=True), "depth")
+        wrong += bool(found["stands_out"])
+        assert not (found["stands_out"] & (found["low"] <= 0.02))
+    assert wrong / n <= 0.06
 
 
 def test_what_stands_out_is_wrong_in_few_grids_and_finds_what_is_there() -> None:
