@@ -214,7 +214,9 @@ def _bounded(row: pd.Series, *names: str, sign: str = "") -> str:
     mean, low, high = (row.get(name, np.nan) for name in names)
     if np.isnan(mean):
         return ""
-    return f"{mean:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if np.isfinite([low, high]).all() else "")
+    return f"{mean:{sign}z.3f}" + (
+        f" ({low:{sign}z.3f} to {high:{sign}z.3f})" if np.isfinite([low, high]).all() else ""
+    )
 
 
 def human_seconds(seconds: float) -> str:

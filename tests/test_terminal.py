@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pandas as pd
 import pytest
 import xarray as xr
 from rich.console import Console
@@ -102,3 +103,9 @@ def test_a_narrow_terminal_gets_a_line_of_facts_below_each_name(store, width, ca
     )
     assert set(store.modules) < set(lines)
     assert all(len(line) <= width for line in lines if line.startswith(" "))
+
+
+def test_an_effects_zero_has_no_sign_of_its_own():
+    row = pd.Series({"mean": -1e-9, "low": -2e-9, "high": 1e-9})
+    assert terminal._bounded(row, "mean", "low", "high") == "0.000 (0.000 to 0.000)"
+    assert terminal._bounded(row, "mean", "low", "high", sign="+") == "+0.000 (+0.000 to +0.000)"

@@ -89,7 +89,7 @@ def run(
         edited = intervene_as_planned(filled, grid, edits, {name: found[name] for name in _judges(labelers)}, asked)
     shown = shown_edits(filled, grid, edited)
     for one in shown if asked.progress else ():
-        say(f"{one.name}: {one.sentence}")
+        say(one.sentence if one.sentence.startswith(f"{one.name}: ") else f"{one.name}: {one.sentence}")
     if page := up_to_date(Path(report), grid, shown_samples(filled, grid), edited):
         return grid, page
     data = with_transfer(report_data(filled, grid), filled)

@@ -200,9 +200,10 @@ def described_edit(header: Mapping[str, Any]) -> str:
     wanted = header["wanted"]
     said = wanted if isinstance(wanted, str) else next(f"{kind} {name}" for kind, name in wanted.items())
     control = f", control {header['null']}" if header["null"] else ""
+    branch = "both branches" if header["branch"] == "both" else f"{header['branch']} branch"
     return (
         f"{header['rule']} edit of {header['target']} to {said} in {_where(header)}, "
-        f"{header['branch']} branch, strength {header['strength']:g}, margin {header['margin']:g}, "
+        f"{branch}, strength {header['strength']:g}, margin {header['margin']:g}, "
         f"{header['only_where']}{control}"
     )
 

@@ -28,7 +28,7 @@ from ldmscene.store.places import Place
 from ldmscene.store.prepare import check_fingerprint, note_making, prepare_store
 from ldmscene.store.space import check_space
 from ldmscene.store.writer import WAITING
-from ldmscene.text import human_bytes
+from ldmscene.text import counted, human_bytes
 
 
 def array_specs(plan: Plan, previews: bool | str) -> list[ArraySpec]:
@@ -196,7 +196,9 @@ def _say(
     say_bound(plan, specs, batch_size)
     room = "" if free is None else f"; {human_bytes(free)} free"
     most = "" if compression == "none" else "at most "
-    say(f"{missing.samples} samples to generate, {most}{human_bytes(missing.bytes)} to write to {root}{room}")
+    say(
+        f"{counted(missing.samples, 'sample')} to generate, {most}{human_bytes(missing.bytes)} to write to {root}{room}"
+    )
 
 
 def _first_rows(

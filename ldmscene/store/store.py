@@ -17,7 +17,7 @@ from ldmscene.store.inventory import Inventory
 from ldmscene.store.masks import as_mask
 from ldmscene.store.summary import page
 from ldmscene.store.which import Which, chosen, reads, remedy, said
-from ldmscene.text import human_bytes
+from ldmscene.text import counted, human_bytes
 
 THUMBNAILS = 8
 MOST_PICTURE = 2**26  # bytes; larger ones aren't shown
@@ -538,7 +538,8 @@ class ActivationStore(Inventory):
 
     def __repr__(self) -> str:
         done = int(self.samples["complete"].sum())
-        counts = f"{done} of {len(self.manifest)} samples, {len(self.modules)} modules, {len(self.steps)} steps"
+        counts = f"{done} of {counted(len(self.manifest), 'sample')}, {counted(len(self.modules), 'module')}, "
+        counts += counted(len(self.steps), "step")
         return f"<ActivationStore {self.root}: {counts}>"
 
     def _repr_html_(self) -> str:

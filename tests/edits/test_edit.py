@@ -103,6 +103,7 @@ def test_it_says_what_it_does():
     assert str(edit) == (
         "conditional edit of mask to shift:0,16 in 1 module at step 0, cond branch, strength 2, margin 2, everywhere"
     )
+    assert "at step 0, both branches, strength 1," in str(edit_of(make_world(), branch="both"))
 
 
 @pytest.mark.parametrize(

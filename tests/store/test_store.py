@@ -39,6 +39,12 @@ def test_what_the_store_says_of_itself(store, manifest):
     assert store.fingerprint in store._repr_html_()
 
 
+def test_one_is_counted_as_one(tiny, tmp_path, capsys):
+    made = ldmscene.extract(tiny, [("a red cube", 1)], tmp_path / "one", [FIRST], steps=1)
+    assert "\n1 sample to generate, " in capsys.readouterr().err
+    assert repr(made).endswith(": 1 of 1 sample, 1 module, 1 step>")
+
+
 def test_selecting_by_prompt_and_seed(store, manifest):
     row = manifest.frame.iloc[5]
     found = store.sel(module=FIRST, prompt=row.prompt, seed=int(row.seed), step=1)
