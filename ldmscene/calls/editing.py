@@ -76,7 +76,9 @@ def editing(
     Raises
     ------
     InputError
-        If the pipeline is another one, or is called with other settings than those that the probes were fitted for.
+        If the pipeline is another one, or is called with another guidance scale, other steps or another size than the
+        probes were fitted for. What else it is called with, such as a negative prompt, can't be seen: it is to be the
+        store's.
 
     Examples
     --------
@@ -121,9 +123,10 @@ def _same_settings(plan: capture.Plan) -> Any:
     def check() -> None:
         timesteps = [float(t) for t in plan.pipeline.scheduler.timesteps]
         if timesteps != list(plan.timesteps):
+            others = f"{len(timesteps)}{' others' if len(timesteps) == len(plan.timesteps) else ''}"
             raise InputError(
-                f"the edit is of a run of {plan.steps} steps, and the pipeline takes {len(timesteps)}; call it with "
-                f"num_inference_steps={plan.steps}"
+                f"the edit is of a run of {plan.steps} steps, and the pipeline takes {others}; call it with "
+                f"num_inference_steps={plan.steps}, without timesteps or sigmas of your own"
             )
         scale = _called_scale(plan)
         if scale not in (None, plan.guidance_scale):

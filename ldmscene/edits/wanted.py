@@ -78,7 +78,7 @@ def _named(wanted: str, sample_ids: Sequence[str], binary: bool) -> Wanted:
 
 
 def by_sample(wanted: Any) -> Any:
-    """An `xarray.DataArray` that says whose maps it holds, as a mapping of them; all else as it is.
+    """An `xarray.DataArray` that says whose maps it holds, as a mapping of them; all else as it is, but for axes Y, X.
 
     Raises
     ------
@@ -87,6 +87,8 @@ def by_sample(wanted: Any) -> Any:
     """
     if not isinstance(wanted, xr.DataArray):
         return wanted
+    if {"Y", "X"} <= set(wanted.dims):
+        wanted = wanted.transpose(..., "Y", "X")
     names = [n for n in ("sample_id", "sample") if n in wanted.coords and wanted.coords[n].dims == wanted.dims[:1]]
     if not names:
         return wanted

@@ -59,7 +59,8 @@ class Worker:
     def _check_values(self, module: str, values: Tensor) -> None:
         if values.ndim != 4:
             raise InputError(
-                f"{module} returns tokens that lie on no (y, x) grid, such as a text's; leave it out of modules="
+                f"{module} returns tokens that lie on no (y, x) grid, such as a text's; leave it out of modules=, or "
+                "call the pipeline at the height and width that the edit is of"
             )
         if len(values) != len(self.maps.own):
             raise InputError(

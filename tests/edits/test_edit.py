@@ -93,7 +93,10 @@ def test_an_array_that_names_its_samples_is_of_these():
     by_id = array.rename(sample="row").assign_coords(sample_id=("row", ["c", "a", "b"])).drop_vars("row")
     for same in (by_id, dict(zip("cab", maps, strict=True)), array[::-1]):
         assert edit_of(make_world(), wanted=same).fingerprint == edit.fingerprint
-    np.testing.assert_array_equal(edit_of(make_world(), wanted=array[0]).wanted, maps[0])
+    for one in (array[0], array[0].transpose("X", "Y")):
+        np.testing.assert_array_equal(edit_of(make_world(), wanted=one).wanted, maps[0])
+    turned = edit_of(make_world(), wanted=array.transpose("sample", "X", "Y"))
+    assert turned.fingerprint == edit.fingerprint
     with pytest.raises(InputError, match="wanted: expected one map for each sample, got two of the same"):
         edit_of(make_world(), wanted=array[[0, 0]])
 

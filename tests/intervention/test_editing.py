@@ -98,6 +98,8 @@ def test_other_settings_are_refused(tiny, edit):
             {"guidance_scale": 3},
             r"at guidance 7\.5, .* called at 3; call it with guidance_scale=7\.5",
         ),
+        ({"timesteps": [900, 600, 300, 100]}, "and the pipeline takes 4 others; call it with .*, without timesteps or"),
+        ({"height": 128, "width": 128}, "or call the pipeline at the height and width that the edit is of"),
         ({"prompt": [PROMPT] * 2}, "the edit is of 1 pictures, and the pipeline makes 2"),
     ):
         with (
