@@ -74,9 +74,13 @@ def compared(grid: xr.Dataset, target: str) -> dict[str, Array]:
 
 
 def band(values: Array) -> xr.Dataset:
-    """Means (step) of gains (step, prompt) with bounds, between which they all lie at once with 95 %."""
+    """Means (step) of gains (step, prompt) with bounds, between which they all lie at once with 95 %.
+
+    They enclose each step's own `interval`, which is the wider one of few steps and few prompts.
+    """
     found = Draws.of(values, counts(values.shape[-1]))
-    return _bounds(found, *found.band())
+    low, high = found.band()
+    return _bounds(found, np.minimum(low, found.lower()), np.maximum(high, found.upper()))
 
 
 def interval(values: Array) -> xr.Dataset:

@@ -82,6 +82,14 @@ def test_what_is_missing_of_some_samples_is_refused() -> None:
         gains.of_probe(grid.drop_vars("prompt"), "depth")
 
 
+@pytest.mark.parametrize(("steps", "prompts"), [(1, 5), (1, 24), (2, 4), (3, 9), (15, 24)])
+def test_a_band_of_all_steps_encloses_each_steps_interval(steps: int, prompts: int) -> None:
+    values = 0.3 + 0.1 * np.random.default_rng(0).exponential(size=(steps, prompts))
+    all_at_once, each = gains.band(values), gains.interval(values)
+    assert (all_at_once["low"] <= each["low"]).all()
+    assert (all_at_once["high"] >= each["high"]).all()
+
+
 def test_no_bound_of_a_share_is_above_the_whole() -> None:
     effects = np.array([[0.99, 0.99, 0.99, 0.7]])
     for found in (gains.band(effects), gains.interval(effects)):
