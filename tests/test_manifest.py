@@ -145,7 +145,7 @@ def test_a_bad_manifest_is_refused_with_the_reason(tmp_path, text, message):
         read_manifest(tmp_path / "m.csv")
 
 
-@pytest.mark.parametrize("column", ["Split", "SPLIT", " split", "split "])
+@pytest.mark.parametrize("column", ["Split", "SPLIT", " split", "split ", "splits", "spilt", "Splits"])
 def test_a_column_that_is_spelled_otherwise_is_refused_and_not_left_out(tmp_path, column):
     """Splits were drawn, where the file or the table said others."""
     table = pd.DataFrame({"prompt": ["a red cube"], "seed": [1], column: ["test"]})
@@ -155,6 +155,8 @@ def test_a_column_that_is_spelled_otherwise_is_refused_and_not_left_out(tmp_path
         with pytest.raises(ManifestError, match=f"no column of a manifest is called {column!r}; rename it to 'split'"):
             read_manifest(source)
     assert len(read_manifest(table.rename(columns={column: "Note"}))) == 1
+    beside = table[["prompt", "seed"]].assign(split="test", splits="of mine")  # a note beside the splits
+    assert read_manifest(beside).frame["split"].tolist() == ["test"]
 
 
 def test_errors_name_the_file_once(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,11 @@ def rows_of(source: str | Path | pd.DataFrame | Sequence[tuple[str, int]], also:
 
 
 def _check_spelling(columns: Sequence[str], also: Sequence[str]) -> None:
-    """Refuse a column that would be left out for a capital or a space, such as `Split`, whose splits would be drawn."""
+    """Refuse a column that would be left out for its spelling, as `Split` or `splits`, whose splits would be drawn."""
     for column in columns:
         meant = column.strip().lower()
+        if "split" not in columns and get_close_matches(meant, ["split"], cutoff=0.8):
+            meant = "split"
         if column != meant and meant in (*KNOWN, *also) and column not in also:
             raise ManifestError(f"no column of a manifest is called {column!r}; rename it to {meant!r}, or drop it")
 
