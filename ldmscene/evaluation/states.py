@@ -120,9 +120,10 @@ def check_stored(bench: Bench, features: Features, blocks: Sequence[SampleBlock]
             f"probe: {bench.kind.name} reads training samples several times, and activations of {len(gone)} of "
             f"{bench.source.root}, {gone[0]} among them, were dropped for their statistics; evaluate with probe='ridge'"
         )
+    terms = bench.source.terms
+    of_it = f" ({', '.join(terms['targets'])}; cv={terms['cv']})" if terms else ""
     raise InputError(
         f"activations of {len(gone)} training samples of {bench.source.root}, {gone[0]} among them, were dropped "
-        "for their statistics, "
-        "and those are of other targets or folds, or lost; evaluate with the targets and the cv of the extraction, "
-        "or have what is lost made again by the same `extract`"
+        "for their statistics, and those are of other targets or folds, or lost; evaluate with the targets and the cv "
+        f"of the extraction{of_it}, or have what is lost made again by the same `extract`"
     )

@@ -343,7 +343,7 @@ def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, kept, tmp_p
         ldmscene.evaluate(store, alphas=ALPHAS, nonlinear=True)
     assert files(root) == before
     ldmscene.label(store, "redness", lambda images: images[..., 0] / 255)
-    with pytest.raises(InputError, match="other targets or folds"):
+    with pytest.raises(InputError, match=rf"other targets or folds, .* extraction \({', '.join(LABELERS)}; cv=5\)"):
         ldmscene.evaluate(store, "redness", alphas=ALPHAS)
     with pytest.raises(InputError, match="can't become those of"):
         ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics", labelers={"mask": "tiny-mask"})
