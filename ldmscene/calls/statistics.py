@@ -31,6 +31,7 @@ from ldmscene.store.documents import Documents
 from ldmscene.store.history import Published, publish
 from ldmscene.store.layout import TERMS
 from ldmscene.store.places import Place
+from ldmscene.store.prepare import differences
 
 
 def extract_statistics(
@@ -230,9 +231,10 @@ def _agree(root: Place, terms: dict[str, Any]) -> None:
 
     def agreed(now: Published) -> Documents:
         if (before := now.documents.get(TERMS, told)) != told:
+            found = differences(json.loads(before), json.loads(told))
+            said = "; ".join(f"{path} {old} then, {new} now" for path, old, new in found)
             raise InputError(
-                f"{root} keeps statistics of {json.loads(before)}, which can't become those of {terms}; "
-                "use another store"
+                f"{root} keeps statistics, which can't become those of this call: {said}; use another store"
             )
         return {TERMS: told}
 

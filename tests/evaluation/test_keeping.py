@@ -345,7 +345,7 @@ def test_what_the_statistics_cannot_answer_is_refused(tiny, samples, kept, tmp_p
     ldmscene.label(store, "redness", lambda images: images[..., 0] / 255)
     with pytest.raises(InputError, match=rf"other targets or folds, .* extraction \({', '.join(LABELERS)}; cv=5\)"):
         ldmscene.evaluate(store, "redness", alphas=ALPHAS)
-    with pytest.raises(InputError, match="can't become those of"):
+    with pytest.raises(InputError, match=r"can't become those of this call: targets .* then, \['mask'\] now"):
         ldmscene.extract(tiny, samples, root, **OPTIONS, keep="statistics", labelers={"mask": "tiny-mask"})
     for more in ({}, {"keep": "statistics", "labelers": LABELERS}):
         with pytest.raises(InputError, match="no others can be added"):
