@@ -19,7 +19,13 @@ from tests.conftest import files
 def test_it_prints_an_address_serves_it_and_ends_cleanly_on_an_interrupt(store, grid):
     before = files(store.root)
     command = [sys.executable, "-m", "ldmscene", "paint", str(store.root), "--model", "tiny-scenes", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also where pytest runs in the background
+    ) as process:
         assert process.stdout is not None
         address = json.loads(process.stdout.readline())["address"]
         with urlopen(address, timeout=20) as answer:
