@@ -94,8 +94,7 @@ class Edit:
             raise InputError(f"strength must be a finite number, got {self.strength!r}")
         if not (_is_finite(self.margin) and self.margin > 0):
             raise InputError(f"margin must be a finite number above 0, got {self.margin!r}")
-        # Equal numbers of any type make equal edits.
-        plain = {"strength": float(self.strength), "margin": float(self.margin), "wanted": by_sample(self.wanted)}
+        plain = {"strength": _plain(self.strength), "margin": _plain(self.margin), "wanted": by_sample(self.wanted)}
         for name, value in plain.items():
             object.__setattr__(self, name, value)
         for module, step in self.positions:
@@ -238,6 +237,11 @@ def _readout(arrays: Mapping[str, np.ndarray]) -> Readout:
 
 def _is_finite(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
+
+
+def _plain(number: Any) -> Any:
+    """A number of Python's, as JSON has it; of these an int stays one, since fingerprints tell 2 from 2.0."""
+    return number.item() if isinstance(number, np.generic) else number
 
 
 def _one_of(name: str, value: str, allowed: Any) -> None:

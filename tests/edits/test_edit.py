@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -73,13 +74,21 @@ def test_every_field_and_number_is_part_of_the_fingerprint():
     assert edit_of(make_world()).fingerprint == edit.fingerprint
 
 
-def test_equal_numbers_of_any_type_make_equal_edits(tmp_path):
-    edit = edit_of(make_world(), strength=2.0, margin=3.0)
-    for kind in (int, np.int64, np.float32, np.float64):
+@pytest.mark.parametrize(("plain", "kinds"), [(int, (np.int64, np.uint8)), (float, (np.float32, np.float64))])
+def test_numpys_numbers_make_the_edits_that_pythons_make(tmp_path, plain, kinds):
+    edit = edit_of(make_world(), strength=plain(2), margin=plain(3))
+    for kind in kinds:
         other = edit_of(make_world(), strength=kind(2), margin=kind(3))
         assert other.fingerprint == edit.fingerprint
         other.save(tmp_path / "edit")
         assert Edit.load(tmp_path / "edit").header == edit.header
+
+
+def test_numbers_are_in_a_fingerprint_as_they_were_written():
+    """A store whose edit was made with strength=2 goes on: its fingerprint has 2, and not 2.0."""
+    for strength, margin, written in ((2, 3, ("2", "3")), (2.0, 3.0, ("2.0", "3.0"))):
+        header = edit_of(make_world(), strength=strength, margin=margin).header
+        assert (json.dumps(header["strength"]), json.dumps(header["margin"])) == written
 
 
 def test_an_array_that_names_its_samples_is_of_these():
