@@ -75,7 +75,7 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
     loaded = load_model(source.model if asked.model is None else asked.model, asked.device)
     with capture.with_scheduler(loaded.pipeline, scheduler_of(loaded, source)):
         plan_of = _planner(loaded, source, asked)
-        jobs = [Job(name, control_place(root, name), plan_of(editing.edit), editing) for name, editing in todo.items()]
+        jobs = [Job.of(name, control_place(root, name), plan_of(one.edit), one) for name, one in todo.items()]
         for job in jobs:
             job.check()
         if asked.dry_run:

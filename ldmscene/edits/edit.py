@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from os import PathLike
 from typing import Any, Self, get_args
@@ -106,6 +106,13 @@ class Edit:
         """Each module at each step."""
         return [(module, step) for module in self.modules for step in self.steps]
 
+    def read_in(self, order: Sequence[str]) -> Self:
+        """The same edit, its readouts in an order of "MODULE STEP", or in its own where that names others."""
+        names = {f"{module} {step}": (module, step) for module, step in self.readouts}
+        if set(order) != set(names):
+            return self
+        return replace(self, readouts={names[one]: self.readouts[names[one]] for one in order})
+
     @property
     def branches(self) -> tuple[str, ...]:
         return BRANCHES[self.branch]
@@ -152,8 +159,7 @@ class Edit:
         for name in ("rule", "wanted"):
             if callable(getattr(self, name)):
                 raise InputError(f"{name}: a callable can't be saved; use a rule's name, and the maps that it makes")
-        order = [list(position) for position in self.readouts]  # in which an edited store lists what was read
-        FORMAT.write(path, self._arrays() | _map_arrays(self.wanted), {**self.header, "order": order})
+        FORMAT.write(path, self._arrays() | _map_arrays(self.wanted), self.header)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -169,6 +175,8 @@ class Edit:
             If the file holds something else.
         """
         tensors, header = FORMAT.read(path)
+        if strange := sorted(set(header) - {one.name for one in fields(cls)}):
+            raise InputError(f"path: {path} holds an edit with {listed(strange)}, which this version doesn't know")
         scattered: dict[tuple[str, int], dict[str, np.ndarray]] = {}
         maps: dict[str, np.ndarray] = {}
         for name, array in tensors.items():
@@ -181,8 +189,8 @@ class Edit:
         wanted = header["wanted"] if isinstance(header["wanted"], str) else maps.get("", maps)
         lists = {name: tuple(header[name]) for name in ("modules", "steps", "spare")}
         usual = [(module, step) for module in (*lists["modules"], *lists["spare"]) for step in lists["steps"]]
-        order = dict.fromkeys([*map(tuple, header.pop("order", usual)), *scattered])
-        readouts = {position: _readout(scattered[position]) for position in order if position in scattered}
+        order = [position for position in dict.fromkeys([*usual, *scattered]) if position in scattered]
+        readouts = {position: _readout(scattered[position]) for position in order}
         return cls(**{**header, **lists, "wanted": wanted, "readouts": readouts})
 
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,11 @@ class Editing:
     @property
     def edit(self) -> Edit:
         return self.subjects.edit
+
+    def going_on(self, there: ActivationStore) -> Editing:
+        """The same, with its readings in the order in which a store that was begun has them."""
+        stored = there.info(READING).attributes.get("positions", ()) if READING in there.paths else ()
+        return Editing(replace(self.subjects, edit=self.edit.read_in(stored)))
 
     def check(self) -> None:
         """Refuse donors that aren't there."""

@@ -33,6 +33,12 @@ class Job:
     plan: Plan
     editing: Editing
 
+    @classmethod
+    def of(cls, name: str, root: Place, plan: Plan, editing: Editing) -> Job:
+        """A job that goes on with what lies there."""
+        there = existing(root)
+        return cls(name, root, plan, editing.going_on(there) if there else editing)
+
     def check(self) -> None:
         """FingerprintError if another edit made what lies there, InputError if it was for other wanted maps."""
         check_fingerprint(self.root, self.plan.config() | self.editing.config)

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ldmscene.edits import Edit, Readout, brief_edit
+from ldmscene.edits.edit import FORMAT
 from ldmscene.errors import InputError, ShapeError
 from tests.edits.worlds import edit_of, make_world
 
@@ -44,11 +45,28 @@ def test_an_edit_comes_back_from_its_file(tmp_path_factory, seed, channels, want
 
 
 def test_readouts_come_back_in_their_order(tmp_path):
-    """In which an edited store lists them, so that a loaded edit goes on with it."""
+    """In which an edited store lists them: modules, and then those to spare, each at every step."""
     world = make_world()
     readouts = {(name, step): world.readout for name in ("m", "n", "a") for step in (10, 9, 0)}
-    edit_of(world, readouts=readouts).save(tmp_path / "edit")
+    edit = edit_of(world, readouts=readouts, modules=("m", "n"), steps=(10, 9, 0), spare=("a",))
+    edit.save(tmp_path / "edit")
     assert list(Edit.load(tmp_path / "edit").readouts) == list(readouts)
+
+
+def test_a_file_holds_the_header_alone_which_all_versions_read(tmp_path):
+    edit = edit_of(make_world())
+    edit.save(tmp_path / "edit")
+    with safe_open(tmp_path / "edit", framework="numpy") as file:
+        assert json.loads(file.metadata()["edit"]) == edit.header
+
+
+def test_readouts_take_the_order_of_a_store_that_has_all_of_them():
+    world = make_world()
+    edit = edit_of(world, readouts={(name, 0): world.readout for name in "mna"})
+    again = edit.read_in(["a 0", "n 0", "m 0"])
+    assert (list(again.readouts), again.fingerprint) == ([("a", 0), ("n", 0), ("m", 0)], edit.fingerprint)
+    for others in (["a 0", "m 0"], ["a 0", "m 0", "n 1"], []):
+        assert list(edit.read_in(others).readouts) == list(edit.readouts)
 
 
 def test_another_reader_finds_the_arrays(tmp_path):
@@ -146,7 +164,13 @@ def test_functions_arent_saved(tmp_path):
 def test_other_files_are_refused(tmp_path):
     save_file({"a": np.zeros(1)}, tmp_path / "other")
     (tmp_path / "text").write_text("no")
-    for name, message in (("other", "expected format ldmscene-edit-1"), ("text", "no safetensors"), ("x", "no file")):
+    FORMAT.write(tmp_path / "later", {}, {**edit_of(make_world()).header, "order": 0, "hue": 1})
+    for name, message in (
+        ("other", "expected format ldmscene-edit-1"),
+        ("later", "holds an edit with hue and order, which this version doesn't know"),
+        ("text", "no safetensors"),
+        ("x", "no file"),
+    ):
         with pytest.raises(InputError, match=message):
             Edit.load(tmp_path / name)
 

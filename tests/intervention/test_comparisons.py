@@ -164,3 +164,17 @@ def test_a_sentence_says_that_pictures_are_from_training(store, edit, tiny, tmp_
     ldmscene.label(made, "mask", "tiny-mask", progress=False)
     said = ldmscene.effect_sentence(ldmscene.effect(made, store))
     assert " prompts, too few for an interval, 2 of these pictures from training, judged by tiny-mask, " in said
+
+
+def test_a_store_goes_on_with_readings_in_its_own_order(store, edit, tiny, tmp_path):
+    """As of an edit that another version loaded from a file, in the order of names."""
+    by_name, how = replace(edit, readouts=dict(sorted(edit.readouts.items()))), {"controls": "none", "batch_size": 1}
+    before, now = (list(one.readouts) for one in (by_name, edit))
+    assert before != now
+    whole = _intervene(store, edit, tmp_path / "whole", tiny, samples=2, **how)
+    _intervene(store, by_name, tmp_path / "edited", tiny, samples=1, **how)
+    made = _intervene(store, edit, tmp_path / "edited", tiny, samples=2, **how)
+    for one, expected in zip((made, *controls_of(made).values()), (whole, *controls_of(whole).values()), strict=True):
+        assert one.info("edit/reading").attributes["positions"] == [f"{module} {step}" for module, step in before]
+        readings, expected = (each.info("edit/reading").read([0, 1], {}) for each in (one, expected))
+        np.testing.assert_array_equal(readings, expected[:, [now.index(position) for position in before]])
