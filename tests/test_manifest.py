@@ -159,6 +159,15 @@ def test_a_column_that_is_spelled_otherwise_is_refused_and_not_left_out(tmp_path
     assert read_manifest(beside).frame["split"].tolist() == ["test"]
 
 
+@pytest.mark.parametrize(
+    "columns", [["split1"], [f"split{n}" for n in range(5)], ["unsplit"], ["resplit"], ["Split_2"]]
+)
+def test_a_column_of_another_meaning_is_left_out(tmp_path, columns):
+    table = pd.DataFrame({"prompt": ["a red cube"], "seed": [1]})
+    table.assign(**dict.fromkeys(columns, "test")).to_csv(tmp_path / "m.csv", index=False)
+    assert read_manifest(tmp_path / "m.csv").frame.equals(read_manifest(table).frame)
+
+
 def test_errors_name_the_file_once(tmp_path):
     path = tmp_path / "mine.csv"
     for data, message in (
@@ -168,6 +177,12 @@ def test_errors_name_the_file_once(tmp_path):
         (
             b"prompt,seed\na red cube, big,1\n",
             "mine.csv can't be read as csv: .*; put prompts that hold a comma between",
+        ),
+        (b"prompt,seed\na cube,2\na red cube,1,\n", "mine.csv can't be read .*; drop the comma at the end of the row$"),
+        (b"prompt,seed\n" + 30 * b"a red " + b"cube,1,\r\n", r"read .* \.\.\.; drop the comma at the end of the row$"),
+        (
+            b"prompt,seed\n" + 30 * b"a red " + b"cube, big,1\n",
+            r"read .* \.\.\.; put prompts that hold a comma between",
         ),
         (b"prompt,seed\na red cube\n", "mine.csv can't be read as csv: .*; expected a table with the columns"),
     ):

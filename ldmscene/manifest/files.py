@@ -42,7 +42,7 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
         advice = (
             ""
             if path.suffix == ".parquet"
-            else _not_unicode(path) or delimited([_first_line(path)]) or _unquoted(error)
+            else _not_unicode(path) or delimited([_first_line(path)]) or _too_many_cells(path, error)
         )
         wanted = "; expected a table with the columns prompt and seed"
         raise ManifestError(f"{path} can't be read as {kind}: {error}{advice or wanted}") from error
@@ -59,12 +59,16 @@ def _not_unicode(path: Path) -> str:
     return ""
 
 
-def _unquoted(error: Exception) -> str:
-    """What to do with a row of more cells than columns, which a prompt with a comma makes."""
-    cells = re.search(r"Expected (\d+) columns, got (\d+)", str(error))
-    if cells and int(cells[2]) > int(cells[1]):
-        return '; put prompts that hold a comma between quotes: "a red cube, lit from the left",1'
-    return ""
+def _too_many_cells(path: Path, error: Exception) -> str:
+    """What to do with a row of more cells than columns, which a comma makes, at its end or in a prompt."""
+    cells = re.search(r"Expected (\d+) columns, got (\d+): (.*)", str(error), re.DOTALL)
+    if not cells or int(cells[2]) <= int(cells[1]):
+        return ""
+    row = cells[3].removesuffix(" ...").rpartition("\n")[2]  # long ones are cut there
+    with path.open(encoding="utf-8") as file:
+        if any(line.startswith(row) and line.rstrip().endswith(",") for line in file):
+            return "; drop the comma at the end of the row"
+    return '; put prompts that hold a comma between quotes: "a red cube, lit from the left",1'
 
 
 def _first_line(path: Path) -> str:

@@ -79,10 +79,16 @@ def _check_spelling(columns: Sequence[str], also: Sequence[str]) -> None:
     """Refuse a column that would be left out for its spelling, as `Split` or `splits`, whose splits would be drawn."""
     for column in columns:
         meant = column.strip().lower()
-        if "split" not in columns and get_close_matches(meant, ["split"], cutoff=0.8):
+        if "split" not in columns and _is_nearly_split(meant):
             meant = "split"
         if column != meant and meant in (*KNOWN, *also) and column not in also:
             raise ManifestError(f"no column of a manifest is called {column!r}; rename it to {meant!r}, or drop it")
+
+
+def _is_nearly_split(name: str) -> bool:
+    """As by a slip of the hand; `split1` and `resplit` are columns of another meaning."""
+    other = name.endswith("split") or any(map(str.isdigit, name))
+    return not other and bool(get_close_matches(name, ["split"], cutoff=0.8))
 
 
 def _from_frame(frame: pd.DataFrame, also: Sequence[str] = ()) -> pa.Table:
