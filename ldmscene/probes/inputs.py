@@ -138,7 +138,8 @@ def unwrap(X: Any) -> Any:
     """
     X = X.data if hasattr(X, "dims") and hasattr(X, "data") else X
     if isinstance(X, np.ma.MaskedArray) and X.mask.any() and X.dtype.kind in "biuf":
-        return np.ma.filled(X.astype(np.result_type(X.dtype, np.float16)), np.nan)
+        dtype = X.dtype if X.dtype.kind == "f" else np.result_type(X.dtype, np.float32)  # classes, perhaps
+        return np.ma.filled(X.astype(dtype), np.nan)
     on_disk = hasattr(X, "chunks") and not is_dask(X)  # h5py's and zarr's
     return np.asarray(X) if on_disk else X
 

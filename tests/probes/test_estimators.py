@@ -581,6 +581,15 @@ def test_what_numpy_masks_has_no_label(probe: Any) -> None:
     assert found.score(X, np.ma.masked_array(y, hidden)) == expected.score(X, np.where(hidden, np.nan, y))
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
+def test_masked_whole_numbers_are_classes_of_at_least_float32(dtype: Any) -> None:
+    X, y = mask_world(holes=False)
+    hidden = np.broadcast_to(np.arange(y.shape[2]) < 3, y.shape)
+    found = LogisticProbe(1.0).fit(X, np.ma.masked_array(y.astype(dtype), hidden))
+    assert found.classes_.dtype == (np.float64 if dtype is np.int64 else np.float32)
+    assert found.classes_.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("probe", [RidgeProbe(1.0), LogisticProbe(1.0), AdamProbe("cross_entropy", random_state=0)])
 @pytest.mark.parametrize("dtype", [">f4", ">f2"])
 def test_numbers_of_another_byte_order_are_the_same(probe: Any, dtype: str) -> None:
