@@ -211,7 +211,9 @@ def _kind(probe: str | Kind, precision: str, device: str | None, store: Activati
         )
     kind = KINDS[probe] if isinstance(probe, str) else probe
     if precision != PRECISIONS[0] and kind is not RIDGE:
-        raise InputError(f"precision: expected none with probe={kind.name!r}, since it is of the ridge's products")
+        raise InputError(
+            f"precision: leave it out with probe={kind.name!r}: it is of the ridge's products alone, got {precision!r}"
+        )
     if device is not None:
         from ldmscene.evaluation.on_device import DeviceRidge, check_device  # torch, which nothing else here loads
 

@@ -120,10 +120,21 @@ def check_stored(bench: Bench, features: Features, blocks: Sequence[SampleBlock]
             f"probe: {bench.kind.name} reads training samples several times, and activations of {len(gone)} of "
             f"{bench.source.root}, {gone[0]} among them, were dropped for their statistics; evaluate with probe='ridge'"
         )
-    terms = bench.source.terms
-    of_it = f" ({', '.join(terms['targets'])}; cv={terms['cv']})" if terms else ""
     raise InputError(
         f"activations of {len(gone)} training samples of {bench.source.root}, {gone[0]} among them, were dropped "
-        "for their statistics, and those are of other targets or folds, or lost; evaluate with the targets and the cv "
-        f"of the extraction{of_it}, or have what is lost made again by the same `extract`"
+        f"for their statistics, and those are of other targets or folds, or lost; {_advice(bench.source.terms)}"
+    )
+
+
+def _advice(terms: Mapping[str, Any] | None) -> str:
+    """What to do where statistics aren't those that are asked for; a control's are of whatever its store had."""
+    if terms and terms.get("control"):
+        return (
+            f"evaluate with cv={terms['cv']} and targets that the store had when the control was made, or run the same "
+            "`extract(control=…)` again, which makes what is lost or new"
+        )
+    of_it = f" ({', '.join(terms['targets'])}; cv={terms['cv']})" if terms else ""
+    return (
+        f"evaluate with the targets and the cv of the extraction{of_it}, or have what is lost made again by the same "
+        "`extract`"
     )

@@ -157,6 +157,14 @@ def test_some_of_the_targets_and_other_penalties(labelled, made, whole):
         ldmscene.evaluate(labelled, permuted=made, alphas=(1.0, 100.0), **MODULES)
 
 
+def test_other_folds_than_the_controls_are_refused_with_its_own(labelled, made):
+    said = (
+        r"targets or folds, or lost; evaluate with cv=5 and targets that the store had .* run the same `extract\(cont"
+    )
+    with pytest.raises(InputError, match=said):
+        ldmscene.evaluate(labelled, "mask", [LAST], [0], permuted=made, cv=3, progress=False)
+
+
 def test_a_control_is_read_beyond_the_latents_of_what_it_controls(labelled, stored):
     found = ldmscene.evaluate(labelled, "mask", permuted=stored, beyond=["position", "latent"], **MODULES)
     left = found["rival_left"].sel(rival="permuted weights").transpose("target", "step", "sample")
