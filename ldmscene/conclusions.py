@@ -224,4 +224,4 @@ def _of_an_error(found: Finding) -> Finding:
     """Nothing is said of a share of what is ever gained, since errors have no zero to count it from."""
     unknown, never = Step(None, None, None, found.most.replicates), Lead(None, None, None)
     readings = {name: replace(one, most=unknown, lead_most=never) for name, one in found.readings.items()}
-    return replace(found, most=unknown, readings=readings, lower_is_better=True)
+    return replace(found, most=unknown, lost=False, readings=readings, lower_is_better=True)

@@ -91,9 +91,10 @@ def editing(
     check_edit(edit)
     if edit.borrows:
         raise InputError(f"rule {edit.rule_name!r} needs the activations of another trajectory; use ldmscene.intervene")
+    asked = _only(edit.wanted)
     plan = plan_for(load_model(pipeline, None), edit)
     label = _own_label(plan, edit, prompt, seed) if own is None else _checked(np.asarray(own), edit.binary)
-    wanted = parse(_only(edit.wanted), (SAMPLE,), binary=edit.binary).map(SAMPLE, lambda _: label)
+    wanted = parse(asked, (SAMPLE,), binary=edit.binary).map(SAMPLE, lambda _: label)
     worker = Worker(edit, Maps(label[None], wanted[None], edit.binary, edit.margin), check=_same_settings(plan))
     with capture.watching(plan, editor=worker):
         yield Log(label, wanted, worker)

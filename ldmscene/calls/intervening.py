@@ -22,6 +22,7 @@ from ldmscene.manifest import Manifest
 from ldmscene.protocols import PlannedEdit, Protocol, usual_edits
 from ldmscene.store import ActivationStore
 from ldmscene.store.layout import IMAGE
+from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place, place
 from ldmscene.table import Grid
 
@@ -95,17 +96,21 @@ def intervene_as_planned(
             edit, spare=(), readouts={at: edit.readouts[at] for at in edit.positions}
         )  # no control needs more
         root = root_of(str(asked.store), one)
-        try:
-            edited = intervene(
-                store, edit, root, samples=samples, controls=one.controls,
-                model=model, batch_size=asked.batch_size, progress=asked.progress,
-            )  # fmt: skip
-        except FingerprintError as error:
-            raise FingerprintError(
-                f"{root} was edited by other probes than this run's, to which training samples were added, or of which "
-                f"something else has changed since; delete {asked.store}-edited and run again: all else is done"
-            ) from error
+        _check_probes(root, edit)
+        edited = intervene(
+            store, edit, root, samples=samples, controls=one.controls,
+            model=model, batch_size=asked.batch_size, progress=asked.progress,
+        )  # fmt: skip
         for target, labeler in labelers.items():
             label(edited, target, labeler, progress=asked.progress)
         found.append(edited)
     return found
+
+
+def _check_probes(root: str, edit: Edit) -> None:
+    there = read_store(place(root))
+    if there is not None and there.contents.attributes["config"].get("edit", {}).get("fingerprint") != edit.fingerprint:
+        raise FingerprintError(
+            f"{root} was edited by other probes than this run's, to which training samples were added, or of which "
+            f"something else has changed since; delete {root} and run again: all else is done"
+        )

@@ -69,11 +69,14 @@ def newest(where: Location) -> int:
     CorruptError
         If one before the last is gone.
     """
-    return last_of(_listing(where))
+    return last_of(listing(where))
 
 
-def _listing(where: Location) -> Versions:
-    """The ledger's folder, in which no publication that is needed is missing."""
+def listing(where: Location) -> Versions:
+    """The ledger's folder, in which no publication that is needed is missing.
+
+    All its files are written once, so that another state of a store has another listing.
+    """
     for _ in range(_LOOKS):
         listed = where.versions(LEDGER)
         numbers = _numbers(listed)
@@ -118,8 +121,8 @@ def _beginnings(last: int) -> Iterator[int]:
     yield 1
 
 
-def read(where: Location) -> Published:
-    """What holds now.
+def read(where: Location, listed: Versions | None = None) -> Published:
+    """What holds now, by a listing that was just made, where there is one.
 
     Raises
     ------
@@ -129,13 +132,14 @@ def read(where: Location) -> Published:
         If a newer ldmscene wrote it.
     """
     for _ in range(_LOOKS):
-        listed = _listing(where)
+        found = listing(where) if listed is None else listed
         try:
-            return _read(where, listed)
+            return _read(where, found)
         except _LostError:
-            if newest(where) == last_of(listed):  # else it was deleted, since it isn't needed any more
+            if newest(where) == last_of(found):  # else it was deleted, since it isn't needed any more
                 raise
-    return _read(where, _listing(where))
+            listed = None
+    return _read(where, listing(where))
 
 
 def _read(where: Location, listed: Versions) -> Published:

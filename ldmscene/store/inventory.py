@@ -13,6 +13,7 @@ from ldmscene.errors import StoreError, unknown
 from ldmscene.selection import choose_one
 from ldmscene.store import layout, metadata
 from ldmscene.store.finished import Finished
+from ldmscene.store.history import Versions, listing
 from ldmscene.store.layout import Key
 from ldmscene.store.ledger import Ledger
 from ldmscene.store.locations import Location, location
@@ -29,15 +30,16 @@ class Inventory:
     def __init__(self, root: str | Place | Location) -> None:
         self.location = location(root)
         self.root = self.location.root
+        self._listed: Versions = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Look again at what there is and what is complete.
+        """Look again at what there is and what is complete; one listing where nothing has changed.
 
         Raises
         ------
         StoreError
-            If the store is gone.
+            If the store is gone. This object is then as it was.
 
         Examples
         --------
@@ -45,9 +47,17 @@ class Inventory:
         >>> store = ldmscene.open("stores/demo")
         >>> store.refresh()
         """
-        now = metadata.read_store(self.location, there=True)
+        listed = listing(self.location)
+        if listed and listed == self._listed:
+            return
+        now = metadata.read_store(self.location, there=True, listed=listed)
         if now is None:
             raise StoreError(f"no store at {self.root}; make one with `ldmscene extract`")
+        arrays = {path: ShardArray.of(self.location, spec) for path, spec in now.contents.arrays.items()}
+        rows = Ledger(self.location).tables()  # of samples and arrays that aren't here, `verify` tells
+        finished = Finished.of(rows, now.contents.manifest.table["sample_id"], list(arrays))
+        # Nothing fails from here on, so that other threads never see half of it for long.
+        self._listed = listed
         self.attributes = now.contents.attributes
         self.fingerprint: str = self.attributes["fingerprint"]
         self.config: dict[str, Any] = self.attributes["config"]
@@ -57,9 +67,7 @@ class Inventory:
         self.timesteps: list[float] = list(now.contents.timesteps)
         self.terms: dict[str, Any] | None = now.contents.terms
         self.canary = now.contents.canary
-        self._arrays = {path: ShardArray.of(self.location, spec) for path, spec in now.contents.arrays.items()}
-        rows = Ledger(self.location).tables()  # of samples and arrays that aren't here, `verify` tells
-        self._finished = Finished.of(rows, self.manifest.table["sample_id"], list(self._arrays))
+        self._arrays, self._finished = arrays, finished
         self._sets: dict[tuple[bool, str], set[str]] = {}
         self._rows: dict[str, int] = {}
         self._table: pd.DataFrame | None = None

@@ -15,7 +15,7 @@ import numpy as np
 from ldmscene.errors import CorruptError, StoreError
 from ldmscene.store import arrays
 from ldmscene.store.documents import Contents, Documents
-from ldmscene.store.history import Published, publish, read
+from ldmscene.store.history import Published, Versions, publish, read
 from ldmscene.store.layout import BRANCHES, LEDGER, ROOT, ZARR, ArraySpec, Key
 from ldmscene.store.ledger import ledger_files
 from ldmscene.store.locations import Location, location
@@ -30,10 +30,13 @@ def root_document(attributes: dict[str, Any]) -> Documents:
     return {ROOT: _json(meta)}
 
 
-def read_store(root: str | Place | Location, *, there: bool = False) -> Published | None:
+def read_store(
+    root: str | Place | Location, *, there: bool = False, listed: Versions | None = None
+) -> Published | None:
     """What a store holds by its metadata, or None where there is no store.
 
-    `there` is for those who read: where something else lies, the message leads to a store instead of away.
+    `there` is for those who read: where something else lies, the message leads to a store instead of away. `listed` is
+    a listing that was just made.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def read_store(root: str | Place | Location, *, there: bool = False) -> Publishe
         If a store has lost its metadata, or they aren't what a store can hold.
     """
     where = location(root)
-    now = read(where)
+    now = read(where, listed)
     if not now.number:
         check_free(where, there=there)
         return None

@@ -12,6 +12,7 @@ import pytest
 
 import ldmscene
 from ldmscene import capture
+from ldmscene.calls import intervening
 from ldmscene.calls.intervening import intervene_as_planned
 from ldmscene.errors import FingerprintError, InputError
 from ldmscene.evaluation.features import read_branch
@@ -86,7 +87,22 @@ def test_a_run_whose_probes_have_changed_says_what_to_delete(store, grid, edited
     shutil.copytree(edited.root, tmp_path / "s-edited" / "mask")
     planned = PlannedEdit("mask", "mask", "shift:0,16", "best:2", (0,))
     asked = SimpleNamespace(model=capture.Model.load(tiny), store=tmp_path / "s", batch_size=6, progress=False)
-    with pytest.raises(FingerprintError, match=r"mask was edited by other probes .*; delete .*s-edited and run again"):
+    with pytest.raises(FingerprintError, match=r"mask was edited by other probes .*; delete .*s-edited/mask and run"):
+        intervene_as_planned(store, grid, [planned], {}, asked)
+
+
+def test_a_run_whose_model_answers_otherwise_deletes_nothing(store, grid, tiny, tmp_path, monkeypatch):
+    planned = PlannedEdit("mask", "mask", "shift:0,16", "best:2", (0,), controls=("none",))
+    asked = SimpleNamespace(model=capture.Model.load(tiny), store=tmp_path / "s", batch_size=6, progress=False)
+    (made,) = intervene_as_planned(store, grid, [planned], {}, asked)
+    (again,) = intervene_as_planned(store, grid, [planned], {}, asked)
+    assert again.ledger.equals(made.ledger)
+
+    def refused(*_, **__):
+        raise FingerprintError("the model answers otherwise")
+
+    monkeypatch.setattr(intervening, "intervene", refused)
+    with pytest.raises(FingerprintError, match=r"^the model answers otherwise$"):
         intervene_as_planned(store, grid, [planned], {}, asked)
 
 

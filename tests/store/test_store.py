@@ -13,8 +13,9 @@ import zarr
 import ldmscene
 from ldmscene.errors import IncompleteError, InputError, StoreError, UnknownNameError
 from ldmscene.store import layout
+from ldmscene.store.disk import Disk
 from ldmscene.store.ledger import Entry, Ledger
-from tests.conftest import FIRST, LAST, STEPS
+from tests.conftest import FIRST, LAST, STEPS, make_manifest
 
 
 def test_activations_are_what_zarr_reads(store):
@@ -123,6 +124,33 @@ def test_a_sample_without_its_ledger_row_is_not_served(two):
     assert not again.samples["complete"].any()
     with pytest.raises(IncompleteError):
         again.activations(FIRST)
+
+
+def test_a_store_is_read_again_only_where_something_has_changed(two, monkeypatch):
+    handle, read = ldmscene.open(two.root), []
+    monkeypatch.setattr(Disk, "read", lambda self, key, *_, real=Disk.read: read.append(key) or real(self, key, *_))
+    handle.refresh()
+    assert read == []
+    ldmscene.label(two, "redness", lambda images: images[..., 0] / 255, progress=False)
+    handle.refresh()
+    assert "redness" in handle.targets
+    assert read
+
+
+def test_a_refresh_that_fails_leaves_a_store_as_it_was(tiny, two, monkeypatch):
+    handle, before = ldmscene.open(two.root), two.samples
+    ldmscene.extract(tiny, make_manifest(1, 2), two.root, [FIRST], steps=2, batch_size=2, progress=False)
+
+    def lost(_):
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(Ledger, "tables", lost)
+    with pytest.raises(OSError, match="connection reset"):
+        handle.refresh()
+    assert handle.samples.equals(before)
+    monkeypatch.undo()
+    handle.refresh()
+    assert handle.samples["complete"].tolist() == [True] * 3
 
 
 def test_opening_what_is_no_store(tmp_path):

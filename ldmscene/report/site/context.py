@@ -22,7 +22,7 @@ from ldmscene.report.site.facts import groups
 from ldmscene.report.site.findings import card, findings, lead_sentence
 from ldmscene.report.site.moves import moved
 from ldmscene.report.site.tables import heat, leaderboard
-from ldmscene.verdicts.draws import RESAMPLED
+from ldmscene.verdicts.draws import RESAMPLED, interval_words
 from ldmscene.words import target_words
 
 
@@ -36,6 +36,7 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
         "model": model_name(data.provenance),
         "counts": _counts(data),
         "few": _counts(data)["prompt"] < RESAMPLED,
+        "interval": interval_words(_counts(data)["prompt"]),
         "held_out": told_held_out(grid),
         "lead": lead_sentence(list(found.values())),
         "cards": [card(one) for one in found.values()],
