@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ldmscene import capture, edits
 from ldmscene.calls.dry_run import estimated_by
@@ -88,14 +89,23 @@ def _todo(asked: Intervention, source: ActivationStore, ids: Sequence[str]) -> d
     """The edit of these samples, under no name, and its controls; what can't be done is refused."""
     edits = {"": asked.edit, **controlled(asked.edit, asked.controls)}
     targets = {name: target_of(source, name) for name in {one.target for one in edits.values()}}
-    check_labels(asked.edit.origin.get("labels", {}), source)
-    found = {name: Editing(Subjects(source, targets[one.target], one, tuple(ids))) for name, one in edits.items()}
+    fitted, used = asked.edit.origin.get("labels", {}), {target.labels for target in targets.values()}
+    check_labels({name: said for name, said in fitted.items() if name in used}, source)
+    found = {
+        name: Editing(Subjects(source, targets[one.target], one, _in_order(one.wanted, ids, source)))
+        for name, one in edits.items()
+    }
     # Most controls want the very maps that the edit does: each label is read once for all of these.
     for editing in {(one.edit.target, id(one.edit.wanted)): one for one in found.values()}.values():
         editing.subjects.check()
     for editing in found.values():
         editing.check()
     return found
+
+
+def _in_order(wanted: Any, ids: Sequence[str], source: ActivationStore) -> tuple[str, ...]:
+    """Samples as they were asked for, as the maps of an array are; for what is wanted in words, as they are stored."""
+    return tuple(source.manifest.only(ids).frame["sample_id"] if isinstance(wanted, str) else ids)
 
 
 def _sample_ids(store: ActivationStore, split: str | None, samples: int | Sequence[str] | None) -> list[str]:

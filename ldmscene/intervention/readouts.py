@@ -47,7 +47,7 @@ class Readouts:
 
     def __init__(self, store: ActivationStore, grid: xr.Dataset, target: str) -> None:
         check_grid(grid, "labels", "coef", "intercept", "alpha")
-        _check_origin(store, grid)
+        _check_origin(store, grid, target.partition("=")[0])
         self._store, self._grid, self._name = store, grid, target
 
     def edit(
@@ -119,10 +119,9 @@ class Readouts:
         return train, names.index((self._name, False)), names.index((self._name, True))
 
 
-def _check_origin(store: ActivationStore, grid: xr.Dataset) -> None:
-    """Refuse a grid whose probes read something else than a store holds."""
+def _check_origin(store: ActivationStore, grid: xr.Dataset, labels: str) -> None:
+    """Refuse a grid whose probes of these labels read something else than a store holds."""
     made_from = told(grid)
     if made_from.get("fingerprint", store.fingerprint) != store.fingerprint:
         raise InputError(f"grid: it was made of a store of another configuration than {store.root}; name its own store")
-    names = set(map(str, grid["labels"].values))
-    check_labels({name: said for name, said in made_from.get("labels", {}).items() if name in names}, store)
+    check_labels({name: said for name, said in made_from.get("labels", {}).items() if name == labels}, store)

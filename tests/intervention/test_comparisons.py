@@ -68,6 +68,29 @@ def test_labels_that_are_made_in_another_way_by_now_are_refused_wherever_they_ar
     check_source(before, store, "mask")
 
 
+def test_labels_that_an_edit_does_not_use_may_change(store, grid, edit, tiny, tmp_path):
+    theirs = {"depth": {**edit.origin["labels"]["depth"], "labeler": "theirs"}}
+    labels = edit.origin["labels"] | theirs
+    made = _intervene(store, replace(edit, origin={**edit.origin, "labels": labels}), tmp_path / "e", tiny, samples=1)
+    assert made.manifest.frame.shape[0] == 1
+    provenance = json.loads(grid.attrs["provenance"])
+    old = grid.assign_attrs(provenance=json.dumps(provenance | {"labels": provenance["labels"] | theirs}))
+    how = {"wanted": "shift:0,16", "modules": "best:3", "steps": range(2), "strength": 2.0, "store": store}
+    assert ldmscene.Edit.of(old, "mask", **how).fingerprint == edit.fingerprint
+    with pytest.raises(InputError, match="labels 'depth' of .* are made by tiny-depth in another way than those by"):
+        ldmscene.Edit.of(old, "depth", **how)
+
+
+def test_what_is_swapped_does_not_depend_on_the_order_in_which_samples_are_asked_for(store, edit, tiny, tmp_path):
+    ids = store.manifest.frame.query("split == 'test'")["sample_id"].tolist()[:3]
+    swap = replace(edit, wanted="swap")
+    made = _intervene(store, swap, tmp_path / "edited", tiny, samples=ids)
+    own = store.labels("mask", split="test", binary=True).values[:3]
+    np.testing.assert_array_equal(made.info("wanted/mask").read([0, 1, 2], {}), own[[1, 2, 0]])
+    asked = {"samples": [ids[1], ids[0], ids[2]], "dry_run": True}
+    assert _intervene(store, swap, tmp_path / "edited", tiny, **asked)["samples"] == 0
+
+
 def test_a_grid_of_another_run_makes_no_edit_of_a_store(grid, two):
     with pytest.raises(InputError, match="grid: it was made of a store of another configuration than"):
         ldmscene.Edit.of(grid, "mask", wanted="swap", modules="best:1", steps=0, store=two)
