@@ -9,7 +9,7 @@ from ldmscene.edits.readout import Readout
 from ldmscene.edits.rules import RULES, Rule, RuleEntry, find_rule
 from ldmscene.edits.shifts import ceiling, moved, read_shift
 from ldmscene.edits.size import MEASURES, size_of
-from ldmscene.edits.wanted import Wanted, fitting, parse
+from ldmscene.edits.wanted import Wanted, fitting, is_settled, parse
 
 __all__ = [
     "CONTROLS",
@@ -36,6 +36,7 @@ __all__ = [
     "find_rule",
     "fitting",
     "is_null",
+    "is_settled",
     "moved",
     "not_run",
     "parse",

@@ -14,6 +14,8 @@ from ldmscene.array_types import Array
 from ldmscene.edits.shifts import Label, read_shift
 from ldmscene.errors import InputError, ShapeError
 
+_NUMBERS = "biuf"  # kinds of numpy's dtypes
+
 
 class Wanted(Protocol):
     """The wanted map of any sample."""
@@ -80,6 +82,8 @@ def _named(wanted: str, sample_ids: Sequence[str], binary: bool) -> Wanted:
 def by_sample(wanted: Any) -> Any:
     """An `xarray.DataArray` that says whose maps it holds, as a mapping of them; all else as it is, but for axes Y, X.
 
+    A coordinate `sample` of numbers names rows, and nobody.
+
     Raises
     ------
     InputError
@@ -89,13 +93,23 @@ def by_sample(wanted: Any) -> Any:
         return wanted
     if {"Y", "X"} <= set(wanted.dims):
         wanted = wanted.transpose(..., "Y", "X")
-    names = [n for n in ("sample_id", "sample") if n in wanted.coords and wanted.coords[n].dims == wanted.dims[:1]]
+    along = {name: one for name, one in wanted.coords.items() if one.dims == wanted.dims[:1]}
+    if "sample" in along and along["sample"].dtype.kind in _NUMBERS:
+        del along["sample"]
+    names = [name for name in ("sample_id", "sample") if name in along]
     if not names:
         return wanted
-    ids = [str(sample_id) for sample_id in wanted.coords[names[0]].values]
+    ids = [str(sample_id) for sample_id in along[names[0]].values]
     if len(set(ids)) < len(ids):
         raise InputError("wanted: expected one map for each sample, got two of the same")
     return dict(zip(ids, np.asarray(wanted), strict=True))
+
+
+def is_settled(wanted: Any) -> bool:
+    """Whether what stands for it in a fingerprint says, with the own labels, which map each sample gets."""
+    if isinstance(wanted, str):
+        return wanted != "swap"
+    return isinstance(wanted, Mapping) or not (callable(wanted) or np.ndim(wanted) == 3)
 
 
 def described(wanted: Any) -> Any:
@@ -175,6 +189,6 @@ def fitting(maps: Array, shape: tuple[int, ...], binary: bool, name: str) -> Arr
     if binary and not np.isin(known, (0, 1)).all():
         raise InputError(
             f"{name}: expected a mask of 0 and 1, or NaN where nothing is said; got {known.min():g} to "
-            f"{known.max():g}; compare it with a threshold, as in maps > {known.max() / 2:g}"
+            f"{known.max():g}; compare it with a threshold, as in maps > {(known.min() + known.max()) / 2:g}"
         )
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ldmscene.edits import MEASURES, Edit
+from ldmscene.edits import MEASURES, Edit, is_settled
 from ldmscene.errors import InputError
 from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.running import Worker
@@ -53,6 +53,8 @@ class Editing:
         InputError
             With one of these samples.
         """
+        if is_settled(self.edit.wanted):
+            return
         path = wanted_path(self.subjects.target.name)
         stored = there.complete(path) if path in there.paths else frozenset[str]()
         for sample_id in (one for one in self.subjects.sample_ids if one in stored):

@@ -124,6 +124,11 @@ def test_an_array_that_names_its_samples_is_of_these():
         np.testing.assert_array_equal(edit_of(make_world(), wanted=one).wanted, maps[0])
     turned = edit_of(make_world(), wanted=array.transpose("sample", "X", "Y"))
     assert turned.fingerprint == edit.fingerprint
+    for rows in ([0, 1, 2], [5.0, 1.0, 3.0]):  # numbers of rows name nobody
+        numbered = array.assign_coords(sample=rows)
+        assert edit_of(make_world(), wanted=numbered).fingerprint == edit_of(make_world(), wanted=maps).fingerprint
+        named = numbered.assign_coords(sample_id=("sample", ["c", "a", "b"]))
+        assert edit_of(make_world(), wanted=named).fingerprint == edit.fingerprint
     with pytest.raises(InputError, match="wanted: expected one map for each sample, got two of the same"):
         edit_of(make_world(), wanted=array[[0, 0]])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ldmscene.edits import ceiling, moved, parse
+from ldmscene.edits import ceiling, is_settled, moved, parse
 from ldmscene.errors import InputError, ShapeError
 
 IDS = ("a", "b", "c", "d")
@@ -112,9 +112,9 @@ def test_a_continuous_map_may_be_of_any_finite_numbers():
         (np.zeros((3, 9, 11)), ShapeError, r"one for each of 4 samples, got shape \(3, 9, 11\)"),
         (lambda own: own[1:], ShapeError, r"got \(8, 11\)"),
         ({"a": np.zeros((9, 11))}, InputError, "no map for sample b"),
-        (255 * np.eye(9, 11), InputError, r"mask of 0 and 1, .*; got 0 to 255; compare .* maps > 127\.5"),
+        (255 * np.eye(9, 11), InputError, r"mask of 0 and 1, .*; got 0 to 255; compare .* maps > 127\.5$"),
         (np.full((9, 11), 0.4), InputError, r"mask of 0 and 1, .*; got 0\.4 to 0\.4"),
-        (lambda own: own - 1, InputError, r"mask of 0 and 1, .*; got -1 to 0"),
+        (lambda own: own - 1, InputError, r"mask of 0 and 1, .*; got -1 to 0; .* maps > -0\.5$"),
         (lambda own: own / 0.0, InputError, "expected finite numbers"),
     ],
 )
@@ -122,6 +122,22 @@ def test_what_cant_be_wanted_is_said(wanted, kind, message):
     labels = _labels()
     with pytest.raises(kind, match=message):
         parse(wanted, IDS, binary=True).map("b", labels.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "settled"),
+    [
+        ("shift:0,1", True),
+        ("jump:1,2:0:cut", True),
+        (np.zeros((9, 11)), True),
+        ({"a": np.zeros((9, 11))}, True),
+        ("swap", False),
+        (np.zeros((4, 9, 11)), False),
+        (lambda own: own, False),
+    ],
+)
+def test_what_depends_on_other_samples_or_on_code_is_not_settled(wanted, settled):
+    assert is_settled(wanted) is settled
 
 
 def test_one_sample_has_nobody_to_swap_with():

@@ -77,7 +77,7 @@ def test_labels_that_an_edit_does_not_use_may_change(store, grid, edit, tiny, tm
     old = grid.assign_attrs(provenance=json.dumps(provenance | {"labels": provenance["labels"] | theirs}))
     how = {"wanted": "shift:0,16", "modules": "best:3", "steps": range(2), "strength": 2.0, "store": store}
     assert ldmscene.Edit.of(old, "mask", **how).fingerprint == edit.fingerprint
-    with pytest.raises(InputError, match="labels 'depth' of .* are made by tiny-depth in another way than those by"):
+    with pytest.raises(InputError, match=r"labels 'depth' of .* are made by tiny-depth in another way than those by"):
         ldmscene.Edit.of(old, "depth", **how)
 
 

@@ -123,6 +123,14 @@ def test_labels_are_read_once_for_all_controls_that_want_the_same(store, edit, t
     assert sorted(read) == sorted(store.manifest.frame.query("split == 'test'")["sample_id"])
 
 
+def test_maps_that_follow_from_the_edit_are_not_read_again_for_each_control(store, edit, edited, tiny, monkeypatch):
+    read, wanted = [], Subjects.wanted
+    monkeypatch.setattr(Subjects, "wanted", lambda self, sample_id: read.append(sample_id) or wanted(self, sample_id))
+    how = {"controls": ("none", "random:2", "shuffled"), "model": tiny, "dry_run": True, "progress": False}
+    assert ldmscene.intervene(store, edit, edited.root, **how)["samples"] == 0
+    assert read == []
+
+
 def test_another_edit_of_a_finished_store(store, edit, edited, tiny):
     before = edited.ledger
     with pytest.raises(FingerprintError, match=r"edit.strength: 2.0 in the store, 1.0 now"):
