@@ -100,9 +100,9 @@ def evaluate(
         probes are fitted on it.
     held_out : {"test", "val", "unseen"}
         The split that judges. Fits and the chosen module are the same for all, so that "val" may serve to decide on
-        something, and "unseen" hold prompts of a kind that training lacks, with "test" untouched. Labelers on
-        unfinished pictures are compared where the split has previews. A control that holds scores instead of
-        activations has those of "test" alone.
+        something, and "unseen" hold prompts of a kind that training lacks, with "test" untouched. The labels' own
+        labeler on unfinished pictures is compared where it has read those of the whole split. A control that holds
+        scores instead of activations has those of "test" alone.
     nonlinear
         Also fit 256 random functions of the features of each target's own module (Rahimi and Recht 2007), beside the
         features: what a linear probe misses. It needs `beyond` and training samples that are stored.

@@ -10,7 +10,8 @@ import pandas as pd
 from ldmscene.calls.opening import opened as open_store
 from ldmscene.labeling import recognition as _recognition
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import PREVIEWS, intermediate_path
+from ldmscene.store.layout import PREVIEWS, prediction_path
+from ldmscene.store.readings import read_by_its_labeler
 
 
 def recognition(
@@ -71,6 +72,6 @@ def recognition_sentences(store: ActivationStore | str | Path) -> list[str]:
     """What `recognition` finds, in words: for each classifier whose answers are stored, and each kind of picture."""
     opened = open_store(store)
     named = [path.target for path in opened.complete_paths if path.kind == "predictions"]
-    named = [t for t in named if any(opened.complete(intermediate_path(source, t)) for source in PREVIEWS)]
+    named = [t for t in named if any(read_by_its_labeler(opened, prediction_path(t), source) for source in PREVIEWS)]
     frames = {target: recognition(opened, target) for target in named}
     return [_recognition.sentence(f, target, source) for target, f in frames.items() for source in f["source"].unique()]

@@ -22,7 +22,8 @@ from ldmscene.evaluation.provenance import about, fitting_of
 from ldmscene.grid import has_linear
 from ldmscene.report import ReportData, samples_that_fit
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import IMAGE, PREVIEWS, intermediate_path
+from ldmscene.store.layout import IMAGE, PREVIEWS, label_path
+from ldmscene.store.readings import read_by_its_labeler
 
 BLOCK = 16  # samples whose activations are in memory at once
 
@@ -53,7 +54,7 @@ def report_data(
         (source, str(target)): _shown(store.intermediate(source, str(labels), step=steps, samples=ids), value)
         for source in PREVIEWS
         for target, labels, value in targets
-        if set(ids) <= store.complete(intermediate_path(source, str(labels)))
+        if set(ids) <= read_by_its_labeler(store, label_path(str(labels)), source)
     }
     return ReportData(
         grid=grid,

@@ -22,7 +22,8 @@ from ldmscene.metrics import Truth
 from ldmscene.probes import merged
 from ldmscene.store import ActivationStore
 from ldmscene.store.fingerprints import fingerprint
-from ldmscene.store.layout import intermediate_path
+from ldmscene.store.layout import intermediate_path, label_path
+from ldmscene.store.readings import read_by_its_labeler
 
 SCORES = "scores"
 VERSION = 1  # of the readings; to be counted up with every change of them
@@ -56,8 +57,8 @@ def join_readings(found: Sequence[Mapping[str, Any]], task: Task, steps: Sequenc
 
 
 def _sources(store: ActivationStore, task: Task, target: Target) -> dict[str, str]:
-    wanted = set(task.test_ids)
-    return {n: s for n, s in LABELER_SOURCES.items() if wanted <= store.complete(intermediate_path(s, target.labels))}
+    wanted, labels = set(task.test_ids), label_path(target.labels)
+    return {n: s for n, s in LABELER_SOURCES.items() if wanted <= read_by_its_labeler(store, labels, s)}
 
 
 def _keys(bench: Bench, target: Target, steps: Sequence[int], sources: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from ldmscene.evaluation.labelers import labeler_sums
 from ldmscene.evaluation.scoring import Fit
 from ldmscene.gains import chosen_module
 from ldmscene.grid import LABELER_SOURCES, PERMUTED, RAW_LATENT, SHUFFLED
-from ldmscene.store.layout import intermediate_path
+from ldmscene.store.layout import label_path
+from ldmscene.store.readings import read_by_its_labeler
 from ldmscene.verdicts import ceiling, refit_error
 
 
@@ -130,7 +131,7 @@ def _labeler(
     explained, left = np.full((2, len(names), len(steps), len(bench.task.test_ids)), np.nan)
     size = Latents.of(bench.store, name, 0).size
     for t, target in enumerate(one for one in bench.task.targets if one.name in names):
-        if not set(bench.task.test_ids) <= bench.store.complete(intermediate_path(source, target.labels)):
+        if not set(bench.task.test_ids) <= read_by_its_labeler(bench.store, label_path(target.labels), source):
             continue
         truths = [bench.truths(block, size, (target.name, *bench.supplied(size))) for block in bench.task.test]
         for s, step in enumerate(steps):

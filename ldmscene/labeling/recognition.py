@@ -11,7 +11,8 @@ import xarray as xr
 from ldmscene.errors import IncompleteError, InputError, unknown
 from ldmscene.labelers import CLASSIFICATION
 from ldmscene.store import ActivationStore
-from ldmscene.store.layout import SOURCES, intermediate_path, prediction_path
+from ldmscene.store.layout import SOURCES, prediction_path
+from ldmscene.store.readings import read_by_its_labeler
 
 
 def recognition(store: ActivationStore, target: str, top: int, subjects: Mapping[str, str] | None) -> pd.DataFrame:
@@ -22,7 +23,7 @@ def recognition(store: ActivationStore, target: str, top: int, subjects: Mapping
     final = store.predictions(target)
     if final.attrs.get("kind") != CLASSIFICATION or not 1 <= top <= final.sizes["class"]:
         raise InputError(f"top: expected 1 to {final.sizes['class']}, got {top}")
-    read = [s for s in SOURCES if store.complete(intermediate_path(s, target))]
+    read = [s for s in SOURCES if read_by_its_labeler(store, prediction_path(target), s)]
     if not read:
         raise IncompleteError(f"{target!r} was read on final pictures only; label it on='noisy' or on='predicted' too")
     named = _subjects(final, subjects)

@@ -20,7 +20,7 @@ from ldmscene.store.layout import LEDGER, ZARR, ArraySpec, Key
 from ldmscene.store.ledger import Entry, Ledger, ledger_files, read_if_there
 from ldmscene.store.limits import MOST
 from ldmscene.store.locations import Location, files_with, location
-from ldmscene.store.metadata import disown, read_store
+from ldmscene.store.metadata import disown, is_owned, read_store
 from ldmscene.store.places import Place
 from ldmscene.store.reader import ShardArray
 from ldmscene.store.shards import whole_checksum
@@ -155,9 +155,9 @@ def repair(store: ActivationStore | str | Place | Location, *, progress: bool = 
 
     Metadata are written anew from a copy that is whole. Statistics, grids and files of the ledger that are broken are
     set aside, as `*.broken`; shards that lose their rows so are listed again where they are sound by themselves. Other
-    broken shards are deleted with their rows, so that the next run makes them again. The names of labels of which
-    nothing is left are free for others. The store must not be written to meanwhile; a repair that is stopped can be run
-    again.
+    broken shards are deleted with their rows, so that the next run makes them again. Labels and a classifier's answers
+    of which nothing is left are forgotten, with what their labeler read in unfinished pictures, which is deleted: their
+    name is free for any labeler. The store must not be written to meanwhile; a repair that is stopped can be run again.
 
     Parameters
     ----------
@@ -197,15 +197,23 @@ def repair(store: ActivationStore | str | Place | Location, *, progress: bool = 
     broken = {(fault.sample_id, fault.what) for fault in faults if fault.sample_id}
     if broken:
         _drop(where, contents, broken)
-    rows = Ledger(where).rows()
-    gone = [
-        path
-        for path, spec in contents.arrays.items()
-        if path.kind == "labels" and spec.attributes and not rows["what"].eq(path).any() and not _shards(where, path)
-    ]
+    return faults + _free(where, contents)
+
+
+def _free(where: Location, contents: Contents) -> list[Fault]:
+    """Free the names of what labelers gave and nothing is left of, and forget what they read beside labels."""
+    ledger, owned = Ledger(where), {path: spec for path, spec in contents.arrays.items() if is_owned(spec)}
+    rows = ledger.rows()
+    gone = [path for path in owned if not rows["what"].eq(path).any() and not _shards(where, path)]
+    labels = {(path.target, owned[path].dims[-1]) for path in gone if not path.source}
+    beside = [p for p, spec in owned.items() if p.source and p not in gone and (p.target, spec.dims[-1]) in labels]
+    if beside:
+        where.delete(*(key for path in beside for key in _shards(where, path).values()))
+        lost = rows[rows["what"].isin(beside)]
+        ledger.remove([*zip(lost["sample_id"], lost["what"], strict=True)])
     if gone:
-        disown(where, gone)
-    return faults
+        disown(where, [*gone, *beside])
+    return [Fault("", path, "was read by the labeler of labels that are gone") for path in beside]
 
 
 def _readopt(where: Location, contents: Contents, lost: Sequence[str]) -> None:

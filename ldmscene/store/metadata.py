@@ -22,6 +22,7 @@ from ldmscene.store.locations import Location, location
 from ldmscene.store.places import Place
 
 LOOKED_AT = 20  # folders in which a store is looked for, for a message
+LABELLED = ("labels", "predictions", "intermediate")  # arrays that a labeler gives
 ROWS = 1024  # in a chunk of the coordinate `sample`, so that an extension adds a few
 
 
@@ -97,8 +98,9 @@ def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], sampl
     StoreError
         If an array is there with another shape, origin or encoding, or under a name that differs in case alone.
     """
-    free = [spec.path for spec in specs if contents and _is_free(contents, spec.path)]
-    there = {path: spec for path, spec in contents.arrays.items() if path not in free} if contents else {}
+    asked = {spec.path: spec for spec in specs}
+    known = contents.arrays if contents else {}
+    there = {path: spec for path, spec in known.items() if path not in asked or spec != _disowned(spec)}
     for spec in specs:
         why = arrays.check_same(there[spec.path], spec) if spec.path in there else None
         if why:
@@ -109,28 +111,32 @@ def array_documents(contents: Contents | None, specs: Sequence[ArraySpec], sampl
     for spec in new:
         for folder in spec.path.folders:
             found[f"{ZARR}/{folder}/zarr.json"] = _json({"attributes": {}, "zarr_format": 3, "node_type": "group"})
-    asked = {spec.path: spec for spec in specs}
     for path, spec in (asked | there).items():  # all of them, since they share the axis
         now = arrays.with_choices(spec, asked[path]) if path in asked else spec
         found[f"{ZARR}/{path}/zarr.json"] = arrays.write(now, samples)
     return found
 
 
-def _is_free(contents: Contents, path: Key) -> bool:
-    """Whether labels may be made anew, since `disown` took their origin away."""
-    return path.kind == "labels" and path in contents.arrays and not contents.arrays[path].attributes
+def is_owned(spec: ArraySpec) -> bool:
+    """Whether an array is a labeler's, from which `disown` hasn't taken it."""
+    return spec.path.kind in LABELLED and spec != _disowned(spec)
 
 
 def disown(root: str | Place | Location, paths: Sequence[Key]) -> None:
-    """Take away what is said of labels of which nothing is left, so that any others may be called so."""
+    """Take away whose labels those are of which nothing is left, so that any others may be called so."""
 
     def disowned(now: Published) -> Documents:
-        specs, samples = now.contents.arrays, len(now.contents.manifest)
-        return {
-            f"{ZARR}/{path}/zarr.json": arrays.write(replace(specs[path], attributes={}), samples) for path in paths
-        }
+        samples = len(now.contents.manifest)
+        specs = [_disowned(now.contents.arrays[path]) for path in paths]
+        return {f"{ZARR}/{spec.path}/zarr.json": arrays.write(spec, samples) for spec in specs}
 
     publish(location(root), disowned)
+
+
+def _disowned(spec: ArraySpec) -> ArraySpec:
+    """With nothing said of it but that it is free, and what an axis of classes can't be read without."""
+    said = {name: spec.attributes[name] for name in ("kind", "classes") if "class" in spec.dims}
+    return replace(spec, attributes={**said, "free": True})
 
 
 def _check_case(paths: Sequence[str]) -> None:

@@ -11,10 +11,11 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 import ldmscene
+from ldmscene.calls.report_data import report_data
 from ldmscene.errors import InputError, UnknownNameError
 from ldmscene.evaluation.predicting import bench_of
 from ldmscene.evaluation.ridge import RIDGE
-from tests.conftest import LAST, make_manifest
+from tests.conftest import LAST, bare_copy, make_manifest
 
 ALPHAS = (1e1, 1e3)
 HOW = {"alphas": ALPHAS, "cv": 3, "progress": False}
@@ -52,6 +53,25 @@ def test_fits_are_those_that_test_judges_and_labelers_are_compared_where_there_a
     assert "labeler" not in test.dims
     assert val["labeler"].values.tolist() == ["labeler on predicted x_0"]
     assert bench_of(three, val, RIDGE).task.test_ids == val["sample"].values.tolist()
+
+
+def test_a_reading_by_another_labeler_than_the_labels_is_not_compared(three, tmp_path):
+    """It would stand in for the labels' own, as what that one sees."""
+    store = bare_copy(three, tmp_path / "store")
+    ldmscene.label(store, "redness", _redness, progress=False)
+    ldmscene.label(store, "redness", _greenness, on="predicted", split="val", progress=False)
+    grid = ldmscene.evaluate(store, held_out="val", **HOW)
+    found = grid["baseline"].sel(reading="labeler on predicted x_0").notnull().any(("metric", "step", "sample"))
+    assert found.to_series().to_dict() == {"depth": True, "redness": False}
+    assert [key[1] for key in report_data(store, grid).intermediate] == ["depth"]
+
+
+def _redness(images: np.ndarray) -> np.ndarray:
+    return images[..., 0] / 255
+
+
+def _greenness(images: np.ndarray) -> np.ndarray:
+    return images[..., 1] / 255
 
 
 def test_a_split_that_cannot_judge_is_refused(three, store):

@@ -11,10 +11,11 @@ import ldmscene
 from ldmscene import labeling, testbed
 from ldmscene.errors import IncompleteError, InputError, LabelWarning, ShapeError, StoreError, UnknownNameError
 from ldmscene.labeling import naming
+from ldmscene.store.check import Fault, repair
 from ldmscene.store.dropping import forget
 from ldmscene.store.history import publish
 from ldmscene.store.layout import intermediate_path, label_path
-from tests.conftest import bare_copy, files
+from tests.conftest import FIRST, bare_copy, files, make_manifest
 
 
 def test_labels_are_what_the_labeler_says_of_the_stored_images(store):
@@ -276,6 +277,72 @@ def test_a_target_of_which_something_is_left_is_not_free(two):
     ldmscene.repair(two.root)
     with pytest.raises(StoreError, match="labels/bad was made otherwise"):
         ldmscene.label(two.root, "bad", lambda images: images[..., 1] > 99, kind="binary")
+
+
+class _Channel:
+    """A labeler that reads one channel."""
+
+    def __init__(self, channel: int) -> None:
+        self.channel = channel
+        self.provenance = {"labeler": f"channel {channel}"}
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return images[..., self.channel] / 255
+
+
+class _Brighter:
+    """A classifier: is one channel brighter than the next?"""
+
+    def __init__(self, channel: int, *classes: str) -> None:
+        self.channel = channel
+        self.provenance = {"labeler": f"brighter {channel}", "kind": "classification", "classes": list(classes)}
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        one, other = (1 + images[..., c].mean((1, 2)) for c in (self.channel, (self.channel + 1) % 3))
+        shares = [one / (one + other), other / (one + other)]
+        return np.stack(shares + [0 * one] * (len(self.provenance["classes"]) - 2), 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("labels", _Channel(0), _Channel(1)),
+        ("predictions", _Brighter(0, "red", "green"), _Brighter(1, "green", "blue", "none")),
+    ],
+)
+def test_a_name_is_free_with_all_that_its_labeler_read(tiny, tmp_path, kind, before, after):
+    store = ldmscene.extract(tiny, make_manifest(1, 1), tmp_path / "s", [FIRST], steps=2, batch_size=2, previews=True)
+    ldmscene.label(store, "other", _Channel(2), on="noisy")
+    others = store.intermediate("noisy", "other").values
+    ldmscene.label(store, "own", before)
+    ldmscene.label(store, "own", before, on="noisy", split="test")
+    shutil.rmtree(store.root / f"activations.zarr/{kind}/own")
+    assert Fault("", "intermediate/noisy/own", "was read by the labeler of labels that are gone") in repair(store)
+    assert (ldmscene.verify(store, progress=False), repair(store)) == ([], [])
+    ldmscene.label(store, "own", after)
+    assert not store.complete(intermediate_path("noisy", "own"))
+    ldmscene.label(store, "own", after, on="noisy")
+    read = after(store.previews("noisy").values.reshape(-1, 64, 64, 3)).astype(np.float32)
+    found = ldmscene.open(store.root).intermediate("noisy", "own")
+    np.testing.assert_allclose(found.values.reshape(read.shape), read, rtol=1e-6)
+    assert found.attrs["labeler"] == after.provenance["labeler"]
+    np.testing.assert_array_equal(store.intermediate("noisy", "other"), others)
+    with pytest.raises(StoreError, match=f"^{kind}/own (was made otherwise|holds .* not)"):
+        ldmscene.label(store, "own", before)
+
+
+def test_a_name_of_two_is_free_only_for_what_is_gone(tiny, tmp_path):
+    """A classifier's readings stay, where maps of the same name are gone."""
+    store = ldmscene.extract(tiny, make_manifest(1, 1), tmp_path / "s", [FIRST], steps=2, batch_size=2, previews=True)
+    ldmscene.label(store, "own", _Channel(0))
+    ldmscene.label(store, "own", _Brighter(0, "red", "green"))
+    ldmscene.label(store, "own", _Brighter(0, "red", "green"), on="noisy")
+    before = store.intermediate("noisy", "own").values
+    shutil.rmtree(store.root / "activations.zarr/labels/own")
+    repair(store)
+    ldmscene.label(store, "own", _Channel(1))
+    np.testing.assert_array_equal(ldmscene.open(store.root).intermediate("noisy", "own"), before)
+    assert len(ldmscene.recognition(store, "own")) == 4
 
 
 def test_a_labeler_that_cannot_read_a_blank_picture_is_asked_no_further():
