@@ -55,16 +55,12 @@ class Trial:
         check_source(edited, source, target.labels)
         for variant, store in variants.items():
             found._check(variant, store)
+        _ = found._judged
         return found
 
     def _check(self, variant: str, store: ActivationStore) -> None:
-        if not store.targets:
-            place = f"{store.root} ({variant})"
-            raise UnknownNameError(
-                f"no target with labels in {place} named {self.judge!r}; label the edited store first"
-            )
         if self.judge not in store.targets:
-            raise unknown(f"target with labels in {store.root} ({variant})", self.judge, store.targets)
+            raise self._unlabelled(variant, store)
         for path in (IMAGE, label_path(self.judge)):
             absent = set(self.sample_ids) - store.complete(path)
             if absent:
@@ -72,12 +68,21 @@ class Trial:
                 raise IncompleteError(f"{lacking} {path} in {store.root}, {min(absent)} among them")
 
         meaning, edits = self._meaning(store), self._meaning(self.variants[EDIT])
-        _ = self._judged
         if not same_origin(meaning, edits):
             raise InputError(
                 f"labels {self.judge!r} of {variant} were made by {meaning['labeler']}, those of the edit by "
                 f"{edits['labeler']} or by another version of it; label all variants by the same one"
             )
+
+    def _unlabelled(self, variant: str, store: ActivationStore) -> UnknownNameError:
+        """Of a variant that lacks the judge's labels: what to do."""
+        where = f"target with labels in {store.root} ({variant})"
+        advice = "label the edited store first"
+        if variant != EDIT and self._meaning(self.variants[EDIT])["labeler"] in SUPPLIED:
+            advice = "supplied labels are of one store's pictures alone, so label this control's store with its own"
+        elif store.targets:
+            return unknown(where, self.judge, store.targets)
+        return UnknownNameError(f"no {where} named {self.judge!r}; {advice}")
 
     @property
     def _judged(self) -> Target:

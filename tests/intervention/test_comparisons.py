@@ -142,7 +142,7 @@ def test_a_judge_has_a_threshold_of_its_own_and_labels_of_the_targets_kind(edite
         ldmscene.effect(made, store, judge="depth")
 
 
-def test_other_targets_are_compared_where_one_labeler_read_both_pictures(edited, store, tmp_path):
+def test_other_targets_are_compared_where_labels_of_both_pictures_are_made_alike(edited, store, tmp_path):
     assert "depth outside (spearman)" in ldmscene.effect(edited, store).loc["edit"].index
     made = ldmscene.open(shutil.copytree(edited.root, tmp_path / "edited"))
     ldmscene.label(made, "shading", lambda images: -images.mean(-1) / 255.0, progress=False)

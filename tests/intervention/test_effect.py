@@ -163,8 +163,14 @@ def test_labels_that_no_labeler_read_are_of_one_variant_and_called_supplied(fram
     for name, variant in variants.items():
         lacking = [other for other, one in variants.items() if "judge" not in ldmscene.open(one.root).targets]
         assert name == lacking[0]  # labels of one variant's pictures are no other's
-        with pytest.raises(UnknownNameError, match=rf"target with labels in .* \({re.escape(name)}\) named 'judge'"):
+        with pytest.raises(
+            UnknownNameError, match=rf"target with labels in .* \({re.escape(name)}\) named 'judge'"
+        ) as told:
             ldmscene.effect(ldmscene.open(made.root), store, judge="judge")
+        advice = (
+            f"{variant.root} ({name}) named 'judge'; supplied labels are of one store's pictures alone, so label this"
+        )
+        assert (advice in str(told.value)) is (name != "edit")
         masks = np.round(variant.labels("mask").values)
         labels = dict(zip(variant.samples["sample_id"], masks, strict=True))
         ldmscene.label(variant.root, "judge", labels, kind="binary", progress=False)
