@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from numbers import Real
 from os import PathLike
 from typing import Any, Self, get_args
@@ -105,13 +105,6 @@ class Edit:
     def positions(self) -> list[tuple[str, int]]:
         """Each module at each step."""
         return [(module, step) for module in self.modules for step in self.steps]
-
-    def read_in(self, order: Sequence[str]) -> Self:
-        """The same edit, its readouts in an order of "MODULE STEP", or in its own where that names others."""
-        names = {f"{module} {step}": (module, step) for module, step in self.readouts}
-        if set(order) != set(names):
-            return self
-        return replace(self, readouts={names[one]: self.readouts[names[one]] for one in order})
 
     @property
     def branches(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class Editing:
     def going_on(self, there: ActivationStore) -> Editing:
         """The same, with its readings in the order in which a store that was begun has them."""
         stored = there.info(READING).attributes.get("positions", ()) if READING in there.paths else ()
-        return Editing(replace(self.subjects, edit=self.edit.read_in(stored)))
+        return Editing(replace(self.subjects, edit=_read_in(self.edit, stored)))
 
     def check(self) -> None:
         """Refuse donors that aren't there."""
@@ -124,3 +124,11 @@ class Editing:
 def _mean(sizes: Mapping[tuple[str, int, str], np.ndarray], at: tuple[str, int], edit: Edit) -> np.ndarray:
     mean: np.ndarray = np.mean([sizes[(*at, branch)] for branch in edit.branches], 0)
     return mean
+
+
+def _read_in(edit: Edit, order: Sequence[str]) -> Edit:
+    """An edit with its readouts in an order of "MODULE STEP", or in its own where that names others."""
+    names = {f"{module} {step}": (module, step) for module, step in edit.readouts}
+    if set(order) != set(names):
+        return edit
+    return replace(edit, readouts={names[one]: edit.readouts[names[one]] for one in order})
