@@ -38,7 +38,7 @@ class Editing:
     def going_on(self, there: ActivationStore) -> Editing:
         """The same, with its readings in the order in which a store that was begun has them."""
         stored = there.info(READING).attributes.get("positions", ()) if READING in there.paths else ()
-        return Editing(replace(self.subjects, edit=_read_in(self.edit, stored)))
+        return Editing(replace(self.subjects, edit=in_order(self.edit, stored)))
 
     def check(self) -> None:
         """Refuse donors that aren't there."""
@@ -126,7 +126,7 @@ def _mean(sizes: Mapping[tuple[str, int, str], np.ndarray], at: tuple[str, int],
     return mean
 
 
-def _read_in(edit: Edit, order: Sequence[str]) -> Edit:
+def in_order(edit: Edit, order: Sequence[str]) -> Edit:
     """An edit with its readouts in an order of "MODULE STEP", or in its own where that names others."""
     names = {f"{module} {step}": (module, step) for module, step in edit.readouts}
     if set(order) != set(names):

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from ldmscene.edits import Edit, Readout, brief_edit
 from ldmscene.edits.edit import FORMAT
 from ldmscene.errors import InputError, ShapeError
+from ldmscene.intervention.filling import in_order
 from tests.edits.worlds import edit_of, make_world
 
 MAP = np.eye(8, 12)
@@ -63,10 +64,10 @@ def test_a_file_holds_the_header_alone_which_all_versions_read(tmp_path):
 def test_readouts_take_the_order_of_a_store_that_has_all_of_them():
     world = make_world()
     edit = edit_of(world, readouts={(name, 0): world.readout for name in "mna"})
-    again = edit.read_in(["a 0", "n 0", "m 0"])
+    again = in_order(edit, ["a 0", "n 0", "m 0"])
     assert (list(again.readouts), again.fingerprint) == ([("a", 0), ("n", 0), ("m", 0)], edit.fingerprint)
     for others in (["a 0", "m 0"], ["a 0", "m 0", "n 1"], []):
-        assert list(edit.read_in(others).readouts) == list(edit.readouts)
+        assert list(in_order(edit, others).readouts) == list(edit.readouts)
 
 
 def test_another_reader_finds_the_arrays(tmp_path):
