@@ -11,6 +11,7 @@ from ldmscene.text import counted, listed, number
 from ldmscene.verdicts.draws import FEWEST, RESAMPLED, interval_words
 from ldmscene.words import metric_title, metric_words
 
+_WITHOUT_SHUFFLED = f"{SHUFFLED}, the control that is hardest to beat, was not run"
 FALLEN_OUT = 0.1  # the largest share of pictures that may fall out where something is said of causes
 
 
@@ -51,7 +52,7 @@ def effect_sentence(frame: pd.DataFrame) -> str:
     """
     gains = gains_of(frame)
     found = _found(frame, gains)
-    absent = [name for name in not_run(gains.index) if name not in found]
+    absent = [name for name in not_run(gains.index) if name != SHUFFLED or _WITHOUT_SHUFFLED not in found]
     missing = f"Not run, and so not excluded: {listed(absent)}." if absent else ""
     said = " ".join(filter(None, [found, _counted(frame, gains), missing]))
     return f"{frame.attrs['target']}: {said}"
@@ -91,7 +92,7 @@ def _doubt(frame: pd.DataFrame, own: pd.Series, nulls: pd.DataFrame) -> str:
         return "the edit’s own interval doesn’t lie above 0"
     if own["gain_low"] <= nulls["gain_high"].max():
         return "the edit’s interval doesn’t lie above it"
-    return "" if SHUFFLED in nulls.index else f"{SHUFFLED}, the control that is hardest to beat, was not run"
+    return "" if SHUFFLED in nulls.index else _WITHOUT_SHUFFLED
 
 
 def _counted(frame: pd.DataFrame, gains: pd.DataFrame) -> str:

@@ -261,6 +261,9 @@ def test_the_easy_control_alone_shows_no_cause_and_what_was_not_run_is_named():
         "and shuffled, the control that is hardest to beat, was not run: a causal role is not shown. "
         "Not run, and so not excluded: wrong-region, other-target and worst-module."
     )
+    own = effect_sentence(_made(edit=EDIT, none=NONE, my_random=(0.1, 0.0, 0.2)))
+    assert "; the nearest control, my_random, gains " in own
+    assert own.endswith("Not run, and so not excluded: random, wrong-region, other-target and worst-module.")
     hard = effect_sentence(_made(edit=EDIT, none=NONE, shuffled=SHUFFLED))
     assert hard.endswith(f"{CAUSAL} Not run, and so not excluded: random, wrong-region, other-target and worst-module.")
     assert effect_sentence(_made(edit=EDIT, none=NONE)).endswith(
