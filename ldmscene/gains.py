@@ -74,13 +74,9 @@ def compared(grid: xr.Dataset, target: str) -> dict[str, Array]:
 
 
 def band(values: Array) -> xr.Dataset:
-    """Means (step) of gains (step, prompt) with bounds, between which they all lie at once with 95 %.
-
-    They enclose each step's own `interval`, which is the wider one of few steps and few prompts.
-    """
+    """Means (step) of gains (step, prompt) with bounds, between which they all lie at once with 95 %."""
     found = Draws.of(values, counts(values.shape[-1]))
-    low, high = found.band()
-    return _bounds(found, np.minimum(low, found.lower()), np.maximum(high, found.upper()))
+    return _bounds(found, *found.band())
 
 
 def interval(values: Array) -> xr.Dataset:

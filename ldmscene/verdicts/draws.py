@@ -88,9 +88,15 @@ class Draws:
         return self._bound(self._quantile(level, 1), np.inf)
 
     def band(self, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
-        """Bounds [...] between which all means lie at once with this probability."""
+        """Bounds [...] between which all means lie at once with this probability.
+
+        They enclose those of each mean, which are the wider ones of few means and few prompts.
+        """
         level = (1 - confidence) / 2
-        return self.lower_of_all(level), self.upper_of_all(level)
+        return (
+            np.minimum(self.lower_of_all(level), self.lower(level)),
+            np.maximum(self.upper_of_all(level), self.upper(level)),
+        )
 
     def lower_of_all(self, level: float = 1 - CONFIDENCE) -> Array:
         """[...] with a probability of `level`, any mean lies below its bound."""

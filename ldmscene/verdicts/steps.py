@@ -81,12 +81,10 @@ def first_of(margins: Draws, level: float = LEVEL) -> Step:
     return _step(at, _low(margins, level, steps), high, replicates)
 
 
-def read_at(margins: Draws, level: float = LEVEL) -> Bools:
-    """[step] where all margins [mark, step] are above zero, by bounds that hold for all steps at once.
-
-    And by those of each, which are the stricter ones of few prompts.
-    """
-    shown: Bools = np.all(np.minimum(margins.lower_of_all(level), margins.lower(level)) > 0, axis=0)
+def read_at(margins: Draws) -> Bools:
+    """[step] where all margins [mark, step] are above zero, by bounds that hold for all steps at once."""
+    low, _ = margins.band()
+    shown: Bools = np.all(low > 0, axis=0)
     return shown
 
 
@@ -130,13 +128,10 @@ def most_step(
     return _step(at, _low(contrasts, level, best), min(high, len(curve) - 1), replicates)
 
 
-def falls_short(curve: Array, drawn: Array, share: float = SHARE, level: float = LEVEL) -> bool:
-    """Whether a curve's last step evidently has less than a share of some other's, by bounds that hold for all at once.
-
-    And by those of each, which are the stricter ones of few prompts.
-    """
-    over = Draws.of(curve[-1] - share * curve, drawn)
-    return bool((np.maximum(over.upper_of_all(level), over.upper(level)) < 0).any())
+def falls_short(curve: Array, drawn: Array, share: float = SHARE) -> bool:
+    """Whether a curve's last step evidently has less than a share of another's, by bounds that hold for all steps."""
+    _, high = Draws.of(curve[-1] - share * curve, drawn).band()
+    return bool((high < 0).any())
 
 
 def lead(of: Step, over: Step, steps: Sequence[int], level: float = LEVEL) -> Lead:
