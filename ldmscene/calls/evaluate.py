@@ -224,8 +224,10 @@ def _kind(probe: str | Kind, precision: str, device: str | None, store: Activati
 
 
 def _known(beyond: str | Sequence[str] | None, kind: Kind, store: ActivationStore) -> Beyond | None:
-    if beyond is None or kind.nests:
-        return None if beyond is None else Beyond.of(beyond, store.targets)
+    if beyond is None:
+        return None
+    if kind.nests:
+        return Beyond.of(beyond, store.targets)
     if several(beyond) != [POSITION]:  # the default
         raise InputError(
             f"beyond: expected None with probe={kind.name!r}, whose fits don't nest, got {beyond!r}; leave it out, or "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ldmscene import capture, edits
 from ldmscene.calls.dry_run import estimated_by
@@ -20,6 +19,7 @@ from ldmscene.intervention.maps import Subjects
 from ldmscene.intervention.options import DryIntervention, Intervention
 from ldmscene.intervention.planning import check_edit, check_same, check_steps, plan_for, scheduler_of
 from ldmscene.intervention.runs import check_labels
+from ldmscene.manifest import Manifest
 from ldmscene.options import takes
 from ldmscene.selection import several
 from ldmscene.store import ActivationStore
@@ -72,7 +72,8 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
         raise InputError(f"edited: {root} is a store without an edit; name another folder")
     check_same(asked.edit, source.config)
     ids = _sample_ids(source, asked.split, asked.samples)
-    manifest, todo = source.manifest.only(ids), _todo(asked, source, ids)
+    manifest = source.manifest.only(ids)
+    todo = _todo(asked, source, manifest, ids)
     loaded = load_model(source.model if asked.model is None else asked.model, asked.device)
     with capture.with_scheduler(loaded.pipeline, scheduler_of(loaded, source)):
         plan_of = _planner(loaded, source, asked)
@@ -85,14 +86,16 @@ def intervene(asked: Intervention) -> ActivationStore | dict[str, float]:
     return ActivationStore(root)
 
 
-def _todo(asked: Intervention, source: ActivationStore, ids: Sequence[str]) -> dict[str, Editing]:
+def _todo(asked: Intervention, source: ActivationStore, manifest: Manifest, ids: Sequence[str]) -> dict[str, Editing]:
     """The edit of these samples, under no name, and its controls; what can't be done is refused."""
     edits = {"": asked.edit, **controlled(asked.edit, asked.controls)}
     targets = {name: target_of(source, name) for name in {one.target for one in edits.values()}}
     fitted, used = asked.edit.origin.get("labels", {}), {target.labels for target in targets.values()}
     check_labels({name: said for name, said in fitted.items() if name in used}, source)
+    # Maps of an array are in the order that was asked for; what is wanted in words is of samples as they are stored.
+    orders = {False: tuple(ids), True: tuple(manifest.frame["sample_id"])}
     found = {
-        name: Editing(Subjects(source, targets[one.target], one, _in_order(one.wanted, ids, source)))
+        name: Editing(Subjects(source, targets[one.target], one, orders[isinstance(one.wanted, str)]))
         for name, one in edits.items()
     }
     # Most controls want the very maps that the edit does: each label is read once for all of these.
@@ -101,11 +104,6 @@ def _todo(asked: Intervention, source: ActivationStore, ids: Sequence[str]) -> d
     for editing in found.values():
         editing.check()
     return found
-
-
-def _in_order(wanted: Any, ids: Sequence[str], source: ActivationStore) -> tuple[str, ...]:
-    """Samples as they were asked for, as the maps of an array are; for what is wanted in words, as they are stored."""
-    return tuple(source.manifest.only(ids).frame["sample_id"] if isinstance(wanted, str) else ids)
 
 
 def _sample_ids(store: ActivationStore, split: str | None, samples: int | Sequence[str] | None) -> list[str]:

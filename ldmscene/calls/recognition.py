@@ -73,5 +73,5 @@ def recognition_sentences(store: ActivationStore | str | Path) -> list[str]:
     opened = open_store(store)
     named = [path.target for path in opened.complete_paths if path.kind == "predictions"]
     named = [t for t in named if any(read_by_its_labeler(opened, prediction_path(t), source) for source in PREVIEWS)]
-    frames = {target: recognition(opened, target) for target in named}
+    frames = {target: _recognition.recognition(opened, target, 1, None) for target in named}
     return [_recognition.sentence(f, target, source) for target, f in frames.items() for source in f["source"].unique()]

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from ldmscene import grid as grids
-from ldmscene.calls.effect import FROM, NONE, effect, until_when
+from ldmscene.calls.effect import FROM, NONE, effect_of, until_when
 from ldmscene.calls.effect_sentence import effect_sentence, nearest_null
 from ldmscene.calls.opening import opened
 from ldmscene.edits import EDIT, described_edit, is_null
 from ldmscene.errors import InputError
 from ldmscene.intervention.choosing import rank_modules
-from ldmscene.intervention.controls import controls_of
+from ldmscene.intervention.effects import Trial
 from ldmscene.intervention.filling import wanted_path
 from ldmscene.report import Intervention
 from ldmscene.store import ActivationStore
@@ -46,8 +46,8 @@ def shown_edits(
 
 
 def _shown(store: ActivationStore, grid: xr.Dataset, edited: ActivationStore) -> Intervention:
-    effects = effect(edited, store)
-    header, variants = edited.config["edit"], {EDIT: edited, **controls_of(edited)}
+    trial = Trial.of(edited, store, None)
+    effects, variants, header = effect_of(trial), trial.variants, edited.config["edit"]
     kinds, nearest = {name: _kind(name) for name in variants}, nearest_null(effects)
     samples = edited.manifest.frame.set_index("sample_id").head(PICTURES)
     ids = samples.index.tolist()

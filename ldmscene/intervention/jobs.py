@@ -18,6 +18,7 @@ from ldmscene.intervention.filling import Editing
 from ldmscene.intervention.options import Intervention
 from ldmscene.manifest import Manifest
 from ldmscene.progress import say
+from ldmscene.store import ActivationStore
 from ldmscene.store.layout import PREVIEWS
 from ldmscene.store.metadata import read_store
 from ldmscene.store.places import Place
@@ -32,18 +33,19 @@ class Job:
     root: Place
     plan: Plan
     editing: Editing
+    there: ActivationStore | None = None
+    """what lies there, which the job goes on with"""
 
     @classmethod
     def of(cls, name: str, root: Place, plan: Plan, editing: Editing) -> Job:
-        """A job that goes on with what lies there."""
         there = existing(root)
-        return cls(name, root, plan, editing.going_on(there) if there else editing)
+        return cls(name, root, plan, editing.going_on(there) if there else editing, there)
 
     def check(self) -> None:
         """FingerprintError if another edit made what lies there, InputError if it was for other wanted maps."""
         check_fingerprint(self.root, self.plan.config() | self.editing.config)
-        if there := existing(self.root):
-            self.editing.check_wanted(there)
+        if self.there:
+            self.editing.check_wanted(self.there)
 
     def fill(self, asked: Intervention, manifest: Manifest) -> list[Nonfinite]:
         """Generate what is missing; what can't be stored, which may be all, is returned."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ldmscene.text import counted
 from ldmscene.verdicts import Finding, Lead, Step
@@ -34,10 +35,7 @@ class Way:
 
 def ways(found: Finding) -> list[Way]:
     """The probe's way, then those of the labelers."""
-
-    def marked(kind: str, step: Step) -> Mark | None:
-        return _mark(found, kind, step)
-
+    marked = partial(_mark, found)
     probe = Way("probe", marked("first", found.first), marked("most", found.most))
     readings = found.readings.items()
     return [probe, *(Way(n, marked("first", r.first), marked("most", r.most), r.lead_most) for n, r in readings)]

@@ -31,12 +31,13 @@ def context(data: ReportData, cells: Cells) -> dict[str, object]:
     grid, found = data.grid, findings(data.grid)
     had = measures(grid)
     marked = {target: marks.of_probe(one) for target, one in found.items()}
+    counts = _counts(data)
     views = [_view(grid, measure, cells, marked if measure is had[0] else {}) for measure in had]
     return {
         "model": model_name(data.provenance),
-        "counts": _counts(data),
-        "few": _counts(data)["prompt"] < RESAMPLED,
-        "interval": interval_words(_counts(data)["prompt"]),
+        "counts": counts,
+        "few": counts["prompt"] < RESAMPLED,
+        "interval": interval_words(counts["prompt"]),
         "held_out": told_held_out(grid),
         "lead": lead_sentence(list(found.values())),
         "cards": [card(one) for one in found.values()],

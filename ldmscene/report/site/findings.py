@@ -136,12 +136,12 @@ def line_of_steps(found: Finding) -> dict[str, object]:
 def _row(way: Way, across: Scale, found: Finding) -> dict[str, object]:
     role = {"probe": "probe", **grids.LABELER_SOURCES}.get(way.name, "other")
     marks = [_placed(mark, across, found) for mark in (way.first, way.most) if mark]
-    if way.name != "probe" and marks:
-        marks[0] |= {"low": marks[0]["x"], "high": marks[0]["x"]}  # two intervals on a line can't be told apart
-    if way.name == "probe" and found.lost:
-        marks[-1]["lasts"] = False
     if way.name == "probe":
+        if found.lost:
+            marks[-1]["lasts"] = False
         return {"name": _probe(found), "role": role, "said": "", "marks": marks}
+    if marks:
+        marks[0] |= {"low": marks[0]["x"], "high": marks[0]["x"]}  # two intervals on a line can't be told apart
     return {"name": way.name, "role": role, "said": _lead(way, found), "marks": marks}
 
 
