@@ -105,7 +105,7 @@ def _not_shown(finding: Finding) -> str:
     alone = f" at step {finding.steps[0]}, the only one that was looked at" if len(finding.steps) == 1 else ""
     read = f"not shown to be readable{_beyond(finding)}{alone}"
     if finding.earlier:
-        read = f"readable{_beyond(finding)} at {these(finding.earlier_steps)}, and not shown to be later on"
+        read = f"readable{_beyond(finding)} at {these(finding.earlier_steps)}, and not shown to be readable later"
     said = f"{read}. {_effect(finding)}"
     if finding.prompts < FEWEST:
         return f"{said}."

@@ -264,7 +264,7 @@ def test_the_first_sentence_says_what_is_shown_and_what_is_not(data):
     assert lead_sentence([few]) == "Light: not shown, since 3 held-out prompts are too few."
     assert lead_sentence([replace(few, prompts=1)]) == "Light: not shown, since 1 held-out prompt is too few."
     light = replace(other, earlier=(3, 4, 5))
-    assert lead_sentence([light]) == "Light: read at steps 3 to 5, and not shown to be later on."
+    assert lead_sentence([light]) == "Light: read at steps 3 to 5, and not shown to be read later."
     alone = replace(seen_once, steps=(7,), first=replace(mask.first, at=0), run=15)
     labeler = replace(alone.readings[grids.LABELER_NOISY], most=replace(mask.most, at=0))
     assert lead_sentence([replace(alone, readings={grids.LABELER_NOISY: labeler})]) == (

@@ -238,9 +238,9 @@ def test_the_page_says_what_stands_beside_a_labeler_of_an_error(small):
         higher_is_better=("metric", [name != "spearman" for name in bare.grid["metric"].values])
     )
     texts = [" ".join("".join(Page(render(replace(bare, grid=one))).text).split()) for one in (bare.grid, error)]
-    said = "beside each stands how much later than the probe it reads as much"
+    said = "beside each stands how many steps after the probe it reads as much"
     assert f"{said}." in texts[0]
-    assert f"{said}, or where less is better, anything." in texts[1]
+    assert f"{said}; of an error, how many steps after it reads anything." in texts[1]
 
 
 def test_the_page_says_why_a_module_of_another_part_comes_last(small):

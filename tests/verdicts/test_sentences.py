@@ -83,7 +83,9 @@ def test_what_was_read_and_lost_again_is_said() -> None:
     gap = replace(SHOWN, first=step(8, 7, 8), earlier=(0, 1, 2, 3), decided=LEAST_EFFECT)
     assert "At step 7 it is not above 2 %. It is read, too, at steps 0 to 3." in sentence(gap)
     lost = sentence(replace(LOST, earlier=(0, 1, 2, 3, 4, 5, 6, 7)))
-    assert lost.startswith("mask: readable beyond position at steps 0 to 7, and not shown to be later on. At the last")
+    assert lost.startswith(
+        "mask: readable beyond position at steps 0 to 7, and not shown to be readable later. At the last"
+    )
     assert "at step 3, and not shown" in sentence(replace(LOST, earlier=(3,)))
     assert "readable beyond position at 7 steps from 0 to 12, and not" in sentence(
         replace(LOST, earlier=tuple(range(0, 14, 2)))

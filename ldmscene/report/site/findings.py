@@ -61,7 +61,7 @@ def _readable(shown: Sequence[Finding]) -> str:
 
 
 def _lost(one: Finding) -> str:
-    return f"{capital(one.target)}: read at {these(one.earlier_steps)}, and not shown to be later on."
+    return f"{capital(one.target)}: read at {these(one.earlier_steps)}, and not shown to be read later."
 
 
 def _seen(shown: Sequence[Finding]) -> Iterator[str]:
